@@ -1,0 +1,39 @@
+"""Every exception of the package. A message says what is wrong, which value, and the way out."""
+
+from __future__ import annotations
+
+
+class StockkitError(Exception):
+    """Base of all errors that stockkit raises on purpose; catch this one to catch them all."""
+
+
+class SymbolError(StockkitError, ValueError):
+    """A symbol that does not match the one pattern, refused before it reaches a path, URL or query."""
+
+
+class SchemaError(StockkitError, ValueError):
+    """A frame that breaks its contract; names the column, the dtype found and the first bad row."""
+
+
+class SourceError(StockkitError):
+    """A source that did not answer with usable bars: absent symbol, no CSV, a throttle message."""
+
+
+class LakeError(StockkitError):
+    """A table or file of the lake that cannot be read or written."""
+
+
+class QueryError(StockkitError, ValueError):
+    """SQL that is refused, cannot be translated faithfully, or fails."""
+
+
+class ForecastError(StockkitError, ValueError):
+    """Data from which no honest forecast can be made: too short, constant, not finite."""
+
+
+class ParamError(StockkitError, ValueError):
+    """A parameter with an unknown name, a wrong type or a value that cannot be."""
+
+
+class RunError(StockkitError):
+    """A chain that cannot start: a missing notebook, an undeclared table, a cycle."""
