@@ -1,1 +1,47 @@
+"""stockkit: from raw daily bars to trusted tables, features, honest forecasts and reports.
+
+What a notebook usually needs, loaded on first use so that ``import stockkit`` stays cheap::
+
+    from stockkit import open_lake, features, plots
+
+    lake = open_lake("data/lake")
+    prices = lake.read("prices", symbols=["AAPL"])
+    lake.sql("SELECT max(high) AS high FROM prices WHERE symbol = :symbol", symbol="AAPL")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_OFFERED = {
+    "open_lake": "stockkit.lake.tables",
+    "ingest": "stockkit.lake",
+    "hand_over": "stockkit.workbook.handover",
+    "headline": "stockkit.workbook.handover",
+    "features": "stockkit.market",
+    "sessions": "stockkit.market",
+    "simulate": "stockkit.market",
+    "backtest": "stockkit.forecast",
+    "intervals": "stockkit.forecast",
+    "models": "stockkit.forecast",
+    "scores": "stockkit.forecast",
+    "plots": "stockkit",
+}
+__all__ = ["__version__", *sorted(_OFFERED)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room that offers `name` when it is first asked for."""
+    if name not in _OFFERED:
+        raise AttributeError(f"module 'stockkit' has no attribute {name!r}")
+    home = _OFFERED[name]
+    if name == "plots" or home in ("stockkit.lake", "stockkit.market", "stockkit.forecast"):
+        return importlib.import_module(f"{home}.{name}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

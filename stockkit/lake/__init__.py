@@ -1,0 +1,1 @@
+"""Where data is kept: sources, the raw zone, Delta tables and SQL over them."""

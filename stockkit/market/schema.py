@@ -1,0 +1,145 @@
+"""The contracts of the frames that travel between the rooms, checked at the door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from stockkit.errors import SchemaError, SymbolError
+
+SYMBOL = re.compile(r"\^?[A-Z0-9]+(?:[.=&-][A-Z0-9]+)*")
+MAX_SYMBOL = 20
+
+BARS: Mapping[str, str] = {
+    "symbol": "string",
+    "date": "datetime64[ns]",
+    "open": "float64",
+    "high": "float64",
+    "low": "float64",
+    "close": "float64",
+    "volume": "int64",
+}
+PRICES: Mapping[str, str] = {
+    **BARS,
+    "close_raw": "float64",
+    "split_factor": "float64",
+    "dividend": "float64",
+    "known_at": "datetime64[ns, UTC]",
+}
+REJECTS: Mapping[str, str] = {
+    "symbol": "string",
+    "rule": "string",
+    "reason": "string",
+    "file": "string",
+    "line": "int64",
+    "date": "string",
+    "row": "string",
+}
+
+
+def check_symbol(symbol: object) -> str:
+    """Return `symbol` unchanged when it is one, e.g. ``BRK.B``, ``0005.HK``, ``^GSPC``, ``EURUSD=X``.
+
+    Raises:
+        SymbolError: anything else, before it can reach a path, a URL or a query.
+    """
+    if not isinstance(symbol, str):
+        kind = type(symbol).__name__
+        raise SymbolError(
+            f"a symbol must be a string, found {symbol!r} ({kind}). "
+            f'YAML and spreadsheets turn names such as ON, NO and TRUE into other types: quote it, as in "ON".'
+        )
+    if len(symbol) > MAX_SYMBOL or not SYMBOL.fullmatch(symbol):
+        shown = symbol if len(symbol) <= 40 else symbol[:40] + "…"
+        hint = f" Did you mean {symbol.upper()!r}?" if SYMBOL.fullmatch(symbol.upper()) else ""
+        raise SymbolError(
+            f"{shown!r} is not a symbol: expected up to {MAX_SYMBOL} capital letters and digits, joined by "
+            f". - = or &, with ^ in front for an index (AAPL, BRK.B, 0005.HK, ^GSPC, EURUSD=X).{hint}"
+        )
+    return symbol
+
+
+def check_symbols(symbols: Iterable[object]) -> list[str]:
+    """Return the symbols as a list; refuse an empty list, a bare string and duplicates."""
+    if isinstance(symbols, str):
+        raise SymbolError(f'symbols must be a list, found the string {symbols!r}: write ["{symbols}"].')
+    checked = [check_symbol(symbol) for symbol in symbols]
+    if not checked:
+        raise SymbolError("symbols is an empty list: name at least one, as in ['AAPL'].")
+    twice = sorted({symbol for symbol in checked if checked.count(symbol) > 1})
+    if twice:
+        raise SymbolError(f"symbols names {', '.join(twice)} more than once: name each symbol once.")
+    return checked
+
+
+def empty(contract: Mapping[str, str]) -> pd.DataFrame:
+    """A frame of no rows with the columns and dtypes of `contract`."""
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in contract.items()})
+
+
+def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) -> pd.DataFrame:
+    """Return `frame` when its columns and dtypes are those of `contract` (more columns are allowed).
+
+    Raises:
+        SchemaError: names the column and the dtype found.
+    """
+    missing = [name for name in contract if name not in frame.columns]
+    if missing:
+        raise SchemaError(f"{what} lacks the column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}.")
+    for name, dtype in contract.items():
+        found = str(frame[name].dtype)
+        if found != dtype:
+            raise SchemaError(f"{what}: column {name!r} must be {dtype}, found {found}. Convert it with astype.")
+    return frame
+
+
+def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars") -> pd.DataFrame:
+    """Return `bars` when it keeps the contract of daily bars, else say which row breaks it.
+
+    Args:
+        bars: one row a symbol and session, sorted by symbol then date; prices in the listing currency
+            (float64, finite, above zero, low <= open, close <= high), volume in shares (int64, not below 0).
+        contract: `BARS`, or `PRICES` for the adjusted table.
+        what: the name used in messages.
+
+    Raises:
+        SchemaError: names the column, the dtype found, or the first bad row.
+    """
+    check_frame(bars, contract, what=what)
+    low, high = bars["low"], bars["high"]
+    broken = {
+        "symbol is empty": bars["symbol"].isna(),
+        "date is missing": bars["date"].isna(),
+        "date carries a time of day": bars["date"] != bars["date"].dt.normalize(),
+        **{
+            f"{c} is not a finite price above zero": ~bars[c].between(0, 1e308, inclusive="neither")
+            for c in ("open", "high", "low", "close")
+        },
+        "low, open, close and high are out of order": (low > bars["open"])
+        | (low > bars["close"])
+        | (high < bars["open"])
+        | (high < bars["close"]),
+        "volume is below zero": bars["volume"] < 0,
+    }
+    for fault, rows in broken.items():
+        if rows.any():
+            raise SchemaError(f"{what}: {fault} in {_row(bars, int(rows.to_numpy().argmax()))}.")
+    _check_order(bars, what)
+    return bars
+
+
+def _check_order(bars: pd.DataFrame, what: str) -> None:
+    symbol, date = bars["symbol"].to_numpy(dtype=object), bars["date"].to_numpy()
+    same = symbol[1:] == symbol[:-1]
+    wrong = (symbol[1:] < symbol[:-1]) | (same & (date[1:] <= date[:-1]))
+    if wrong.any():
+        at = int(wrong.argmax()) + 1
+        fault = "the row above repeats" if same[at - 1] and date[at] == date[at - 1] else "rows must be sorted:"
+        raise SchemaError(f"{what}: {fault} symbol and date at {_row(bars, at)}. One row a symbol and session.")
+
+
+def _row(frame: pd.DataFrame, position: int) -> str:
+    row = frame.iloc[position]
+    return f"row {position} (symbol {row['symbol']}, date {row['date']})"
