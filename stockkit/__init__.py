@@ -21,6 +21,7 @@ _OFFERED = {
     "ingest": "stockkit.lake",
     "hand_over": "stockkit.workbook.handover",
     "headline": "stockkit.workbook.handover",
+    "actions": "stockkit.market",
     "features": "stockkit.market",
     "sessions": "stockkit.market",
     "simulate": "stockkit.market",

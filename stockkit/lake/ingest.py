@@ -46,6 +46,31 @@ class Ingested:
         found = {str(symbol): sessions.gaps(own, calendar) for symbol, own in dates}
         return {symbol: [str(day.date()) for day in days] for symbol, days in found.items() if len(days)}
 
+    def defects(self, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
+        """Everything that was wrong, one row a symbol and defect: how often, the first day, what it means."""
+        rejects = self.rejects.groupby(["symbol", "rule"], as_index=False).agg(
+            count=("line", "size"), first=("date", "min"), meaning=("reason", "first")
+        )
+        gaps = [(symbol, "missing_session", len(days), days[0], "the exchange was open and the source has no bar")
+                for symbol, days in self.gaps(calendar).items()]  # fmt: skip
+        missing = [(symbol, "no_fresh_answer", 1, "", reason) for symbol, reason in self.missing.items()]
+        columns = ["symbol", "rule", "count", "first", "meaning"]
+        return pd.concat([rejects[columns], pd.DataFrame([*gaps, *missing], columns=columns)], ignore_index=True)
+
+    def figures(self, calendar: str = sessions.DEFAULT) -> dict[str, object]:
+        """The headline figures of an ingest: dates, freshness, rows, and the defects by kind."""
+        last = self.prices.groupby("symbol")["date"].max()
+        return {
+            "as_of": f"{last.max():%Y-%m-%d}",
+            "known_at": f"{self.prices['known_at'].max():%Y-%m-%dT%H:%M:%SZ}",
+            "rows": len(self.prices),
+            "symbols": sorted(last.index),
+            "last_session": {symbol: f"{day:%Y-%m-%d}" for symbol, day in last.items()},
+            "missing_symbols": self.missing,
+            "rejects": {rule: int(count) for rule, count in self.rejects["rule"].value_counts().sort_index().items()},
+            "gaps": self.gaps(calendar),
+        }
+
 
 def fetch(lake: Lake, source: str, symbols: Sequence[str]) -> Fetched:
     """Ask a source for each symbol and keep every usable answer in the raw zone.

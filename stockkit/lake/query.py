@@ -7,7 +7,8 @@ refused with the reason. Nothing but a SELECT over the lake's own tables gets th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,17 @@ import pandas as pd
 from stockkit.errors import QueryError
 
 CATALOGS = ("", "awsdatacatalog")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named SELECT, with the grain of its answer stated in a comment."""
+
+    name: str
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return f"```sql\n{self.text.strip()}\n```"
 
 
 def tables(text: str) -> list[str]:
@@ -31,7 +43,8 @@ def run(text: str, datasets: Mapping[str, Any], parameters: Mapping[str, Any]) -
     """Run a SELECT.
 
     Args:
-        text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL.
+        text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL. A list fits
+            where ``IN (:name)`` stands.
         datasets: a pyarrow dataset for each table that `tables` names.
         parameters: a value for every ``:name``.
 
@@ -40,13 +53,17 @@ def run(text: str, datasets: Mapping[str, Any], parameters: Mapping[str, Any]) -
     """
     import duckdb
 
-    statement = _translate(_parse(text), datasets)
-    _check_parameters(text, parameters)
+    parsed = _parse(text)
+    _check_parameters(parsed, parameters)
+    bound = _spread_lists(parsed, parameters)
+    statement = _translate(parsed, datasets)
     connection = duckdb.connect(config={"enable_external_access": "false", "autoinstall_known_extensions": "false"})
     try:
         for name, dataset in datasets.items():
             connection.register(name, dataset)
-        return _plain(connection.execute(statement, dict(parameters) or None).df())
+        answer = connection.execute(statement, bound or None)
+        whole = [column[0] for column in answer.description if str(column[1]) == "HUGEINT"]
+        return _plain(answer.df(), whole)
     except duckdb.Error as error:
         raise QueryError(f"the query failed: {str(error).splitlines()[0][:300]}\n  {text.strip()[:300]}") from error
     finally:
@@ -143,18 +160,40 @@ def _sql_type(arrow: Any) -> str:
     return kinds.get(str(arrow), str(arrow).upper())
 
 
-def _check_parameters(text: str, parameters: Mapping[str, Any]) -> None:
+def _check_parameters(statement: Any, parameters: Mapping[str, Any]) -> None:
     from sqlglot import exp
 
-    wanted = {placeholder.name for placeholder in _parse(text).find_all(exp.Placeholder)}
+    wanted = {placeholder.name for placeholder in statement.find_all(exp.Placeholder)}
     if wanted != set(parameters):
         missing, spare = sorted(wanted - set(parameters)), sorted(set(parameters) - wanted)
         fault = f"needs a value for :{missing[0]}" if missing else f"has no place for the parameter {spare[0]!r}"
         raise QueryError(f"the query {fault}.")
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Dates as datetime64[ns] and text as string, as everywhere in the workbook."""
+def _spread_lists(statement: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``IN (:name)`` with a list into as many placeholders, in place; return what is to be bound."""
+    from sqlglot import exp
+
+    bound: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if not isinstance(value, list | tuple):
+            bound[name] = value
+            continue
+        bound |= {f"{name}_{k}": item for k, item in enumerate(value)}
+        for placeholder in [p for p in statement.find_all(exp.Placeholder) if p.name == name]:
+            if not isinstance(placeholder.parent, exp.In) or not value:
+                raise QueryError(f"the list given for :{name} must not be empty and stands only in IN (:{name}).")
+            placeholder.replace(exp.Placeholder(this=f"{name}_0"))
+        for membership in statement.find_all(exp.In):
+            if [p.name for p in membership.expressions] == [f"{name}_0"]:
+                membership.set("expressions", [exp.Placeholder(this=f"{name}_{k}") for k in range(len(value))])
+    return bound
+
+
+def _plain(frame: pd.DataFrame, whole: Sequence[str]) -> pd.DataFrame:
+    """Dates as datetime64[ns], text as string, and sums and counts (`whole`) as Athena's bigint."""
+    for name in whole:
+        frame[name] = frame[name].astype("Int64" if frame[name].isna().any() else "int64")
     for name, dtype in frame.dtypes.items():
         if pd.api.types.is_datetime64_any_dtype(dtype):
             frame[name] = frame[name].dt.as_unit("ns")

@@ -83,6 +83,10 @@ class Lake:
         """The version of a table, None where it does not exist."""
         return self._open(table).version() if self._exists(table) else None
 
+    def count(self, table: str) -> int:
+        """The number of rows of a table, from its log alone."""
+        return int(self._open(table).count())
+
     def read(
         self, table: str, *, symbols: Sequence[str] | None = None, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
@@ -96,10 +100,8 @@ class Lake:
         Raises:
             LakeError: no such table; names the command that makes it.
         """
-        delta = self._open(table)
-        self.reads[table] = delta.version()
-        frame = _to_pandas(_rows(delta, symbols))
-        frame = frame.sort_values([key for key in _key(table) if key in frame], ignore_index=True)
+        frame = self._rows(table, symbols)
+        self.reads[table] = self._open(table).version()
         return frame[list(columns)] if columns else frame
 
     def write(self, table: str, frame: pd.DataFrame, *, symbols: Sequence[str]) -> int:
@@ -121,7 +123,7 @@ class Lake:
         new = _to_arrow(frame.sort_values([key for key in _key(table) if key in frame]))
         changed: list[str] = list(symbols)
         if self._exists(table):
-            old = _to_arrow(self.read(table, symbols=symbols))
+            old = _to_arrow(self._rows(table, symbols))
             changed = [s for s in symbols if not _same(_only(old, s), _only(new, s))]
             new = new.filter(pa.compute.is_in(new["symbol"], pa.array(changed, pa.string())))
         if changed:
@@ -136,10 +138,10 @@ class Lake:
             LakeError: it cannot be written.
         """
         if self._exists(table) and len(frame):
-            told = [column for column in frame.columns if column != moment]
-            old = self.read(table, symbols=sorted(set(frame["symbol"])))
-            known = set(old[told].itertuples(index=False, name=None))
-            frame = frame[[row not in known for row in frame[told].itertuples(index=False, name=None)]]
+            said = [column for column in frame.columns if column != moment]
+            old = self._rows(table, sorted(set(frame["symbol"])))[said].drop_duplicates()
+            known = frame[said].merge(old, how="left", on=said, indicator="known")["known"] == "both"
+            frame = frame[~known.to_numpy()]
         if len(frame) or not self._exists(table):
             self._commit(table, _to_arrow(frame), None)
         self.writes[table] = self._open(table).version()
@@ -150,6 +152,24 @@ class Lake:
         deltas = {name: self._open(name) for name in query.tables(text)}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         return query.run(text, {name: delta.to_pyarrow_dataset() for name, delta in deltas.items()}, parameters)
+
+    def question(self, name: str) -> query.Question:
+        """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
+
+        Raises:
+            LakeError: no such file; names the nearest.
+        """
+        folder = self.root / "sql"
+        known = sorted(path.stem for path in folder.glob("*.sql"))
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise LakeError(f"there is no question {name!r} in {folder} (it has {', '.join(known) or 'none'}).{hint}")
+        return query.Question(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
+
+    def ask(self, name: str, **parameters: Any) -> pd.DataFrame:
+        """Answer the question kept in ``sql/<name>.sql``; parameters and errors as for `sql`."""
+        return self.sql(self.question(name).text, **parameters)
 
     def _folder(self, table: str) -> Path:
         if not NAME.fullmatch(table):
@@ -171,6 +191,12 @@ class Lake:
             return deltalake.DeltaTable(str(self._folder(table)))
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise LakeError(f"table {table!r} in {self.path} cannot be read: {error}") from error
+
+    def _rows(self, table: str, symbols: Sequence[str] | None) -> pd.DataFrame:
+        """The rows of a table, sorted by its key, without counting as a read."""
+        wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
+        frame = _to_pandas(self._open(table).to_pyarrow_table(filters=wanted))
+        return frame.sort_values([key for key in _key(table) if key in frame], ignore_index=True)
 
     def _commit(self, table: str, rows: Any, symbols: Sequence[str] | None) -> None:
         """Write `rows` in one commit: replacing the partitions of `symbols`, or appending when None."""
@@ -199,11 +225,6 @@ class Lake:
 
 def _key(table: str) -> tuple[str, ...]:
     return TABLES[table].key if table in TABLES else ("symbol", "date")
-
-
-def _rows(delta: Any, symbols: Sequence[str] | None) -> Any:
-    wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
-    return delta.to_pyarrow_table(filters=wanted)
 
 
 def _only(rows: Any, symbol: str) -> Any:

@@ -112,3 +112,26 @@ def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
         split_factor=factor,
         dividend=dividends(dates, actions) / factor,
     )
+
+
+def split_days(prices: pd.DataFrame) -> pd.DataFrame:
+    """What the adjustment did on each split's ex-date.
+
+    Args:
+        prices: as `schema.PRICES`.
+
+    Returns:
+        symbol, ex_date, ratio, raw_return_pct and adjusted_return_pct (close to close), a row a split.
+    """
+    before = prices.groupby("symbol")[["close", "close_raw", "split_factor"]].shift(1)
+    ratio = before["split_factor"] / prices["split_factor"]
+    table = pd.DataFrame(
+        {
+            "symbol": prices["symbol"],
+            "ex_date": prices["date"],
+            "ratio": ratio,
+            "raw_return_pct": (prices["close_raw"] / before["close_raw"] - 1) * 100,
+            "adjusted_return_pct": (prices["close"] / before["close"] - 1) * 100,
+        }
+    )
+    return table[(ratio - 1).abs() > 1e-9].reset_index(drop=True)

@@ -1,0 +1,157 @@
+"""The `stockkit` command: run the chain, show reports, look into the lake.
+
+Exit codes: 0 all green; 1 a step failed; 2 the command or its parameters are wrong, nothing was started;
+3 the chain ran but is incomplete (a symbol is missing); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import stockkit
+from stockkit.errors import StockkitError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Stock-market notebooks that can be trusted."
+)
+lake_app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
+app.add_typer(lake_app, name="lake")
+
+LakeOption = Annotated[str, typer.Option("--lake", help="The lake's folder.")]
+
+
+def main() -> None:
+    """Run the command; an expected error is one paragraph and an exit code, never a traceback."""
+    try:
+        app()
+    except StockkitError as error:
+        _fail(str(error))
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        _fail("interrupted; the run is marked as failed.")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def root_options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Stock-market notebooks that can be trusted."""
+    if version:
+        print(f"stockkit {stockkit.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A YAML file of parameters.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Set one parameter; may be repeated.")
+    ] = None,
+    reports: Annotated[Path | None, typer.Option(help="Where reports go; reports/ by default.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Stop after this notebook.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Run this notebook alone.")] = None,
+) -> None:
+    """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
+    from stockkit.workbook import progress, runner
+
+    todo = runner.plan(params_file, parameter or [], until=until, only=only)
+    folder = (reports or todo.root / "reports").resolve()
+    manifest = runner.run(todo, folder, progress.for_terminal())
+    if manifest["status"] != runner.SUCCEEDED:
+        _explain(manifest)
+    print(_shown(folder / manifest["run"] / "index.html"))
+    failed = any(step["status"] == runner.FAILED for step in manifest["steps"])
+    raise typer.Exit(0 if manifest["status"] == runner.SUCCEEDED else EXIT_FAILED if failed else EXIT_INCOMPLETE)
+
+
+def _explain(manifest: dict[str, Any]) -> None:
+    """Say in at most five lines which notebook and cell failed, why, and where the evidence is."""
+    failed = next((step for step in manifest["steps"] if step["error"]), None)
+    if failed is None:
+        _fail(manifest["reason"])
+        return
+    error = failed["error"]
+    where = f"cell [{error['cell']}]" if error["cell"] is not None else "after its last cell"
+    cause = textwrap.shorten(f"{error['ename']}: {error['evalue']}", 400, placeholder=" …")
+    left = [step["name"] for step in manifest["steps"] if step["status"] == "not run"]
+    _fail(f"notebook {failed['name']}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")
+
+
+def _fail(*lines: str) -> None:
+    print("error: " + "\n       ".join(lines), file=sys.stderr)
+
+
+def _shown(path: Path) -> str:
+    """A path as a user would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of reports/, or its name.")],
+) -> None:
+    """Make the pages of a run anew from its notebooks and manifest."""
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook import runner
+
+    folder = run_folder if run_folder.is_dir() else workbook_root() / "reports" / run_folder.name
+    runner.render_again(folder)
+    print(_shown((folder / "index.html").resolve()))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is installed, which keys are present (never their values) and how much disk is left."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook.doctor import findings
+
+    rows = findings(workbook_root())
+    table = Table(box=None, show_header=False)
+    for what, found, bad in rows:
+        table.add_row(what, f"[bold red]{found}[/]" if bad else found)
+    Console().print(table, highlight=False)
+    raise typer.Exit(1 if any(bad for _, _, bad in rows) else 0)
+
+
+@lake_app.command()
+def tables(lake: LakeOption = "data/lake") -> None:
+    """List the tables with version, rows and what a row is."""
+    from stockkit.lake.tables import TABLES, open_lake
+
+    opened = open_lake(lake)
+    names = opened.tables()
+    if not names:
+        raise StockkitError(f"{opened.path} has no tables yet: `stockkit run params/sample.yaml` makes them.")
+    for name in names:
+        grain = TABLES[name].grain if name in TABLES else ""
+        print(f"{name:<12} version {opened.version(name):<4} {opened.count(name):>9,} rows   {grain}")
+
+
+@lake_app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT in Athena's dialect, or @FILE.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A value for :NAME, always bound as text.")
+    ] = None,
+    lake: LakeOption = "data/lake",
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all rows.")] = False,
+) -> None:
+    """Answer one SELECT over the tables."""
+    from stockkit.lake.tables import open_lake
+
+    pairs = dict(pair.partition("=")[::2] for pair in parameter or [])
+    text = Path(statement[1:]).read_text(encoding="utf-8") if statement.startswith("@") else statement
+    answer = open_lake(lake).sql(text, **pairs)
+    print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))

@@ -1,0 +1,37 @@
+"""Every figure of the workbook: a frame in, a Figure with alt text out.
+
+Titles state what the figure shows, computed from the frame; axes carry units; colours are told apart in
+grey and by colour-blind readers (Okabe and Ito 2008). Frames are left untouched.
+"""
+
+from __future__ import annotations
+
+from stockkit.plots.forecasts import coverage, fan, scoreboard
+from stockkit.plots.prices import (
+    adjustment,
+    candlesticks,
+    deepest_falls,
+    price_bars,
+    return_distributions,
+    through_time,
+    walks,
+)
+from stockkit.plots.tables import completeness, correlation, feature_correlation, indicators, monthly_returns
+
+__all__ = [
+    "adjustment",
+    "candlesticks",
+    "completeness",
+    "correlation",
+    "coverage",
+    "deepest_falls",
+    "fan",
+    "feature_correlation",
+    "indicators",
+    "monthly_returns",
+    "price_bars",
+    "return_distributions",
+    "scoreboard",
+    "through_time",
+    "walks",
+]

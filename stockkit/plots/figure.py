@@ -1,0 +1,85 @@
+"""What all figures share: the Plot that shows itself with alt text, panels, colours, titles."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.dates
+import pandas as pd
+from matplotlib.figure import Figure
+
+INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#7a4a00")
+DASHES = ("-", "--", "-.", ":")
+DPI, WIDTH, TITLE_WIDTH = 150, 8.6, 100
+STYLE: dict[str, Any] = {"fontsize": 9, "color": INK}
+
+
+class Plot(Figure):
+    """A matplotlib Figure that shows itself in a notebook as a PNG with alt text."""
+
+    alt: str = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+        width = round(self.get_figwidth() * 100)
+        data = {"image/png": png.getvalue(), "text/plain": f"[figure] {self.alt}"}
+        return data, {"image/png": {"alt": self.alt, "width": width}}
+
+
+def canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Plot, Any]:
+    """A new figure `height` inches high with a grid of axes (2-d array)."""
+    plot = Plot(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    axes = plot.subplots(rows, columns, squeeze=False, **grid)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8, colors=INK)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.set_axisbelow(True)
+    return plot, axes
+
+
+def finish(plot: Plot, title: str, alt: str) -> Plot:
+    """Set the title, which states the finding, and the alt text, which begins with it."""
+    plot.suptitle(textwrap.fill(title, TITLE_WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    plot.alt = f"{title}. {alt}"
+    return plot
+
+
+def dated(axis: Any) -> None:
+    """Give the x axis dates that do not crowd."""
+    locator = matplotlib.dates.AutoDateLocator(minticks=3, maxticks=9)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
+
+
+def _small(count: int) -> tuple[int, int]:
+    """Rows and columns for `count` small panels."""
+    columns = min(count, 3)
+    return -(-count // columns), columns
+
+
+def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Plot, list[tuple[str, Any]]]:
+    """A small panel for each symbol, with its axis."""
+    rows, columns = _small(len(symbols))
+    plot, axes = canvas(height * rows + 0.5, rows, columns, **grid)
+    for axis in axes.flat[len(symbols) :]:
+        axis.set_visible(False)
+    pairs = list(zip(symbols, axes.flat, strict=False))
+    for symbol, axis in pairs:
+        axis.set_title(symbol, loc="left", **STYLE)
+    return plot, pairs
+
+
+def symbols_of(frame: pd.DataFrame) -> list[str]:
+    """The symbols of a frame, in the order of its rows."""
+    return [str(symbol) for symbol in frame["symbol"].unique()]
+
+
+def span(frame: pd.DataFrame) -> str:
+    """The first and last date of a frame, for alt texts."""
+    return f"{frame['date'].min():%Y-%m-%d} to {frame['date'].max():%Y-%m-%d}"

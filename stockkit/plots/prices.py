@@ -1,0 +1,165 @@
+"""Figures of bars: as traded and adjusted, through time, candlesticks, distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from stockkit.market import features
+from stockkit.plots.figure import (
+    COLOURS,
+    DASHES,
+    DOWN,
+    INK,
+    MUTED,
+    UP,
+    Plot,
+    canvas,
+    dated,
+    finish,
+    panels,
+    span,
+    symbols_of,
+)
+
+
+def adjustment(prices: pd.DataFrame) -> Plot:
+    """As-traded against split-adjusted closes of the symbol with the largest split (frame: schema.PRICES)."""
+    widest = str(prices.loc[prices["split_factor"].idxmax(), "symbol"])
+    own = prices[prices["symbol"] == widest]
+    steps = own[own["split_factor"] != own["split_factor"].shift(1)].iloc[1:]
+    plot, axes = canvas(3.4)
+    axis = axes[0, 0]
+    axis.plot(own["date"], own["close_raw"], color=DOWN, linewidth=1.1, linestyle="--", label="as traded")
+    axis.plot(own["date"], own["close"], color=UP, linewidth=1.3, label="split-adjusted")
+    for day in steps["date"]:
+        axis.axvline(day, color=MUTED, linewidth=0.8, linestyle=":")
+    axis.set(yscale="log", ylabel="price a share, log scale")
+    axis.legend(fontsize=8, frameon=False)
+    dated(axis)
+    if steps.empty:
+        return finish(plot, "No splits: as-traded and adjusted prices are the same", f"{widest}, {span(own)}.")
+    days = ", ".join(f"{day:%Y-%m-%d}" for day in steps["date"])
+    return finish(
+        plot,
+        f"{widest} fell at its splits only as traded; adjusted, the line is continuous",
+        f"Two lines of the close, {span(own)}, that part before the ex-dates {days}.",
+    )
+
+
+def price_bars(prices: pd.DataFrame) -> Plot:
+    """The last close of each symbol as a bar, with its 52-week low and high (frame: schema.BARS)."""
+    year = prices.groupby("symbol").tail(252).groupby("symbol").agg(low=("low", "min"), high=("high", "max"))
+    last = prices.groupby("symbol")["close"].last().sort_values()
+    plot, axes = canvas(0.9 + 0.36 * len(last))
+    axis = axes[0, 0]
+    axis.barh(last.index, last, color=COLOURS[4], height=0.55)
+    axis.hlines(last.index, year["low"][last.index], year["high"][last.index], color=INK, linewidth=1.6)
+    axis.set_xlabel("price a share; bar: last close, line: 52-week low to high")
+    axis.grid(axis="y", visible=False)
+    return finish(
+        plot,
+        f"{last.index[-1]} has the highest price a share, {last.index[0]} the lowest; that says nothing of value",
+        "Last closes: " + ", ".join(f"{symbol} {price:.2f}" for symbol, price in last.items()) + ".",
+    )
+
+
+def deepest_falls(prices: pd.DataFrame, count: int = 2) -> list[str]:
+    """The symbols with the deepest maximum drawdown of the close, deepest first."""
+    peak = prices.groupby("symbol")["close"].cummax()
+    worst = (prices["close"] / peak - 1).groupby(prices["symbol"]).min()
+    return [str(symbol) for symbol in worst.sort_values().index[:count]]
+
+
+def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
+    """Closes of a few symbols and, below, how far each stands under its peak (frame: schema.BARS)."""
+    plot, axes = canvas(4.6, 2, 1, sharex=True, height_ratios=[2, 1])
+    worst = {}
+    for k, symbol in enumerate(symbols):
+        own = prices[prices["symbol"] == symbol].set_index("date")["close"]
+        style = {"color": COLOURS[k % 8], "linestyle": DASHES[k % 4], "linewidth": 1.2}
+        fall = (own / own.cummax() - 1) * 100
+        worst[symbol] = fall.min()
+        axes[0, 0].plot(own.index, own, label=symbol, **style)
+        axes[1, 0].plot(fall.index, fall, **style)
+    axes[0, 0].set(yscale="log", ylabel="adjusted close, log scale")
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    axes[1, 0].set_ylabel("below peak, %")
+    dated(axes[1, 0])
+    falls = " and ".join(f"{symbol} {fall:.0f} %" for symbol, fall in worst.items())
+    return finish(plot, f"From peak to trough: {falls}", f"Closes and drawdowns, {span(prices)}.")
+
+
+def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
+    """The last bars of one symbol as candlesticks with SMA-5 and SMA-20, volume below (frame: schema.BARS)."""
+    own = prices[prices["symbol"] == symbol]
+    lines = features.compute(own, ["sma_5", "sma_20"]).tail(last)
+    own = own.tail(last)
+    at = np.arange(len(own))
+    rising = (own["close"] >= own["open"]).to_numpy()
+    colours = np.where(rising, UP, DOWN)
+    plot, axes = canvas(4.6, 2, 1, sharex=True, height_ratios=[3, 1])
+    candles, volume = axes[:, 0]
+    candles.vlines(at, own["low"], own["high"], color=colours, linewidth=0.9)
+    height = (own["close"] - own["open"]).abs()
+    face = np.where(rising, "white", DOWN)
+    candles.bar(at, height, 0.62, own[["open", "close"]].min(axis=1), color=face, edgecolor=colours, linewidth=0.9)
+    candles.plot(at, lines["sma_5"], color=INK, linewidth=1.1, label="SMA-5")
+    candles.plot(at, lines["sma_20"], color=INK, linewidth=1.3, linestyle="--", label="SMA-20")
+    candles.set_ylabel("price a share")
+    candles.legend(fontsize=8, frameon=False)
+    volume.bar(at, own["volume"] / 1e6, 0.62, color=colours, alpha=0.7)
+    volume.set_ylabel("volume, million")
+    ticks = at[:: max(1, len(at) // 6)]
+    volume.set_xticks(ticks, [f"{own['date'].iloc[k]:%d %b %Y}" for k in ticks])
+    above = "above" if lines["sma_5"].iloc[-1] > lines["sma_20"].iloc[-1] else "below"
+    return finish(
+        plot,
+        f"{symbol}: the 5-session mean ends {above} the 20-session mean",
+        f"Candlesticks and volume of the last {len(own)} sessions, {span(own)}; hollow candles rose.",
+    )
+
+
+def _log_returns(prices: pd.DataFrame) -> pd.Series:
+    return np.log(prices["close"]).groupby(prices["symbol"]).diff()
+
+
+def return_distributions(prices: pd.DataFrame) -> Plot:
+    """Daily log returns of each symbol against the normal curve of equal spread (frame: schema.BARS)."""
+    import seaborn
+
+    returns = prices.assign(percent=_log_returns(prices) * 100).dropna(subset="percent")
+    kurtosis = returns.groupby("symbol")["percent"].apply(pd.Series.kurt)
+    plot, pairs = panels(symbols_of(returns), sharex=True, sharey=True)
+    for symbol, axis in pairs:
+        own = returns.loc[returns["symbol"] == symbol, "percent"]
+        seaborn.histplot(own, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
+        grid = np.linspace(-10, 10, 201)
+        bell = np.exp(-(((grid - own.mean()) / own.std()) ** 2) / 2) / (own.std() * np.sqrt(2 * np.pi))
+        axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
+        axis.set(xlabel="daily log return, %", ylabel="density")
+        axis.text(0.98, 0.9, f"kurtosis {kurtosis[symbol]:.1f}", transform=axis.transAxes, ha="right", fontsize=8)
+    outside = int((returns["percent"].abs() > 10).sum())
+    return finish(
+        plot,
+        f"Fat tails: excess kurtosis from {kurtosis.min():.1f} to {kurtosis.max():.1f}, where a normal curve has 0",
+        f"Histograms with the normal curve dashed; {outside} moves beyond 10 % lie outside the axis.",
+    )
+
+
+def walks(bars: pd.DataFrame, paths: pd.DataFrame, symbol: str) -> Plot:
+    """One real symbol among simulated random walks of equal drift and volatility, each starting at 100."""
+    plot, axes = canvas(3.2)
+    for k, (_, own) in enumerate(paths.groupby("symbol")):
+        close = own["close"].to_numpy()
+        axes[0, 0].plot(close / close[0] * 100, color=MUTED, linewidth=0.8, label="random walks" if k == 0 else None)
+    real = bars.loc[bars["symbol"] == symbol, "close"].to_numpy()
+    axes[0, 0].plot(real / real[0] * 100, color=UP, linewidth=1.4, label=symbol)
+    axes[0, 0].set(yscale="log", xlabel="sessions from the start", ylabel="index, start = 100, log scale")
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    ends = paths.groupby("symbol")["close"].agg(lambda close: close.iloc[-1] / close.iloc[0])
+    under = int((ends < real[-1] / real[0]).sum())
+    title = f"{symbol} ends above {under} of {len(ends)} random walks of its own drift and volatility"
+    return finish(plot, title, f"{len(real)} sessions.")

@@ -1,0 +1,96 @@
+"""Figures of tables: completeness, correlations, monthly returns, features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from stockkit.market import features
+from stockkit.plots.figure import (
+    COLOURS,
+    INK,
+    Plot,
+    canvas,
+    dated,
+    finish,
+    span,
+)
+
+
+def correlation(prices: pd.DataFrame) -> Plot:
+    """Correlation of daily log returns between symbols, as a heat map (frame: schema.BARS)."""
+    returns = np.log(prices["close"]).groupby(prices["symbol"]).diff()
+    wide = prices.assign(r=returns).pivot(index="date", columns="symbol", values="r")
+    return _heat(wide.corr(), "daily log returns", 0.55)
+
+
+def feature_correlation(table: pd.DataFrame) -> Plot:
+    """Spearman correlation between features over all symbols and sessions, as a heat map."""
+    return _heat(table.drop(columns=["symbol", "date"]).corr("spearman"), "features (Spearman)", 0.3, annotate=False)
+
+
+def _heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True) -> Plot:
+    import seaborn
+
+    plot, axes = canvas(1.2 + cell * len(matrix))
+    seaborn.heatmap(
+        matrix, vmin=-1, vmax=1, cmap="RdBu", annot=annotate, fmt=".2f", annot_kws={"fontsize": 8}, square=not annotate,
+        linewidths=0.5, cbar_kws={"label": "correlation"}, ax=axes[0, 0],
+    )  # fmt: skip
+    axes[0, 0].set(xlabel="", ylabel="")
+    upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack()
+    if upper.empty:
+        return finish(plot, f"One column has no correlation with another: {what}", "A heat map of one cell.")
+    (a, b), (c, d) = upper.idxmax(), upper.idxmin()
+    return finish(
+        plot,
+        f"{what.capitalize()}: {a} and {b} go together most ({upper.max():.2f}), {c} and {d} least ({upper.min():.2f})",
+        f"Heat map of {len(matrix)} by {len(matrix)} correlations.",
+    )
+
+
+def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
+    """Bars a year and symbol as a heat map, rejects marked in the title (frames: schema.PRICES, REJECTS)."""
+    import seaborn
+
+    counts = prices.groupby(["symbol", prices["date"].dt.year]).size().unstack(fill_value=0)
+    plot, axes = canvas(1.1 + 0.36 * len(counts))
+    seaborn.heatmap(counts, annot=True, fmt="d", annot_kws={"fontsize": 8}, cmap="Greys", vmin=0, vmax=420,
+                    cbar=False, linewidths=1, ax=axes[0, 0])  # fmt: skip
+    axes[0, 0].set(xlabel="year", ylabel="")
+    axes[0, 0].tick_params(axis="y", rotation=0)
+    kept, bad = len(prices), len(rejects)
+    title = f"{kept:,} trusted bars" + (f", {bad:,} rejected" if bad else ", none rejected")
+    return finish(plot, title, f"Sessions a year for {len(counts)} symbols, {span(prices)}.")
+
+
+def monthly_returns(months: pd.DataFrame) -> Plot:
+    """A year-by-month heat map of one symbol's returns (columns: year, month, return_pct)."""
+    import seaborn
+
+    wide = months.pivot(index="year", columns="month", values="return_pct")
+    plot, axes = canvas(1.1 + 0.3 * len(wide))
+    seaborn.heatmap(wide, annot=True, fmt=".0f", annot_kws={"fontsize": 8}, center=0, cmap="RdBu",
+                    cbar_kws={"label": "return, %"}, linewidths=0.5, ax=axes[0, 0])  # fmt: skip
+    axes[0, 0].tick_params(axis="y", rotation=0)
+    up = float((wide.stack() > 0).mean()) * 100
+    return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} years.")
+
+
+def indicators(
+    table: pd.DataFrame, prices: pd.DataFrame, symbol: str, names: Sequence[str], *, last: int = 500
+) -> Plot:
+    """One symbol's close above a panel for each named feature, over the last sessions."""
+    own = table[table["symbol"] == symbol].tail(last)
+    close = prices[prices["symbol"] == symbol].tail(last)
+    plot, axes = canvas(1.6 + 1.1 * len(names), len(names) + 1, 1, sharex=True)
+    axes[0, 0].plot(close["date"], close["close"], color=INK, linewidth=1.1)
+    axes[0, 0].set_ylabel("close", fontsize=8)
+    for axis, name, colour in zip(axes[1:, 0], names, COLOURS * 3, strict=False):
+        axis.plot(own["date"], own[name], color=colour, linewidth=1)
+        axis.set_ylabel(f"{name}\n{features.CATALOGUE[name].unit}", fontsize=8)
+    dated(axes[-1, 0])
+    latest = ", ".join(f"{name} {own[name].iloc[-1]:.3g}" for name in names)
+    return finish(plot, f"{symbol} now: {latest}", f"The close and {len(names)} features, {span(own)}.")

@@ -1,0 +1,1 @@
+"""The workbook room: parameters, the chain of notebooks, and the report that comes out of a run."""

@@ -1,0 +1,49 @@
+"""What a notebook tells the runner: headline figures, and the tables it read and wrote.
+
+Both travel as outputs of the notebook itself (one mime type), so an executed notebook is its own evidence.
+In JupyterLab they show as an ordinary table, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from stockkit.lake.tables import TABLES, Lake
+
+MIME = "application/vnd.stockkit+json"
+
+
+def headline(**figures: Any) -> None:
+    """Pass figures (anything JSON can hold) on to the run's manifest and its front page; shows nothing."""
+    _display({"headlines": figures})
+
+
+def hand_over(lake: Lake) -> None:
+    """End a notebook: show which tables it read and wrote, and let the runner hold it to its declaration."""
+    rows = [
+        (table, action, version, lake.count(table), TABLES[table].grain if table in TABLES else "")
+        for action, touched in (("read", lake.reads), ("written", lake.writes))
+        for table, version in sorted(touched.items())
+    ]
+    shown = pd.DataFrame(rows, columns=["table", "", "version", "rows", "a row is"])
+    _display({"reads": dict(lake.reads), "writes": dict(lake.writes)}, shown)
+
+
+def payloads(notebook: Any) -> Iterator[dict[str, Any]]:
+    """Everything that an executed notebook (an nbformat node) handed over, in order."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if MIME in output.get("data", {}):
+                yield output["data"][MIME]
+
+
+def _display(payload: dict[str, Any], shown: pd.DataFrame | None = None) -> None:
+    from IPython.display import display
+
+    data: dict[str, Any] = {MIME: payload, "text/plain": "" if shown is None else shown.to_string(index=False)}
+    if shown is not None:
+        data["text/html"] = shown.to_html(index=False, border=0)
+    display(data, raw=True)  # type: ignore[no-untyped-call]

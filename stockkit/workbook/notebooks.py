@@ -1,0 +1,117 @@
+"""Notebooks as the runner sees them: title, parameters, the tables they declare, and the order that follows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from stockkit.errors import RunError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook of the workbook: what it asks, its parameters with their defaults, what it reads and writes."""
+
+    name: str
+    path: Path
+    title: str
+    parameters: dict[str, Any]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+def load(folder: Path, name: str) -> Notebook:
+    """Read ``folder/name.ipynb``.
+
+    Raises:
+        RunError: no such notebook (names the nearest), not a notebook, or its parameters cell is not one flat
+            list of literals.
+    """
+    import nbformat
+
+    path = folder / f"{name}.ipynb"
+    if not NAME.fullmatch(name) or not path.is_file():
+        known = sorted(found.stem for found in folder.glob("*.ipynb"))
+        near = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(known) or 'none'}."
+        raise RunError(f"there is no notebook {name!r} in {folder}. {hint}")
+    try:
+        document = nbformat.read(path, as_version=4)
+    except (ValueError, AttributeError, OSError) as error:
+        raise RunError(f"{path} is not a notebook: {str(error)[:200]}") from error
+    declared = document.metadata.get("stockkit", {})
+    return Notebook(
+        name=name,
+        path=path,
+        title=_title(document, name),
+        parameters=_parameters(document, name),
+        reads=tuple(declared.get("reads", ())),
+        writes=tuple(declared.get("writes", ())),
+    )
+
+
+def _title(document: Any, name: str) -> str:
+    texts = (cell.source for cell in document.cells if cell.cell_type == "markdown")
+    lines = (line for text in texts for line in text.splitlines() if line.startswith("# "))
+    return next(lines, f"# {name}")[2:].strip()
+
+
+def _parameters(document: Any, name: str) -> dict[str, Any]:
+    cells = [cell for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise RunError(f"notebook {name} has {len(cells)} cells tagged `parameters`, it needs exactly one.")
+    found: dict[str, Any] = {}
+    try:
+        for statement in ast.parse(cells[0].source).body:
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                raise ValueError(f"{ast.unparse(statement)!r} is no plain assignment")
+            found[ast.unparse(statement.targets[0])] = ast.literal_eval(statement.value)
+    except (SyntaxError, ValueError) as error:
+        raise RunError(f"the parameters cell of {name} must hold plain `name = literal` lines: {error}.") from error
+    return found
+
+
+def in_order(notebooks: Sequence[Notebook], *, have: Sequence[str] = ()) -> list[Notebook]:
+    """Sort notebooks so that each comes after those that write what it reads; by name where that leaves a choice.
+
+    Args:
+        notebooks: the chain, in any order.
+        have: tables that exist already.
+
+    Raises:
+        RunError: two notebooks write the same table, nobody writes one that is read, or they need each other.
+    """
+    writer: dict[str, Notebook] = {}
+    for notebook in notebooks:
+        for table in notebook.writes:
+            if table in writer:
+                raise RunError(f"both {writer[table].name} and {notebook.name} write {table!r}: let one do it.")
+            writer[table] = notebook
+    for notebook in notebooks:
+        for table in notebook.reads:
+            if table not in writer and table not in have:
+                raise RunError(
+                    f"{notebook.name} reads {table!r}, which no notebook of the chain writes; run the one first."
+                )
+    needs = {n.name: {writer[t].name for t in n.reads if t in writer} - {n.name} for n in notebooks}
+    sorter = TopologicalSorter({name: sorted(needs[name]) for name in sorted(needs)})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise RunError(f"these notebooks wait for each other: {' → '.join(error.args[1])}.") from error
+    by_name = {notebook.name: notebook for notebook in notebooks}
+    order: list[Notebook] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()])
+        order.append(by_name[ready.pop(0)])
+        sorter.done(order[-1].name)
+    return order

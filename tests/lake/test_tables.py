@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockkit.errors import LakeError, SchemaError, SymbolError
+from stockkit.lake.tables import Lake, open_lake
+from tests.conftest import ROOT
+from tests.market.test_schema import ODD
+
+
+def frame(symbols, value=1.0):
+    return pd.DataFrame(
+        {
+            "symbol": pd.Series(sorted(symbols), dtype="string"),
+            "date": pd.Timestamp("2023-09-21"),
+            "value": value,
+            "seen": pd.Timestamp("2023-09-21 20:00:00.123456", tz="UTC"),
+        }
+    )
+
+
+def hashes(lake, table):
+    """The multiset of the contents of a table's data files."""
+    found = (lake.path / "tables" / table).rglob("*.parquet")
+    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in found)
+
+
+def test_what_is_written_is_read_back_with_the_same_values_and_dtypes(lake, prices):
+    lake.write("prices", prices, symbols=sorted(set(prices["symbol"])))
+    pd.testing.assert_frame_equal(lake.read("prices"), prices, check_exact=True)
+
+
+@pytest.mark.parametrize("symbol", ODD)
+def test_an_odd_symbol_survives_the_partition_and_sql(lake, symbol):
+    lake.write("odd", frame([symbol]), symbols=[symbol])
+    assert list(lake.read("odd", symbols=[symbol])["symbol"]) == [symbol]
+    assert list(lake.sql("SELECT symbol FROM odd WHERE symbol = :s", s=symbol)["symbol"]) == [symbol]
+
+
+def test_a_write_replaces_the_symbols_it_names_and_no_other(lake):
+    lake.write("t", frame(["A", "B"], 1.0), symbols=["A", "B"])
+    lake.write("t", frame(["A"], 2.0), symbols=["A"])
+    assert lake.read("t")[["symbol", "value"]].values.tolist() == [["A", 2.0], ["B", 1.0]]
+    lake.write("t", frame([]).astype(frame(["A"]).dtypes), symbols=["B"])
+    assert list(lake.read("t")["symbol"]) == ["A"]
+
+
+def test_writing_what_is_there_makes_no_new_version_nan_included(lake):
+    for _ in range(3):
+        assert lake.write("t", frame(["A", "B"], np.nan), symbols=["A", "B"]) == 0
+    assert lake.write("t", frame(["A", "B"], [np.nan, 1.0]), symbols=["A", "B"]) == 1
+
+
+def test_two_lakes_written_alike_hold_the_same_bytes(tmp_path, prices):
+    lakes = [Lake(tmp_path / name, ROOT) for name in ("one", "two")]
+    for each in lakes:
+        each.write("prices", prices, symbols=sorted(set(prices["symbol"])))
+    assert hashes(lakes[0], "prices") == hashes(lakes[1], "prices")
+    assert len(hashes(lakes[0], "prices")) == 6
+
+
+def test_a_new_column_is_added_and_is_empty_in_old_rows(lake):
+    lake.write("t", frame(["A", "B"]), symbols=["A", "B"])
+    lake.write("t", frame(["A"]).assign(more=5.0), symbols=["A"])
+    assert lake.read("t")["more"].isna().tolist() == [False, True]
+
+
+def test_the_protocol_stays_what_athena_reads(lake):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    protocol = lake._open("t").protocol()
+    assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
+
+
+def test_a_commit_carries_the_run_id(lake, monkeypatch):
+    monkeypatch.setenv("STOCKKIT_RUN", "20260101T000000Z")
+    lake.write("t", frame(["A"]), symbols=["A"])
+    assert lake._open("t").history(1)[0]["run"] == "20260101T000000Z"
+
+
+def test_append_adds_only_rows_that_say_something_new(lake):
+    told = frame(["A", "B"]).rename(columns={"seen": "made_at"}).assign(empty=np.nan)
+    assert lake.append("t", told) == 0
+    later = told.assign(made_at=told["made_at"] + pd.Timedelta("1h"))
+    assert lake.append("t", later) == 0
+    assert lake.append("t", later.assign(value=[1.0, 9.0])) == 1
+    assert sorted(lake.read("t")["value"]) == [1.0, 1.0, 9.0]
+
+
+def test_reads_and_writes_are_remembered_with_their_versions(lake):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    lake.write("t", frame(["A"], 2.0), symbols=["A"])
+    assert (lake.reads, lake.writes) == ({}, {"t": 1})
+    other = Lake(lake.path, ROOT)
+    other.sql("SELECT count(*) AS n FROM t")
+    assert (other.reads, other.writes) == ({"t": 1}, {})
+
+
+@pytest.mark.parametrize("name", ["../t", "T", "a b", "a'", "", "1t", "a" * 64])
+def test_a_hostile_table_name_is_refused(lake, name):
+    with pytest.raises(LakeError, match="no table name"):
+        lake.write(name, frame(["A"]), symbols=["A"])
+
+
+def test_a_missing_table_is_an_error_with_the_nearest_name(lake):
+    lake.write("prices2", frame(["A"]), symbols=["A"])
+    with pytest.raises(LakeError, match="Did you mean 'prices2'"):
+        lake.read("prices")
+
+
+def test_a_row_of_a_symbol_that_the_write_does_not_name_is_refused(lake):
+    with pytest.raises(LakeError, match="'B', which the write does not name"):
+        lake.write("t", frame(["A", "B"]), symbols=["A"])
+    with pytest.raises(SymbolError):
+        lake.write("t", frame([]), symbols=["x'; --"])
+    assert lake.tables() == []
+
+
+def test_prices_that_break_their_contract_are_not_written(lake, prices):
+    with pytest.raises(SchemaError, match="'close' must be float64"):
+        lake.write("prices", prices.astype({"close": "float32"}), symbols=["AAPL"])
+    with pytest.raises(SchemaError, match="not a finite price"):
+        lake.write("prices", prices.assign(close=-1.0), symbols=sorted(set(prices["symbol"])))
+    assert lake.tables() == []
+
+
+def test_a_lake_can_be_moved(lake, tmp_path):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    moved = lake.path.rename(tmp_path / "elsewhere")
+    assert len(Lake(moved, ROOT).read("t")) == 1
+
+
+def test_a_lake_that_is_a_file_or_an_address_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LakeError, match="is a file"):
+        open_lake(str(tmp_path / "file"))
+    with pytest.raises(LakeError, match="only folders"):
+        open_lake("s3://bucket/prefix")
+
+
+WRITER = """
+import sys
+import pandas as pd
+from pathlib import Path
+from stockkit.lake.tables import Lake
+lake = Lake(Path(sys.argv[1]), Path())
+n = 0
+while True:
+    n += 1
+    rows = pd.DataFrame({"symbol": pd.Series(["A"] * 5000 + ["B"] * 5000, dtype="string"), "value": float(n)})
+    lake.write("t", rows, symbols=["A", "B"])
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [1, 3, 6])
+def test_a_writer_killed_at_any_moment_leaves_wholly_the_old_or_wholly_the_new_rows(lake, wait):
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(lake.path)], stdout=subprocess.PIPE) as writer:
+        for _ in range(wait):
+            writer.stdout.readline()
+        threading.Event().wait(0.003 * wait)
+        writer.kill()
+    rows = Lake(lake.path, ROOT).read("t")
+    assert len(rows) == 10_000
+    assert rows["value"].nunique() == 1
+    assert rows["value"][0] >= wait
+
+
+def mounted(folder, options):
+    """A small tmpfs at `folder`, or a skip where this user may not mount."""
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode:
+        if "mount" in os.environ.get("STOCKKIT_REQUIRE", "").split(","):
+            pytest.fail("the right to mount a tmpfs is missing")
+        pytest.skip("the right to mount a tmpfs is missing")
+    return folder
+
+
+@pytest.mark.parametrize(("options", "says"), [("size=600k", "[Nn]o space left"), ("ro", "[Rr]ead-only")])
+def test_a_full_disk_or_a_read_only_lake_is_a_clear_error_and_leaves_the_table_as_it_was(
+    tmp_path, prices, options, says
+):
+    folder = mounted(tmp_path / "mount", options)
+    try:
+        lake = Lake(folder, ROOT)
+        if options != "ro":
+            lake.write("t", frame(["A"]), symbols=["A"])
+        with pytest.raises(LakeError, match=says) as caught:
+            lake.write("prices", prices, symbols=sorted(set(prices["symbol"])))
+        assert "name another lake" in str(caught.value)
+        assert lake.tables() == ([] if options == "ro" else ["t"])
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockkit.errors import SourceError
+from stockkit.market import actions, clean, schema, simulate
+from tests.conftest import ROOT, SYMBOLS
+
+FETCHED = pd.Timestamp("2023-12-31", tz="UTC")
+FAR = pd.Timestamp("2023-12-31")
+LARGE_SPLITS = {
+    ("AAPL", "2014-06-09"), ("AAPL", "2020-08-31"), ("AMZN", "2022-06-06"), ("GOOG", "2014-03-27"),
+    ("GOOG", "2022-07-18"), ("NFLX", "2015-07-15"), ("NVDA", "2021-07-20"),
+}  # fmt: skip
+
+
+def run(body: bytes, known: pd.DataFrame | None = None, **window) -> clean.Cleaned:
+    window = {"start": pd.Timestamp("1900-01-01"), "as_of": FAR, **window}
+    answer = clean.Answer("AAA", body, "AAA.csv", FETCHED)
+    return clean.clean(answer, actions.none() if known is None else known, **window)
+
+
+@pytest.fixture
+def good() -> list[str]:
+    """A header and eight good lines, newest first: 2023-09-21 down to 2023-09-12."""
+    bars = simulate.bars(["AAA"], count=8, rng=np.random.default_rng(5))
+    return simulate.csv_bytes(bars).decode().splitlines()
+
+
+def body(lines: list[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode()
+
+
+def edit(line: str, **fields: str) -> str:
+    names = ["timestamp", "open", "high", "low", "close", "volume"]
+    return ",".join(fields.get(name, old) for name, old in zip(names, line.split(","), strict=True))
+
+
+def test_good_rows_all_pass(good):
+    cleaned = run(body(good))
+    assert len(cleaned.prices) == 8
+    assert cleaned.rejects.empty
+    schema.check_bars(cleaned.prices, contract=schema.PRICES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("short_row", lambda line: line[:25]),
+        ("bad_date", lambda line: edit(line, timestamp="15/09/2023")),
+        ("bad_date", lambda line: edit(line, timestamp="2023-02-30")),
+        ("missing_value", lambda line: edit(line, close="")),
+        ("missing_value", lambda line: edit(line, open="NaN")),
+        ("not_a_number", lambda line: edit(line, close="n/a")),
+        ("not_a_number", lambda line: edit(line, high="inf")),
+        ("not_a_number", lambda line: edit(line, volume="10.5")),
+        ("not_a_number", lambda line: edit(line, volume="1e300")),
+        ("non_positive_price", lambda line: edit(line, low="0")),
+        ("non_positive_price", lambda line: edit(line, low="-3")),
+        ("negative_volume", lambda line: edit(line, volume="-1")),
+        ("high_below_low", lambda line: edit(line, high="1.0")),
+        ("outside_range", lambda line: edit(line, close="1.0")),
+        ("closed_day", lambda line: edit(line, timestamp="2023-09-16")),
+        ("closed_day", lambda line: edit(line, timestamp="2023-09-04")),
+        ("unexplained_jump", lambda line: edit(line, open="9000", high="9000", low="9000", close="9000")),
+    ],
+)
+def test_a_planted_fault_is_found_and_costs_only_its_row(good, rule, change):
+    lines = [*good[:4], change(good[4]), *good[5:]]
+    cleaned = run(body(lines))
+    assert cleaned.rejects[["rule", "line", "file"]].values.tolist() == [[rule, 5, "AAA.csv"]]
+    assert cleaned.rejects["reason"][0] == clean.RULES[rule]
+    assert len(cleaned.prices) == 7
+
+
+def test_a_session_that_had_not_closed_when_it_was_fetched_is_no_bar_yet(good):
+    early = clean.Answer("AAA", body(good), "AAA.csv", pd.Timestamp("2023-09-21 15:00", tz="UTC"))
+    cleaned = clean.clean(early, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    assert list(cleaned.rejects["rule"]) == ["session_not_closed"]
+
+
+def test_of_equal_rows_one_is_kept(good):
+    cleaned = run(body([*good, good[3]]))
+    assert (len(cleaned.prices), list(cleaned.rejects["rule"])) == (8, ["repeated_row"])
+
+
+def test_of_rows_that_disagree_none_is_kept(good):
+    cleaned = run(body([*good, edit(good[3], volume="7"), good[3]]))
+    assert len(cleaned.prices) == 7
+    assert list(cleaned.rejects["rule"]) == ["conflicting_rows"] * 3
+
+
+def test_rows_in_any_order_give_the_same_bars(good):
+    shuffled = [good[0], *np.random.default_rng(2).permutation(good[1:])]
+    pd.testing.assert_frame_equal(run(body(shuffled)).prices, run(body(good)).prices)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b'{"Note": "Thank you for using our API"}', "got JSON: Thank you"),
+        (b'{"Error Message": "Invalid API call"}', "got JSON: Invalid"),
+        (b"{broken", "got JSON: {broken"),
+        (b"<html>busy</html>", "HTML"),
+        (b"timestamp,open,high,low,close\n2023-09-21,1,1,1,1\n", "lacks the column 'volume'"),
+        (b"timestamp,open,high,low,close,close,volume\n", "more than one column 'close'"),
+        (b"timestamp;open;high;low;close;volume\n", "lacks the column 'date'"),
+        (b"timestamp,open,high,low,close,volume\n", "no rows"),
+        (b"timestamp,open,high,low,close,volume\n09/21/2023,1,1,1,1,1\n", "YYYY-MM-DD, found '09/21/2023'"),
+        ("timestamp,open\n".encode("utf-16"), "not UTF-8"),
+        (b"timestamp,open,high,low,close,volume\n2023-09-21,\xff,1,1,1,1\n", "not UTF-8 text .byte"),
+        (b"timestamp,open,high,low,close,volume\n\x00", "NUL"),
+    ],
+)
+def test_an_answer_that_is_no_csv_of_bars_is_refused_whole(bad, says):
+    with pytest.raises(SourceError, match=says) as caught:
+        run(bad)
+    assert "AAA (AAA.csv)" in str(caught.value)
+
+
+def test_a_byte_order_mark_windows_line_ends_and_a_date_column_are_fine(good):
+    lines = [good[0].replace("timestamp", "Date").upper(), *good[1:]]
+    assert len(run(b"\xef\xbb\xbf" + "\r\n".join(lines).encode()).prices) == 8
+
+
+def test_start_and_as_of_bound_the_bars(good):
+    cleaned = run(body(good), start=pd.Timestamp("2023-09-13"), as_of=pd.Timestamp("2023-09-19"))
+    assert [f"{day:%m-%d}" for day in cleaned.prices["date"]] == ["09-13", "09-14", "09-15", "09-18", "09-19"]
+
+
+def test_a_split_after_the_as_of_date_is_not_known_yet(good):
+    split = actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-20,split,2\n", file="a")
+    early = run(body(good), split, as_of=pd.Timestamp("2023-09-19"))
+    assert (early.prices["split_factor"] == 1).all()
+
+
+def test_a_move_that_actions_call_real_passes(good):
+    lines = [
+        good[0],
+        *(edit(line, **dict.fromkeys(("open", "high", "low", "close"), "5")) for line in good[1:4]),
+        *good[4:],
+    ]
+    assert len(run(body(lines)).prices) == 5
+    real = actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-19,split,1.0\n", file="a")
+    assert len(run(body(lines), real).prices) == 8
+
+
+def test_the_sample_has_every_bar_and_no_false_alarm(sample):
+    assert len(sample.prices) == 16_194
+    assert sample.rejects.empty
+    assert sample.missing == {}
+    assert sample.gaps() == {}
+
+
+def test_close_raw_is_the_file_to_the_last_digit(prices):
+    for symbol in SYMBOLS:
+        with open(ROOT / "data" / "sample" / f"{symbol}.csv", newline="") as file:
+            written = {row["timestamp"]: row["close"] for row in csv.DictReader(file)}
+        own = prices[prices["symbol"] == symbol]
+        found = dict(zip(own["date"].dt.strftime("%Y-%m-%d"), own["close_raw"], strict=True))
+        assert {day: repr(float(text)) for day, text in written.items()} == {
+            d: repr(float(v)) for d, v in found.items()
+        }
+
+
+def test_without_the_actions_every_large_split_is_flagged_and_nothing_after_it_is_trusted():
+    flagged, last = set(), {}
+    for symbol in SYMBOLS:
+        data = (ROOT / "data" / "sample" / f"{symbol}.csv").read_bytes()
+        answer = clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)
+        cleaned = clean.clean(answer, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+        jumps = cleaned.rejects[cleaned.rejects["rule"] == "unexplained_jump"]
+        flagged |= {(symbol, day) for day in jumps["date"]}
+        last[symbol] = str(cleaned.prices["date"].max().date())
+    assert flagged == LARGE_SPLITS
+    assert all(last[symbol] < day for symbol, day in LARGE_SPLITS)
+
+
+def test_a_jump_is_judged_by_the_rows_before_it_alone(good):
+    full = run(body(good)).prices
+    spiked = run(body([*good[:1], edit(good[1], open="9000", high="9000", low="9000", close="9000"), *good[2:]])).prices
+    pd.testing.assert_frame_equal(spiked, full.iloc[:-1])
