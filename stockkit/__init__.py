@@ -28,6 +28,8 @@ _OFFERED = {
     "backtest": "stockkit.forecast",
     "intervals": "stockkit.forecast",
     "models": "stockkit.forecast",
+    "outlook": "stockkit.forecast",
+    "sources": "stockkit.lake",
     "scores": "stockkit.forecast",
     "plots": "stockkit",
 }

@@ -155,3 +155,7 @@ def sql(
     text = Path(statement[1:]).read_text(encoding="utf-8") if statement.startswith("@") else statement
     answer = open_lake(lake).sql(text, **pairs)
     print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
+
+
+if __name__ == "__main__":
+    main()

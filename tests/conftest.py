@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -44,3 +48,28 @@ def prices(sample: ingest.Ingested) -> pd.DataFrame:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake", ROOT)
+
+
+def make_workbook(folder: Path, *, own_notebooks: bool = False) -> Path:
+    """A workbook in `folder`, as a clean clone would be: linked notebooks, questions and sample, own params."""
+    shutil.copytree(ROOT / "params", folder / "params")
+    (folder / "data").mkdir()
+    (folder / "data" / "sample").symlink_to(ROOT / "data" / "sample")
+    (folder / "sql").symlink_to(ROOT / "sql")
+    if own_notebooks:
+        (folder / "notebooks").mkdir()
+    else:
+        (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    return folder
+
+
+def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in the workbook's folder."""
+    command = [sys.executable, "-m", "stockkit.cli", *words]
+    return subprocess.run(command, cwd=workbook, capture_output=True, text=True, check=False, timeout=300)
+
+
+def manifest_of(workbook: Path) -> dict[str, Any]:
+    """The manifest of the only run in the workbook's reports."""
+    (path,) = workbook.glob("reports/*/run.json")
+    return {**json.loads(path.read_text()), "folder": path.parent}

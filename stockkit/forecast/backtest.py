@@ -13,6 +13,7 @@ from stockkit.errors import ForecastError
 from stockkit.forecast.models import Model, Training
 
 NEWEST = -1  # the fold of `latest`
+SHORTEST = 60  # sessions: with fewer, no symbol is forecast
 KEY = ["symbol", "model", "horizon", "as_of"]
 
 
@@ -47,7 +48,7 @@ class Backtest:
             (h-session log return; actual is NaN where not yet realised), fold (-1 from `latest`), scale (mean
             absolute h-session log return of the fold's training rows: the denominator of MASE, Hyndman and
             Koehler 2006, section 3).
-        skipped: symbol to the reason why it has no rows.
+        skipped: why there are no rows of a symbol ("IBM") or of one model of a symbol ("IBM lasso").
     """
 
     rows: pd.DataFrame
@@ -106,7 +107,7 @@ def backtest(
     models: Sequence[Model],
     features: list[str],
     horizon: int,
-    min_train: int = 1000,
+    min_train: int = 250,
     step: int = 126,
 ) -> Backtest:
     """Forecast every session after the first `min_train`, refitting each model every `step` sessions.
@@ -121,27 +122,17 @@ def backtest(
 
     Raises:
         ForecastError: a panel that lacks a column or is not sorted, models with the same name. What is wrong with
-            one symbol only (too short, constant, an empty feature) puts that symbol into `skipped`.
+            one symbol only (too short, constant) is told in `skipped`, and the others go on. A model that cannot be
+            fitted yet (too few rows with all features) has NaN as its mean until it can.
     """
     return _run(
         panel, models, features, horizon, lambda n: walk_forward(n, horizon=horizon, min_train=min_train, step=step)
     )
 
 
-def latest(
-    panel: pd.DataFrame, *, models: Sequence[Model], features: list[str], horizon: int, min_train: int = 1000
-) -> Backtest:
+def latest(panel: pd.DataFrame, *, models: Sequence[Model], features: list[str], horizon: int) -> Backtest:
     """Forecast from each symbol's last row, fitted on every label realised by then; arguments as in `backtest`."""
-
-    def plan(n: int) -> list[Fold]:
-        if n < min_train + horizon:
-            raise ForecastError(
-                f"{n} sessions are too few: {min_train} to train on and {horizon} for the last label to be "
-                f"realised make {min_train + horizon}. Give more history or a smaller min_train."
-            )
-        return [Fold(NEWEST, 0, n - horizon, n - 1, n)]
-
-    return _run(panel, models, features, horizon, plan)
+    return _run(panel, models, features, horizon, lambda n: [Fold(NEWEST, 0, n - horizon, n - 1, n)])
 
 
 def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
@@ -161,15 +152,30 @@ def _run(
     values = np.ascontiguousarray(panel[features].to_numpy(dtype="float64", na_value=np.nan))
     values.setflags(write=False)  # a model that scales in place would spoil the next one's input
     close = panel["close"].to_numpy(dtype="float64", na_value=np.nan)
-    parts, skipped = [], {}
+    parts: list[pd.DataFrame] = []
+    skipped: dict[str, str] = {}
     for first, last in _edges(symbols):
+        symbol = str(symbols[first])
         try:
-            folds = plan(last - first)
-            found = _forecasts(values[first:last], target(close[first:last], horizon), models, folds, horizon)
-            parts.append(found.assign(position=found["position"] + first))
+            folds = plan(_enough(last - first, horizon))
+            labels = target(close[first:last], horizon)
+            trainings = [Training(values[first:last][fold.train], labels[fold.train], horizon) for fold in folds]
         except ForecastError as error:
-            skipped[str(symbols[first])] = str(error)
+            skipped[symbol] = str(error)
+            continue
+        for model in models:
+            try:
+                found = _forecasts(model, values[first:last], labels, folds, trainings)
+                parts.append(found.assign(position=found["position"] + first))
+            except ForecastError as error:
+                skipped[f"{symbol} {model.name}"] = str(error)
     return Backtest(_rows(panel, parts, horizon), skipped)
+
+
+def _enough(n: int, horizon: int) -> int:
+    if n < SHORTEST + 2 * horizon:
+        raise ForecastError(f"{n} sessions are too few: give {SHORTEST + 2 * horizon} at the least.")
+    return n
 
 
 def _check(panel: pd.DataFrame, models: Sequence[Model], features: list[str]) -> np.ndarray:
@@ -194,23 +200,22 @@ def _edges(symbols: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _forecasts(
-    features: np.ndarray, labels: np.ndarray, models: Sequence[Model], folds: list[Fold], horizon: int
+    model: Model, features: np.ndarray, labels: np.ndarray, folds: list[Fold], trainings: list[Training]
 ) -> pd.DataFrame:
-    """One symbol's forecasts; `position` counts its rows from 0."""
-    trainings = [Training(features[fold.train], labels[fold.train], horizon) for fold in folds]
-    parts = [
-        {
-            "position": np.arange(fold.test_start, fold.test_stop),
-            "model": model.name,
-            "mean": model.fit(training).predict(features[fold.test]),
-            "actual": labels[fold.test],
-            "fold": fold.number,
-            "scale": np.abs(training.target).mean(),
-        }
-        for model in models
-        for fold, training in zip(folds, trainings, strict=True)
-    ]
-    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+    """One model's forecasts of one symbol, NaN in the folds it refuses; `position` counts the symbol's rows from 0."""
+    parts, refused = [], []
+    for fold, training in zip(folds, trainings, strict=True):
+        try:
+            mean = model.fit(training).predict(features[fold.test])
+        except ForecastError as error:
+            refused.append(error)
+            mean = np.full(fold.test_stop - fold.test_start, np.nan)
+        at = np.arange(fold.test_start, fold.test_stop)
+        told = {"mean": mean, "actual": labels[fold.test], "scale": np.abs(training.target).mean()}
+        parts.append(pd.DataFrame({"position": at, "model": model.name, "fold": fold.number, **told}))
+    if len(refused) == len(folds):
+        raise refused[-1]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _rows(panel: pd.DataFrame, parts: list[pd.DataFrame], horizon: int) -> pd.DataFrame:

@@ -184,8 +184,8 @@ class Lasso:
         from sklearn.preprocessing import StandardScaler
 
         folds = TimeSeriesSplit(n_splits=self.splits, gap=horizon)
-        # At 1 % of the largest penalty, not sklearn's 0.1 %, coordinate descent converges even on indicators
-        # that nearly repeat each other; a smaller penalty than that is never the best one on returns.
+        # Down to 1 % of the largest penalty, not sklearn's 0.1 %: there coordinate descent still converges on
+        # indicators that nearly repeat each other, and returns are too noisy to reward a smaller one.
         return make_pipeline(StandardScaler(), LassoCV(alphas=self.alphas, eps=0.01, max_iter=20_000, cv=folds))
 
 

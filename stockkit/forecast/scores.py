@@ -62,7 +62,7 @@ def diebold_mariano(errors: np.ndarray, reference: np.ndarray, horizon: int) -> 
     """One-sided p value that `errors` have a smaller mean square than `reference`, both (n,) on the same dates.
 
     Diebold and Mariano 1995 with the rectangular kernel over horizon − 1 lags, the small-sample correction and
-    Student t with n − 1 degrees of freedom of Harvey, Leybourne and Newbold 1997, equation 9. Where that kernel
+    Student t with n − 1 degrees of freedom of Harvey, Leybourne and Newbold 1997. Where that kernel
     gives no positive variance, Bartlett weights do (Newey and West 1987). 1 where nothing can be told: equal
     errors, no spread, or n too small for the horizon. Conservative for a model that contains the random walk
     as a special case (Clark and West 2007).
@@ -71,7 +71,7 @@ def diebold_mariano(errors: np.ndarray, reference: np.ndarray, horizon: int) -> 
 
     gain = reference**2 - errors**2
     n = len(gain)
-    if n < 2 or n <= horizon or not gain.any():
+    if n < 2 or n <= horizon or np.ptp(gain) <= 1e-12 * np.abs(gain).max():
         return 1.0
     centred = gain - gain.mean()
     lags = np.arange(horizon)
@@ -133,7 +133,7 @@ def verdict(scores: pd.DataFrame, *, level: float = 0.05) -> Verdict:
 
 def _claim(row: dict[str, Any], tried: int, *, several: bool) -> str:
     name = str(row["model"]).replace("_", " ")
-    ahead = f" {row['horizon']} sessions ahead" if several else ""
+    ahead = f" {row['horizon']} session{'s' if row['horizon'] > 1 else ''} ahead" if several else ""
     pairs = f"{tried} pair{'s' if tried > 1 else ''} tried"
     return (
         f"{name[:1].upper()}{name[1:]} beats the random walk for {row['symbol']}{ahead} "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,19 +66,10 @@ def execute(
 
 
 def _register_engine() -> None:
-    from jupyter_client.manager import AsyncKernelManager
     from papermill.engines import NBClientEngine, papermill_engines
 
-    class Quiet(AsyncKernelManager):  # type: ignore[misc]
-        """Talks to the kernel through sockets in a private folder, not through open TCP ports, where it can."""
-
-        def __init__(self, **traits: Any) -> None:
-            super().__init__(**traits)
-            if os.name == "posix":
-                self.transport = "ipc"
-
     class Engine(NBClientEngine):  # type: ignore[misc]
-        """papermill's own engine, telling which cell it is at."""
+        """papermill's own engine, telling which cell it is at and talking to the kernel in private."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, on_cell: OnCell, **options: Any) -> Any:
@@ -88,9 +80,19 @@ def _register_engine() -> None:
                 return start(cell, cell_index, **more)
 
             nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, kernel_manager_class=Quiet, **options)
+            with tempfile.TemporaryDirectory(prefix="stockkit-") as folder:
+                return super().execute_managed_notebook(nb_man, kernel_name, config=_private(folder), **options)
 
     papermill_engines.register(ENGINE, Engine)
+
+
+def _private(folder: str) -> Any:
+    """Let kernel and client meet at sockets in `folder`, which is this user's alone, not at open TCP ports."""
+    from traitlets.config import Config
+
+    if os.name != "posix":
+        return Config()
+    return Config(ConnectionFileMixin={"transport": "ipc", "ip": os.path.join(folder, "kernel")})
 
 
 def _strip_volatile(path: Path) -> None:

@@ -2,28 +2,27 @@
 
 A page asks for nothing when it is viewed: style and figures are inside it, there is no script, and its content
 security policy stops whatever a notebook's own output would load. What comes from a manifest is escaped; what comes
-from a notebook is the user's own and kept as it is. TeX is shown as typed, since nothing is there to typeset it.
+from a notebook is the user's own and kept as it is. A dollar is a dollar: nothing is there to typeset TeX.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
 from datetime import date, datetime
+from html import escape, unescape
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
-HAND_OVER = "application/vnd.stockkit+json"
+from stockkit.lake.raw import write_atomically
+
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
-_PIECE = re.compile(
-    r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h\1>|<table\b.*?</table>', re.S
-)
-_TITLE = re.compile(r'<h1 id="[^"]*">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h1>', re.S)
+_HEADING = r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h\1>'
+_PIECE = re.compile(rf"{_HEADING}|<table\b.*?</table>", re.S)
 _ROW = re.compile(r"<tr\b.*?</tr>", re.S)
 _CELL = re.compile(r"<(t[hd])\b[^>]*>(.*?)</\1>", re.S)
 _NUMBER = re.compile(r"[-+−]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?\s?%?$", re.I)
@@ -44,16 +43,14 @@ def render_notebook(path: Path, *, manifest: Json) -> Path:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    steps = _steps(manifest)
+    steps = _steps(manifest, path.parent)
     step = next((step for step in steps if step["name"] == path.stem), {"name": path.stem})
-    failed = _prepare(notebook, step)
+    failed, unrun = _prepare(notebook)
     title, sections, body = _body(notebook, step.get("title") or path.stem)
-    status = "failed" if failed else step.get("status", "not in the manifest")
-    earlier = [other for other in steps if other["name"] < path.stem and _has_page(path.parent, other)]
-    later = [other for other in steps if other["name"] > path.stem and _has_page(path.parent, other)]
-    page = {"title": title, "sections": sections, "body": body, "step": step, "status": status, "failed_cell": failed}
-    page |= {"previous": earlier[-1] if earlier else None, "next": later[0] if later else None}
-    return _write(path.with_suffix(".html"), "page.html.j2", run=manifest, **_common(manifest), **page)
+    page: Json = {"title": title, "sections": sections, "body": body, "step": step, "steps": steps}
+    page |= {"failed_cell": failed, "unrun": unrun, **_common(manifest)}
+    page["status"] = "failed" if failed else step.get("status", "not in the manifest")
+    return _write(path.with_suffix(".html"), "page.html.j2", run=manifest, **page)
 
 
 def render_index(run_dir: Path) -> Path:
@@ -63,10 +60,9 @@ def render_index(run_dir: Path) -> Path:
         ValueError: run.json is absent, is not JSON or is not a manifest; the message says which.
     """
     run = _read(run_dir / "run.json")
-    found = run.get("headlines") or {}
-    forecast = found.get("forecast") or {}
-    page = {"headlines": found, "forecast": forecast, "scale": _scale(forecast.get("rows") or [])}
-    page["steps"] = [{**step, "page": _has_page(run_dir, step)} for step in _steps(run)]
+    forecast = run["headlines"].get("forecast") or {}
+    page = {"headlines": run["headlines"], "forecast": forecast, "scale": _scale(forecast.get("rows") or [])}
+    page["steps"] = _steps(run, run_dir)
     return _write(run_dir / "index.html", "index.html.j2", run=run, **page, **_common(run))
 
 
@@ -80,52 +76,43 @@ def _line(folder: Path) -> Json:
     line = {"name": folder.name, "page": (folder / "index.html").is_file()}
     try:
         run = _read(folder / "run.json")
-    except ValueError as error:
-        return {**line, "unreadable": str(error)}
-    failed = [step["name"] for step in _steps(run) if step.get("status") == "failed"]
-    return {**line, "run": run, "headlines": run.get("headlines") or {}, "failed": failed, **_common(run)}
+        failed = [step["name"] for step in _steps(run, folder) if step.get("status") == "failed"]
+        return {**line, **_common(run), "run": run, "headlines": run["headlines"], "failed": failed}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = str(error) if type(error) is ValueError else f"run.json is not the manifest of a run: {error!r}"
+        return {**line, "unreadable": why}
 
 
 def _read(path: Path) -> Json:
-    """A manifest, of which nothing but the shape of its parts is trusted."""
+    """A manifest; a part that is absent or null is empty."""
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path.name} is not there") from None
+        run = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
+        raise ValueError(f"{path.name} cannot be read: {getattr(error, 'strerror', error)}") from error
     if not isinstance(run, dict) or not isinstance(run.get("status"), str):
         raise ValueError(f"{path.name} is not the manifest of a run: it has no status")
-    for key, kind in {"parameters": dict, "steps": list, "headlines": dict, "warnings": list}.items():
-        if not isinstance(run.get(key) or kind(), kind):
-            raise ValueError(f"{path.name} is not the manifest of a run: {key} is not a {kind.__name__}")
-    return run
+    parts: Json = {"parameters": {}, "steps": [], "headlines": {}, "warnings": []}
+    return {**run, **{key: run.get(key) or empty for key, empty in parts.items()}}
 
 
-def _steps(run: Json) -> list[Json]:
-    return sorted(run.get("steps") or [], key=lambda step: step["name"])
-
-
-def _has_page(folder: Path, step: Json) -> bool:
-    """Whether a step has a page, or will have one: pages are rendered one after the other."""
-    return any((folder / f"{step['name']}{suffix}").is_file() for suffix in (".html", ".ipynb"))
+def _steps(run: Json, folder: Path) -> list[Json]:
+    """The steps by name; `page` tells which has a page, or will have: pages are rendered one after the other."""
+    steps = sorted(run.get("steps") or [], key=lambda step: step["name"])
+    pages = [any((folder / f"{step['name']}{end}").is_file() for end in (".html", ".ipynb")) for step in steps]
+    return [{**step, "page": page} for step, page in zip(steps, pages, strict=True)]
 
 
 def _common(run: Json) -> Json:
     """What every page says of its run: the date it stands for, how fresh the data is, how to run it again."""
-    found, parameters = run.get("headlines") or {}, run.get("parameters") or {}
+    found = run.get("headlines") or {}
     last = found.get("last_session") or {}
     newest = max(last.values(), default=None)
-    lagging = {symbol: session for symbol, session in sorted(last.items()) if session != newest}
-    words = ["stockkit", "run", *([str(run["params_file"])] if run.get("params_file") else [])]
-    if found.get("as_of") and parameters.get("as_of") not in (None, found["as_of"]):
-        words += ["-p", f"as_of={found['as_of']}"]  # a moving date, pinned to the day that it meant
     return {
-        "as_of": found.get("as_of") or parameters.get("as_of"),
+        "as_of": found.get("as_of"),
         "last_session": newest,
-        "lagging": lagging,
+        "lagging": {symbol: session for symbol, session in sorted(last.items()) if session != newest},
         "age": _days(newest, run.get("started_at")),
-        "command": run.get("command") or shlex.join(words),
+        "command": _command(run, found),
     }
 
 
@@ -136,96 +123,93 @@ def _days(session: object, started_at: object) -> int | None:
         return None
 
 
+def _command(run: Json, found: Json) -> str:
+    """The command that makes the run again: every value spelt out, as the file may change; `as_of` as it was meant."""
+    values = {name: value for name, value in (run.get("parameters") or {}).items() if value is not None}
+    if "as_of" in values and found.get("as_of"):
+        values["as_of"] = found["as_of"]
+    words = ["stockkit", "run", str(run.get("params_file") or "params/sample.yaml")]
+    for name, value in values.items():
+        bare = isinstance(value, str) and re.fullmatch(r"[\w./:^=-]+", value) and value != "null"
+        words += ["-p", f"{name}={value if bare else json.dumps(value, ensure_ascii=False)}"]
+    return shlex.join(words)
+
+
 def _scale(rows: list[Json]) -> Json | None:
     """The shared axis of the interval strips in log return: its ends and its round ticks, zero among them."""
     ends = [row[key] for row in rows for key in ("mean", "lo80", "hi80", "lo95", "hi95") if _is_finite(row.get(key))]
-    if not ends or max(ends) == min(ends):
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    if low == high:
         return None
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    rough = (high - low) / 4
+    rough = (high - low) / 5
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return {"lo": first * step, "hi": last * step, "ticks": [place * step for place in range(first, last + 1)]}
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return {"lo": low, "hi": high, "ticks": [place * step for place in places]}
 
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _prepare(notebook: Any, step: Json) -> bool:
-    """Drop banners and hand-overs and mark the cells that failed, in place; whether one did."""
+def _prepare(notebook: Any) -> tuple[bool, int]:
+    """Drop banners and hand-overs and mark failed cells, in place; whether one failed, and how many never ran."""
     notebook.cells = [
         cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
     ]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    failed = [place for place, cell in enumerate(code) if _has_failed(cell)]
-    for place in failed:
-        unrun = sum(cell.execution_count is None for cell in code[place + 1 :])
-        mark = {"first": place == failed[0], "unrun": unrun, "cause": _cause(code[place], step)}
-        code[place].metadata["stockkit_failed"] = mark
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    unrun = sum(cell.execution_count is None for cell in code)
+    failed = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
+    for cell in failed:
+        cell.metadata["stockkit_failed"] = {"first": cell is failed[0], "unrun": unrun}
     for cell in code:
         cell.outputs = [output for output in cell.outputs if _is_for_readers(output)]
-    return bool(failed)
-
-
-def _has_failed(cell: Any) -> bool:
-    """An error output, or papermill's mark on a cell that never came back (a kernel that died, a time-out)."""
-    mark = cell.metadata.get("papermill", {})
-    unfinished = mark.get("exception") is True or mark.get("status") in ("failed", "running")
-    return unfinished or any(output.output_type == "error" for output in cell.outputs)
-
-
-def _cause(cell: Any, step: Json) -> str:
-    errors = [output for output in cell.outputs if output.output_type == "error"] or [step.get("error") or {}]
-    words = [str(errors[0][key]) for key in ("ename", "evalue") if errors[0].get(key)]
-    return ": ".join(words) or "the cell never came back; its kernel died or was stopped"
+    return bool(failed), unrun
 
 
 def _is_for_readers(output: Any) -> bool:
+    """Keep the best form of an output; one that has none, as a hand-over from notebook to runner, is not shown."""
     if output.output_type == "stream":
         output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)  # a progress bar leaves its last state
         return bool(output.text.strip())
     if output.output_type == "error":
         return True
-    output.data.pop(HAND_OVER, None)
-    return any(str(output.data.get(kind, "")).strip() for kind in _SHOWN)
+    shown = next((kind for kind in _SHOWN if str(output.data.get(kind, "")).strip()), None)
+    for other in set(output.data) - {shown}:
+        del output.data[other]
+    return shown is not None
 
 
 def _body(notebook: Any, title: str) -> tuple[str, list[tuple[int, str, str]], str]:
     """The title, the sections (level, id, text) and the HTML of a notebook's cells."""
     from jinja2 import FileSystemLoader
     from nbconvert import HTMLExporter
-    from traitlets.config import Config
 
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # "$173 or $174" is two prices, not a formula: hide the dollars from nbconvert
+            cell.source = re.sub(r"\\?\$", "\ue000", cell.source)
     exporter = HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": _SHOWN}}),
         template_name="basic",
         template_file="cells.html.j2",
         extra_loaders=[FileSystemLoader(_TEMPLATES)],
-        extra_template_basedirs=[],  # or a folder that happens to be called "base" would take part
+        extra_template_basedirs=[],  # or a folder of the working folder that happens to be called "base" takes part
     )
-    html, _ = exporter.from_notebook_node(notebook)
-    if first := _TITLE.search(html):
-        title, html = _plain(first[1]), html.replace(first[0], "", 1)
-    sections, html = _arrange(re.sub(r"<style scoped[^>]*>.*?</style>\s*", "", html, flags=re.S))
-    return title, sections, html
+    html = exporter.from_notebook_node(notebook)[0].replace("\ue000", "$")
+    if (first := re.search(_HEADING, html, re.S)) and first[1] == "1":
+        title, html = _plain(first[3]), html.replace(first[0], "", 1)
+    return title, *_arrange(re.sub(r"<style scoped[^>]*>.*?</style>\s*", "", html, flags=re.S))
 
 
 def _arrange(html: str) -> tuple[list[tuple[int, str, str]], str]:
     """Give each heading an id of its own, as a notebook may say "Result" twice, and each table a box that scrolls."""
-    from markupsafe import escape
-
     sections: list[tuple[int, str, str]] = []
     taken = {"failed", "top", "code", ""}
 
     def piece(match: re.Match[str]) -> str:
         if not match[1]:
-            label = f"Table: {sections[-1][2]}" if sections else "Table"
-            return (
-                f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{_align(match[0])}</div>'
-            )
-        names = (match[2] if turn == 1 else f"{match[2]}-{turn}" for turn in count(1))
+            label = escape(f"Table: {sections[-1][2]}" if sections else "Table")
+            return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{_align(match[0])}</div>'
+        names = (f"{match[2]}-{turn}" if turn > 1 else match[2] for turn in count(1))
         anchor = next(name for name in names if name not in taken)
         taken.add(anchor)
         sections.append((int(match[1]), anchor, _plain(match[3])))
@@ -244,62 +228,21 @@ def _align(table: str) -> str:
 
     def mark(row: re.Match[str]) -> str:
         place = count(len(_CELL.findall(row[0])) - 1, -1)
-        return _CELL.sub(lambda cell: _mark(cell[0], next(place) in numeric), row[0])
+        return _CELL.sub(lambda cell: f"{cell[0][:3]}{' data-num' * (next(place) in numeric)}{cell[0][3:]}", row[0])
 
     plain = re.sub(r' border="\d+"', "", table, count=1)
     return _ROW.sub(lambda row: row[0] if "colspan" in row[0] else mark(row), plain)
 
 
-def _mark(cell: str, numeric: bool) -> str:
-    return cell[:3] + " data-num" + cell[3:] if numeric else cell
-
-
 def _plain(html: str) -> str:
-    from markupsafe import Markup
-
-    return Markup(html).striptags()
+    return unescape(re.sub(r"<[^>]*>", "", html)).strip()
 
 
 def _write(path: Path, template: str, **page: Any) -> Path:
-    """Render a template, escaping what is put into it, and put the file in place in one move."""
+    """Fill a template, escaping what is put into it, and put the file in place in one move."""
     from jinja2 import Environment, FileSystemLoader
-    from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"price": _price, "percent": _percent, "utc": _utc, "duration": _duration, "value": _value}
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.tests["finite"] = _is_finite
-    page["body"] = Markup(page.get("body", ""))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(environment.get_template(template).render(page) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, (environment.get_template(template).render(page) + "\n").encode())
     return path
-
-
-def _price(value: Any) -> str:
-    return f"{value:,.{2 if abs(value) >= 10 else 4}f}" if _is_finite(value) else "–"
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * value:+.2f}".replace("-", "−") if _is_finite(value) else "–"
-
-
-def _utc(moment: object) -> str:
-    return re.sub(r"(\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|\+00:00)$", r"\1 \2 UTC", str(moment))
-
-
-def _duration(seconds: Any) -> str:
-    if not _is_finite(seconds):
-        return "–"
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def _value(value: Any) -> str:
-    """A parameter as one would type it: bare words for strings, JSON for the rest."""
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -53,5 +53,5 @@ def test_another_exchange_has_its_own_days():
 
 
 def test_an_unknown_exchange_is_refused_with_the_nearest():
-    with pytest.raises(ParamError, match="'XNYZ' is not an exchange calendar. Did you mean"):
+    with pytest.raises(ParamError, match=r"'XNYZ' is not an exchange calendar. Did you mean"):
         sessions.every("XNYZ")

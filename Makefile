@@ -1,0 +1,53 @@
+# Only Python 3.11+, git and make are needed: everything else is installed into .venv from requirements.lock.
+PYTHON ?= python3
+PARAMS ?= params/sample.yaml
+ARGS   ?=
+BIN    := .venv/bin
+STAMP  := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab bench lint lock clean setup
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run ARGS=\"-p symbols='[IBM,MSFT]' -p source=folder:/my/csvs\"    your own data"
+
+run: setup ## Run the whole chain on the sample and write the HTML report
+	@$(BIN)/stockkit run $(PARAMS) $(ARGS)
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lab: setup ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: setup ## Measure against other libraries, printed as ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+lock: setup ## Resolve the newest dependencies into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade --no-emit-index-url \
+		--no-annotate --no-header pyproject.toml -o requirements.lock
+
+clean: ## Remove reports, the local lake, caches and .venv; raw data fetched into the lake goes too
+	@find reports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	@rm -rf data/lake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "stockkit needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into .venv (once; a few minutes on a slow line) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@

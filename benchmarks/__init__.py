@@ -1,0 +1,1 @@
+"""Measured against other libraries in one run, printed as ratios: `make bench`."""

@@ -1,0 +1,111 @@
+"""The rooms import only from rooms above them, and heavy or impure things only where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS = ["errors", "market", "forecast", "plots", "lake", "stream", "workbook", "cloud", "cli"]
+PACKAGE = ROOT / "stockkit"
+ONLY = {
+    "matplotlib": {"plots"}, "seaborn": {"plots"}, "papermill": {"workbook"}, "nbconvert": {"workbook"},
+    "boto3": {"cloud"}, "deltalake": {"lake"}, "duckdb": {"lake"}, "typer": {"cli"},
+}  # fmt: skip
+IMPURE = {"os", "sys", "subprocess", "socket", "pathlib", "tempfile", "shutil", "httpx", "requests", "urllib", "time",
+          "random", "glob"}  # fmt: skip
+PURE_ROOMS = {"errors", "market", "forecast", "plots"}
+CLOCKS = (
+    "datetime.now",
+    "Timestamp.now",
+    "Timestamp.today",
+    "date.today",
+    "Timestamp.utcnow",
+    "default_rng()",
+    "open(",
+)
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(source: str) -> set[str]:
+    """Every module that a source names, in full; for `from a import b` both a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def faults(place: str, source: str) -> list[str]:
+    found = []
+    for name in imports(source):
+        parts = name.split(".")
+        if (
+            parts[0] == "stockkit"
+            and len(parts) > 1
+            and parts[1] in ROOMS
+            and ROOMS.index(parts[1]) > ROOMS.index(place)
+        ):
+            found.append(f"{place} imports {name} from a room below it")
+        if parts[0] in ONLY and place not in ONLY[parts[0]]:
+            found.append(f"{place} imports {parts[0]}")
+        if place in PURE_ROOMS and parts[0] in IMPURE:
+            found.append(f"{place} imports {parts[0]}: it may do no I/O")
+    if place in PURE_ROOMS:
+        code = ast.unparse(ast.parse(source))
+        found += [f"{place} calls {clock}" for clock in CLOCKS if clock in code]
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if p.parent != PACKAGE or p.stem != "__init__"], ids=str)
+def test_a_module_keeps_to_its_room(path):
+    assert faults(room(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("market", "from stockkit.lake import tables"),
+        ("market", "from stockkit import lake"),
+        ("forecast", "import stockkit.plots"),
+        ("lake", "def f():\n    from stockkit.workbook import runner"),
+        ("lake", "import boto3"),
+        ("workbook", "import matplotlib.pyplot as plt"),
+        ("market", "import os"),
+        ("forecast", "import pandas as pd\nx = pd.Timestamp.now()"),
+        ("market", "def f(p):\n    return open(p)"),
+    ],
+)
+def test_a_planted_fault_is_found(place, source):
+    assert faults(place, source)
+
+
+def test_importing_stockkit_is_cheap():
+    code = "import sys, stockkit; print(sum(m in sys.modules for m in ('pandas', 'numpy', 'matplotlib', 'sklearn')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+
+
+def test_everything_the_package_offers_is_there():
+    import stockkit
+
+    assert all(getattr(stockkit, name) is not None for name in dir(stockkit))
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_a_module_is_short_enough_to_read(path):
+    assert len(path.read_text().splitlines()) <= 300

@@ -1,0 +1,175 @@
+"""The main job on the real sample, run as a user runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from stockkit.lake.tables import Lake
+from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
+
+NOTEBOOKS = ["00_overview", "01_ingest", "02_query", "03_features", "04_model", "05_visualise"]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """One run of the sample in a workbook of its own."""
+    workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
+    done = stockkit(workbook, "run", "params/sample.yaml")
+    assert done.returncode == 0, done.stderr
+    return {**manifest_of(workbook), "workbook": workbook, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def test_the_run_is_green_and_ends_with_the_path_of_the_report(chain):
+    last = chain["stdout"].splitlines()[-1]
+    assert last == f"reports/{chain['run']}/index.html"
+    assert (chain["workbook"] / last).is_file()
+    assert (chain["status"], chain["reason"]) == ("succeeded", None)
+    assert {step["name"] for step in chain["steps"]} == set(NOTEBOOKS)
+    assert all(step["status"] == "succeeded" for step in chain["steps"])
+
+
+def test_the_chain_takes_under_two_minutes(chain):
+    assert chain["seconds"] < 120
+
+
+def test_the_error_stream_holds_progress_and_nothing_else(chain):
+    assert all(re.fullmatch(r"\[\d/6\] \S+ +succeeded +[\d.]+ s", line) for line in chain["stderr"].splitlines())
+
+
+def test_prices_has_every_bar_of_the_sample(chain):
+    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    assert lake.count("prices") == 16_194 == 6 * 2_699
+    assert lake.count("rejects") == 0
+    assert lake.count("forecasts") == 18
+
+
+def test_the_headlines_say_what_a_reader_wants_first(chain):
+    headlines = chain["headlines"]
+    assert headlines["as_of"] == "2023-09-21"
+    assert [row["symbol"] for row in headlines["forecast"]["rows"]] == SYMBOLS
+    assert {row["target_session"] for row in headlines["forecast"]["rows"]} == {"2023-09-22"}
+    assert headlines["verdict"]["text"]
+    for row in headlines["forecast"]["rows"]:
+        assert row["lo95"] < row["lo90"] < row["lo80"] < row["mean"] < row["hi80"] < row["hi90"] < row["hi95"]
+
+
+def test_intervals_of_past_errors_hold_nearly_what_they_claim(chain):
+    scores = Lake(chain["workbook"] / "data" / "lake", chain["workbook"]).read("scores")
+    own = scores[scores["model"] == "random_walk"]
+    assert own["coverage90"].between(0.85, 0.92).all()
+
+
+def test_each_step_names_the_table_versions_it_read_and_wrote(chain):
+    steps = {step["name"]: step for step in chain["steps"]}
+    assert steps["01_ingest"]["writes"] == {"prices": 0, "rejects": 0}
+    assert steps["04_model"]["reads"] == {"prices": 0, "features": 0}
+    assert steps["04_model"]["writes"] == {"forecasts": 0, "scores": 0}
+
+
+def test_every_page_is_there_and_every_figure_has_alt_text(chain):
+    for name in NOTEBOOKS:
+        page = (chain["folder"] / f"{name}.html").read_text()
+        images = re.findall(r"<img[^>]*>", page)
+        assert all(len(re.search(r'alt="([^"]*)"', image).group(1)) > 30 for image in images)
+        assert len(images) >= (name not in ("02_query",)) * 1
+    assert (chain["workbook"] / "reports" / "index.html").is_file()
+
+
+def test_no_page_asks_anyone_for_anything(chain):
+    for page in chain["folder"].glob("*.html"):
+        text = page.read_text()
+        assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|<link[^>]+href|<script[^>]+src""", text), page
+
+
+def outputs(notebook):
+    return [cell["outputs"] for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def snapshot(workbook):
+    """Names and bytes of the executed notebooks, and the multiset of table bytes by table."""
+    notebooks = {path.name: path.read_bytes() for path in workbook.glob("reports/*/*.ipynb")}
+    tables = {}
+    for path in workbook.glob("data/lake/tables/*/*/*.parquet"):
+        key = "/".join(path.relative_to(workbook / "data" / "lake" / "tables").parts[:2])
+        tables.setdefault(key, []).append(hashlib.sha256(path.read_bytes()).hexdigest())
+    return notebooks, {key: sorted(value) for key, value in tables.items()}
+
+
+def test_a_run_anew_gives_the_same_bytes_in_tables_and_notebooks(chain, tmp_path):
+    workbook = make_workbook(tmp_path / "again")
+    assert stockkit(workbook, "run", "params/sample.yaml").returncode == 0
+    notebooks, tables = snapshot(workbook)
+    assert len(tables) == 24, "prices, features, forecasts and scores of six symbols"
+    assert (notebooks, tables) == snapshot(chain["workbook"])
+
+
+def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook(chain, tmp_path):
+    workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
+    shutil.rmtree(workbook / "reports")
+    before = snapshot(workbook)[1]
+    for name in ("01_ingest", "04_model"):
+        assert stockkit(workbook, "run", "params/sample.yaml", "--only", name).returncode == 0
+    notebooks, after = snapshot(workbook)
+    assert after == before
+    for name in ("01_ingest.ipynb", "04_model.ipynb"):
+        assert notebooks[name] == (chain["folder"] / name).read_bytes()
+
+
+def test_an_executed_notebook_carries_no_time_path_or_duration(chain):
+    for path in chain["folder"].glob("*.ipynb"):
+        text = path.read_text()
+        assert str(chain["workbook"]) not in text
+        assert not re.search(r'"(duration|start_time|end_time|iopub[^"]*|input_path)"', text)
+
+
+def test_nbval_finds_the_same_numbers_again(chain):
+    """Runs each executed notebook once more and compares every output; figures by presence."""
+    pages = sorted(str(path) for path in chain["folder"].glob("*.ipynb"))
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider",
+               "-p", "no:xdist", "-c", "/dev/null", "--rootdir", str(chain["folder"]), *pages]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    cells = sum(len(outputs(nbformat.read(page, as_version=4))) for page in pages)
+    assert f"{cells} passed" in done.stdout
+
+
+def test_nbval_would_notice_a_changed_number(chain, tmp_path):
+    workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
+    path = next(workbook.glob("reports/*/02_query.ipynb"))
+    text = path.read_text()
+    assert "2,699" not in text
+    path.write_text(text.replace("2699", "2698"))
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider",
+               "-p", "no:xdist", "-c", "/dev/null", "--rootdir", str(workbook), str(path)]  # fmt: skip
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+def test_the_pages_of_a_run_can_be_made_anew(chain):
+    before = {path.name: path.read_bytes() for path in chain["folder"].glob("*.html")}
+    done = stockkit(chain["workbook"], "report", chain["run"])
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in chain["folder"].glob("*.html")} == before
+
+
+def test_the_lake_answers_on_the_command_line(chain):
+    listed = stockkit(chain["workbook"], "lake", "tables")
+    assert "prices" in listed.stdout
+    asked = stockkit(
+        chain["workbook"], "lake", "sql", "SELECT count(*) AS n FROM prices WHERE symbol = :s", "-p", "s=META", "--csv"
+    )
+    assert asked.stdout == "n\n2699\n"
+    refused = stockkit(chain["workbook"], "lake", "sql", "DROP TABLE prices")
+    assert (refused.returncode, "expected one SELECT" in refused.stderr) == (2, True)
+
+
+def test_run_json_is_plain_json(chain):
+    text = (chain["folder"] / "run.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["run"] == chain["run"]

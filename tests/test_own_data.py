@@ -1,0 +1,50 @@
+"""A user's own folder of CSV files: other symbols, other dates, short histories, one symbol that is not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stockkit.lake.tables import Lake
+from stockkit.market import simulate
+from tests.conftest import make_workbook, manifest_of, stockkit
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
+    rng = np.random.default_rng(5)
+    for symbol, count in {"IBM": 900, "MSFT": 300, "BRK.B": 40}.items():
+        bars = simulate.bars([symbol], count=count, last="2019-06-28", rng=rng)
+        (folder / f"{symbol}.csv").write_bytes(simulate.csv_bytes(bars))
+    words = ["-p", 'symbols=["IBM","MSFT","BRK.B","XYZ"]', "-p", f"source=folder:{folder}", "-p", "horizon=5"]
+    done = stockkit(workbook, "run", "params/sample.yaml", *words)
+    return {**manifest_of(workbook), "workbook": workbook, "done": done}
+
+
+def test_every_notebook_runs_and_the_exit_code_tells_of_the_absent_symbol(chain):
+    assert [step["error"] for step in chain["steps"]] == [None] * 6
+    assert chain["done"].returncode == 3
+    assert chain["status"] == "failed"
+    assert "XYZ is not in the source" in chain["reason"]
+    assert "XYZ is not in the source" in chain["done"].stderr
+
+
+def test_the_report_says_so(chain):
+    page = (chain["folder"] / "index.html").read_text()
+    assert "XYZ is not in the source" in page
+
+
+def test_the_others_go_on(chain):
+    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    assert lake.read("prices").groupby("symbol").size().to_dict() == {"BRK.B": 40, "IBM": 900, "MSFT": 300}
+    rows = {row["symbol"]: row for row in chain["headlines"]["forecast"]["rows"]}
+    assert rows["IBM"]["target_session"] == "2019-07-08", "five sessions on, the Fourth of July left out"
+    assert rows["IBM"]["lo90"] < 0 < rows["IBM"]["hi90"]
+    assert rows["MSFT"]["model"] == "random_walk"
+    assert rows["MSFT"]["lo90"] is None, "a year and a little leaves too few past errors for an interval"
+
+
+def test_a_symbol_with_too_little_history_is_said_to_be_left_out(chain):
+    assert "BRK.B" in chain["headlines"]["verdict"]["detail"]

@@ -1,0 +1,90 @@
+"""The files around the package agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.test_architecture import imports, modules
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA = {"matplotlib": "matplotlib-base", "duckdb": "python-duckdb", "torch": "pytorch",
+         "confluent-kafka": "python-confluent-kafka"}  # fmt: skip
+MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "ta-lib": "talib", "exchange-calendars": "exchange_calendars"}
+USED_AS_TOOLS = {"jupyterlab", "ipykernel"}
+FOR_THE_CLOUD = {"awswrangler"}  # fixed by the user; imported from the AWS back end on
+
+
+def requirement(text: str) -> tuple[str, str]:
+    name, version = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?(.*)", text).groups()
+    return name.lower(), version
+
+
+def declared(*groups: str) -> dict[str, str]:
+    extras = PROJECT["optional-dependencies"]
+    texts = [text for group in groups for text in (PROJECT["dependencies"] if group == "core" else extras[group])]
+    return dict(requirement(text) for text in texts)
+
+
+def test_environment_yml_has_the_same_dependencies_as_pyproject():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = dict(re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", text).groups() for text in listed)
+    assert conda.pop("openjdk") == "=17"
+    assert conda.pop("python") == PROJECT["requires-python"]
+    ours = declared("core", *PROJECT["optional-dependencies"])
+    assert conda == {CONDA.get(name, name): version for name, version in ours.items()}
+
+
+def test_every_core_dependency_is_imported_or_a_tool():
+    used = {name.split(".")[0] for path in modules() for name in imports(path.read_text())}
+    unused = {name for name in declared("core") if MODULES.get(name, name) not in used}
+    assert unused == USED_AS_TOOLS | FOR_THE_CLOUD
+
+
+def test_the_lock_pins_every_dependency_and_names_no_index():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = {re.split(r"[=\[ ;]", line)[0].lower() for line in lines if "==" in line}
+    assert set(declared("core", "dev")) <= pinned
+    assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def test_every_make_target_is_explained_by_make_help():
+    makefile = (ROOT / "Makefile").read_text()
+    explained = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("run", "test", "lab", "bench", "clean", "lint"):
+        assert f"make {target} " in explained
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_document_links_to_exists(path):
+    text = (ROOT / path).read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_command_in_the_readme_exists():
+    from typer.main import get_command
+
+    from stockkit.cli import app
+
+    commands = get_command(app).commands
+    shown = re.findall(r"^(?:\$ )?stockkit (.+)$", (ROOT / "README.md").read_text(), re.M)
+    assert shown
+    for line in shown:
+        words = line.split()
+        assert words[0] in commands or words[0].startswith("--"), line
+        if words[0] == "lake":
+            assert words[1] in commands["lake"].commands, line
+
+
+def test_the_changelog_knows_the_version():
+    import stockkit
+
+    assert f"## {stockkit.__version__}" in (ROOT / "CHANGELOG.md").read_text()

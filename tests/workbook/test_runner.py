@@ -1,0 +1,189 @@
+"""What the runner does when something goes wrong: small planted notebooks in a workbook of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from tests.conftest import ROOT, make_workbook, manifest_of, stockkit
+
+OPEN = "from stockkit import hand_over, headline, open_lake\nbook = open_lake(lake)"
+WRITE = """import pandas as pd
+rows = pd.DataFrame({"symbol": pd.Series(["A"], dtype="string"), "value": [1.0]})
+book.write("t1", rows, symbols=["A"])"""
+
+
+@pytest.fixture
+def workbook(tmp_path):
+    return make_workbook(tmp_path / "book", own_notebooks=True)
+
+
+def add(workbook, name, *cells, reads=(), writes=()):
+    document = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "stockkit": {"reads": list(reads), "writes": list(writes)},
+        }
+    )
+    document.cells = [
+        nbformat.v4.new_markdown_cell(f"# {name}?"),
+        nbformat.v4.new_code_cell('lake = "data/lake"', metadata={"tags": ["parameters"]}),
+        *(nbformat.v4.new_code_cell(cell) for cell in cells),
+    ]
+    nbformat.write(document, workbook / "notebooks" / f"{name}.ipynb")
+
+
+def run(workbook, *names, words=()):
+    (workbook / "params" / "own.yaml").write_text(f"notebooks: [{', '.join(names)}]\nlake: data/lake\n")
+    return stockkit(workbook, "run", "params/own.yaml", *words)
+
+
+def test_a_failing_notebook_stops_the_chain_and_its_evidence_is_kept(workbook):
+    add(workbook, "01_good", OPEN, WRITE, "hand_over(book)", writes=["t1"])
+    add(workbook, "02_bad", OPEN, "book.read('t1')", "raise ValueError('planted ' + 'fault')", "print('never')",
+        reads=["t1"], writes=["t2"])  # fmt: skip
+    add(workbook, "03_after", OPEN, "hand_over(book)", reads=["t2"])
+    done = run(workbook, "01_good", "02_bad", "03_after")
+    found = manifest_of(workbook)
+    assert done.returncode == 1
+    assert found["status"] == "failed"
+    assert [step["status"] for step in found["steps"]] == ["succeeded", "failed", "not run"]
+    error = [line for line in done.stderr.splitlines() if not line.startswith("[")]
+    assert len(error) <= 5
+    for word in ("02_bad", "cell [5]", "ValueError: planted fault", "03_after"):
+        assert word in "\n".join(error)
+    assert "planted fault" in (found["folder"] / "02_bad.ipynb").read_text()
+    page = (found["folder"] / "02_bad.html").read_text()
+    assert 'id="failed"' in page
+    assert not (found["folder"] / "03_after.ipynb").exists()
+    assert done.stdout.splitlines()[-1].endswith("index.html")
+    assert "planted fault" in (found["folder"] / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads", "writes", "says"),
+    [
+        ([OPEN, "hand_over(book)"], [], ["t1"], "declares that it writes 't1' but did not hand it over"),
+        ([OPEN, WRITE], [], ["t1"], "declares that it writes 't1' but did not hand it over"),
+        ([OPEN, WRITE, "hand_over(book)"], [], [], "writes 't1' but its metadata does not declare that"),
+        (
+            [OPEN, WRITE, "book.writes['t1'] = 9", "hand_over(book)"],
+            [],
+            ["t1"],
+            "handed over 't1' version 9, the lake has 0",
+        ),
+    ],
+)
+def test_a_notebook_that_breaks_its_declaration_is_no_success(workbook, cells, reads, writes, says):
+    add(workbook, "01_x", *cells, reads=reads, writes=writes)
+    done = run(workbook, "01_x")
+    assert done.returncode == 1
+    assert says in manifest_of(workbook)["reason"]
+
+
+def test_a_kernel_that_is_killed_is_a_failure_with_the_notebook_kept(workbook):
+    add(workbook, "01_x", OPEN, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    done = run(workbook, "01_x")
+    assert done.returncode == 1
+    assert "DeadKernelError" in done.stderr
+    assert (manifest_of(workbook)["folder"] / "01_x.html").is_file()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_has_failed_and_leaves_no_kernel(workbook, number, code):
+    add(workbook, "01_x", OPEN, "import os, time\nopen('kernel.pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
+    with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        pid = wait_for(lambda: int((workbook / "kernel.pid").read_text() or "x"))
+        running.send_signal(number)
+        assert running.wait(timeout=30) == code
+    found = manifest_of(workbook)
+    assert (found["status"], found["reason"]) == ("failed", "The run did not finish: it was stopped or killed.")
+    wait_for(lambda: gone(pid))
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:
+        if stat.read().rpartition(")")[2].split()[0] == "Z":
+            return True
+    raise ValueError("still there")
+
+
+def wait_for(probe, seconds=30):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return probe()
+        except (OSError, ValueError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def test_two_runs_at_once_keep_apart(workbook):
+    add(workbook, "01_x", OPEN, WRITE, "hand_over(book)", writes=["t1"])
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
+    both = [subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    told = [running.communicate(timeout=120) for running in both]
+    assert [running.returncode for running in both] == [0, 0], told
+    manifests = [json.loads(path.read_text()) for path in workbook.glob("reports/*/run.json")]
+    assert [found["status"] for found in manifests] == ["succeeded", "succeeded"]
+
+
+def test_until_and_only_choose_notebooks(workbook):
+    add(workbook, "01_a", OPEN, WRITE, "hand_over(book)", writes=["t1"])
+    add(workbook, "02_b", OPEN, "book.read('t1')\nhand_over(book)", reads=["t1"])
+    assert run(workbook, "01_a", "02_b", words=["--until", "01_a"]).returncode == 0
+    assert run(workbook, "01_a", "02_b", words=["--only", "02_b"]).returncode == 0
+    assert run(workbook, "01_a", "02_b", words=["--only", "03_c"]).returncode == 2
+    ran = [[s["name"] for s in json.loads(p.read_text())["steps"]] for p in sorted(workbook.glob("reports/*/run.json"))]
+    assert ran == [["01_a"], ["02_b"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["params/sample.yaml", "-p", "horizn=5"], "Did you mean 'horizon'"),
+        (["params/sample.yaml", "-p", "horizon=x"], "whole number"),
+        (["params/sample.yaml", "-p", "symbols=[../../etc/passwd]"], "is not a symbol"),
+        (["params/none.yaml"], "No such file"),
+        (["params/sample.yaml", "-p", "lake=s3://bucket/x"], "only folders"),
+        (["params/sample.yaml", "-p", "lake=params/sample.yaml"], "is a file"),
+        (["params/sample.yaml", "--only", "05_visualise"], "run the one first"),
+        (["params/sample.yaml", "--reports", "params/sample.yaml"], "cannot write reports"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(tmp_path, words, says):
+    workbook = make_workbook(tmp_path / "book")
+    done = stockkit(workbook, "run", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert not (workbook / "reports").exists()
+    assert not (workbook / "data" / "lake").exists()
+
+
+def test_a_source_that_is_not_there_fails_the_first_notebook_with_its_reason(tmp_path):
+    workbook = make_workbook(tmp_path / "book")
+    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=folder:/nowhere")
+    assert done.returncode == 1
+    assert "source folder /nowhere does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_repository_itself_is_a_workbook():
+    assert {path.stem for path in (ROOT / "params").glob("*.yaml")} >= {"sample"}
