@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ class Verdict:
     beats: tuple[tuple[str, str], ...]
     tried: int
     level: float
+
+    def _repr_html_(self) -> str:
+        """The first sentence in large type, as a report should show it, the rest below."""
+        first, dot, rest = self.text.partition(". ")
+        large = "font-size: 1.7em; line-height: 1.25; margin: 0.3em 0"
+        return f'<p class="verdict" style="{large}">{escape(first)}{dot.strip()}</p><p>{escape(rest)}</p>'
 
 
 def score(rows: pd.DataFrame) -> pd.DataFrame:

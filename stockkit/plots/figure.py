@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.dates
+import matplotlib.ticker
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -55,6 +56,15 @@ def dated(axis: Any) -> None:
     locator = matplotlib.dates.AutoDateLocator(minticks=3, maxticks=9)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
+
+
+def log_scale(axis: Any, label: str) -> None:
+    """Make the y axis logarithmic, with plain numbers at its ticks."""
+    axis.set_yscale("log")
+    axis.set_ylabel(f"{label}, log scale")
+    axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.4g}"))
+    axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
 def _small(count: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from stockkit.plots.figure import (
 )
 
 
-def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 40) -> Plot:
+def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plot:
     """Recent closes and the 80, 90 and 95 % intervals of one model's forecast, a panel a symbol.
 
     Args:
@@ -41,10 +41,14 @@ def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 40) -> Plo
     width = (np.exp(rows["hi90"]) - np.exp(rows["lo90"])) * 100
     return finish(
         plot,
-        f"90 % intervals {rows['horizon'].iloc[0]} session(s) ahead: from {width.min():.1f} % of the price "
+        f"90 % intervals {_ahead(rows['horizon'].iloc[0])}: from {width.min():.1f} % of the price "
         f"({width.idxmin()}) to {width.max():.1f} % ({width.idxmax()})",
         f"Closes of the last {last} sessions with shaded 80, 90 and 95 % intervals; dot: the mean forecast.",
     )
+
+
+def _ahead(horizon: int) -> str:
+    return "for the next session" if horizon == 1 else f"{horizon} sessions ahead"
 
 
 def scoreboard(scores: pd.DataFrame) -> Plot:

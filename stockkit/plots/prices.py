@@ -19,6 +19,7 @@ from stockkit.plots.figure import (
     canvas,
     dated,
     finish,
+    log_scale,
     panels,
     span,
     symbols_of,
@@ -36,7 +37,7 @@ def adjustment(prices: pd.DataFrame) -> Plot:
     axis.plot(own["date"], own["close"], color=UP, linewidth=1.3, label="split-adjusted")
     for day in steps["date"]:
         axis.axvline(day, color=MUTED, linewidth=0.8, linestyle=":")
-    axis.set(yscale="log", ylabel="price a share, log scale")
+    log_scale(axis, "price a share")
     axis.legend(fontsize=8, frameon=False)
     dated(axis)
     if steps.empty:
@@ -84,7 +85,7 @@ def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
         worst[symbol] = fall.min()
         axes[0, 0].plot(own.index, own, label=symbol, **style)
         axes[1, 0].plot(fall.index, fall, **style)
-    axes[0, 0].set(yscale="log", ylabel="adjusted close, log scale")
+    log_scale(axes[0, 0], "adjusted close")
     axes[0, 0].legend(fontsize=8, frameon=False)
     axes[1, 0].set_ylabel("below peak, %")
     dated(axes[1, 0])
@@ -157,7 +158,8 @@ def walks(bars: pd.DataFrame, paths: pd.DataFrame, symbol: str) -> Plot:
         axes[0, 0].plot(close / close[0] * 100, color=MUTED, linewidth=0.8, label="random walks" if k == 0 else None)
     real = bars.loc[bars["symbol"] == symbol, "close"].to_numpy()
     axes[0, 0].plot(real / real[0] * 100, color=UP, linewidth=1.4, label=symbol)
-    axes[0, 0].set(yscale="log", xlabel="sessions from the start", ylabel="index, start = 100, log scale")
+    log_scale(axes[0, 0], "index, start = 100")
+    axes[0, 0].set_xlabel("sessions from the start")
     axes[0, 0].legend(fontsize=8, frameon=False)
     ends = paths.groupby("symbol")["close"].agg(lambda close: close.iloc[-1] / close.iloc[0])
     under = int((ends < real[-1] / real[0]).sum())

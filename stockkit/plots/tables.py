@@ -40,6 +40,7 @@ def _heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True
         linewidths=0.5, cbar_kws={"label": "correlation"}, ax=axes[0, 0],
     )  # fmt: skip
     axes[0, 0].set(xlabel="", ylabel="")
+    axes[0, 0].tick_params(axis="y", rotation=0)
     upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack()
     if upper.empty:
         return finish(plot, f"One column has no correlation with another: {what}", "A heat map of one cell.")

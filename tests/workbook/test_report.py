@@ -96,7 +96,7 @@ def full_page(folder: Path) -> str:
 
 def failing_cells() -> list[Any]:
     traceback = ["\x1b[31mKeyError\x1b[39m: 'x'", "Cell In[2], line 1 <module>"]
-    error = new_output("error", ename="KeyError", evalue="'x <b>'", traceback=traceback)
+    error = new_output("error", ename="KeyError", evalue="'x \x1b[1m<b>'", traceback=traceback)
     banner = new_markdown_cell("An Exception was encountered at", metadata={"tags": ["papermill-error-cell-tag"]})
     return [banner, ran("fine = 1"), ran("frame['x']", error, count=2), ran("never", count=None)]
 
@@ -213,6 +213,17 @@ def test_a_hand_over_is_hidden_but_its_words_are_shown(tmp_path: Path) -> None:
     page = render(tmp_path, ran("a", silent), ran("b", spoken))
     assert "machine-only" not in page
     assert "two tables" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("application/javascript", "drawn()"), ("application/vnd.jupyter.widget-view+json", {"model_id": "drawn"})],
+)
+def test_what_only_a_script_could_draw_is_shown_in_words(tmp_path: Path, kind: str, value: Any) -> None:
+    output = new_output("display_data", data={kind: value, "text/plain": "in words"})
+    page = render(tmp_path, ran("a", output))
+    assert "in words" in page
+    assert "drawn" not in page
 
 
 def test_a_frame_loses_its_own_style_and_scrolls_in_a_labelled_box(tmp_path: Path) -> None:
@@ -359,12 +370,16 @@ def chromium(folder: Path, page: str) -> str:
 def test_no_page_is_wider_than_the_screen(tmp_path: Path) -> None:
     require("chromium")
     (folder := tmp_path / "20261121T070102Z").mkdir()
-    full_page(folder)
+    (folder / "code.html").write_text(full_page(folder).replace('id="code"', 'id="code" checked'))
     render_index(folder, manifest(reason="w" * 300, status="failed"))
     render(folder, *failing_cells(), wide_table(), name="01_ingest")
     report.render_runs(tmp_path)
     (tmp_path / "wide.html").write_text('<meta charset="utf-8"><div style="width: 2000px">planted</div>')
-    pages = ["wide.html", "index.html", *(f"{folder.name}/{n}.html" for n in ("index", "04_model", "01_ingest"))]
+    pages = [
+        "wide.html",
+        "index.html",
+        *(f"{folder.name}/{n}.html" for n in ("index", "04_model", "code", "01_ingest")),
+    ]
     frames = "".join(f'<iframe src="{page}" width="{w}" height="800"></iframe>' for page in pages for w in (360, 1280))
     measure = "frames[k].document.documentElement.scrollWidth - frames[k].document.documentElement.clientWidth"
     script = f"onload = () => {{ document.title = [...Array(frames.length).keys()].map(k => {measure}) }}"
@@ -372,7 +387,7 @@ def test_no_page_is_wider_than_the_screen(tmp_path: Path) -> None:
     title = re.search(r"<title>(.*?)</title>", chromium(tmp_path, (tmp_path / "measure.html").as_uri()))
     assert title is not None
     beyond = [int(pixels) for pixels in title[1].split(",")]
-    assert beyond == [1640 + 8, 720 + 8] + [0] * 8  # the planted page is found, the others fit
+    assert beyond == [1640 + 8, 720 + 8] + [0] * 10  # the planted page is found, the others fit
 
 
 def test_a_page_asks_the_network_for_nothing_even_if_the_notebook_would(tmp_path: Path) -> None:
