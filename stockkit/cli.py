@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import stockkit
-from stockkit.errors import StockkitError
+from stockkit.errors import LakeError, StockkitError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -64,7 +64,11 @@ def run(
 
     todo = runner.plan(params_file, parameter or [], until=until, only=only)
     folder = (reports or todo.root / "reports").resolve()
-    manifest = runner.run(todo, folder, progress.for_terminal())
+    try:
+        manifest = runner.run(todo, folder, progress.for_terminal())
+    except LakeError as error:  # after the start: the reports cannot be written
+        _fail(str(error))
+        raise typer.Exit(EXIT_FAILED) from error
     if manifest["status"] != runner.SUCCEEDED:
         _explain(manifest)
     print(_shown(folder / manifest["run"] / "index.html"))

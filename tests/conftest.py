@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,28 @@ def require(part: str) -> str:
     """The path of a program; skip where it is missing, fail where STOCKKIT_REQUIRE names it."""
     found = shutil.which(part)
     if found is None:
-        missing = f"{part} is missing"
-        if part in os.environ.get("STOCKKIT_REQUIRE", "").split(","):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+        lacking(part, f"{part} is missing")
+    return str(found)
+
+
+def lacking(part: str, missing: str) -> None:
+    """Skip for a missing part, or fail where STOCKKIT_REQUIRE names it."""
+    if part in os.environ.get("STOCKKIT_REQUIRE", "").split(","):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A tmpfs at `folder` while the block runs; needs the right to mount."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        lacking("mount", "the right to mount a tmpfs is missing")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

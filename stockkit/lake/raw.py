@@ -16,6 +16,7 @@ from stockkit.market import schema
 from stockkit.market.clean import Answer
 
 STAMP = "%Y%m%dT%H%M%SZ"
+WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
 
 
 def keep(root: Path, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
@@ -47,7 +48,7 @@ def latest(root: Path, source: str, symbol: str | None) -> Answer | None:
     return _answer(root, kept[-1], symbol) if kept else None
 
 
-def write_atomically(path: Path, body: bytes) -> None:
+def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing of it.
 
     Raises:
@@ -63,10 +64,7 @@ def write_atomically(path: Path, body: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
-        raise LakeError(
-            f"cannot write {path}: {error.strerror}. Free some space, make the folder writable, or name another "
-            "lake with -p lake=FOLDER."
-        ) from error
+        raise LakeError(f"cannot write {path}: {error.strerror}. {way_out}") from error
 
 
 def _folder(root: Path, source: str, symbol: str | None) -> Path:

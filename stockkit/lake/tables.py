@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import LakeError
-from stockkit.lake import query
+from stockkit.lake import query, raw
 from stockkit.market import schema
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -218,8 +218,7 @@ class Lake:
             )
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise LakeError(
-                f"cannot write table {table!r} in {self.path}; it is as it was before. {str(error)[:300]} "
-                "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
+                f"cannot write table {table!r} in {self.path}; it is as it was before. {str(error)[:300]} {raw.WAY_OUT}"
             ) from error
 
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stockkit.errors import LakeError
+from stockkit.lake.raw import write_atomically
+from stockkit.workbook.report import WAY_OUT
+
 ENGINE = "stockkit"
+KERNEL_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")
 OnCell = Callable[[int, int], None]
 
 
@@ -31,6 +37,9 @@ def execute(
 
     Returns:
         None, or the error: cell (its execution count), ename, evalue, source.
+
+    Raises:
+        LakeError: the copy cannot be written.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -59,9 +68,10 @@ def execute(
     except DeadKernelError as failed:
         evalue = f"{failed} (killed, or out of memory)"
         error = {"cell": None, "ename": "DeadKernelError", "evalue": evalue, "source": ""}
-    finally:
-        if output.exists():
-            _strip_volatile(output)
+    except OSError as failed:
+        raise LakeError(f"cannot write {output}: {failed.strerror or failed}. {WAY_OUT}") from failed
+    if output.exists():
+        _strip_volatile(output)
     return error
 
 
@@ -106,4 +116,7 @@ def _strip_volatile(path: Path) -> None:
         cell["id"] = f"cell-{number}"
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
-    nbformat.write(notebook, path)
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                output["text"] = KERNEL_FILE.sub("cell", output["text"])
+    write_atomically(path, (nbformat.writes(notebook) + "\n").encode(), way_out=WAY_OUT)

@@ -19,6 +19,7 @@ from typing import Any
 
 from stockkit.lake.raw import write_atomically
 
+WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 _HEADING = r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h\1>'
@@ -47,7 +48,8 @@ def render_notebook(path: Path, *, manifest: Json) -> Path:
     step = next((step for step in steps if step["name"] == path.stem), {"name": path.stem})
     failed, unrun = _prepare(notebook)
     title, sections, body = _body(notebook, step.get("title") or path.stem)
-    page: Json = {"title": title, "sections": sections, "body": body, "step": step, "steps": steps}
+    there = {step["name"] for step in steps if step["page"]}
+    page: Json = {"title": title, "sections": sections, "body": _link(body, there), "step": step, "steps": steps}
     page |= {"failed_cell": failed, "unrun": unrun, **_common(manifest)}
     page["status"] = "failed" if failed else step.get("status", "not in the manifest")
     return _write(path.with_suffix(".html"), "page.html.j2", run=manifest, **page)
@@ -220,6 +222,15 @@ def _arrange(html: str) -> tuple[list[tuple[int, str, str]], str]:
     return [section for section in sections if section[0] in (2, 3)], html
 
 
+def _link(html: str, pages: set[str]) -> str:
+    """Lead links between notebooks to their pages; where this run has no such page, leave the words alone."""
+
+    def lead(link: re.Match[str]) -> str:
+        return f'<a href="{link[1]}.html{link[2] or ""}">{link[3]}</a>' if link[1] in pages else link[3]
+
+    return re.sub(r'<a href="([\w-]+)\.ipynb(#[^"]*)?">(.*?)</a>', lead, html, flags=re.S)
+
+
 def _align(table: str) -> str:
     """Mark the cells of numeric columns, which are counted from the right, where no index shifts them."""
     rows = [[_plain(text) for kind, text in _CELL.findall(row) if kind == "td"] for row in _ROW.findall(table)]
@@ -244,5 +255,5 @@ def _write(path: Path, template: str, **page: Any) -> Path:
 
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.tests["finite"] = _is_finite
-    write_atomically(path, (environment.get_template(template).render(page) + "\n").encode())
+    write_atomically(path, (environment.get_template(template).render(page) + "\n").encode(), way_out=WAY_OUT)
     return path

@@ -240,7 +240,8 @@ def _new_folder(reports: Path) -> Path:
 
 
 def _save(folder: Path, manifest: Mapping[str, Any]) -> None:
-    write_atomically(folder / "run.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+    body = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(folder / "run.json", body.encode(), way_out=report.WAY_OUT)
 
 
 def _now() -> str:

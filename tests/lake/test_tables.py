@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import pytest
 
 from stockkit.errors import LakeError, SchemaError, SymbolError
 from stockkit.lake.tables import Lake, open_lake
-from tests.conftest import ROOT
+from tests.conftest import ROOT, mounted
 from tests.market.test_schema import ODD
 
 
@@ -173,25 +172,11 @@ def test_a_writer_killed_at_any_moment_leaves_wholly_the_old_or_wholly_the_new_r
     assert rows["value"][0] >= wait
 
 
-def mounted(folder, options):
-    """A small tmpfs at `folder`, or a skip where this user may not mount."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        if "mount" in os.environ.get("STOCKKIT_REQUIRE", "").split(","):
-            pytest.fail("the right to mount a tmpfs is missing")
-        pytest.skip("the right to mount a tmpfs is missing")
-    return folder
-
-
 @pytest.mark.parametrize(("options", "says"), [("size=600k", "[Nn]o space left"), ("ro", "[Rr]ead-only")])
 def test_a_full_disk_or_a_read_only_lake_is_a_clear_error_and_leaves_the_table_as_it_was(
     tmp_path, prices, options, says
 ):
-    folder = mounted(tmp_path / "mount", options)
-    try:
+    with mounted(tmp_path / "mount", options) as folder:
         lake = Lake(folder, ROOT)
         if options != "ro":
             lake.write("t", frame(["A"]), symbols=["A"])
@@ -199,5 +184,3 @@ def test_a_full_disk_or_a_read_only_lake_is_a_clear_error_and_leaves_the_table_a
             lake.write("prices", prices, symbols=sorted(set(prices["symbol"])))
         assert "name another lake" in str(caught.value)
         assert lake.tables() == ([] if options == "ro" else ["t"])
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)

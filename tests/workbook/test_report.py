@@ -271,6 +271,14 @@ def test_a_page_links_the_index_and_only_neighbours_that_exist(tmp_path: Path) -
     assert "05_visualise.html" not in links
 
 
+def test_a_link_to_another_notebook_leads_to_its_page_or_is_just_words(tmp_path: Path) -> None:
+    render(tmp_path, new_markdown_cell("# One"), name="01_ingest")
+    page = render(tmp_path, new_markdown_cell("# Two\n\n[one](01_ingest.ipynb#top), [none](09_none.ipynb)"))
+    assert '<a href="01_ingest.html#top">one</a>' in page
+    assert ".ipynb" not in page.split("<main")[-1].replace("run.json", "")
+    assert "none" in page
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     (folder := tmp_path / "20261121T070102Z").mkdir()
     once = [full_page(folder), render_index(folder, manifest()), report.render_runs(tmp_path).read_text()]

@@ -12,7 +12,7 @@ import time
 import nbformat
 import pytest
 
-from tests.conftest import ROOT, make_workbook, manifest_of, stockkit
+from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit
 
 OPEN = "from stockkit import hand_over, headline, open_lake\nbook = open_lake(lake)"
 WRITE = """import pandas as pd
@@ -163,7 +163,6 @@ def test_until_and_only_choose_notebooks(workbook):
         (["params/sample.yaml", "-p", "lake=s3://bucket/x"], "only folders"),
         (["params/sample.yaml", "-p", "lake=params/sample.yaml"], "is a file"),
         (["params/sample.yaml", "--only", "05_visualise"], "run the one first"),
-        (["params/sample.yaml", "--reports", "params/sample.yaml"], "cannot write reports"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(tmp_path, words, says):
@@ -175,6 +174,26 @@ def test_what_is_wrong_is_said_before_anything_starts(tmp_path, words, says):
     assert "Traceback" not in done.stderr
     assert not (workbook / "reports").exists()
     assert not (workbook / "data" / "lake").exists()
+
+
+def test_reports_that_cannot_be_made_are_said_in_a_line(tmp_path):
+    workbook = make_workbook(tmp_path / "book")
+    done = stockkit(workbook, "run", "params/sample.yaml", "--reports", "params/sample.yaml")
+    assert done.returncode == 1
+    assert "cannot write reports" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_disk_that_fills_up_under_the_reports_is_a_failed_run(workbook, tmp_path):
+    add(workbook, "01_x", OPEN, "print('x' * 200_000)")
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    with mounted(tmp_path / "small", "size=60k") as folder:
+        done = stockkit(workbook, "run", "params/own.yaml", "--reports", str(folder / "reports"))
+        (path,) = folder.glob("reports/*/run.json")
+        assert json.loads(path.read_text())["status"] == "failed"
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_source_that_is_not_there_fails_the_first_notebook_with_its_reason(tmp_path):
