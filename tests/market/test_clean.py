@@ -124,6 +124,12 @@ def test_an_answer_that_is_no_csv_of_bars_is_refused_whole(bad, says):
     assert "AAA (AAA.csv)" in str(caught.value)
 
 
+def test_a_price_is_the_nearest_double_to_what_is_written(good):
+    text = "96.16697945981976"
+    lines = [good[0], edit(good[1], open=text, high=text, low=text, close=text), *good[2:]]
+    assert run(body(lines)).prices["close_raw"].iloc[-1] == float(text)
+
+
 def test_a_byte_order_mark_windows_line_ends_and_a_date_column_are_fine(good):
     lines = [good[0].replace("timestamp", "Date").upper(), *good[1:]]
     assert len(run(b"\xef\xbb\xbf" + "\r\n".join(lines).encode()).prices) == 8
