@@ -55,9 +55,8 @@ class Folder:
             known = self.symbols()
             near = get_close_matches(symbol, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(known[:12]) or 'no CSV files'}."
-            raise SourceError(
-                f"{symbol} is not in the source {self.name}: no {self.file(symbol)} there.{hint}"
-            ) from None
+            place = "the sample" if self.frozen_at else str(self.path)
+            raise SourceError(f"{symbol} is not in the source: {place} has no {self.file(symbol)}.{hint}") from None
         except OSError as error:
             raise SourceError(f"{symbol} ({self.file(symbol)}) cannot be read: {error.strerror}.") from error
 
