@@ -51,10 +51,10 @@ def newest(forecasts: pd.DataFrame, *, horizon: int, model: str = RANDOM_WALK) -
     """The last forecast that one model made of each symbol, from the rows of the `forecasts` table.
 
     Raises:
-        ForecastError: there is none for that horizon.
+        ForecastError: there are forecasts, but none for that horizon.
     """
     own = forecasts[(forecasts["horizon"] == horizon) & (forecasts["model"] == model)]
-    if own.empty:
+    if own.empty and len(forecasts):
         raise ForecastError(f"no forecast of {model} {horizon} session(s) ahead: run 04_model with horizon={horizon}.")
     return own.sort_values(["symbol", "made_at", "as_of"]).groupby("symbol").tail(1).reset_index(drop=True)
 

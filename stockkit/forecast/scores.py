@@ -13,6 +13,17 @@ from stockkit.errors import ForecastError
 from stockkit.forecast.models import RANDOM_WALK
 
 SERIES = ["symbol", "model", "horizon"]
+FIGURES = ["mae", "rmse", "mae_ratio", "rmse_ratio", "mase", "hit_rate", "n_hit", "hit_lo", "hit_hi", "up_rate",
+           "coverage80", "coverage90", "width90", "coverage95", "dm_p", "p_holm"]  # fmt: skip
+SCORES: dict[str, str] = {
+    "symbol": "string",
+    "model": "string",
+    "horizon": "int64",
+    "n": "int64",
+    "first": "datetime64[ns]",
+    "last": "datetime64[ns]",
+    **{name: "int64" if name == "n_hit" else "float64" for name in FIGURES},
+}
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,21 @@ def score(rows: pd.DataFrame) -> pd.DataFrame:
         with its exact 95 % interval hit_lo to hit_hi; up_rate, the share of rises among moves; coverage80,
         coverage90, coverage95 and the mean width90 over the rows with intervals; dm_p (`diebold_mariano`) and
         p_holm (`holm` over all rows but the random walk's). NaN where a figure has no rows to stand on.
+        No rows give no scores.
         With horizon > 1 outcomes overlap and hit_lo to hit_hi is narrower than it should be; dm_p allows for it.
 
     Raises:
         ForecastError: a symbol and horizon without a forecast of the random walk, or a session that stands twice.
     """
+    if rows.empty:
+        return pd.DataFrame(columns=list(SCORES)).astype(SCORES)
     known = _beside_random_walk(rows)
     groups = known.groupby(SERIES, sort=False, observed=True)
     table = pd.DataFrame([{**dict(zip(SERIES, key, strict=True)), **_line(own)} for key, own in groups])
     tested = table["model"] != RANDOM_WALK
     table["p_holm"] = np.nan
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "dm_p"].to_numpy())
-    return table.astype({"symbol": "string", "model": "string"})
+    return table[list(SCORES)].astype(SCORES)
 
 
 def diebold_mariano(errors: np.ndarray, reference: np.ndarray, horizon: int) -> float:
@@ -133,8 +147,10 @@ def verdict(scores: pd.DataFrame, *, level: float = 0.05) -> Verdict:
         text = "; ".join(_claim(row, tried, several=scores["horizon"].nunique() > 1) for row in winners)
     else:
         count = f"{tried} symbol and model pair{'s' if tried > 1 else ''} tried, smallest Holm-corrected"
-        why = f"{count} {_p(tested['p_holm'].min())}." if tried else "No other model was tried."
-        text = f"Not distinguishable from the random walk. {why}"
+        text = f"Not distinguishable from the random walk. {count} {_p(tested['p_holm'].min() if tried else 1.0)}."
+        if not tried:
+            none = "Nothing could be judged. No model has forecasts of the past to compare."
+            text = "Not distinguishable from the random walk. No other model was tried." if len(scores) else none
     return Verdict(text, tuple((str(row["symbol"]), str(row["model"])) for row in winners), tried, level)
 
 

@@ -51,6 +51,13 @@ def finish(plot: Plot, title: str, alt: str) -> Plot:
     return plot
 
 
+def blank(title: str) -> Plot:
+    """A figure that says why there is nothing to show."""
+    plot, axes = canvas(0.6)
+    axes[0, 0].set_visible(False)
+    return finish(plot, title, "An empty figure")
+
+
 def dated(axis: Any) -> None:
     """Give the x axis dates that do not crowd."""
     locator = matplotlib.dates.AutoDateLocator(minticks=3, maxticks=9)

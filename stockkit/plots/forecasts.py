@@ -10,6 +10,7 @@ from stockkit.plots.figure import (
     INK,
     UP,
     Plot,
+    blank,
     canvas,
     finish,
     panels,
@@ -25,6 +26,8 @@ def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plo
         forecasts: one row a symbol, columns of the `forecasts` table.
         last: sessions of history shown.
     """
+    if forecasts.empty:
+        return blank("No forecast to show: no symbol has enough history")
     plot, pairs = panels(symbols_of(forecasts))
     rows = forecasts.set_index("symbol")
     for symbol, axis in pairs:
@@ -54,6 +57,8 @@ def _ahead(horizon: int) -> str:
 def scoreboard(scores: pd.DataFrame) -> Plot:
     """Each model's MAE as a ratio to the random walk's and its hit rate, symbol by symbol."""
     tried = scores[scores["model"] != "random_walk"]
+    if tried.empty:
+        return blank("No scores to show: no model has forecasts of the past")
     symbols = symbols_of(tried)
     plot, axes = canvas(1.4 + 0.34 * len(symbols), 1, 2, sharey=True)
     models = list(tried["model"].unique())
@@ -80,10 +85,12 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
 
 def coverage(scores: pd.DataFrame) -> Plot:
     """Share of outcomes inside the 80, 90 and 95 % intervals, a point a symbol and model."""
+    known = scores.dropna(subset=["coverage80", "coverage90", "coverage95"])
+    if known.empty:
+        return blank("No intervals to judge: too few forecasts of the past")
     plot, axes = canvas(3.2)
     axis = axes[0, 0]
     levels = np.array([80, 90, 95])
-    known = scores.dropna(subset=["coverage80", "coverage90", "coverage95"])
     models = list(known["model"].unique())
     for k, model in enumerate(models):
         own = known[known["model"] == model]
@@ -94,8 +101,6 @@ def coverage(scores: pd.DataFrame) -> Plot:
     axis.set_xticks(levels, [f"{level} %" for level in levels])
     axis.set(xlabel="what the interval claims", ylabel="outcomes inside, %")
     axis.legend(fontsize=8, frameon=False, loc="lower right")
-    if known.empty:
-        return finish(plot, "Too few forecasts to judge the intervals", "An empty chart.")
     off = (known["coverage90"] * 100 - 90).abs().max()
     return finish(
         plot,

@@ -138,14 +138,17 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
         own = returns.loc[returns["symbol"] == symbol, "percent"]
         seaborn.histplot(own, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
         grid = np.linspace(-10, 10, 201)
-        bell = np.exp(-(((grid - own.mean()) / own.std()) ** 2) / 2) / (own.std() * np.sqrt(2 * np.pi))
-        axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
+        if own.std() > 0:
+            bell = np.exp(-(((grid - own.mean()) / own.std()) ** 2) / 2) / (own.std() * np.sqrt(2 * np.pi))
+            axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
         axis.set(xlabel="daily log return, %", ylabel="density")
         axis.text(0.98, 0.9, f"kurtosis {kurtosis[symbol]:.1f}", transform=axis.transAxes, ha="right", fontsize=8)
     outside = int((returns["percent"].abs() > 10).sum())
+    tails = f"excess kurtosis from {kurtosis.min():.1f} to {kurtosis.max():.1f}, where a normal curve has 0"
+    title = f"How the tails compare: {tails}" if kurtosis.notna().any() else "Too few moves to speak of tails"
     return finish(
         plot,
-        f"Fat tails: excess kurtosis from {kurtosis.min():.1f} to {kurtosis.max():.1f}, where a normal curve has 0",
+        f"Fat tails: {tails}" if kurtosis.min() > 1 else title,
         f"Histograms with the normal curve dashed; {outside} moves beyond 10 % lie outside the axis.",
     )
 

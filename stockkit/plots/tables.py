@@ -12,6 +12,7 @@ from stockkit.plots.figure import (
     COLOURS,
     INK,
     Plot,
+    blank,
     canvas,
     dated,
     finish,
@@ -71,6 +72,8 @@ def monthly_returns(months: pd.DataFrame) -> Plot:
     """A year-by-month heat map of one symbol's returns (columns: year, month, return_pct)."""
     import seaborn
 
+    if months.empty:
+        return blank("No monthly returns yet: less than two months of prices")
     wide = months.pivot(index="year", columns="month", values="return_pct")
     plot, axes = canvas(1.1 + 0.3 * len(wide))
     seaborn.heatmap(wide, annot=True, fmt=".0f", annot_kws={"fontsize": 8}, center=0, cmap="RdBu",

@@ -1,0 +1,78 @@
+"""Figures say what they show, carry alt text, and survive data that has nothing to show."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from stockkit import plots
+from stockkit.forecast import scores
+from stockkit.market import features, schema, simulate
+
+NONE = scores.score(pd.DataFrame())
+
+
+def bundle(plot):
+    return plot._repr_mimebundle_()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plots.adjustment,
+        plots.price_bars,
+        plots.return_distributions,
+        plots.correlation,
+        lambda p: plots.through_time(p, plots.deepest_falls(p)),
+        lambda p: plots.candlesticks(p, "NVDA"),
+        lambda p: plots.completeness(p, schema.empty(schema.REJECTS)),
+        lambda p: plots.walks(p, p[p["symbol"] != "NVDA"], "NVDA"),
+        lambda p: plots.indicators(features.compute(p), p, "NVDA", ["rsi_14"]),
+        lambda p: plots.feature_correlation(features.compute(p, ["ret_1", "rsi_14"])),
+    ],
+)
+@pytest.mark.parametrize("few", [False, True])
+def test_a_figure_has_a_title_and_alt_text_and_leaves_its_frame_alone(prices, draw, few):
+    """`few`: one symbol with a month of bars."""
+    own = prices[prices["symbol"] == "NVDA"].tail(21) if few else prices
+    before = own.copy()
+    plot = draw(own.reset_index(drop=True))
+    data, metadata = bundle(plot)
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert metadata["image/png"]["alt"] == plot.alt
+    assert plot.get_suptitle().replace("\n", " ") in plot.alt
+    assert len(plot.alt) > 30
+    pd.testing.assert_frame_equal(own, before)
+
+
+def test_the_same_frame_gives_the_same_bytes(prices):
+    assert bundle(plots.price_bars(prices)) == bundle(plots.price_bars(prices))
+
+
+def test_the_two_that_fell_deepest_in_the_sample_are_meta_and_netflix(prices):
+    assert plots.deepest_falls(prices) == ["META", "NFLX"]
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda: plots.scoreboard(NONE),
+        lambda: plots.coverage(NONE),
+        lambda: plots.fan(NONE, NONE),
+        lambda: plots.monthly_returns(NONE),
+    ],
+)
+def test_a_figure_of_nothing_says_so(plot):
+    assert plot().alt.startswith("No ")
+
+
+def test_the_title_of_a_share_without_splits_says_that_there_are_none(prices):
+    assert plots.adjustment(prices[prices["symbol"] == "META"]).alt.startswith("No splits")
+
+
+def test_a_flat_price_can_be_drawn():
+    import numpy as np
+
+    flat = simulate.bars(["AAA"], count=60, volatility=0.0, rng=np.random.default_rng(1))
+    for draw in (plots.price_bars, plots.return_distributions, plots.correlation):
+        assert bundle(draw(flat))
