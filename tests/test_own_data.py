@@ -48,3 +48,12 @@ def test_the_others_go_on(chain):
 
 def test_a_symbol_with_too_little_history_is_said_to_be_left_out(chain):
     assert "BRK.B" in chain["headlines"]["verdict"]["detail"]
+
+
+def test_a_month_of_one_symbol_runs_through_and_says_that_nothing_can_be_judged(tmp_path):
+    workbook = make_workbook(tmp_path / "book")
+    bars = simulate.bars(["IBM"], count=21, last="2019-06-28", rng=np.random.default_rng(5))
+    (tmp_path / "IBM.csv").write_bytes(simulate.csv_bytes(bars))
+    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "symbols=[IBM]", "-p", f"source=folder:{tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert manifest_of(workbook)["headlines"]["verdict"]["text"] == "Nothing could be judged"
