@@ -31,10 +31,10 @@ def bundle(plot):
         lambda p: plots.feature_correlation(features.compute(p, ["ret_1", "rsi_14"])),
     ],
 )
-@pytest.mark.parametrize("few", [False, True])
-def test_a_figure_has_a_title_and_alt_text_and_leaves_its_frame_alone(prices, draw, few):
-    """`few`: one symbol with a month of bars."""
-    own = prices[prices["symbol"] == "NVDA"].tail(21) if few else prices
+@pytest.mark.parametrize("last", [2699, 21, 1])
+def test_a_figure_has_a_title_and_alt_text_and_leaves_its_frame_alone(prices, draw, last):
+    """`last`: sessions; with fewer than all, one symbol alone."""
+    own = prices if last == 2699 else prices[prices["symbol"] == "NVDA"].tail(last)
     before = own.copy()
     plot = draw(own.reset_index(drop=True))
     data, metadata = bundle(plot)

@@ -16,6 +16,7 @@ from stockkit.plots.figure import (
     MUTED,
     UP,
     Plot,
+    blank,
     canvas,
     dated,
     finish,
@@ -132,6 +133,8 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
     import seaborn
 
     returns = prices.assign(percent=_log_returns(prices) * 100).dropna(subset="percent")
+    if returns.empty:
+        return blank("No returns to show: no symbol has two sessions")
     kurtosis = returns.groupby("symbol")["percent"].apply(pd.Series.kurt)
     plot, pairs = panels(symbols_of(returns), sharex=True, sharey=True)
     for symbol, axis in pairs:
