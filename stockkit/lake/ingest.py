@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from stockkit.errors import SourceError
+from stockkit.errors import LakeError, SourceError
 from stockkit.lake import raw
 from stockkit.lake.sources import Folder, open_source
 from stockkit.lake.tables import Lake
 from stockkit.market import actions as corporate
-from stockkit.market import clean, schema, sessions
+from stockkit.market import answers, clean, schema, sessions
+from stockkit.market.answers import Answer
 
 EARLIEST, LATEST = "earliest", "latest"
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a source answered, and why a symbol has no answer or an older one (`failures`: symbol to reason)."""
+    """All that is known of a source's symbols, and why one has no fresh answer (`failures`: symbol to reason).
 
-    answers: dict[str, clean.Answer]
+    `told` has each symbol's answers, oldest first; `now` is the source's clock.
+    """
+
+    told: dict[str, list[Answer]]
     actions: pd.DataFrame
     failures: dict[str, str]
     now: pd.Timestamp
 
     def summary(self) -> pd.DataFrame:
-        """One row an answer: symbol, bytes, fetched_at (UTC), file in the lake."""
-        rows = [(a.symbol, len(a.body), a.fetched_at, a.file) for a in self.answers.values()]
-        return pd.DataFrame(rows, columns=["symbol", "bytes", "fetched_at", "file"]).set_index("symbol")
+        """One row a symbol: its answers so far, and of the last one bytes, fetched_at (UTC) and file in the lake."""
+        rows = [
+            (symbol, len(told), len(told[-1].body), told[-1].fetched_at, told[-1].file)
+            for symbol, told in self.told.items()
+        ]
+        return pd.DataFrame(rows, columns=["symbol", "answers", "bytes", "fetched_at", "file"]).set_index("symbol")
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """The trusted `prices` and the `rejects` of all symbols, and `missing`: symbol to why it has no prices."""
+    """Trusted `prices`, `rejects` and `corrections` of all symbols, and `missing`: why one has no fresh prices."""
 
     prices: pd.DataFrame
     rejects: pd.DataFrame
+    corrections: pd.DataFrame
     missing: dict[str, str]
 
     def gaps(self, calendar: str = sessions.DEFAULT) -> dict[str, list[str]]:
@@ -68,6 +76,7 @@ class Ingested:
             "last_session": {symbol: f"{day:%Y-%m-%d}" for symbol, day in last.items()},
             "missing_symbols": self.missing,
             "rejects": {rule: int(count) for rule, count in self.rejects["rule"].value_counts().sort_index().items()},
+            "corrections": len(self.corrections),
             "gaps": self.gaps(calendar),
         }
 
@@ -75,8 +84,7 @@ class Ingested:
 def fetch(lake: Lake, source: str, symbols: Sequence[str]) -> Fetched:
     """Ask a source for each symbol and keep every usable answer in the raw zone.
 
-    A symbol whose answer is unusable is listed in `failures`; if the same source gave a usable answer
-    before, that one stands.
+    A symbol whose answer is unusable is listed in `failures`; what the same source said before stands.
 
     Raises:
         SymbolError, ParamError: before anything is fetched. SchemaError: the corporate actions are broken.
@@ -84,41 +92,52 @@ def fetch(lake: Lake, source: str, symbols: Sequence[str]) -> Fetched:
     """
     symbols = schema.check_symbols(symbols)
     origin = open_source(source, root=lake.root)
-    answers, failures = {}, {}
+    failures = {}
     for symbol in symbols:
         try:
-            answers[symbol] = _fetch_one(lake, origin, symbol)
+            _fetch_one(lake, origin, symbol)
         except SourceError as error:
             failures[symbol] = str(error)
-            if earlier := raw.latest(lake.path, origin.name, symbol):
-                answers[symbol] = earlier
-                failures[symbol] += f" The answer of {earlier.fetched_at:%Y-%m-%d %H:%M} UTC is used instead."
-    return Fetched(answers, _fetch_actions(lake, origin), failures, origin.now())
+    if (body := origin.actions()) is not None:
+        corporate.parse(body, file="actions.csv")
+        raw.keep(lake.path, origin.name, None, body, origin.now())
+    known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None)
+    for symbol in failures:
+        if earlier := known.told.get(symbol):
+            failures[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
+    return replace(known, failures=failures)
 
 
-def _fetch_one(lake: Lake, origin: Folder, symbol: str) -> clean.Answer:
+def _fetch_one(lake: Lake, origin: Folder, symbol: str) -> None:
     now = origin.now()
     body = origin.fetch(symbol)
-    clean.parse(clean.Answer(symbol, body, origin.file(symbol), now))
-    return raw.keep(lake.path, origin.name, symbol, body, now)
+    answers.check(Answer(symbol, body, origin.file(symbol), now))
+    raw.keep(lake.path, origin.name, symbol, body, now)
 
 
-def _fetch_actions(lake: Lake, origin: Folder) -> pd.DataFrame:
-    body = origin.actions()
-    if body is None:
-        return corporate.none()
-    known = corporate.parse(body, file="actions.csv")
-    raw.keep(lake.path, origin.name, None, body, origin.now())
-    return known
+def recall(
+    lake: Lake,
+    source: str,
+    symbols: Sequence[str],
+    *,
+    now: pd.Timestamp,
+    until: pd.Timestamp | None = None,
+    with_actions: bool = True,
+) -> Fetched:
+    """What the raw zone holds of a source, without asking it; only what was fetched before `until` (UTC) if given."""
+    told = {symbol: raw.history(lake.path, source, symbol, until=until) for symbol in symbols}
+    events = raw.history(lake.path, source, None, until=until) if with_actions else []
+    actions = corporate.parse(events[-1].body, file=events[-1].file) if events else corporate.none()
+    return Fetched({symbol: one for symbol, one in told.items() if one}, actions, {}, now)
 
 
 def clean_all(
     fetched: Fetched, *, start: str = EARLIEST, as_of: str = LATEST, calendar: str = sessions.DEFAULT
 ) -> Ingested:
-    """Clean every answer into split-adjusted bars and rejects.
+    """Clean all answers into split-adjusted bars and rejects.
 
     Args:
-        fetched: from `fetch`.
+        fetched: from `fetch` or `recall`.
         start: the first session wanted, YYYY-MM-DD or "earliest".
         as_of: the last, with the splits known then; "latest" is the last session closed by the source's clock.
         calendar: the exchange, as a market code of `exchange_calendars`.
@@ -128,20 +147,50 @@ def clean_all(
     """
     first = pd.Timestamp("1900-01-01" if start == EARLIEST else start)
     last = sessions.last_closed(fetched.now, calendar) if as_of == LATEST else pd.Timestamp(as_of)
-    parts = {
-        symbol: clean.clean(answer, fetched.actions, start=first, as_of=last, calendar=calendar)
-        for symbol, answer in sorted(fetched.answers.items())
-    }
-    missing = dict(fetched.failures)
-    for symbol, part in parts.items():
-        if part.prices.empty:
-            rules = part.rejects["rule"].value_counts().to_dict() or "all outside start to as_of"
-            missing[symbol] = f"{symbol} has no usable row between {first.date()} and {last.date()}: {rules}."
-    prices = [part.prices for part in parts.values() if len(part.prices)]
-    if not prices:
+    cleaned = clean.clean(fetched.told, fetched.actions, start=first, as_of=last, calendar=calendar)
+    missing = {**fetched.failures, **cleaned.failures}
+    rules = cleaned.rejects.groupby("symbol")["rule"].value_counts()
+    for symbol in sorted(set(fetched.told) - set(cleaned.prices["symbol"]) - set(missing)):
+        why = rules[symbol].to_dict() if symbol in rules.index else "all outside start to as_of"
+        missing[symbol] = f"{symbol} has no usable row between {first.date()} and {last.date()}: {why}."
+    if cleaned.prices.empty:
         raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
-    return Ingested(
-        prices=pd.concat(prices, ignore_index=True),
-        rejects=pd.concat([part.rejects for part in parts.values()], ignore_index=True),
-        missing=missing,
-    )
+    return Ingested(cleaned.prices, cleaned.rejects, cleaned.corrections, missing)
+
+
+def rebuild(
+    lake: Lake,
+    as_of: str = LATEST,
+    *,
+    source: str | None = None,
+    into: str = "prices",
+    calendar: str = sessions.DEFAULT,
+) -> Ingested:
+    """Make `prices` anew from the raw zone as they were knowable at the end of a day (UTC), and write them.
+
+    The same bytes whenever it is asked again: answers, rows and splits that came later are as if they were not
+    there. Without `as_of` the newest state comes back.
+
+    Args:
+        lake: with a raw zone.
+        as_of: YYYY-MM-DD, or "latest".
+        source: which source's answers, as the raw zone names it; may be left out where there is only one.
+        into: the table written.
+        calendar: the exchange.
+
+    Raises:
+        LakeError: no such source, or several and none named. SourceError: nothing was known by then.
+    """
+    held = raw.holdings(lake.path)
+    name = source or (next(iter(held)) if len(held) == 1 else "")
+    if name not in held:
+        which = f"the raw zone has no source {name!r}" if name else "name one source of the raw zone"
+        raise LakeError(f"{which}: it holds {', '.join(held) or 'none'}.")
+    until = None if as_of == LATEST else pd.Timestamp(as_of, tz="UTC") + pd.Timedelta(days=1)
+    known = recall(lake, name, held[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
+    if not known.told:
+        raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
+    newest = max(answer.fetched_at for told in known.told.values() for answer in told)
+    ingested = clean_all(replace(known, now=until or newest), calendar=calendar)
+    lake.write(into, ingested.prices, symbols=held[name])
+    return ingested

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stockkit.errors import LakeError
 from stockkit.market import schema
-from stockkit.market.clean import Answer
+from stockkit.market.answers import Answer
 
 STAMP = "%Y%m%dT%H%M%SZ"
 WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
@@ -46,6 +46,21 @@ def latest(root: Path, source: str, symbol: str | None) -> Answer | None:
     """The last answer that the raw zone holds, or None."""
     kept = sorted(_folder(root, source, symbol).glob("*.csv"))
     return _answer(root, kept[-1], symbol) if kept else None
+
+
+def history(root: Path, source: str, symbol: str | None, *, until: pd.Timestamp | None = None) -> list[Answer]:
+    """All answers that the raw zone holds, oldest first; only those fetched before `until` (UTC) if given."""
+    told = [_answer(root, path, symbol) for path in sorted(_folder(root, source, symbol).glob("*.csv"))]
+    return [answer for answer in told if until is None or answer.fetched_at < until]
+
+
+def holdings(root: Path) -> dict[str, list[str]]:
+    """The sources that the raw zone holds answers of, each with its symbols, ascending."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted((root / "raw").glob("source=*/symbol=*")):
+        source, symbol = (part.partition("=")[2] for part in folder.parts[-2:])
+        found.setdefault(source, []).append(symbol)
+    return found
 
 
 def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT) -> None:

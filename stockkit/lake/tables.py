@@ -36,6 +36,11 @@ class Table:
 TABLES: dict[str, Table] = {
     "prices": Table("a trusted daily bar, split-adjusted: a symbol and session", ("symbol", "date"), schema.PRICES),
     "rejects": Table("a row of a source that broke a rule: a symbol and line", ("symbol", "line"), schema.REJECTS),
+    "corrections": Table(
+        "a day on which a later answer of a source changed an earlier one",
+        ("symbol", "date", "changed_at"),
+        schema.CORRECTIONS,
+    ),
     "features": Table("every feature of a symbol and session", ("symbol", "date")),
     "forecasts": Table(
         "what one model said of one symbol: as-of date, model, horizon, moment made",
@@ -266,5 +271,5 @@ def _to_pandas(rows: Any) -> pd.DataFrame:
         elif pa.types.is_timestamp(column.type):
             dtypes[column.name] = "datetime64[ns, UTC]"
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            dtypes[column.name] = "string"
+            dtypes[column.name] = "string[pyarrow]"
     return frame.astype(dtypes)

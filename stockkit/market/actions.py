@@ -91,27 +91,28 @@ def dividends(dates: np.ndarray, actions: pd.DataFrame) -> np.ndarray:
 
 
 def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
-    """Split-adjust one symbol's bars as traded.
+    """Split-adjust bars as traded.
 
     Args:
-        raw: date, open, high, low, close (as traded), volume (shares as traded), ascending by date.
-        actions: that symbol's rows as `ACTIONS`, cut to those known at the as-of date.
+        raw: symbol, date, open, high, low, close (as traded), volume (shares as traded), sorted by symbol then date.
+        actions: as `ACTIONS`, cut to those known at the as-of date.
 
     Returns:
         A new frame: the same bars split-adjusted, plus close_raw, split_factor and dividend (cash a share in
         the adjusted units of close).
     """
     dates = raw["date"].to_numpy()
-    factor = split_factor(dates, actions)
+    codes, names = pd.factorize(raw["symbol"])
+    factor, dividend = np.ones(len(raw)), np.zeros(len(raw))
+    for symbol, own in actions.groupby("symbol"):
+        if symbol in names:
+            code = int(np.flatnonzero(names == symbol)[0])
+            rows = slice(*np.searchsorted(codes, [code, code + 1]))
+            factor[rows] = split_factor(dates[rows], own)
+            dividend[rows] = dividends(dates[rows], own) / factor[rows]
     priced = {name: raw[name].to_numpy() / factor for name in ("open", "high", "low", "close")}
     volume = np.rint(raw["volume"].to_numpy() * factor).astype("int64")
-    return raw.assign(
-        **priced,
-        volume=volume,
-        close_raw=raw["close"],
-        split_factor=factor,
-        dividend=dividends(dates, actions) / factor,
-    )
+    return raw.assign(**priced, volume=volume, close_raw=raw["close"], split_factor=factor, dividend=dividend)
 
 
 def split_days(prices: pd.DataFrame) -> pd.DataFrame:

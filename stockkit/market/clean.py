@@ -1,30 +1,27 @@
 """From what a source answered to bars that can be trusted, and a list of what could not.
 
 Every rule has a name. A row that breaks one goes to `rejects` with the rule, the reason, the file and the
-line; nothing is repaired, invented or silently dropped.
+line; nothing is repaired, invented or silently dropped. Where a source answered more than once, the later
+answer counts, and what it changed is listed too.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import SourceError
 from stockkit.market import actions as corporate
-from stockkit.market import schema, sessions
+from stockkit.market import answers, schema, sessions
+from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer
 
-COLUMNS = ("open", "high", "low", "close", "volume")
-PRICE_COLUMNS = COLUMNS[:4]
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MAX_JUMP = 0.5
 SPIKE = 5
+MAX_VOLUME = 2**53
 
 RULES: dict[str, str] = {
     "short_row": "the row has fewer fields than the header: it was cut off",
@@ -49,143 +46,117 @@ RULES: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a source said about one symbol: the bytes, where they are kept, and when they were fetched (UTC)."""
+class Judged:
+    """The rows of one answer: the `good` ones (day, numbers; ascending), all `days` it speaks of, its `rejects`."""
 
-    symbol: str
-    body: bytes
-    file: str
-    fetched_at: pd.Timestamp
+    good: pd.DataFrame
+    days: pd.DatetimeIndex
+    rejects: pd.DataFrame | None
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """One symbol's trusted `prices` (schema.PRICES) and its `rejects` (schema.REJECTS)."""
+    """Trusted `prices` (schema.PRICES), `rejects` (REJECTS), `corrections` (CORRECTIONS), of all symbols.
+
+    `failures` says of a symbol why none of it could be read.
+    """
 
     prices: pd.DataFrame
     rejects: pd.DataFrame
+    corrections: pd.DataFrame
+    failures: dict[str, str]
 
 
 def clean(
-    answer: Answer,
+    told: Mapping[str, Sequence[Answer]],
     actions: pd.DataFrame,
     *,
     start: pd.Timestamp,
     as_of: pd.Timestamp,
     calendar: str = sessions.DEFAULT,
 ) -> Cleaned:
-    """Turn one answer into split-adjusted bars from `start` to `as_of`, both included.
+    """Turn all that a source answered into split-adjusted bars.
 
-    Rows and actions dated after `as_of` are as if not yet known. Jumps are judged from the first row on.
-
-    Raises:
-        SourceError: the bytes are no CSV of daily bars at all (empty, JSON, HTML, a column missing).
+    Args:
+        told: symbol to its answers, oldest first. An answer speaks for every day from its first to its last: a
+            later one replaces what earlier ones said of those days, and withdraws days that it leaves out.
+        actions: as `actions.ACTIONS`.
+        start: the first session kept; jumps are judged from the first row on all the same.
+        as_of: the last; rows and actions after it are as if not yet known.
+        calendar: the exchange.
     """
-    rows = parse(answer)
-    known = rows[~(rows["day"] > as_of)]
-    known = known.assign(rule=_first_broken_rule(known, answer, calendar))
-    own = actions[(actions["symbol"] == answer.symbol) & (actions["ex_date"] <= as_of)]
-    good = known[known["rule"] == ""].sort_values("day")
-    bars = good[["day", *COLUMNS]].rename(columns={"day": "date"}).astype({"volume": "int64"})
-    prices = corporate.adjust(bars, own)
-    explained = own.loc[(own["kind"] == "split") & (own["value"] == 1.0), "ex_date"]
-    jump = _jumps(prices["close"].to_numpy(), prices["date"].isin(explained).to_numpy())
-    known.loc[prices.index, "rule"] = jump
-    keep = prices.loc[(jump == "") & (prices["date"] >= start).to_numpy()]
-    keep = keep.assign(symbol=answer.symbol, known_at=answer.fetched_at)
-    prices = keep[list(schema.PRICES)].astype(dict(schema.PRICES)).reset_index(drop=True)
-    return Cleaned(prices=prices, rejects=_rejects(known, answer))
-
-
-def parse(answer: Answer) -> pd.DataFrame:
-    """Read an answer into one row a line: line (in the file), row (verbatim), date (text), day, the numbers.
-
-    What cannot be read as a day or number is NaT or NaN here and is judged by the rules of `clean`.
-
-    Raises:
-        SourceError: as for `clean`.
-    """
-    text = _text(answer)
-    reader = csv.reader(io.StringIO(text))
-    header = [name.strip().lower() for name in next(reader)]
-    header = ["date" if name == "timestamp" else name for name in header]
-    _check_header(header, answer)
-    lines = [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
-    if not lines:
-        raise SourceError(f"{_who(answer)}: the CSV has a header but no rows.")
-    width = max(header.index(name) for name in ("date", *COLUMNS)) + 1
-    frame = pd.DataFrame(
-        {
-            "line": [number for number, _ in lines],
-            "row": [",".join(fields)[:200] for _, fields in lines],
-            "short": [len(fields) < width for _, fields in lines],
-            **{
-                name: [fields[at].strip() if at < len(fields) else "" for _, fields in lines]
-                for name, at in ((name, header.index(name)) for name in ("date", *COLUMNS))
-            },
-        }
+    good: dict[str, pd.DataFrame] = {}
+    rejects, corrections, failures = [schema.empty(schema.REJECTS)], [schema.empty(schema.CORRECTIONS)], {}
+    for symbol, answered in sorted(told.items()):
+        try:
+            judged = [judge(answer, as_of, calendar) for answer in answered]
+        except SourceError as error:
+            failures[symbol] = str(error)
+            continue
+        good[symbol], changes = _merge(answered, judged)
+        corrections += [change.assign(symbol=symbol) for change in changes]
+        rejects += _standing(judged, good[symbol]["day"])
+    prices = corporate.adjust(_block(good), actions[actions["ex_date"] <= as_of])
+    jump = _jumps_by_symbol(prices, actions)
+    rejects += _jump_rejects(told, prices.assign(rule=jump)[jump != ""])
+    return Cleaned(
+        prices=schema.cast(prices[(jump == "") & (prices["date"] >= start).to_numpy()], schema.PRICES),
+        rejects=schema.cast(pd.concat(rejects), schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
+        corrections=schema.cast(pd.concat(corrections), schema.CORRECTIONS),
+        failures=failures,
     )
-    return _typed(frame, answer)
 
 
-def _typed(frame: pd.DataFrame, answer: Answer) -> pd.DataFrame:
-    iso = frame["date"].str.fullmatch(DAY)
-    days = pd.to_datetime(frame["date"].where(iso), format="%Y-%m-%d", errors="coerce")
-    if days.isna().all() and not frame["short"].all():
-        raise SourceError(
-            f"{_who(answer)}: dates must be written YYYY-MM-DD, found {frame['date'].iloc[0][:40]!r}. "
-            "Convert the column and run again; guessing day and month would be worse."
-        )
-    blank = frame[list(COLUMNS)].isin(["", "nan", "NaN", "NA", "null", "None"]).any(axis=1)
-    numbers = {name: np.array([_number(text) for text in frame[name]], dtype="float64") for name in COLUMNS}
-    return frame.assign(day=days.astype("datetime64[ns]"), blank=blank, **numbers)
+def _block(good: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The good rows of all symbols in one frame: symbol, date, numbers, known_at."""
+    import pyarrow as pa
+
+    if not good:
+        return schema.empty({**schema.BARS, "known_at": schema.PRICES["known_at"]})
+    lengths = [len(rows) for rows in good.values()]
+    codes = pa.array(np.repeat(np.arange(len(good)), lengths))
+    names = pa.DictionaryArray.from_arrays(codes, pa.array(good, pa.string())).cast(pa.string())
+    block = pd.concat(good.values(), ignore_index=True)
+    block.insert(0, "symbol", pd.Series(names, dtype="string[pyarrow]"))
+    return block.rename(columns={"day": "date", "fetched_at": "known_at"})
 
 
-def _number(text: str) -> float:
-    """The nearest double, which pandas' own reader misses by a last digit now and then; NaN where it is none."""
-    try:
-        return math.nan if "_" in text else float(text)
-    except ValueError:
-        return math.nan
+def judge(answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT) -> Judged:
+    """Judge every row of one answer up to `as_of` by the rules that concern one answer alone.
+
+    Raises:
+        SourceError: it is no CSV of daily bars at all (empty, JSON, HTML, a column missing).
+    """
+    closed = min(as_of, sessions.last_closed(answer.fetched_at, calendar))
+    plain = answers.quick(answer)
+    if plain is not None and len(plain) and _is_plain(plain, calendar):
+        known = plain[plain["day"] <= as_of]
+        if known["day"].iloc[-1:].le(closed).all():
+            return Judged(known, pd.DatetimeIndex(known["day"]), None)
+    rows = answers.read(answer)
+    rows = rows[~(rows["day"] > as_of)]
+    rule = _first_broken_rule(rows, answer, calendar)
+    good = rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day", ignore_index=True).astype({"volume": "int64"})
+    bad = rows[rule != ""].assign(rule=rule[rule != ""])
+    return Judged(good, pd.DatetimeIndex(rows["day"].dropna().unique()), _rejects(bad, answer) if len(bad) else None)
 
 
-def _text(answer: Answer) -> str:
-    """Decode the body, refusing what is plainly not a CSV and repeating what the source said instead."""
-    body = answer.body
-    if not body.strip():
-        raise SourceError(f"{_who(answer)}: the answer is empty.")
-    if body.lstrip()[:1] in (b"{", b"["):
-        raise SourceError(f"{_who(answer)}: expected CSV, got JSON: {_json_message(body)}")
-    if body.lstrip()[:1] == b"<":
-        raise SourceError(f"{_who(answer)}: expected CSV, got an HTML or XML page.")
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{_who(answer)}: not UTF-8 text (byte {error.start}). Save it as UTF-8 CSV.") from error
-    if "\x00" in text:
-        raise SourceError(f"{_who(answer)}: not a text file: it contains NUL bytes. Save it as UTF-8 CSV.")
-    return text
-
-
-def _json_message(body: bytes) -> str:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = body[:200].decode("utf-8", "replace")
-    if isinstance(said, dict):
-        said = next((said[key] for key in ("Note", "Information", "Error Message") if key in said), said)
-    return str(said)[:200]
-
-
-def _check_header(header: list[str], answer: Answer) -> None:
-    for name in ("date", *COLUMNS):
-        if header.count(name) != 1:
-            fault = "lacks the column" if name not in header else "has more than one column"
-            wanted = "timestamp (or date), open, high, low, close, volume"
-            raise SourceError(
-                f"{_who(answer)}: the CSV {fault} {name!r}; its first line is {','.join(header)[:120]!r}. "
-                f"Expected {wanted}."
-            )
+def _is_plain(rows: pd.DataFrame, calendar: str) -> bool:
+    """Whether no row breaks a rule, in one go; `_first_broken_rule` says which where it does."""
+    day, volume = rows["day"].to_numpy(), rows["volume"].to_numpy()
+    open_, high, low, close = (rows[name].to_numpy() for name in PRICE_COLUMNS)
+    held = sessions.every(calendar).to_numpy()
+    at = np.minimum(np.searchsorted(held, day), len(held) - 1)
+    return bool(
+        (day[1:] > day[:-1]).all()
+        and (held[at] == day).all()
+        and (low > 0).all()
+        and np.isfinite(high).all()
+        and (low <= np.minimum(open_, close)).all()
+        and (high >= np.maximum(open_, close)).all()
+        and (volume >= 0).all()
+        and (volume <= MAX_VOLUME).all()
+    )
 
 
 def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str) -> np.ndarray:
@@ -197,7 +168,7 @@ def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str) -> np.
         "short_row": rows["short"],
         "bad_date": rows["day"].isna(),
         "missing_value": rows["blank"],
-        "not_a_number": ~np.isfinite(numbers).all(axis=1) | (volume % 1 != 0) | (volume.abs() > 2**53),
+        "not_a_number": ~np.isfinite(numbers).all(axis=1) | (volume % 1 != 0) | (volume.abs() > MAX_VOLUME),
         "non_positive_price": (prices <= 0).any(axis=1),
         "negative_volume": volume < 0,
         "high_below_low": high < low,
@@ -213,14 +184,63 @@ def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str) -> np.
     return rule
 
 
-def _jumps(close: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """The jump rule that each row breaks, "" for the others, shape as `close` (ascending by day).
+def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """All answers as one: day, numbers, fetched_at (since when that was known); and what later ones changed."""
+    current = judged[0].good.assign(fetched_at=told[0].fetched_at)
+    changes = []
+    for answer, now in zip(told[1:], judged[1:], strict=True):
+        if not len(now.days):
+            continue
+        both = current.merge(now.good, on="day", how="outer", suffixes=("_before", ""), indicator="where")
+        inside = both["day"].between(now.days.min(), now.days.max()) & ~both["day"].isin(now.days)
+        withdrawn = (both["where"] == "left_only") & inside
+        kept = (both["where"] == "left_only") & ~inside
+        differs = pd.concat([both[name] != both[f"{name}_before"] for name in COLUMNS], axis=1).any(axis=1)
+        corrected = (both["where"] == "both") & differs
+        for name in COLUMNS:
+            both[name] = both[name].where(~kept, both[f"{name}_before"])
+        fresh = corrected | (both["where"] == "right_only")
+        both["fetched_at"] = both["fetched_at"].where(~fresh, answer.fetched_at)
+        if (corrected | withdrawn).any():
+            changes.append(_changes(both[corrected | withdrawn], withdrawn, answer))
+        current = both.loc[~withdrawn, current.columns].astype({"volume": "int64"}).reset_index(drop=True)
+    return current, changes
+
+
+def _changes(rows: pd.DataFrame, withdrawn: pd.Series, answer: Answer) -> pd.DataFrame:
+    gone = withdrawn[rows.index]
+    return pd.DataFrame(
+        {
+            "date": rows["day"],
+            "changed_at": answer.fetched_at,
+            "change": np.where(gone, "withdrawn", "corrected"),
+            "close_before": rows["close_before"],
+            "close_after": rows["close"].where(~gone),
+            "file": answer.file,
+        }
+    )
+
+
+def _jumps_by_symbol(prices: pd.DataFrame, actions: pd.DataFrame) -> np.ndarray:
+    """The jump rule that each row breaks, "" for the others, shape (rows,); most symbols have none."""
+    codes, names = pd.factorize(prices["symbol"])
+    level = np.log(prices["close"].to_numpy())
+    moved = (np.abs(np.diff(level)) > MAX_JUMP) & (codes[1:] == codes[:-1])
+    rule = np.full(len(prices), "", dtype=object)
+    for code in np.unique(codes[1:][moved]):
+        own = slice(*np.searchsorted(codes, [code, code + 1]))
+        real = actions[(actions["symbol"] == names[code]) & (actions["kind"] == "split") & (actions["value"] == 1.0)]
+        rule[own] = _jumps(level[own], prices["date"].iloc[own].isin(real["ex_date"]).to_numpy())
+    return rule
+
+
+def _jumps(level: np.ndarray, explained: np.ndarray) -> np.ndarray:
+    """The jump rule that each row breaks, "" for the others, shape as `level` (log closes, ascending).
 
     A spike that returns within `SPIKE` rows costs only itself. After a jump that stays, no later row can be
     trusted: a reader cannot tell on which scale it is.
     """
-    level = np.log(close)
-    rule = np.full(len(close), "", dtype=object)
+    rule = np.full(len(level), "", dtype=object)
     far = np.abs(np.diff(level, prepend=level[:1])) > MAX_JUMP
     back_at = 0
     for at in np.flatnonzero(far & ~explained):
@@ -235,15 +255,28 @@ def _jumps(close: np.ndarray, explained: np.ndarray) -> np.ndarray:
     return rule
 
 
-def _rejects(rows: pd.DataFrame, answer: Answer) -> pd.DataFrame:
-    bad = rows[rows["rule"] != ""]
-    return (
-        bad.assign(symbol=answer.symbol, reason=bad["rule"].map(RULES), file=answer.file)[list(schema.REJECTS)]
-        .astype(dict(schema.REJECTS))
-        .sort_values("line")
-        .reset_index(drop=True)
-    )
+def _standing(judged: Sequence[Judged], good: pd.Series) -> list[pd.DataFrame]:
+    """The rejects that still matter: all of the last answer, of earlier ones those whose day nobody spoke of since."""
+    standing = []
+    for at, now in enumerate(judged):
+        if now.rejects is not None:
+            later = pd.DatetimeIndex(good).union([day for after in judged[at + 1 :] for day in after.days])
+            settled = set(later.strftime("%Y-%m-%d")) if at < len(judged) - 1 else set()
+            standing.append(now.rejects[~now.rejects["date"].isin(settled)])
+    return standing
 
 
-def _who(answer: Answer) -> str:
-    return f"{answer.symbol} ({answer.file})"
+def _jump_rejects(told: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows that broke a jump rule, found again in the answers that gave them."""
+    parts = []
+    for (symbol, moment), own in jumped.groupby(["symbol", "known_at"]):
+        answer = next(one for one in told[str(symbol)] if one.fetched_at == moment)
+        rows = answers.read(answer).drop_duplicates("day").drop(columns="date")
+        parts.append(_rejects(rows.merge(own[["date", "rule"]], left_on="day", right_on="date"), answer))
+    return parts
+
+
+def _rejects(bad: pd.DataFrame, answer: Answer) -> pd.DataFrame:
+    date = bad["date"].dt.strftime("%Y-%m-%d") if is_datetime64_dtype(bad["date"]) else bad["date"]
+    named = bad.assign(symbol=answer.symbol, date=date, reason=bad["rule"].map(RULES), file=answer.file)
+    return schema.cast(named, schema.REJECTS).sort_values("line", ignore_index=True)

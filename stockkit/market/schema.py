@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from stockkit.errors import SchemaError, SymbolError
@@ -36,6 +37,17 @@ REJECTS: Mapping[str, str] = {
     "line": "int64",
     "date": "string",
     "row": "string",
+}
+
+
+CORRECTIONS: Mapping[str, str] = {
+    "symbol": "string",
+    "date": "datetime64[ns]",
+    "changed_at": "datetime64[ns, UTC]",
+    "change": "string",
+    "close_before": "float64",
+    "close_after": "float64",
+    "file": "string",
 }
 
 
@@ -76,7 +88,15 @@ def check_symbols(symbols: Iterable[object]) -> list[str]:
 
 def empty(contract: Mapping[str, str]) -> pd.DataFrame:
     """A frame of no rows with the columns and dtypes of `contract`."""
-    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in contract.items()})
+    return cast(pd.DataFrame(columns=list(contract)), contract)
+
+
+def cast(frame: pd.DataFrame, contract: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of `contract`, in its order and dtypes, rows numbered from 0; text is kept in Arrow's layout."""
+    kinds = {name: "string[pyarrow]" if dtype == "string" else dtype for name, dtype in contract.items()}
+    columns = {name: frame[name] if str(frame[name].dtype) == kind else frame[name].astype(kind)
+               for name, kind in kinds.items()}  # fmt: skip
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) -> pd.DataFrame:
@@ -131,9 +151,11 @@ def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: 
 
 
 def _check_order(bars: pd.DataFrame, what: str) -> None:
-    symbol, date = bars["symbol"].to_numpy(dtype=object), bars["date"].to_numpy()
-    same = symbol[1:] == symbol[:-1]
-    wrong = (symbol[1:] < symbol[:-1]) | (same & (date[1:] <= date[:-1]))
+    codes, names = pd.factorize(bars["symbol"])
+    rank = np.argsort(np.argsort(np.asarray(names, dtype=object)))[codes]
+    date = bars["date"].to_numpy()
+    same = rank[1:] == rank[:-1]
+    wrong = (rank[1:] < rank[:-1]) | (same & (date[1:] <= date[:-1]))
     if wrong.any():
         at = int(wrong.argmax()) + 1
         fault = "the row above repeats" if same[at - 1] and date[at] == date[at - 1] else "rows must be sorted:"

@@ -48,6 +48,7 @@ def test_a_price_before_two_splits_is_divided_by_both():
     splits = parse(b"A,2020-01-03,split,2", b"A,2020-01-06,split,5", b"A,2020-01-03,dividend,1.5")
     raw = pd.DataFrame(
         {
+            "symbol": "A",
             "date": pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06"]),
             **{name: [100.0, 50.0, 10.0] for name in ("open", "high", "low", "close")},
             "volume": [10, 20, 100],

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.errors import SourceError
 from stockkit.market import actions, clean, schema, simulate
 from tests.conftest import ROOT, SYMBOLS
 
@@ -21,7 +21,7 @@ LARGE_SPLITS = {
 def run(body: bytes, known: pd.DataFrame | None = None, **window) -> clean.Cleaned:
     window = {"start": pd.Timestamp("1900-01-01"), "as_of": FAR, **window}
     answer = clean.Answer("AAA", body, "AAA.csv", FETCHED)
-    return clean.clean(answer, actions.none() if known is None else known, **window)
+    return clean.clean({answer.symbol: [answer]}, actions.none() if known is None else known, **window)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_planted_fault_is_found_and_costs_only_its_row(good, rule, change):
 
 def test_a_session_that_had_not_closed_when_it_was_fetched_is_no_bar_yet(good):
     early = clean.Answer("AAA", body(good), "AAA.csv", pd.Timestamp("2023-09-21 15:00", tz="UTC"))
-    cleaned = clean.clean(early, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    cleaned = clean.clean({"AAA": [early]}, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
     assert list(cleaned.rejects["rule"]) == ["session_not_closed"]
 
 
@@ -119,9 +119,10 @@ def test_rows_in_any_order_give_the_same_bars(good):
     ],
 )
 def test_an_answer_that_is_no_csv_of_bars_is_refused_whole(bad, says):
-    with pytest.raises(SourceError, match=says) as caught:
-        run(bad)
-    assert "AAA (AAA.csv)" in str(caught.value)
+    cleaned = run(bad)
+    assert re.search(says, cleaned.failures["AAA"])
+    assert "AAA (AAA.csv)" in cleaned.failures["AAA"]
+    assert cleaned.prices.empty
 
 
 def test_a_price_is_the_nearest_double_to_what_is_written(good):
@@ -180,7 +181,7 @@ def test_without_the_actions_every_large_split_is_flagged_and_nothing_after_it_i
     for symbol in SYMBOLS:
         data = (ROOT / "data" / "sample" / f"{symbol}.csv").read_bytes()
         answer = clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)
-        cleaned = clean.clean(answer, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+        cleaned = clean.clean({answer.symbol: [answer]}, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
         jumps = cleaned.rejects[cleaned.rejects["rule"] == "unexplained_jump"]
         flagged |= {(symbol, day) for day in jumps["date"]}
         last[symbol] = str(cleaned.prices["date"].max().date())
@@ -192,3 +193,56 @@ def test_a_jump_is_judged_by_the_rows_before_it_alone(good):
     full = run(body(good)).prices
     spiked = run(body([*good[:1], edit(good[1], open="9000", high="9000", low="9000", close="9000"), *good[2:]])).prices
     pd.testing.assert_frame_equal(spiked, full.iloc[:-1])
+
+
+def answers_of(*bodies: list[str]) -> list[clean.Answer]:
+    """One answer a body, a day apart."""
+    days = pd.date_range("2023-12-01", periods=len(bodies), tz="UTC")
+    return [
+        clean.Answer("AAA", body(lines), f"{k}.csv", day)
+        for k, (lines, day) in enumerate(zip(bodies, days, strict=True))
+    ]
+
+
+def merged(*bodies: list[str]) -> clean.Cleaned:
+    told = {"AAA": answers_of(*bodies)}
+    return clean.clean(told, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+
+
+def test_a_short_answer_adds_to_a_long_one_and_each_row_keeps_the_day_that_it_was_known(good):
+    cleaned = merged([good[0], *good[3:]], good[:4])
+    assert len(cleaned.prices) == 8
+    assert cleaned.prices["known_at"].dt.day.tolist() == [1] * 6 + [2] * 2
+    assert cleaned.corrections.empty
+
+
+def test_a_correction_counts_from_the_day_that_it_came_and_is_listed(good):
+    fixed = [*good[:4], edit(good[4], volume="77"), *good[5:]]
+    cleaned = merged(good, fixed, fixed)
+    changed = cleaned.prices[cleaned.prices["volume"] == 77]
+    assert changed["known_at"].dt.day.tolist() == [2]
+    assert cleaned.corrections[["change", "file"]].values.tolist() == [["corrected", "1.csv"]]
+
+
+def test_a_row_that_a_later_answer_leaves_out_in_its_midst_is_withdrawn(good):
+    cleaned = merged(good, [*good[:4], *good[5:]])
+    assert len(cleaned.prices) == 7
+    assert cleaned.corrections["change"].tolist() == ["withdrawn"]
+
+
+def test_a_broken_row_does_not_replace_an_earlier_good_one(good):
+    cleaned = merged(good, [*good[:4], edit(good[4], close="-1"), *good[5:]])
+    assert len(cleaned.prices) == 8
+    assert cleaned.rejects[["rule", "file"]].values.tolist() == [["non_positive_price", "1.csv"]]
+    assert cleaned.corrections.empty
+
+
+def test_a_broken_row_that_a_later_answer_puts_right_is_no_longer_a_reject(good):
+    cleaned = merged([*good[:4], edit(good[4], close="-1"), *good[5:]], good)
+    assert (len(cleaned.prices), len(cleaned.rejects)) == (8, 0)
+
+
+def test_plain_and_careful_reading_give_the_same_bars(good, monkeypatch):
+    plain = run(body(good)).prices
+    monkeypatch.setattr(clean.answers, "quick", lambda answer: None)
+    pd.testing.assert_frame_equal(run(body(good)).prices, plain)
