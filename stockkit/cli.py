@@ -161,5 +161,23 @@ def sql(
     print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
 
 
+@lake_app.command()
+def rebuild(
+    as_of: Annotated[str, typer.Option("--as-of", metavar="DAY", help="YYYY-MM-DD, or latest.")] = "latest",
+    source: Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")] = None,
+    into: Annotated[str, typer.Option(help="The table to write.")] = "prices",
+    calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Make the prices anew from the raw zone, as they were knowable at the end of a day; latest undoes it."""
+    from stockkit.lake import ingest
+    from stockkit.lake.tables import open_lake
+    from stockkit.workbook import params
+
+    opened = open_lake(lake)
+    made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, calendar=calendar)
+    print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows as knowable at the end of {as_of}")
+
+
 if __name__ == "__main__":
     main()
