@@ -122,7 +122,7 @@ class Lake:
         schema.check_frame(frame, TABLES[table].contract if table in TABLES else {}, what=table)
         if table == "prices":
             schema.check_bars(frame, contract=schema.PRICES, what=table)
-        stray = set(frame["symbol"]) - set(schema.check_symbols(symbols))
+        stray = set(frame["symbol"].unique()) - set(schema.check_symbols(symbols))
         if stray:
             raise LakeError(f"{table}: the frame has rows of {sorted(stray)[0]!r}, which the write does not name.")
         new = _to_arrow(frame.sort_values([key for key in _key(table) if key in frame]))
