@@ -48,7 +48,7 @@ def test_the_error_stream_holds_progress_and_nothing_else(chain):
 def test_prices_has_every_bar_of_the_sample(chain):
     lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
     assert lake.count("prices") == 16_194 == 6 * 2_699
-    assert lake.count("rejects") == 0
+    assert lake.count("rejects") == lake.count("corrections") == 0
     assert lake.count("forecasts") == 18
 
 
@@ -70,7 +70,7 @@ def test_intervals_of_past_errors_hold_nearly_what_they_claim(chain):
 
 def test_each_step_names_the_table_versions_it_read_and_wrote(chain):
     steps = {step["name"]: step for step in chain["steps"]}
-    assert steps["01_ingest"]["writes"] == {"prices": 0, "rejects": 0}
+    assert steps["01_ingest"]["writes"] == {"prices": 0, "rejects": 0, "corrections": 0}
     assert steps["04_model"]["reads"] == {"prices": 0, "features": 0}
     assert steps["04_model"]["writes"] == {"forecasts": 0, "scores": 0}
 

@@ -129,8 +129,10 @@ class Lake:
         changed: list[str] = list(symbols)
         if self._exists(table):
             old = _to_arrow(self._rows(table, symbols))
-            changed = [s for s in symbols if not _same(_only(old, s), _only(new, s))]
-            new = new.filter(pa.compute.is_in(new["symbol"], pa.array(changed, pa.string())))
+            before, after = _by_symbol(old), _by_symbol(new)
+            none = new.slice(0, 0)
+            changed = [s for s in symbols if not _same(before.get(s, none), after.get(s, none))]
+            new = pa.concat_tables([after[s] for s in changed if s in after] or [none])
         if changed:
             self._commit(table, new, changed)
         self.writes[table] = self._open(table).version()
@@ -231,10 +233,15 @@ def _key(table: str) -> tuple[str, ...]:
     return TABLES[table].key if table in TABLES else ("symbol", "date")
 
 
-def _only(rows: Any, symbol: str) -> Any:
-    import pyarrow as pa
+def _by_symbol(rows: Any) -> dict[str, Any]:
+    """Each symbol's rows, as slices of a table that is sorted by symbol."""
+    import pyarrow.compute as pc
 
-    return rows.filter(pa.compute.equal(rows["symbol"], symbol))
+    runs = pc.run_end_encode(rows["symbol"].combine_chunks())
+    ends = runs.run_ends.to_pylist() if rows.num_rows else []
+    names = runs.values.to_pylist()[: len(ends)]
+    starts = [0, *ends][:-1]
+    return {name: rows.slice(at, end - at) for name, at, end in zip(names, starts, ends, strict=True)}
 
 
 def _same(old: Any, new: Any) -> bool:
