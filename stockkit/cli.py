@@ -176,7 +176,8 @@ def rebuild(
 
     opened = open_lake(lake)
     made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, calendar=calendar)
-    print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows as knowable at the end of {as_of}")
+    when = "as known now" if as_of == "latest" else f"as knowable at the end of {as_of}"
+    print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows {when}")
 
 
 if __name__ == "__main__":
