@@ -95,16 +95,12 @@ class AlphaVantage:
             "outputsize": "full" if self.full and not compact else "compact",
             "datatype": "csv",
         }
-        reply = download.get(
-            self._http,
-            self.url,
-            params,
-            secret=self.secret,
-            take=self.budget.take,
-            limits=self.limits,
-            patience=self.patience,
-        )
-        self._check(reply, f"{symbol} ({self.file(symbol)})")
+        who = f"{symbol} ({self.file(symbol)})"
+        question = download.Question(self._http, self.url, params, self.secret, who, self.limits, self.patience)
+        reply = download.get(question, take=self.budget.take)
+        trouble = self._trouble(reply, who)
+        if trouble:
+            raise trouble
         return reply.body
 
     def actions(self) -> bytes | None:
@@ -122,6 +118,14 @@ class AlphaVantage:
     def resets_at(self) -> pd.Timestamp | None:
         """When requests are to be had again, UTC; None where they are not limited."""
         return self.budget.resets_at() if self.budget.per_day else None
+
+    def _trouble(self, reply: download.Reply, who: str) -> SourceError | None:
+        """What is wrong with an answer, as an error whose traceback does not lead to the answer's text."""
+        try:
+            self._check(reply, who)
+        except SourceError as error:
+            return type(error)(str(error))
+        return None
 
     def _check(self, reply: download.Reply, who: str) -> None:
         body, first = reply.body, reply.body.lstrip()[:1]

@@ -1,7 +1,8 @@
 """One HTTP answer, whole or not at all, asked for with a key that nothing can show.
 
 The key is added below the HTTP client, in its transport: requests, log lines and exceptions of the client
-never hold it. Errors are raised outside of `except` blocks, so that no traceback leads back to it.
+never hold it. An answer may repeat it: errors are made anew where no local variable holds the answer, and raised
+outside of `except` blocks, so that no traceback leads back to it, even one that shows variables.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -54,8 +55,21 @@ class Patience:
 class Reply:
     """A complete answer with status 200: its bytes, unpacked, and its content type, lower case."""
 
-    body: bytes
-    content_type: str
+    body: bytes = field(repr=False)
+    content_type: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask, and how: `http` from `client`, `url` and `params` without the key, `who` for messages."""
+
+    http: httpx.Client
+    url: httpx.URL
+    params: Mapping[str, str]
+    secret: Secret
+    who: str
+    limits: Limits
+    patience: Patience
 
 
 class _Again(SourceError):
@@ -101,30 +115,17 @@ def client(url: httpx.URL, *, parameter: str, secret: Secret, limits: Limits, co
     )
 
 
-def get(
-    http: httpx.Client,
-    url: httpx.URL,
-    params: Mapping[str, str],
-    *,
-    secret: Secret,
-    take: Callable[[], None],
-    limits: Limits,
-    patience: Patience,
-) -> Reply:
+def get(question: Question, *, take: Callable[[], None]) -> Reply:
     """Ask until there is a whole answer; try again only after 429, 5xx, a time-out or a broken connection.
 
     Args:
-        http: from `client`.
-        url: of the endpoint, without the key.
-        params: the query, without the key.
-        secret: struck out of every message.
+        question: what to ask.
         take: called before each attempt, to count it; what it raises ends the attempts.
-        limits: of one attempt.
-        patience: over all attempts.
 
     Raises:
-        SourceError: no attempt gave a whole answer; says why the last one did not.
+        SourceError: no attempt gave a whole answer; says why the last one did not, without the secret.
     """
+    patience = question.patience
     try:
         for attempt in stamina.retry_context(
             on=_wait,
@@ -136,7 +137,7 @@ def get(
         ):
             with attempt:
                 take()
-                return _once(http, url, params, secret, limits, patience)
+                return _once(question)
     except _Again as error:
         reason = str(error)
     raise SourceError(f"{reason} Tried {patience.attempts} times; run again later.")
@@ -148,18 +149,27 @@ def _wait(error: Exception) -> bool | float:
     return True if error.wait is None else error.wait
 
 
-def _once(
-    http: httpx.Client, url: httpx.URL, params: Mapping[str, str], secret: Secret, limits: Limits, patience: Patience
-) -> Reply:
+def _once(question: Question) -> Reply:
+    outcome = _ask(question)
+    if isinstance(outcome, SourceError):
+        raise outcome
+    return outcome
+
+
+def _ask(question: Question) -> Reply | SourceError:
+    host, who, scrub = question.url.host, question.who, question.secret.scrub
     try:
-        with http.stream("GET", url, params=params) as response:
-            _check_status(response, secret, patience)
-            return Reply(_body(response, limits), response.headers.get("content-type", "").lower())
+        with question.http.stream("GET", question.url, params=question.params) as response:
+            _check_status(response, question.secret, question.patience)
+            return Reply(_body(response, question.limits), response.headers.get("content-type", "").lower())
     except httpx.TimeoutException as error:
-        reason = f"{url.host} did not answer in time ({type(error).__name__})."
+        return _Again(f"{who}: {host} did not answer in time ({type(error).__name__}).")
     except httpx.TransportError as error:
-        reason = f"the connection to {url.host} failed ({type(error).__name__}: {error})."
-    raise _Again(secret.scrub(reason))
+        return _Again(f"{who}: the connection to {host} failed ({type(error).__name__}: {scrub(str(error))}).")
+    except _Again as error:
+        return _Again(f"{who}: {error}", error.wait)
+    except SourceError as error:
+        return SourceError(f"{who}: {error}")
 
 
 def _check_status(response: httpx.Response, secret: Secret, patience: Patience) -> None:
@@ -215,5 +225,4 @@ def _unpack(unzip: zlib._Decompress, chunk: bytes, most: int) -> bytes:
     try:
         return unzip.decompress(chunk, most)
     except zlib.error:
-        broken = "the answer says that it is gzip, and cannot be unpacked."
-    raise SourceError(broken)
+        raise SourceError("the answer says that it is gzip, and cannot be unpacked.") from None
