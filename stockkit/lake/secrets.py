@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 from stockkit.errors import ParamError
 
@@ -30,9 +30,8 @@ class Secret:
     __slots__ = ("_pattern", "_value", "reference")
 
     def __init__(self, value: str, reference: str) -> None:
-        forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1], html.escape(value)}
         self._value = value
-        self._pattern = re.compile("|".join(re.escape(f) for f in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
+        self._pattern = re.compile("".join(map(_any_form, value)), re.IGNORECASE)
         self.reference = reference
 
     def reveal(self) -> str:
@@ -58,6 +57,12 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never pickled: pass its reference and resolve it where it is used.")
+
+
+def _any_form(sign: str) -> str:
+    """A pattern for one character: plain, or quoted for a URL, JSON or HTML."""
+    forms = {sign, quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
 
 
 def resolve(reference: str, secrets_client: Any = None) -> Secret:

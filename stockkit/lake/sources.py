@@ -142,7 +142,7 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
         secrets_client: boto3's Secrets Manager client, for keys that are not in the environment.
 
     Raises:
-        ParamError: no such kind of source, no such folder, no key.
+        ParamError: no such kind of source, no such folder, no key, no yfinance.
     """
     if name == "sample":
         return Folder("sample", _folder(root / "data" / "sample"), frozen_at=SAMPLE_FETCHED_AT)
@@ -151,9 +151,9 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
 
         return open_alphavantage(name, lake=lake or root / "data" / "lake", secrets_client=secrets_client)
     if name == "yfinance":
-        from stockkit.lake.yahoo import Yahoo
+        from stockkit.lake.yahoo import open_yahoo
 
-        return Yahoo()
+        return open_yahoo()
     kind, _, rest = name.partition(":")
     if kind != "folder" or not rest:
         near = get_close_matches(name, NAMES, n=1)

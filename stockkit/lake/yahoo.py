@@ -48,7 +48,7 @@ class Yahoo:
         has invented splits (yfinance issue 2660, GME in January 2021).
 
         Raises:
-            SourceError: yfinance is not installed, Yahoo does not answer, or not with usable bars.
+            SourceError: Yahoo does not answer, or not with usable bars.
         """
         frame = _history(schema.check_symbol(symbol), period="6mo" if compact else "max")
         return as_traded(frame, symbol, last=COMPACT_ROWS if compact else None)
@@ -70,12 +70,26 @@ class Yahoo:
         return None
 
 
-def _history(symbol: str, *, period: str) -> pd.DataFrame:
+def open_yahoo() -> Yahoo:
+    """Yahoo as a source.
+
+    Raises:
+        ParamError: yfinance is not installed; says how to.
+    """
+    _library()
+    return Yahoo()
+
+
+def _library() -> Any:
     try:
         import yfinance  # type: ignore[import-untyped,import-not-found]
     except ImportError:
         raise ParamError("the source yfinance needs an extra: pip install 'stockkit[yfinance]'") from None
-    ask: Any = yfinance.Ticker(symbol).history
+    return yfinance
+
+
+def _history(symbol: str, *, period: str) -> pd.DataFrame:
+    ask: Any = _library().Ticker(symbol).history
     try:
         return ask(
             period=period, interval="1d", auto_adjust=False, back_adjust=False, actions=True, repair=False,
@@ -123,7 +137,7 @@ def as_traded(frame: pd.DataFrame, symbol: str, *, last: int | None = None) -> b
             **{name: values.to_numpy() for name, values in columns.items()},
             "volume": volume.to_numpy(),
             "dividend_amount": _digits(frame["Dividends"].fillna(0) * factor).to_numpy(),
-            "split_coefficient": [f"{ratio or 1.0:g}" for ratio in splits],
+            "split_coefficient": [f"{ratio or 1.0:.12g}" for ratio in splits],
         }
     )
     return (table.tail(last) if last else table).to_csv(index=False, lineterminator="\n").encode()
