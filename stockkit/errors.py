@@ -19,6 +19,10 @@ class SourceError(StockkitError):
     """A source that did not answer with usable bars: absent symbol, no CSV, a throttle message."""
 
 
+class BudgetSpent(SourceError):
+    """The provider's daily requests are used up; names when the next day starts."""
+
+
 class LakeError(StockkitError):
     """A table or file of the lake that cannot be read or written."""
 

@@ -1,4 +1,4 @@
-"""Where bars come from: the bundled sample, or a folder of ``SYMBOL.csv`` files.
+"""Where bars come from: the bundled sample, a folder of ``SYMBOL.csv`` files, Alpha Vantage, Yahoo.
 
 A source answers with bytes and says what time it is for it: the sample stands still, so that two runs on
 it give the same bytes; every other source lives now.
@@ -7,18 +7,63 @@ it give the same bytes; every other source lives now.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Protocol
 
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
+from stockkit.market import actions as corporate
 from stockkit.market import schema
 
 SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"
 ACTIONS_FILE = "actions.csv"
+NAMES = ("sample", "folder:PATH", "alphavantage", "alphavantage:adjusted", "yfinance")
+
+
+class Source(Protocol):
+    """What gives daily bars."""
+
+    @property
+    def name(self) -> str:
+        """How the raw zone files its answers: letters, digits and ``-``."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many symbols may be asked for at once, at least 1."""
+
+    def now(self) -> pd.Timestamp:
+        """The time of this source's clock, UTC, in whole seconds."""
+
+    def file(self, symbol: str) -> str:
+        """What an answer is called in messages."""
+
+    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
+        """One symbol's bars as CSV, as traded; with `compact` at least the last 100 rows, where it can.
+
+        Raises:
+            SourceError: there is no whole and usable answer; says why.
+        """
+
+    def actions(self) -> bytes | None:
+        """Its corporate actions in one CSV for all symbols (see `market.actions.parse`), or None."""
+
+    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
+        """The corporate actions that one answer tells, as `market.actions.ACTIONS`; only of that answer's days."""
+
+    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
+        """The symbols to ask for now, in order, and those that must wait for `resets_at`.
+
+        `oldest` is each symbol's newest session or time of fetching; None or absent where there is none yet.
+        """
+
+    def resets_at(self) -> pd.Timestamp | None:
+        """When the symbols that wait can be asked for, UTC; None for a source without a budget."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +74,13 @@ class Folder:
         name: how the raw zone files its answers.
         path: the folder.
         frozen_at: the time that the source says it is (ISO 8601, UTC); None for the real clock.
+        concurrency: how many files may be read at once.
     """
 
     name: str
     path: Path
     frozen_at: str | None = None
+    concurrency: int = 4
 
     def now(self) -> pd.Timestamp:
         """The time of this source's clock, UTC."""
@@ -43,8 +90,8 @@ class Folder:
         """The name of the symbol's file, for messages."""
         return f"{schema.check_symbol(symbol)}.csv"
 
-    def fetch(self, symbol: str) -> bytes:
-        """The bytes of one symbol's bars.
+    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
+        """The bytes of one symbol's bars, always all of them.
 
         Raises:
             SourceError: there is no such file, or it cannot be read; names the nearest symbol that there is.
@@ -65,27 +112,94 @@ class Folder:
         path = self.path / ACTIONS_FILE
         return path.read_bytes() if path.is_file() else None
 
+    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
+        """The corporate actions in columns of the bars themselves, as `market.actions.ACTIONS`; mostly none."""
+        return corporate.events(body, symbol)
+
+    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
+        """All symbols now, as they come."""
+        return list(symbols), []
+
+    def resets_at(self) -> pd.Timestamp | None:
+        """None: nothing has to wait."""
+        return None
+
     def symbols(self) -> list[str]:
         """The symbols that the folder has a file for, ascending."""
         stems = (path.stem for path in self.path.glob("*.csv") if path.name != ACTIONS_FILE)
         return sorted(stem for stem in stems if schema.SYMBOL.fullmatch(stem))
 
 
-def open_source(name: str, *, root: Path) -> Folder:
-    """Open the source that a `source` parameter names: ``sample`` or ``folder:PATH`` (relative to `root`).
+def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_client: Any = None) -> Source:
+    """Open the source that a `source` parameter names, one of `NAMES`.
+
+    Args:
+        name: ``folder:PATH`` is relative to `root`; ``alphavantage`` is set up by the environment (see
+            `lake.alphavantage.open_alphavantage`).
+        root: the workbook's folder.
+        lake: the local folder that holds the counts of requests; `root`/data/lake when None.
+        secrets_client: boto3's Secrets Manager client, for keys that are not in the environment.
 
     Raises:
-        ParamError: no such kind of source, or no such folder.
+        ParamError: no such kind of source, no such folder, no key, no yfinance.
     """
     if name == "sample":
         return Folder("sample", _folder(root / "data" / "sample"), frozen_at=SAMPLE_FETCHED_AT)
+    if name in ("alphavantage", "alphavantage:adjusted"):
+        from stockkit.lake.alphavantage import open_alphavantage
+
+        return open_alphavantage(name, lake=lake or root / "data" / "lake", secrets_client=secrets_client)
+    if name == "yfinance":
+        from stockkit.lake.yahoo import open_yahoo
+
+        return open_yahoo()
     kind, _, rest = name.partition(":")
     if kind != "folder" or not rest:
+        near = get_close_matches(name, NAMES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ParamError(
-            f"source {name!r} is not known: use 'sample', or 'folder:PATH' for a folder of SYMBOL.csv files."
+            f"source {name!r} is not known: use one of {', '.join(NAMES)}, where PATH is a folder of "
+            f"SYMBOL.csv files.{hint}"
         )
     path = _folder(root / Path(rest).expanduser())
     return Folder(f"folder-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", path)
+
+
+def fetch_many(
+    source: Source,
+    symbols: Sequence[str],
+    *,
+    compact: Mapping[str, bool] | None = None,
+    on_done: Callable[[str, int, int], None] | None = None,
+) -> dict[str, bytes | SourceError]:
+    """Ask a source for several symbols, `source.concurrency` at a time.
+
+    Args:
+        source: whom to ask.
+        symbols: for what, in the order of asking; those with the oldest data first.
+        compact: the symbols of which the last rows are enough; an absent one means no.
+        on_done: called in the caller's thread after each answer or failure with the symbol, how many are done,
+            and how many there are.
+
+    Returns:
+        Symbol to its bytes, or to the error in their place, in the order of `symbols`. An error that is no
+        `SourceError` is raised, and nothing more is asked for.
+    """
+    wanted = compact or {}
+    outcome: dict[str, bytes | SourceError] = {}
+    pool = ThreadPoolExecutor(max_workers=max(1, source.concurrency), thread_name_prefix="fetch")
+    try:
+        jobs = {pool.submit(source.fetch, s, compact=wanted.get(s, False)): s for s in dict.fromkeys(symbols)}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            error = job.exception()
+            if error is not None and not isinstance(error, SourceError):
+                raise error
+            outcome[jobs[job]] = error if error is not None else job.result()
+            if on_done:
+                on_done(jobs[job], done, len(jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return {symbol: outcome[symbol] for symbol in jobs.values()}
 
 
 def _folder(path: Path) -> Path:

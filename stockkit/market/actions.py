@@ -26,6 +26,10 @@ ACTIONS: Mapping[str, str] = {
     "value": "float64",
 }
 KINDS = ("split", "dividend")
+EVENT_COLUMNS: Mapping[str, tuple[str, float]] = {
+    "split_coefficient": ("split", 1.0),
+    "dividend_amount": ("dividend", 0.0),
+}  # the kind of action that a column of a source's bars tells, and the value of a day without one
 
 
 def parse(body: bytes, *, file: str) -> pd.DataFrame:
@@ -136,3 +140,72 @@ def split_days(prices: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return table[(ratio - 1).abs() > 1e-9].reset_index(drop=True)
+
+
+def events(body: bytes, symbol: str) -> pd.DataFrame:
+    """The splits and dividends that come with a source's own bars, in columns beside them.
+
+    Args:
+        body: CSV bytes with a ``timestamp`` (or ``date``) column and ``split_coefficient`` (new shares for one old,
+            1 on other days) and ``dividend_amount`` (cash a share as paid, 0 on other days), as of Alpha Vantage's
+            TIME_SERIES_DAILY_ADJUSTED; without these two columns there are no events.
+        symbol: whose bars these are.
+
+    Returns:
+        A frame as `ACTIONS`, sorted by ex_date and kind; a repeated row counts once. It knows only of the days
+        of the answer.
+
+    Raises:
+        SchemaError: a value that is no action, or two for one day; names line and value.
+    """
+    reader = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace")))
+    header = [name.strip().lower() for name in next(reader, [])]
+    day = next((at for at, name in enumerate(header) if name in ("timestamp", "date")), None)
+    columns = [(header.index(name), *means) for name, means in EVENT_COLUMNS.items() if name in header]
+    if day is None or not columns:
+        return none()
+    found = {
+        (fields[day], kind, fields[at])
+        for fields in reader
+        for at, kind, nothing in columns
+        if max(day, at) < len(fields) and fields[at].strip() and not _is(fields[at], nothing)
+    }
+    lines = [",".join(ACTIONS), *(f"{symbol},{day},{kind},{value}" for day, kind, value in sorted(found))]
+    return parse("\n".join(lines).encode(), file=f"the events of {symbol}")
+
+
+def _is(text: str, value: float) -> bool:
+    try:
+        return float(text) == value
+    except ValueError:
+        return False
+
+
+def agree(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cross-check the corporate actions of two sources.
+
+    They agree on an action when symbol, kind and ex-date are the same and the values differ by at most 0.1 %
+    (a dividend also by half a cent: sources round it). The day must be the same: with the right split on the wrong
+    day, even the session beside it, a bar is on the wrong scale; and which day is right, two sources cannot tell.
+
+    Args:
+        first, second: frames as `ACTIONS`. Cut both to the symbols and days that both sources cover.
+
+    Returns:
+        trusted: the actions of `first` that `second` confirms, as `ACTIONS`; apply only these.
+        conflicts: the others: symbol, ex_date, kind, first, second (values, NaN where it has none) and reason.
+    """
+    keys = ["symbol", "ex_date", "kind"]
+    both = first.merge(second, on=keys, how="outer", suffixes=("_first", "_second")).sort_values(keys)
+    one, other = both["value_first"], both["value_second"]
+    slack = np.where(both["kind"] == "dividend", 0.005, 0.0)
+    same = (one - other).abs() <= np.maximum(1e-3 * one, slack)
+    reason = np.select(
+        [one.isna(), other.isna()],
+        ["only the second source has it", "only the first source has it"],
+        "the sources give different values",
+    )
+    trusted = both[same].rename(columns={"value_first": "value"})[list(ACTIONS)].astype(dict(ACTIONS))
+    conflicts = both.rename(columns={"value_first": "first", "value_second": "second"}).assign(reason=reason)[~same]
+    columns = [*keys, "first", "second", "reason"]
+    return trusted.reset_index(drop=True), conflicts[columns].reset_index(drop=True)

@@ -86,3 +86,79 @@ def test_a_real_split_leaves_an_ordinary_return(prices, symbol, ex_date, ratio):
     assert days["ratio"] == pytest.approx(ratio)
     assert abs(days["adjusted_return_pct"]) < 15
     assert days["raw_return_pct"] < -45
+
+
+def test_a_split_that_both_sources_tell_is_trusted_with_the_value_of_the_first():
+    first = parse(b"AAPL,2020-08-31,split,4", b"GOOG,2014-03-27,split,2.002", b"AAPL,2020-08-07,dividend,0.82")
+    second = parse(b"AAPL,2020-08-31,split,4.0", b"GOOG,2014-03-27,split,2.0019", b"AAPL,2020-08-07,dividend,0.8175")
+    trusted, conflicts = actions.agree(first, second)
+    pd.testing.assert_frame_equal(trusted, first)
+    assert conflicts.empty
+
+
+def test_what_one_source_tells_alone_or_otherwise_is_listed_and_not_trusted():
+    first = parse(b"A,2020-01-03,split,2", b"A,2020-02-03,split,3", b"A,2020-03-03,split,5", b"A,2020-05-04,dividend,1")
+    second = parse(
+        b"A,2020-01-03,split,2.01", b"A,2020-02-04,split,3", b"B,2020-03-03,split,5", b"A,2020-05-04,dividend,1.1"
+    )
+    trusted, conflicts = actions.agree(first, second)
+    assert trusted.empty
+    assert list(trusted.columns) == list(actions.ACTIONS)
+    told = {(row.symbol, f"{row.ex_date:%m-%d}"): row.reason for row in conflicts.itertuples()}
+    assert told == {
+        ("A", "01-03"): "the sources give different values",
+        ("A", "02-03"): "only the first source has it",
+        ("A", "02-04"): "only the second source has it",
+        ("A", "03-03"): "only the first source has it",
+        ("B", "03-03"): "only the second source has it",
+        ("A", "05-04"): "the sources give different values",
+    }
+
+
+def test_the_split_that_a_repair_invented_for_gme_in_january_2021_changes_no_price():
+    """yfinance issue 2660: its repair read the squeeze as a split. GME's only split was 4:1 on 2022-07-22."""
+    bars = parse(b"GME,2022-07-22,split,4")
+    repaired = parse(b"GME,2021-01-27,split,0.25", b"GME,2022-07-22,split,4")
+    trusted, conflicts = actions.agree(bars, repaired)
+    pd.testing.assert_frame_equal(trusted, bars)
+    assert [(f"{row.ex_date:%Y-%m-%d}", row.second) for row in conflicts.itertuples()] == [("2021-01-27", 0.25)]
+    close = [147.98, 347.51, 193.60, 325.00]  # as traded, 2021-01-26 to 29
+    raw = pd.DataFrame(
+        {
+            "date": pd.to_datetime(["2021-01-26", "2021-01-27", "2021-01-28", "2021-01-29"]),
+            **dict.fromkeys(("open", "high", "low", "close"), close),
+            "volume": 1,
+        }
+    )
+    assert list(actions.adjust(raw, trusted)["close"]) == [price / 4 for price in close]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("AB"), st.integers(0, 9), st.sampled_from([2.0, 3.0])), unique_by=lambda x: x[:2]
+    )
+)
+def test_every_action_is_either_trusted_or_listed_and_a_source_agrees_with_itself(rows):
+    day0 = pd.Timestamp("2020-01-01")
+    frame = pd.DataFrame(
+        [(symbol, day0 + pd.Timedelta(days=k), "split", ratio) for symbol, k, ratio in sorted(rows)],
+        columns=list(actions.ACTIONS),
+    ).astype(dict(actions.ACTIONS))
+    assert len(actions.agree(frame, frame)[0]) == len(frame)
+    for other in (frame[::2], frame[:0]):
+        trusted, conflicts = actions.agree(frame, other)
+        assert (len(trusted), len(trusted) + len(conflicts)) == (len(other), len(frame))
+
+
+def test_an_event_that_is_no_number_is_refused_by_line():
+    body = b"timestamp,close,dividend_amount,split_coefficient\n2020-08-31,129,0.0,four\n"
+    with pytest.raises(SchemaError, match="the events of AAPL line 2"):
+        actions.events(body, "AAPL")
+
+
+def test_a_repeated_row_is_one_event_and_a_contradicting_one_none():
+    row = b"2020-08-31,129,0.0,4.0\n"
+    head = b"timestamp,close,dividend_amount,split_coefficient\n"
+    assert len(actions.events(head + row + row, "AAPL")) == 1
+    with pytest.raises(SchemaError, match="two different values"):
+        actions.events(head + row + row.replace(b"4.0", b"5.0"), "AAPL")

@@ -1,0 +1,149 @@
+"""Secrets by reference: parameters carry ``secret://name``, the value is looked up where it is used.
+
+A value is found in the environment (``STOCKKIT_SECRET_NAME``) or in AWS Secrets Manager. It lives in a
+`Secret`, which shows its reference wherever it is printed, and can strike its value out of any text.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from stockkit.errors import ParamError
+
+REFERENCE = re.compile(r"secret://([A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*)")
+STRUCK = "***"
+
+
+class Secret:
+    """A value that is used but never shown: `repr`, `str` and f-strings give its reference.
+
+    A plain class on purpose: `dataclasses.asdict` would open a dataclass and copy the value out.
+    """
+
+    __slots__ = ("_pattern", "_value", "reference")
+
+    def __init__(self, value: str, reference: str) -> None:
+        self._value = value
+        self._pattern = re.compile("".join(map(_any_form, value)), re.IGNORECASE)
+        self.reference = reference
+
+    def reveal(self) -> str:
+        """The value itself: pass it on at once, keep it in no variable that outlives the call."""
+        return self._value
+
+    def scrub(self, text: str) -> str:
+        """`text` with the value struck out, whether plain, quoted for a URL, JSON or HTML, in any case."""
+        return self._pattern.sub(STRUCK, text)
+
+    def is_in(self, body: bytes) -> bool:
+        """Whether bytes repeat the value; one under eight characters is too short to tell from data."""
+        return len(self._value) >= 8 and self._value.lower().encode() in body.lower()
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference!r})"
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is never pickled: pass its reference and resolve it where it is used.")
+
+
+def _any_form(sign: str) -> str:
+    """A pattern for one character: plain, or quoted for a URL, JSON or HTML."""
+    forms = {sign, quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
+
+
+def resolve(reference: str, secrets_client: Any = None) -> Secret:
+    """Look up what a reference stands for.
+
+    Args:
+        reference: ``secret://name``; the variable of ``secret://stock/alpha-vantage`` is
+            STOCKKIT_SECRET_STOCK_ALPHA_VANTAGE, and its identifier on AWS is ``stock/alpha-vantage``.
+        secrets_client: boto3's Secrets Manager client, asked when the environment has no such variable.
+
+    Raises:
+        ParamError: no reference (its text is not repeated: it may be the secret), or nothing is found.
+    """
+    match = REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None:
+        raise ParamError("expected a reference such as secret://alphavantage, found something else (not shown).")
+    name = match[1]
+    variable = "STOCKKIT_SECRET_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+    value = os.environ.get(variable, "").strip()
+    if not value and secrets_client is not None:
+        value = _from_aws(name, secrets_client)
+    if not value:
+        raise ParamError(
+            f"{reference} stands for nothing: set the environment variable {variable}, or store a secret "
+            f"named {name!r} in AWS Secrets Manager."
+        )
+    if not value.isprintable() or " " in value:
+        raise ParamError(f"{reference} holds spaces or control characters (not shown): set it again, the key alone.")
+    return Secret(value, reference)
+
+
+def _from_aws(name: str, client: Any) -> str:
+    """The secret as a text, or the only or same-named entry of a JSON object; "" when there is none."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    try:
+        text = client.get_secret_value(SecretId=name).get("SecretString") or ""
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ResourceNotFoundException":
+            return ""
+        raise ParamError(
+            f"secret://{name}: AWS Secrets Manager refused it ({code}). Check the role's rights."
+        ) from None
+    except BotoCoreError as error:
+        raise ParamError(f"secret://{name}: AWS Secrets Manager cannot be asked ({type(error).__name__}).") from None
+    return _entry(text.strip(), name)
+
+
+def _entry(text: str, name: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(found, dict):
+        return text
+    value = found.get(name.rpartition("/")[2], next(iter(found.values())) if len(found) == 1 else "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+class _Scrubber(logging.Filter):
+    """Strikes secrets out of other libraries' log records before any handler sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, Secret] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for secret in list(self.known.values()):
+            text = secret.scrub(text)
+        if text != record.getMessage():
+            record.msg, record.args = text, None
+        return True
+
+
+_SCRUBBER = _Scrubber()
+
+
+def keep_out_of_logs(secret: Secret, loggers: Sequence[str]) -> None:
+    """From now on strike `secret` out of every record of the named loggers (their children must be named too)."""
+    _SCRUBBER.known[secret.reveal()] = secret
+    for name in loggers:
+        logging.getLogger(name).addFilter(_SCRUBBER)

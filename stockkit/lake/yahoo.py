@@ -1,0 +1,152 @@
+"""Yahoo Finance as a source, through the optional library yfinance (``pip install 'stockkit[yfinance]'``).
+
+Not run against Yahoo itself: the tests convert frames of the shape that yfinance returns and have no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from stockkit.errors import ParamError, SourceError
+from stockkit.market import actions as corporate
+from stockkit.market import schema
+
+PRICES = ("Open", "High", "Low", "Close")
+EVENTS = ("Dividends", "Stock Splits")
+COMPACT_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Yahoo:
+    """Yahoo's daily bars, turned back into bars as traded, with its splits and dividends beside them.
+
+    Args:
+        name: how the raw zone files its answers.
+        concurrency: 1, because yfinance shares one session and cache, and Yahoo blocks the hasty.
+    """
+
+    name: str = "yfinance"
+    concurrency: int = 1
+
+    def now(self) -> pd.Timestamp:
+        """The present second, UTC."""
+        return pd.Timestamp(datetime.now(UTC)).floor("s")
+
+    def file(self, symbol: str) -> str:
+        """What was asked for, for messages."""
+        return "Yahoo Finance"
+
+    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
+        """One symbol's bars as traded (see `as_traded`), the last 100 rows when `compact`, else its whole history.
+
+        Yahoo's own spelling is used for symbols (BRK-B, not BRK.B). Its repair of prices is never asked for: it
+        has invented splits (yfinance issue 2660, GME in January 2021).
+
+        Raises:
+            SourceError: Yahoo does not answer, or not with usable bars.
+        """
+        frame = _history(schema.check_symbol(symbol), period="6mo" if compact else "max")
+        return as_traded(frame, symbol, last=COMPACT_ROWS if compact else None)
+
+    def actions(self) -> bytes | None:
+        """None: its corporate actions come with each symbol's bars (see `events`)."""
+        return None
+
+    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
+        """The splits and dividends (cash a share as paid) of an answer, as `market.actions.ACTIONS`."""
+        return corporate.events(body, symbol)
+
+    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
+        """All symbols now, as they come: Yahoo publishes no allowance."""
+        return list(symbols), []
+
+    def resets_at(self) -> pd.Timestamp | None:
+        """None: nothing has to wait."""
+        return None
+
+
+def open_yahoo() -> Yahoo:
+    """Yahoo as a source.
+
+    Raises:
+        ParamError: yfinance is not installed; says how to.
+    """
+    _library()
+    return Yahoo()
+
+
+def _library() -> Any:
+    try:
+        import yfinance  # type: ignore[import-untyped,import-not-found]
+    except ImportError:
+        raise ParamError("the source yfinance needs an extra: pip install 'stockkit[yfinance]'") from None
+    return yfinance
+
+
+def _history(symbol: str, *, period: str) -> pd.DataFrame:
+    ask: Any = _library().Ticker(symbol).history
+    try:
+        return ask(
+            period=period, interval="1d", auto_adjust=False, back_adjust=False, actions=True, repair=False,
+            keepna=True, rounding=False, raise_errors=True,
+        )  # fmt: skip
+    except Exception as error:  # yfinance raises its own, requests', curl's and bare exceptions alike
+        raise SourceError(f"{symbol} (Yahoo Finance): {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def as_traded(frame: pd.DataFrame, symbol: str, *, last: int | None = None) -> bytes:
+    """Turn a frame of yfinance's into the CSV of bars as traded, undoing the split adjustment with its own splits.
+
+    Args:
+        frame: from ``Ticker.history(auto_adjust=False, actions=True)``: one row a session, from some day up to now,
+            indexed by time in the exchange's zone; Open, High, Low, Close, Dividends (split-adjusted, currency a
+            share), Volume (split-adjusted shares), Stock Splits (new shares for one old, 0 on other days).
+        symbol: for messages.
+        last: keep so many of the last rows; all when None.
+
+    Returns:
+        timestamp,open,high,low,close,volume,dividend_amount,split_coefficient, ascending. Prices have seven
+        significant digits: Yahoo sends 32-bit floats, and what follows is noise. A missing value stays missing.
+
+    Raises:
+        SourceError: no rows, a column missing, or prices that yfinance has repaired.
+    """
+    who = f"{symbol} (Yahoo Finance)"
+    if frame.empty:
+        raise SourceError(f"{who}: no rows: probably it does not know the symbol.")
+    missing = [name for name in (*PRICES, "Volume", *EVENTS) if name not in frame.columns]
+    if missing:
+        raise SourceError(f"{who}: the frame lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}.")
+    if "Repaired?" in frame.columns and frame["Repaired?"].any():
+        raise SourceError(f"{who}: yfinance has repaired prices, which invents splits: fetch with repair=False.")
+    if not frame.index.is_monotonic_increasing:
+        frame = frame.sort_index()
+    days = pd.DatetimeIndex(frame.index).tz_localize(None).normalize()
+    splits = frame["Stock Splits"].fillna(0).to_numpy()
+    factor = corporate.split_factor(days.to_numpy(), _splits(days, splits, symbol))
+    columns = {name.lower(): _digits(frame[name] * factor) for name in PRICES}
+    volume = (frame["Volume"] / factor).round().map(lambda shares: "" if pd.isna(shares) else f"{shares:.0f}")
+    table = pd.DataFrame(
+        {
+            "timestamp": days.strftime("%Y-%m-%d"),
+            **{name: values.to_numpy() for name, values in columns.items()},
+            "volume": volume.to_numpy(),
+            "dividend_amount": _digits(frame["Dividends"].fillna(0) * factor).to_numpy(),
+            "split_coefficient": [f"{ratio or 1.0:.12g}" for ratio in splits],
+        }
+    )
+    return (table.tail(last) if last else table).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _splits(days: pd.DatetimeIndex, ratios: Any, symbol: str) -> pd.DataFrame:
+    frame = pd.DataFrame({"symbol": symbol, "ex_date": days, "kind": "split", "value": ratios})
+    return frame[frame["value"] > 0].astype(dict(corporate.ACTIONS))
+
+
+def _digits(values: pd.Series) -> pd.Series:
+    return values.map(lambda value: "" if pd.isna(value) else f"{value:.7g}")
