@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _OFFERED = {
     "open_lake": "stockkit.lake.tables",
     "ingest": "stockkit.lake",
+    "counting": "stockkit.workbook.handover",
     "hand_over": "stockkit.workbook.handover",
     "headline": "stockkit.workbook.handover",
     "actions": "stockkit.market",

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from stockkit.errors import LakeError, SourceError
+from stockkit.errors import BudgetSpent, LakeError, SourceError
 from stockkit.lake import raw
-from stockkit.lake.sources import Folder, open_source
+from stockkit.lake.sources import Source, fetch_many, open_source
 from stockkit.lake.tables import Lake
 from stockkit.market import actions as corporate
 from stockkit.market import answers, clean, schema, sessions
 from stockkit.market.answers import Answer
 
 EARLIEST, LATEST = "earliest", "latest"
+COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
+OnDone = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Fetched:
     """All that is known of a source's symbols, and why one has no fresh answer (`failures`: symbol to reason).
 
-    `told` has each symbol's answers, oldest first; `now` is the source's clock.
+    `told` has each symbol's answers, oldest first; `now` is the source's clock; `deferred` are symbols that had to
+    wait for the source's allowance, with the reason; `conflicts` the corporate actions that a second source denies.
     """
 
     told: dict[str, list[Answer]]
     actions: pd.DataFrame
     failures: dict[str, str]
     now: pd.Timestamp
+    deferred: dict[str, str] = field(default_factory=dict)
+    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
 
     def summary(self) -> pd.DataFrame:
         """One row a symbol: its answers so far, and of the last one bytes, fetched_at (UTC) and file in the lake."""
@@ -47,6 +52,8 @@ class Ingested:
     rejects: pd.DataFrame
     corrections: pd.DataFrame
     missing: dict[str, str]
+    deferred: dict[str, str] = field(default_factory=dict)
+    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
 
     def gaps(self, calendar: str = sessions.DEFAULT) -> dict[str, list[str]]:
         """The sessions that a symbol lacks between its first and last one; symbols without gaps are left out."""
@@ -78,41 +85,108 @@ class Ingested:
             "rejects": {rule: int(count) for rule, count in self.rejects["rule"].value_counts().sort_index().items()},
             "corrections": len(self.corrections),
             "gaps": self.gaps(calendar),
+            "warnings": self.warnings(),
         }
 
+    def warnings(self) -> list[str]:
+        """What a reader should know though nothing is wrong: symbols that wait, actions that two sources dispute."""
+        disputed = [
+            f"{row['symbol']}: a {row['kind']} on {row['ex_date']:%Y-%m-%d} is not applied, {row['reason']}."
+            for row in self.conflicts.to_dict("records")
+        ]
+        return [*self.deferred.values(), *disputed]
 
-def fetch(lake: Lake, source: str, symbols: Sequence[str]) -> Fetched:
+
+def fetch(
+    lake: Lake, source: str, symbols: Sequence[str], *, check: str = "", on_done: OnDone | None = None
+) -> Fetched:
     """Ask a source for each symbol and keep every usable answer in the raw zone.
 
-    A symbol whose answer is unusable is listed in `failures`; what the same source said before stands.
+    A symbol whose answer is unusable is listed in `failures`; what the same source said before stands. Where the
+    source's allowance does not reach, the symbols with the oldest data go first and the rest are `deferred`.
+
+    Args:
+        lake: where answers are kept.
+        source: as `sources.open_source` takes it.
+        symbols: for what to ask.
+        check: a second source. Only splits and dividends that it confirms are then trusted; the others are
+            listed in `conflicts`.
+        on_done: called with symbol, how many are done, and of how many.
 
     Raises:
         SymbolError, ParamError: before anything is fetched. SchemaError: the corporate actions are broken.
         LakeError: the lake cannot be written.
     """
     symbols = schema.check_symbols(symbols)
-    origin = open_source(source, root=lake.root)
-    failures = {}
-    for symbol in symbols:
+    first = _ask(lake, source, symbols, on_done)
+    if not check:
+        return first
+    second = _ask(lake, check, symbols, on_done)
+    told = [_covered(one, both) for both in [_span(first, second)] for one in (first, second)]
+    trusted, conflicts = corporate.agree(*told)
+    return replace(first, actions=trusted, conflicts=conflicts)
+
+
+def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
+    """What one source says now, or said before, of each symbol."""
+    origin = open_source(source, root=lake.root, lake=lake.path)
+    before = {symbol: raw.latest(lake.path, origin.name, symbol) for symbol in symbols}
+    seen = {symbol: answer.fetched_at for symbol, answer in before.items() if answer}
+    now, later = origin.plan(symbols, seen)
+    compact = {symbol: origin.now() - moment < COMPACT_WITHIN for symbol, moment in seen.items()}
+    failures, deferred = {}, dict.fromkeys(later, "the allowance of today is spent")
+    for symbol, got in fetch_many(origin, now, compact=compact, on_done=on_done).items():
         try:
-            _fetch_one(lake, origin, symbol)
+            _keep(lake, origin, symbol, got)
+        except BudgetSpent as error:
+            deferred[symbol] = str(error)
         except SourceError as error:
             failures[symbol] = str(error)
-    if (body := origin.actions()) is not None:
+    body = origin.actions()
+    if body is not None:
         corporate.parse(body, file="actions.csv")
         raw.keep(lake.path, origin.name, None, body, origin.now())
     known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None)
+    reset = f" Next try after {origin.resets_at():%Y-%m-%d %H:%M} UTC." if later and origin.resets_at() else ""
+    for symbol, reason in deferred.items():
+        deferred[symbol] = f"{symbol} waits: {reason}.{reset}"
+        if symbol not in known.told:
+            failures[symbol] = f"{deferred[symbol]} Nothing is known of it yet."
     for symbol in failures:
         if earlier := known.told.get(symbol):
             failures[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
-    return replace(known, failures=failures)
+    return replace(known, failures=failures, deferred=deferred)
 
 
-def _fetch_one(lake: Lake, origin: Folder, symbol: str) -> None:
-    now = origin.now()
-    body = origin.fetch(symbol)
-    answers.check(Answer(symbol, body, origin.file(symbol), now))
-    raw.keep(lake.path, origin.name, symbol, body, now)
+def _keep(lake: Lake, origin: Source, symbol: str, got: bytes | SourceError) -> None:
+    """Keep an answer that is a CSV of daily bars; raise what came in its place."""
+    if isinstance(got, SourceError):
+        raise got
+    moment = origin.now()
+    answers.check(Answer(symbol, got, origin.file(symbol), moment))
+    raw.keep(lake.path, origin.name, symbol, got, moment)
+
+
+def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
+    """The days that both sources have bars of: symbol, start and end; of symbols that both know."""
+    days = [{symbol: _days(told) for symbol, told in one.told.items()} for one in (first, second)]
+    rows = [
+        (symbol, max(days[0][symbol][0], days[1][symbol][0]), min(days[0][symbol][1], days[1][symbol][1]))
+        for symbol in sorted(set(days[0]) & set(days[1]))
+    ]
+    return pd.DataFrame(rows, columns=["symbol", "start", "end"]).astype({"symbol": "string"})
+
+
+def _days(told: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    days = pd.concat([answers.read(answer)["day"] for answer in told])
+    return days.min(), days.max()
+
+
+def _covered(one: Fetched, both: pd.DataFrame) -> pd.DataFrame:
+    """The corporate actions of one source within the days that both have."""
+    known = one.actions.merge(both, on="symbol")
+    inside = known["ex_date"].between(known["start"], known["end"])
+    return known.loc[inside, list(corporate.ACTIONS)].astype(dict(corporate.ACTIONS)).reset_index(drop=True)
 
 
 def recall(
@@ -126,8 +200,12 @@ def recall(
 ) -> Fetched:
     """What the raw zone holds of a source, without asking it; only what was fetched before `until` (UTC) if given."""
     told = {symbol: raw.history(lake.path, source, symbol, until=until) for symbol in symbols}
-    events = raw.history(lake.path, source, None, until=until) if with_actions else []
-    actions = corporate.parse(events[-1].body, file=events[-1].file) if events else corporate.none()
+    lists = raw.history(lake.path, source, None, until=until) if with_actions else []
+    known = [corporate.parse(one.body, file=one.file) for one in lists[-1:]]
+    known += [corporate.events(answer.body, symbol) for symbol, answered in told.items() for answer in answered]
+    actions = pd.concat([one for one in known if len(one)] or [corporate.none()])
+    actions = actions.drop_duplicates(["symbol", "ex_date", "kind"], keep="last")
+    actions = actions.sort_values(["symbol", "ex_date", "kind"], ignore_index=True)
     return Fetched({symbol: one for symbol, one in told.items() if one}, actions, {}, now)
 
 
@@ -155,7 +233,7 @@ def clean_all(
         missing[symbol] = f"{symbol} has no usable row between {first.date()} and {last.date()}: {why}."
     if cleaned.prices.empty:
         raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
-    return Ingested(cleaned.prices, cleaned.rejects, cleaned.corrections, missing)
+    return Ingested(cleaned.prices, cleaned.rejects, cleaned.corrections, missing, fetched.deferred, fetched.conflicts)
 
 
 def rebuild(

@@ -86,7 +86,9 @@ def clean(
         calendar: the exchange.
     """
     good: dict[str, pd.DataFrame] = {}
-    rejects, corrections, failures = [schema.empty(schema.REJECTS)], [schema.empty(schema.CORRECTIONS)], {}
+    rejects: list[pd.DataFrame] = []
+    corrections: list[pd.DataFrame] = []
+    failures: dict[str, str] = {}
     for symbol, answered in sorted(told.items()):
         try:
             judged = [judge(answer, as_of, calendar) for answer in answered]
@@ -101,8 +103,8 @@ def clean(
     rejects += _jump_rejects(told, prices.assign(rule=jump)[jump != ""])
     return Cleaned(
         prices=schema.cast(prices[(jump == "") & (prices["date"] >= start).to_numpy()], schema.PRICES),
-        rejects=schema.cast(pd.concat(rejects), schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
-        corrections=schema.cast(pd.concat(corrections), schema.CORRECTIONS),
+        rejects=schema.stack(rejects, schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
+        corrections=schema.stack(corrections, schema.CORRECTIONS),
         failures=failures,
     )
 

@@ -99,6 +99,12 @@ def cast(frame: pd.DataFrame, contract: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
+def stack(parts: Iterable[pd.DataFrame], contract: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of several frames one after the other, as `contract`; of none, a frame of no rows."""
+    full = [part for part in parts if len(part)]
+    return cast(pd.concat(full), contract) if full else empty(contract)
+
+
 def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) -> pd.DataFrame:
     """Return `frame` when its columns and dtypes are those of `contract` (more columns are allowed).
 

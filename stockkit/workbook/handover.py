@@ -6,7 +6,7 @@ In JupyterLab they show as an ordinary table, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,22 @@ def hand_over(lake: Lake) -> None:
     ]
     shown = pd.DataFrame(rows, columns=["table", "", "version", "rows", "a row is"])
     _display({"reads": dict(lake.reads), "writes": dict(lake.writes)}, shown)
+
+
+def counting(what: str) -> Callable[[str, int, int], None]:
+    """A callback that shows how many are done, in one line that is written over: ``4 of 6 symbols, AAPL last``."""
+    from IPython.display import display
+
+    line: list[Any] = []
+
+    def count(name: str, done: int, of: int) -> None:
+        text = f"{done} of {of} {what}" + (f", {name} last" if done < of else "")
+        if line:
+            line[0].update({"text/plain": text}, raw=True)
+        else:
+            line.append(display({"text/plain": text}, raw=True, display_id=True))  # type: ignore[no-untyped-call]
+
+    return count
 
 
 def payloads(notebook: Any) -> Iterator[dict[str, Any]]:

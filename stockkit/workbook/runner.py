@@ -121,7 +121,9 @@ def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> No
     for payload in handover.payloads(nbformat.read(output, as_version=4)):
         step["reads"] |= payload.get("reads", {})
         step["writes"] |= payload.get("writes", {})
-        manifest["headlines"] |= payload.get("headlines", {})
+        told = dict(payload.get("headlines", {}))
+        manifest["warnings"] += told.pop("warnings", [])
+        manifest["headlines"] |= told
 
 
 def _broken_promise(notebook: Notebook, step: dict[str, Any], lake: Lake) -> dict[str, Any] | None:

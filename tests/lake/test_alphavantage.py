@@ -252,7 +252,7 @@ def test_a_bad_symbol_never_leaves_the_machine(opened):
 def window(body: bytes, source: alphavantage.AlphaVantage) -> clean.Cleaned:
     answer = clean.Answer("IBM", body, source.file("IBM"), pd.Timestamp("2026-11-21", tz="UTC"))
     ends = {"start": pd.Timestamp("1990-01-01"), "as_of": pd.Timestamp("2026-11-20")}
-    return clean.clean(answer, source.events(body, "IBM"), **ends)
+    return clean.clean({answer.symbol: [answer]}, source.events(body, "IBM"), **ends)
 
 
 def test_stale_shuffled_and_repeated_rows_pass_as_they_are_and_give_no_wrong_bar(opened):

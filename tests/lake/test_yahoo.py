@@ -47,7 +47,7 @@ def test_the_bars_as_traded_and_their_events_come_back(symbol, prices, known):
     trusted, conflicts = actions.agree(mine, found)
     assert len(trusted) == len(mine)
     assert conflicts.empty
-    again = clean.clean(answer, found, start=own["date"].min(), as_of=own["date"].max()).prices
+    again = clean.clean({answer.symbol: [answer]}, found, start=own["date"].min(), as_of=own["date"].max()).prices
     assert list(again["date"]) == list(own["date"])
     for column in ("close", "close_raw", "open"):
         assert np.allclose(again[column], own[column], rtol=1e-6)
@@ -85,7 +85,7 @@ def test_a_missing_value_stays_missing_and_is_rejected():
     body = yahoo.as_traded(frame(Close=[10.0, np.nan, 11.5], Volume=[4.0, np.nan, 3.0]), "AAPL")
     answer = clean.Answer("AAPL", body, "yahoo", pd.Timestamp("2020-09-03", tz="UTC"))
     window = {"start": pd.Timestamp("2020-01-01"), "as_of": pd.Timestamp("2020-09-02")}
-    got = clean.clean(answer, yahoo.Yahoo().events(body, "AAPL"), **window)
+    got = clean.clean({answer.symbol: [answer]}, yahoo.Yahoo().events(body, "AAPL"), **window)
     assert list(got.rejects["rule"]) == ["missing_value"]
 
 

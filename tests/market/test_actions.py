@@ -125,6 +125,7 @@ def test_the_split_that_a_repair_invented_for_gme_in_january_2021_changes_no_pri
     close = [147.98, 347.51, 193.60, 325.00]  # as traded, 2021-01-26 to 29
     raw = pd.DataFrame(
         {
+            "symbol": "GME",
             "date": pd.to_datetime(["2021-01-26", "2021-01-27", "2021-01-28", "2021-01-29"]),
             **dict.fromkeys(("open", "high", "low", "close"), close),
             "volume": 1,

@@ -1,0 +1,88 @@
+"""The chain on a source that answers over HTTP and counts requests; the key must be nowhere afterwards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import make_workbook, stockkit
+from tests.lake import alphavantage_server as av
+
+CANARY = "CANARY7Q2ZKEY"
+
+
+@pytest.fixture
+def workbook(tmp_path, monkeypatch):
+    monkeypatch.setenv("STOCKKIT_SECRET_ALPHAVANTAGE", CANARY)
+    monkeypatch.setenv("STOCKKIT_ALPHAVANTAGE_PER_DAY", "2")
+    monkeypatch.setenv("STOCKKIT_ALPHAVANTAGE_PER_SECOND", "0")
+    return make_workbook(tmp_path / "book")
+
+
+def ingest(workbook, server, monkeypatch, *words):
+    monkeypatch.setenv("STOCKKIT_ALPHAVANTAGE_URL", server.url)
+    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "--until", "01_ingest", *words)
+    newest = max(workbook.glob("reports/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    return done, json.loads(newest.read_text()), newest.parent
+
+
+def everywhere(folder, *streams):
+    """The files and streams that hold the key."""
+    files = [str(path) for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+    return files + [stream for stream in streams if CANARY in stream]
+
+
+def test_a_run_plans_with_its_allowance_and_says_what_waits(workbook, monkeypatch):
+    with av.Server(av.csv()) as server:
+        done, manifest, folder = ingest(workbook, server, monkeypatch, "-p", "symbols=[AAA, IBM, ZZZ]")
+        assert [request["symbol"] for request in server.requests] == ["AAA", "IBM"]
+        assert done.returncode == 3, "nothing is known of the third symbol yet"
+        assert "ZZZ waits" in manifest["headlines"]["missing_symbols"]["ZZZ"]
+        page = (folder / "index.html").read_text()
+        assert "ZZZ waits" in page
+        again, manifest, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[AAA, IBM]")
+        assert len(server.requests) == 2
+    assert again.returncode == 0, "what was said before stands"
+    assert [warning.partition(" waits")[0] for warning in manifest["warnings"]] == ["AAA", "IBM"]
+    assert everywhere(workbook, done.stdout, done.stderr, again.stdout, again.stderr) == []
+
+
+def test_on_a_bad_day_the_key_that_the_provider_repeats_is_nowhere(workbook, monkeypatch):
+    with av.Server(av.said("Information", av.DAILY)) as server:
+        done, manifest, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[IBM]")
+        assert server.requests[0]["apikey"] == CANARY
+    assert done.returncode == 1
+    assert manifest["status"] == "failed"
+    assert everywhere(workbook, done.stdout, done.stderr) == []
+
+
+def test_the_search_for_the_key_finds_it(tmp_path):
+    (tmp_path / "file").write_text(f"x{CANARY}x")
+    assert len(everywhere(tmp_path, f"said {CANARY}")) == 2
+
+
+def test_without_a_key_the_first_notebook_says_how_to_give_one(workbook, monkeypatch):
+    monkeypatch.delenv("STOCKKIT_SECRET_ALPHAVANTAGE")
+    with av.Server(av.csv()) as server:
+        done, _, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[IBM]")
+        assert server.requests == []
+    assert "STOCKKIT_SECRET_ALPHAVANTAGE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_source_that_denies_the_splits_is_told_in_the_report(workbook, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    for symbol in ("AAPL", "META"):
+        (other / f"{symbol}.csv").write_bytes((workbook / "data" / "sample" / f"{symbol}.csv").read_bytes())
+    (other / "actions.csv").write_text("symbol,ex_date,kind,value\nAAPL,2014-06-09,split,7\n")
+    words = ["-p", "symbols=[AAPL, META]", "-p", f"check=folder:{other}", "--until", "01_ingest"]
+    done = stockkit(workbook, "run", "params/sample.yaml", *words)
+    assert done.returncode == 0, done.stderr
+    (path,) = workbook.glob("reports/*/run.json")
+    manifest = json.loads(path.read_text())
+    assert any("AAPL: a split on 2020-08-31 is not applied" in warning for warning in manifest["warnings"])
+    assert manifest["headlines"]["last_session"]["AAPL"] == "2020-08-28", "after a split in dispute no bar is trusted"
+    assert manifest["headlines"]["last_session"]["META"] == "2023-09-21"
+    assert "is not applied" in (path.parent / "index.html").read_text()
