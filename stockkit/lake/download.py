@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from time import monotonic
 from urllib.request import getproxies, proxy_bypass
 
@@ -176,8 +177,7 @@ def _check_status(response: httpx.Response, secret: Secret, patience: Patience) 
     code, host = response.status_code, response.url.host
     if code == HTTPStatus.OK:
         return
-    phrase = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "unknown status"
-    reason = f"{host} answered HTTP {code} ({phrase})."
+    reason = f"{host} answered HTTP {code} ({responses.get(code, 'unknown status')})."
     if response.has_redirect_location:
         target = secret.scrub(response.url.join(response.headers["location"]).host)
         raise SourceError(f"{reason} It points to {target or 'nowhere'}; redirects are not followed with a key.")

@@ -43,8 +43,9 @@ class Secret:
         return self._pattern.sub(STRUCK, text)
 
     def is_in(self, body: bytes) -> bool:
-        """Whether bytes repeat the value; one under eight characters is too short to tell from data."""
-        return len(self._value) >= 8 and self._value.lower().encode() in body.lower()
+        """Whether bytes repeat the value, as it is or in one case; under eight characters it is too short to tell."""
+        value = self._value
+        return len(value) >= 8 and any(form.encode() in body for form in {value, value.lower(), value.upper()})
 
     def __repr__(self) -> str:
         return f"Secret({self.reference!r})"
