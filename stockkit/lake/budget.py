@@ -8,9 +8,10 @@ processes together keep the pace.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
@@ -25,6 +26,7 @@ FILE = "budget.sqlite"
 ZONE = "America/New_York"
 SPACING = 1.1  # a little more than the interval: requests sent a second apart can arrive closer together
 LONGEST_QUEUE = 60  # reserved moments further ahead than so many intervals (and seconds) mean a clock set back
+IN_TURN = threading.Lock()  # threads of one process queue here; SQLite's own queue polls, and is for processes
 TABLES = """
 CREATE TABLE IF NOT EXISTS used (provider TEXT, day TEXT, requests INTEGER NOT NULL, PRIMARY KEY (provider, day));
 CREATE TABLE IF NOT EXISTS pace (provider TEXT PRIMARY KEY, last REAL NOT NULL);
@@ -131,15 +133,12 @@ class Budget:
         """One writer at a time over all processes; nothing is written when the block raises."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            try:
+            with IN_TURN, closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as db:
                 db.execute("BEGIN IMMEDIATE")
                 for table in TABLES.strip().splitlines():
                     db.execute(table)
                 yield db
                 db.execute("COMMIT")
-            finally:
-                db.close()
         except (sqlite3.Error, OSError) as error:
             raise LakeError(
                 f"the count of requests in {self.path} cannot be used: {error}. Make it writable; if it is "

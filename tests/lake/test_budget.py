@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -173,6 +174,20 @@ def test_processes_at_once_never_take_more_than_the_day_has(tmp_path):
         go(process)
     said = "".join(process.communicate(timeout=30)[0] for process in started)
     assert (said.count("taken"), said.count("spent")) == (25, 4)
+
+
+def test_threads_at_once_never_take_more_than_the_day_has(opened):
+    budget = opened(per_day=25, per_second=0)
+
+    def taken(_: int) -> bool:
+        try:
+            budget.take()
+        except BudgetSpent:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(taken, range(60))) == 25
 
 
 def test_processes_at_once_keep_the_pace_together(tmp_path):
