@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -136,7 +137,8 @@ def test_nbval_finds_the_same_numbers_again(chain):
     pages = sorted(str(path) for path in chain["folder"].glob("*.ipynb"))
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider",
                "-p", "no:xdist", "-c", "/dev/null", "--rootdir", str(chain["folder"]), *pages]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    headless = {**os.environ, "STOCKKIT_RUN": "nbval"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=headless)
     assert done.returncode == 0, done.stdout[-3000:]
     cells = sum(len(outputs(nbformat.read(page, as_version=4))) for page in pages)
     assert f"{cells} passed" in done.stdout

@@ -6,12 +6,13 @@ In JupyterLab they show as an ordinary table, or not at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from stockkit.lake.tables import TABLES, Lake
+from stockkit.lake.tables import RUN_VARIABLE, TABLES, Lake
 
 MIME = "application/vnd.stockkit+json"
 
@@ -33,10 +34,15 @@ def hand_over(lake: Lake) -> None:
 
 
 def counting(what: str) -> Callable[[str, int, int], None]:
-    """A callback that shows how many are done, in one line that is written over: ``4 of 6 symbols, AAPL last``."""
+    """A callback that shows how many are done, in one line that is written over: ``4 of 6 symbols, AAPL last``.
+
+    In a headless run nobody watches, and the executed notebook stays free of it.
+    """
     from IPython.display import display
 
     line: list[Any] = []
+    if RUN_VARIABLE in os.environ:
+        return lambda name, done, of: None
 
     def count(name: str, done: int, of: int) -> None:
         text = f"{done} of {of} {what}" + (f", {name} last" if done < of else "")
