@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 from stockkit.errors import ParamError, SourceError
 from stockkit.lake import sources, yahoo
 from stockkit.market import actions, clean
-from tests.conftest import ROOT, SYMBOLS
+from tests.conftest import ROOT, SYMBOLS, lacking
 
 
 def as_yahoo_gives(prices: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +147,10 @@ def test_whatever_yfinance_raises_becomes_one_kind_of_error(monkeypatch):
 
 
 def test_the_installed_library_takes_these_arguments(monkeypatch):
-    history = pytest.importorskip("yfinance.scrapers.history", reason="the extra yfinance is missing")
+    try:
+        history = importlib.import_module("yfinance.scrapers.history")
+    except ImportError:
+        lacking("yfinance", "the extra yfinance is missing")
     names = set(inspect.signature(history.PriceHistory.history).parameters)
     library = FakeYfinance(frame())
     monkeypatch.setitem(sys.modules, "yfinance", library)
