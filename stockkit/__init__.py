@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from stockkit.lake.clients import Clients, connect_with
+
 __version__ = "0.1.0"
 
 _OFFERED = {
@@ -35,6 +37,16 @@ _OFFERED = {
     "plots": "stockkit",
 }
 __all__ = ["__version__", *sorted(_OFFERED)]
+
+
+def _connect() -> Clients:
+    """Make the AWS session of a lake that was given none: here the rooms `lake` and `cloud` are put together."""
+    from stockkit.cloud.session import Session
+
+    return Session()
+
+
+connect_with(_connect)
 
 
 def __getattr__(name: str) -> Any:

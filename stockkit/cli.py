@@ -24,7 +24,7 @@ app = typer.Typer(
 lake_app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
 app.add_typer(lake_app, name="lake")
 
-LakeOption = Annotated[str, typer.Option("--lake", help="The lake's folder.")]
+LakeOption = Annotated[str, typer.Option("--lake", help="The lake's folder, or s3://bucket/prefix.")]
 
 
 def main() -> None:
@@ -178,6 +178,66 @@ def rebuild(
     made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, calendar=calendar)
     when = "as known now" if as_of == "latest" else f"as knowable at the end of {as_of}"
     print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows {when}")
+
+
+@lake_app.command()
+def crawl(lake: LakeOption = "data/lake") -> None:
+    """Catalogue the raw zone, one partition a source and symbol; print what changed since the last time."""
+    from stockkit.lake.tables import open_lake
+
+    print(open_lake(lake).crawl(show=lambda line: print(line, file=sys.stderr)))
+
+
+@lake_app.command()
+def history(
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Tell every commit of TABLE, newest first, with the run that made it."""
+    from stockkit.lake.tables import open_lake
+
+    told = open_lake(lake).history(table)
+    print(told.assign(timestamp=told["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")).to_string(index=False))
+
+
+@lake_app.command()
+def vacuum(
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
+    keep: Annotated[float, typer.Option(metavar="HOURS", help="How far back versions stay readable.")] = 168.0,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the files; without it they are only named.")] = False,
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Delete the files of TABLE that no version of the last HOURS uses."""
+    from stockkit.lake.tables import open_lake
+
+    names = open_lake(lake).vacuum(table, keep=keep, dry_run=not delete)
+    print(*names, f"{len(names)} files {'deleted' if delete else 'would be deleted; add --delete to do it'}", sep="\n")
+
+
+@lake_app.command()
+def optimize(
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Put the many small files of TABLE into one a symbol; no row changes."""
+    from stockkit.lake.tables import open_lake
+
+    done = open_lake(lake).optimize(table)
+    print(f"{table}: {done['files_removed']} files became {done['files_added']}")
+
+
+@lake_app.command()
+def verify(lake: LakeOption = "data/lake") -> None:
+    """Check every file and row of every table; exit code 1 where something is wrong."""
+    from stockkit.lake.tables import open_lake
+
+    opened = open_lake(lake)
+    problems = opened.verify()
+    if len(problems):
+        print(problems.to_string(index=False))
+        _fail(f"{len(problems)} problems in {opened.path}")
+        raise typer.Exit(EXIT_FAILED)
+    print(f"{len(opened.tables())} tables are whole: {', '.join(opened.tables()) or 'none there'}")
 
 
 if __name__ == "__main__":

@@ -92,3 +92,28 @@ def manifest_of(workbook: Path) -> dict[str, Any]:
     """The manifest of the only run in the workbook's reports."""
     (path,) = workbook.glob("reports/*/run.json")
     return {**json.loads(path.read_text()), "folder": path.parent}
+
+
+@pytest.fixture(scope="session")
+def moto_address() -> Iterator[str]:
+    from tests import aws
+
+    with aws.moto() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def seaweed_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from tests import aws
+
+    with aws.seaweed(tmp_path_factory.mktemp("seaweed")) as address:
+        yield address
+
+
+@pytest.fixture
+def aws(moto_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """moto's address, with the environment pointing there."""
+    from tests.aws import environment
+
+    environment(moto_address, monkeypatch)
+    return moto_address

@@ -17,7 +17,6 @@ CONDA = {"matplotlib": "matplotlib-base", "duckdb": "python-duckdb", "torch": "p
          "confluent-kafka": "python-confluent-kafka"}  # fmt: skip
 MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "ta-lib": "talib", "exchange-calendars": "exchange_calendars"}
 USED_AS_TOOLS = {"jupyterlab", "ipykernel"}
-FOR_THE_CLOUD = {"awswrangler"}  # fixed by the user; imported from the AWS back end on
 
 
 def requirement(text: str) -> tuple[str, str]:
@@ -33,7 +32,9 @@ def declared(*groups: str) -> dict[str, str]:
 
 def test_environment_yml_has_the_same_dependencies_as_pyproject():
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    conda = dict(re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", text).groups() for text in listed)
+    (by_pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))  # what conda-forge does not have
+    names = [text for text in listed if isinstance(text, str) and text != "pip"]
+    conda = dict(re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", text).groups() for text in [*names, *by_pip])
     assert conda.pop("openjdk") == "=17"
     assert conda.pop("python") == PROJECT["requires-python"]
     ours = declared("core", *PROJECT["optional-dependencies"])
@@ -43,7 +44,7 @@ def test_environment_yml_has_the_same_dependencies_as_pyproject():
 def test_every_core_dependency_is_imported_or_a_tool():
     used = {name.split(".")[0] for path in modules() for name in imports(path.read_text())}
     unused = {name for name in declared("core") if MODULES.get(name, name) not in used}
-    assert unused == USED_AS_TOOLS | FOR_THE_CLOUD
+    assert unused == USED_AS_TOOLS
 
 
 def test_the_lock_pins_every_dependency_and_names_no_index():

@@ -129,7 +129,7 @@ def fetch(
 
 def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
     """What one source says now, or said before, of each symbol."""
-    origin = open_source(source, root=lake.root, lake=lake.path)
+    origin = open_source(source, root=lake.root, lake=lake.folder, secrets_client=lake.secrets_client)
     before = {symbol: raw.latest(lake.path, origin.name, symbol) for symbol in symbols}
     seen = {symbol: answer.fetched_at for symbol, answer in before.items() if answer}
     now, later = origin.plan(symbols, seen)

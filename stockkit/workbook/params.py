@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from stockkit.errors import ParamError
+from stockkit.errors import LakeError, ParamError
+from stockkit.lake import address
 from stockkit.lake.ingest import EARLIEST, LATEST
 from stockkit.market import schema, sessions
 from stockkit.workbook.notebooks import Notebook
@@ -148,6 +149,11 @@ def check(name: str, value: Any) -> Any:
         raise ParamError(f"horizon must be 1 to {MAX_HORIZON} sessions, found {value}.")
     elif name in ("lake", "source") and not value.strip():
         raise ParamError(f"{name} is empty.")
+    elif name == "lake":
+        try:
+            address.parse(value)
+        except LakeError as error:
+            raise ParamError(str(error)) from error
     return value
 
 

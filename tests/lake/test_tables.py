@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, SchemaError, SymbolError
+from stockkit.lake import commits, frames, raw
 from stockkit.lake.tables import Lake, open_lake
 from tests.conftest import ROOT, mounted
 from tests.market.test_schema import ODD
@@ -136,18 +139,175 @@ def test_a_lake_can_be_moved(lake, tmp_path):
     assert len(Lake(moved, ROOT).read("t")) == 1
 
 
-def test_a_lake_that_is_a_file_or_an_address_is_refused(tmp_path):
+def test_a_lake_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LakeError, match="is a file"):
         open_lake(str(tmp_path / "file"))
-    with pytest.raises(LakeError, match="only folders"):
-        open_lake("s3://bucket/prefix")
+
+
+def test_a_copy_of_a_lake_is_a_lake_of_its_own(lake, tmp_path):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    shutil.copytree(lake.path, tmp_path / "copy")
+    Lake(tmp_path / "copy", ROOT).write("t", frame(["A"], 2.0), symbols=["A"])
+    assert (lake.version("t"), Lake(tmp_path / "copy", ROOT).version("t")) == (0, 1)
+
+
+def test_the_history_tells_version_time_run_and_rows_newest_first(lake, monkeypatch):
+    for number in (1, 2):
+        monkeypatch.setenv("STOCKKIT_RUN", f"run-{number}")
+        lake.write("t", frame(["A", "B"], float(number)), symbols=["A", "B"])
+    told = lake.history("t")
+    assert list(told["version"]) == [1, 0]
+    assert list(told["run"]) == ["run-2", "run-1"]
+    assert list(told["rows_added"]) == [2, 2]
+    assert told["timestamp"].dt.tz is not None
+    assert told["timestamp"].is_monotonic_decreasing
+
+
+def test_vacuum_names_the_files_that_no_version_uses_and_deletes_them_only_when_told(lake, monkeypatch):
+    for value in (1.0, 2.0):
+        lake.write("t", frame(["A"], value), symbols=["A"])
+    old = sorted(path.name for path in (lake.path / "tables/t/symbol=A").iterdir())
+    assert lake.vacuum("t") == []
+    monkeypatch.setattr("stockkit.lake.upkeep.SHORTEST", 0.0)
+    (doomed,) = lake.vacuum("t", keep=0)
+    assert sorted(path.name for path in (lake.path / "tables/t/symbol=A").iterdir()) == old
+    assert lake.vacuum("t", keep=0, dry_run=False) == [doomed]
+    assert len(list((lake.path / "tables/t/symbol=A").iterdir())) == 1
+    assert lake.read("t")["value"].tolist() == [2.0]
+
+
+def test_vacuum_refuses_to_take_the_files_of_a_write_that_is_going_on(lake):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    with pytest.raises(LakeError, match=r"at least 1 hour, found 0\.5"):
+        lake.vacuum("t", keep=0.5)
+
+
+def test_optimize_puts_small_files_into_one_and_changes_no_row(lake):
+    told = [frame(["A"], float(value)).rename(columns={"seen": "made_at"}) for value in range(5)]
+    for rows in told:
+        lake.append("t", rows)
+    before = lake.read("t").sort_values("value", ignore_index=True)
+    assert lake.optimize("t") == {"files_added": 1, "files_removed": 5}
+    pd.testing.assert_frame_equal(lake.read("t").sort_values("value", ignore_index=True), before)
+    assert lake.history("t")["operation"][0] == "OPTIMIZE"
+    protocol = lake._open("t").protocol()
+    assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
+
+
+@pytest.fixture
+def whole(lake, prices):
+    """A lake whose prices and odd symbols pass every check."""
+    symbols = sorted(set(prices["symbol"]))
+    for symbol in symbols:
+        raw.keep(lake.path, "sample", symbol, b"date,close", pd.Timestamp("2023-09-21", tz="UTC"))
+    lake.write("prices", prices, symbols=symbols)
+    lake.write("odd", frame(ODD), symbols=list(ODD))
+    assert lake.verify().empty
+    return lake
+
+
+def problems(lake):
+    return lake.verify()[["table", "problem"]].drop_duplicates().values.tolist()
+
+
+def data_file(lake, table="prices"):
+    return sorted((lake.path / "tables" / table).rglob("*.parquet"))[0]
+
+
+def test_verify_finds_a_missing_file(whole):
+    data_file(whole).unlink()
+    assert problems(whole) == [["prices", "file missing"]]
+
+
+def test_verify_finds_a_file_of_another_size_also_of_an_odd_symbol(whole):
+    data_file(whole).write_bytes(b"PAR1")
+    data_file(whole, "odd").write_bytes(b"PAR1")
+    assert problems(whole) == [["odd", "wrong size"], ["prices", "wrong size"]]
+
+
+def test_verify_finds_a_file_of_the_right_size_that_cannot_be_read(whole):
+    path = data_file(whole)
+    path.write_bytes(b"x" * path.stat().st_size)
+    assert problems(whole) == [["prices", "file unreadable"]]
+
+
+def test_verify_finds_a_log_that_cannot_be_read(whole):
+    (whole.path / "tables/prices/_delta_log/00000000000000000000.json").write_text("{")
+    assert problems(whole) == [["prices", "log unreadable"]]
+
+
+def test_verify_finds_broken_contracts_doubled_keys_and_prices_from_nowhere(whole, prices):
+    bad = prices[prices["symbol"] == "AAPL"].assign(symbol="NEW", close=-1.0).astype({"symbol": "string"})
+    rows = frames.to_arrow(pd.concat([bad, bad.iloc[:1]]))
+    commits.commit(whole._place("prices"), lambda now: commits.Rows(rows, None))
+    found = whole.verify()
+    assert set(found["problem"]) == {"contract broken", "key twice", "no raw answer"}
+    assert found["detail"].str.contains("NEW").all()
+
+
+def writers(lake, *tasks):
+    """Run tasks at the same moment, each on a lake object of its own; return what they raised."""
+    start, failed = threading.Barrier(len(tasks)), []
+
+    def work(task):
+        own = Lake(lake.path, ROOT)
+        start.wait()
+        try:
+            task(own)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failed
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_writers_of_different_symbols_at_once_lose_no_row(lake, exists):
+    names = [f"S{number}" for number in range(8)]
+    if exists:
+        lake.write("t", frame(names, 0.0), symbols=names)
+    assert writers(lake, *[lambda own, s=s: own.write("t", frame([s], 1.0), symbols=[s]) for s in names]) == []
+    assert lake.read("t")[["symbol", "value"]].values.tolist() == [[name, 1.0] for name in names]
+
+
+def test_of_writers_of_the_same_symbol_one_wins_wholly(lake):
+    rows = [pd.concat([frame(["A"], float(v))] * 50, ignore_index=True) for v in range(6)]
+    assert writers(lake, *[lambda own, r=r: own.write("t", r, symbols=["A"]) for r in rows]) == []
+    left = lake.read("t")["value"]
+    assert (len(left), left.nunique()) == (50, 1)
+
+
+def test_appends_at_once_lose_and_double_no_row(lake):
+    rows = [frame(["A"], float(v % 3)).rename(columns={"seen": "made_at"}) for v in range(6)]
+    assert writers(lake, *[lambda own, r=r: own.append("t", r) for r in rows]) == []
+    assert sorted(lake.read("t")["value"]) == [0.0, 1.0, 2.0]
+
+
+def test_a_conflict_is_logged_and_when_retries_run_out_the_error_says_so(lake, monkeypatch, caplog):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    monkeypatch.setattr(commits, "ATTEMPTS", 2)
+    faster = itertools.count(10)
+
+    def slow(now):
+        Lake(lake.path, ROOT).write("t", frame(["A"], float(next(faster))), symbols=["A"])
+        return commits.Rows(frames.to_arrow(frame(["A"], 1.0)), ["A"])
+
+    with pytest.raises(LakeError, match="other writers were faster 2 times; nothing of this write was stored"):
+        commits.commit(lake._place("t"), slow)
+    assert "event=conflict table=t version=0 attempt=1/2" in caplog.text
+    assert lake.read("t")["value"].tolist() == [11.0]
 
 
 WRITER = """
 import sys
 import pandas as pd
 from pathlib import Path
+from stockkit.lake import commits, frames, raw
 from stockkit.lake.tables import Lake
 lake = Lake(Path(sys.argv[1]), Path())
 n = 0

@@ -122,3 +122,12 @@ def test_the_params_files_mean_the_same_to_papermill(monkeypatch):
         assert {name: params.convert(node, like[name], name) for name, node in ours.values.items()} == {
             name: value for name, value in plain.items() if name != "notebooks"
         }
+
+
+def test_a_lake_is_a_folder_or_an_s3_address_whose_options_are_known():
+    good = "s3://my-bucket/lake?database=stock_data&workgroup=primary"
+    assert [params.check("lake", lake) for lake in ("data/lake", good)] == ["data/lake", good]
+    with pytest.raises(ParamError, match="Did you mean 'workgroup'"):
+        params.check("lake", "s3://my-bucket/lake?database=stock_data&workgrup=primary")
+    with pytest.raises(ParamError, match="no bucket name"):
+        params.check("lake", "s3://My_Bucket/lake")

@@ -160,7 +160,7 @@ def test_until_and_only_choose_notebooks(workbook):
         (["params/sample.yaml", "-p", "horizon=x"], "whole number"),
         (["params/sample.yaml", "-p", "symbols=[../../etc/passwd]"], "is not a symbol"),
         (["params/none.yaml"], "No such file"),
-        (["params/sample.yaml", "-p", "lake=s3://bucket/x"], "only folders"),
+        (["params/sample.yaml", "-p", "lake=s3://bucket/x?databse=d"], "Did you mean 'database'"),
         (["params/sample.yaml", "-p", "lake=params/sample.yaml"], "is a file"),
         (["params/sample.yaml", "--only", "05_visualise"], "run the one first"),
     ],

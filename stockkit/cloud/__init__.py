@@ -1,0 +1,1 @@
+"""AWS: the session that everything else is handed."""

@@ -1,0 +1,86 @@
+"""The only place that makes boto3 sessions and clients.
+
+Where the services are comes from the standard environment (``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``, …),
+who asks from boto3's usual chain: environment, profile, container or instance role.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from stockkit.errors import LakeError
+
+
+@dataclass(frozen=True)
+class Session:
+    """An AWS session; clients are made when they are first asked for, and kept.
+
+    Args:
+        profile: a profile of ``~/.aws/config``; None for ``AWS_PROFILE`` or the default.
+        region: None for ``AWS_REGION``, ``AWS_DEFAULT_REGION`` or the profile's.
+    """
+
+    profile: str | None = None
+    region: str | None = None
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def boto3_session(self) -> Any:
+        """The boto3 session.
+
+        Raises:
+            LakeError: no such profile, or no region is set.
+        """
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            made = boto3.Session(
+                profile_name=self.profile, region_name=self.region or os.environ.get("AWS_REGION") or None
+            )
+        except BotoCoreError as error:
+            raise LakeError(f"no AWS session: {error}. Name a profile of ~/.aws/config in AWS_PROFILE.") from error
+        if not made.region_name:
+            raise LakeError("no AWS region is set: set AWS_REGION, as in AWS_REGION=eu-central-1.")
+        return made
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of `service`, the same one each time; it retries throttling by itself."""
+        from botocore.config import Config
+
+        if service not in self._clients:
+            config = Config(retries={"mode": "standard", "max_attempts": 5})
+            self._clients[service] = self.boto3_session.client(service, config=config)
+        return self._clients[service]
+
+    def endpoint(self, service: str) -> str | None:
+        """The address of a service where the environment or the profile names one, else None for AWS's own."""
+        address = str(self.client(service).meta.endpoint_url)
+        return None if address.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else address
+
+    def storage_options(self) -> dict[str, str]:
+        """What deltalake needs to reach S3: credentials valid now, region, address, and conditional puts.
+
+        ``aws_conditional_put=etag`` makes a commit a put-if-absent, which is what keeps two writers apart.
+
+        Raises:
+            LakeError: boto3 finds no credentials.
+        """
+        found = self.boto3_session.get_credentials()
+        if found is None:
+            raise LakeError("no AWS credentials were found: run `aws configure`, or set AWS_PROFILE.")
+        now = found.get_frozen_credentials()
+        options = {
+            "AWS_ACCESS_KEY_ID": now.access_key,
+            "AWS_SECRET_ACCESS_KEY": now.secret_key,
+            "AWS_REGION": self.boto3_session.region_name,
+            "aws_conditional_put": "etag",
+        }
+        if now.token:
+            options["AWS_SESSION_TOKEN"] = now.token
+        if address := self.endpoint("s3"):
+            options |= {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": str(address.startswith("http://")).lower()}
+        return options

@@ -1,0 +1,139 @@
+"""One commit to a Delta table, tried again when another writer was faster.
+
+A change is worked out from the table as it is now and committed against exactly that version; if somebody else
+committed rows that it depends on meanwhile, it is worked out anew. So two writers of different symbols both
+succeed, of two writers of the same symbol the later one replaces its rows wholly, and nothing is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stockkit.errors import LakeError
+from stockkit.lake.storage import WAY_OUT, Files
+from stockkit.market import schema
+
+log = logging.getLogger(__name__)
+
+RUN_VARIABLE = "STOCKKIT_RUN"
+ATTEMPTS = 20
+FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0  # seconds
+APPENDER = "stockkit-append"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table is: its files and its key below them."""
+
+    name: str
+    files: Files
+
+    @property
+    def key(self) -> str:
+        """The table's folder."""
+        return f"tables/{self.name}"
+
+    def open(self) -> Any | None:
+        """The Delta table as it is now, None where there is none.
+
+        Raises:
+            LakeError: it cannot be read.
+        """
+        import deltalake
+
+        if not self.files.has_folder(f"{self.key}/_delta_log"):
+            return None
+        try:
+            return deltalake.DeltaTable(self.files.uri(self.key), storage_options=self.files.options())
+        except deltalake.exceptions.TableNotFoundError:
+            return None  # a first write that was cut off before its commit
+        except (OSError, deltalake.exceptions.DeltaError) as error:
+            raise LakeError(f"table {self.name!r} in {self.files} cannot be read: {str(error)[:300]}") from error
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What to commit: Arrow rows that replace the partitions of `symbols`, or are added when it is None."""
+
+    rows: Any
+    symbols: Sequence[str] | None
+
+
+def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
+    """Commit what `work_out` makes of the table as it is now (None: nothing to do); return the table then.
+
+    Raises:
+        LakeError: it cannot be written, or other writers were faster every time; the table is as they left it.
+    """
+
+    def once(now: Any | None) -> None:
+        if (todo := work_out(now)) is not None:
+            _write(place, now, todo)
+
+    return attempt(place, once)
+
+
+def attempt(place: Place, once: Callable[[Any | None], Any]) -> Any:
+    """Call `once` with the table as it is now, anew after each conflict; return the table then."""
+    import deltalake
+
+    for number in range(1, ATTEMPTS + 1):
+        now = place.open()
+        version = now.version() if now is not None else None
+        try:
+            once(now)
+            return place.open()
+        except (OSError, deltalake.exceptions.DeltaError) as error:
+            if not _moved(place, version):
+                raise LakeError(
+                    f"cannot write table {place.name!r} in {place.files}; it is as it was before. "
+                    f"{str(error)[:300]} {WAY_OUT}"
+                ) from error
+            log.warning(
+                "event=conflict table=%s version=%s attempt=%d/%d: another writer was faster, working it out anew",
+                place.name, version, number, ATTEMPTS,
+            )  # fmt: skip
+            time.sleep(min(LONGEST_WAIT, FIRST_WAIT * 2**number) * random.random())
+    raise LakeError(
+        f"table {place.name!r} in {place.files}: other writers were faster {ATTEMPTS} times; nothing of this write "
+        "was stored. Run it again, or let fewer writers work on the same table."
+    )
+
+
+def _moved(place: Place, version: int | None) -> bool:
+    """Whether somebody committed since `version`."""
+    later = place.open()
+    return later is not None and (version is None or later.version() > version)
+
+
+def _write(place: Place, now: Any | None, todo: Rows) -> None:
+    import deltalake
+
+    named = ", ".join(f"'{schema.check_symbol(symbol)}'" for symbol in todo.symbols or ())
+    mode = "error" if now is None else "append" if todo.symbols is None else "overwrite"
+    deltalake.write_deltalake(
+        place.files.uri(place.key) if now is None else now,
+        todo.rows,
+        mode=mode,
+        partition_by=["symbol"],
+        predicate=f"symbol IN ({named})" if mode == "overwrite" else None,
+        schema_mode="merge" if now is not None else None,
+        storage_options=place.files.options() if now is None else None,
+        commit_properties=properties(now if mode == "append" else None),
+    )
+
+
+def properties(appending_to: Any | None = None) -> Any:
+    """A commit's run id; an append also takes a turn, so that two appends never both see the table as it was."""
+    import deltalake
+
+    turn = appending_to and [deltalake.Transaction(APPENDER, appending_to.version() + 1)]
+    return deltalake.CommitProperties(
+        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive")}, app_transactions=turn or None
+    )

@@ -1,0 +1,196 @@
+"""SQL on Athena, through awswrangler, with its parameters bound and its cost shown.
+
+Athena's execution cannot be emulated off AWS: the tests hold these calls to the service's contract (what is
+sent, how its answers are read) and say nothing about the engine's own results.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from stockkit.errors import QueryError
+from stockkit.lake.address import Address
+from stockkit.lake.clients import Clients
+from stockkit.lake.storage import explained
+
+log = logging.getLogger(__name__)
+
+# Amazon Athena pricing, SQL queries, "per TB of data scanned", rounded up to megabytes, at least 10 MB a query.
+USD_PER_TB = 5.0
+MB, TB = 2**20, 2**40
+LEAST_MB = 10
+LONGEST_REUSE = 7 * 24 * 60  # minutes, Athena's limit
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a query took: bytes scanned, US dollars at list price, engine milliseconds, whether it was reused."""
+
+    query_id: str
+    bytes_scanned: int
+    cost_usd: float
+    milliseconds: int
+    reused: bool
+
+    def __str__(self) -> str:
+        reused = ", an earlier answer reused" if self.reused else ""
+        return f"Athena: {self.bytes_scanned / MB:,.1f} MB scanned, {self.cost_usd:.6f} USD{reused}"
+
+
+def cost(bytes_scanned: int, *, reused: bool = False) -> float:
+    """The list price of a query in US dollars; a reused answer scans nothing and costs nothing."""
+    if reused:
+        return 0.0
+    return max(LEAST_MB, math.ceil(bytes_scanned / MB)) * MB / TB * USD_PER_TB
+
+
+def ask(
+    text: str,
+    parameters: Mapping[str, Any],
+    clients: Clients,
+    *,
+    address: Address,
+    results: str,
+    last_commit: int = 0,
+) -> pd.DataFrame:
+    """Run one SELECT on Athena.
+
+    Args:
+        text: Athena SQL, checked to be one SELECT; ``:name`` stands for a parameter, sent apart from the text.
+        parameters: a value for every ``:name``; a list fits where ``IN (:name)`` stands.
+        clients: the AWS session.
+        address: the lake's, with its database and workgroup.
+        results: the S3 address for Athena's answers where the workgroup does not insist on its own.
+        last_commit: when the tables last changed, milliseconds since 1970; an answer that Athena made
+            earlier is not reused.
+
+    Returns:
+        The answer; ``attrs["athena"]`` holds the `Bill` as a mapping.
+
+    Raises:
+        QueryError: a parameter is missing or of no known type, or Athena fails the query. LakeError: AWS refuses.
+    """
+    import awswrangler as wr
+
+    statement, values = placeholders(text, parameters)
+    with explained("cannot ask Athena"):
+        try:
+            answer = wr.athena.read_sql_query(
+                statement,
+                database=address.database,
+                workgroup=address.workgroup,
+                ctas_approach=False,
+                s3_output=results,
+                keep_files=True,  # reuse needs them; a lifecycle rule on athena/ deletes them
+                params=values or None,
+                paramstyle="qmark",
+                result_reuse_configuration=reuse(last_commit, time.time()),
+                boto3_session=clients.boto3_session,
+            )
+        except (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled) as error:
+            raise QueryError(f"Athena failed the query: {str(error)[:300]}\n  {text.strip()[:300]}") from error
+    bill = _bill(answer.query_metadata)
+    log.info("event=athena query=%s bytes=%d usd=%.6f", bill.query_id, bill.bytes_scanned, bill.cost_usd)
+    frame = _plain(answer)
+    frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
+    return frame
+
+
+def reuse(last_commit: int, now: float) -> dict[str, Any]:
+    """Let Athena reuse an answer that is younger than the last commit (milliseconds) by at least a minute."""
+    minutes = min(LONGEST_REUSE, int((now - last_commit / 1000) // 60) - 1)
+    age: dict[str, Any] = {"Enabled": minutes > 0}
+    if minutes > 0:
+        age["MaxAgeInMinutes"] = minutes
+    return {"ResultReuseByAgeConfiguration": age}
+
+
+def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Turn ``:name`` into Athena's ``?`` and return the values in their order, as SQL literals.
+
+    Raises:
+        QueryError: a parameter is missing, not used, an empty list, or of a type without a literal.
+    """
+    from sqlglot import TokenType
+
+    pieces, values, used, end = [], [], set(), 0
+    tokens = _tokens(text)
+    for colon, name in itertools.pairwise(tokens):
+        if colon.token_type != TokenType.COLON or name.start != colon.end + 1 or not name.text.isidentifier():
+            continue
+        if name.text not in parameters:
+            raise QueryError(f"the query needs a value for :{name.text}.")
+        given = parameters[name.text]
+        items = list(given) if isinstance(given, list | tuple) else [given]
+        if not items:
+            raise QueryError(f"the list given for :{name.text} must not be empty.")
+        pieces += [text[end : colon.start], ", ".join("?" * len(items))]
+        values += [literal(item) for item in items]
+        used.add(name.text)
+        end = name.end + 1
+    if spare := sorted(set(parameters) - used):
+        raise QueryError(f"the query has no place for the parameter {spare[0]!r}.")
+    return "".join([*pieces, text[end:]]), values
+
+
+def _tokens(text: str) -> list[Any]:
+    import sqlglot
+
+    return list(sqlglot.tokenize(text, read="athena"))
+
+
+def literal(value: Any) -> str:
+    """A value as the SQL literal that Athena's execution parameters are; text is quoted, so it stays data."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value!r}e0" if "e" not in repr(value) else repr(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"DECIMAL '{value:f}'"
+    if isinstance(value, datetime) and value == value:
+        if value.tzinfo is None and value.time() == datetime.min.time():
+            return f"DATE '{value:%Y-%m-%d}'"
+        zone = "" if value.tzinfo is None else " UTC"
+        moment = value if value.tzinfo is None else pd.Timestamp(value).tz_convert("UTC")
+        return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}{zone}'"
+    if isinstance(value, date):
+        return f"DATE '{value:%Y-%m-%d}'"
+    raise QueryError(f"a parameter cannot be {value!r} ({type(value).__name__}): give text, a number, a date or None.")
+
+
+def _bill(metadata: Mapping[str, Any]) -> Bill:
+    told = metadata.get("Statistics", {})
+    reused = bool(told.get("ResultReuseInformation", {}).get("ReusedPreviousResult", False))
+    scanned = int(told.get("DataScannedInBytes", 0))
+    milliseconds = int(told.get("EngineExecutionTimeInMillis", 0))
+    return Bill(str(metadata.get("QueryExecutionId")), scanned, cost(scanned, reused=reused), milliseconds, reused)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """The dtypes of a local answer: dates as datetime64[ns], whole numbers without gaps as int64."""
+    plain = pd.DataFrame(index=frame.index)
+    for name, column in frame.items():
+        if pd.api.types.is_integer_dtype(column.dtype):
+            column = column.astype("Int64" if column.isna().any() else "int64")
+        elif pd.api.types.is_datetime64_any_dtype(column.dtype):
+            column = column.dt.as_unit("ns")
+        elif column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "date":
+            column = pd.to_datetime(column).dt.as_unit("ns")
+        plain[name] = column
+    return plain

@@ -1,0 +1,176 @@
+"""Looking after tables: what happened to them, tidying their files, and proof that they are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from stockkit.errors import LakeError, SchemaError
+from stockkit.lake import commits, frames, raw, storage
+from stockkit.lake.commits import Place
+from stockkit.lake.contents import TABLES, key_of
+from stockkit.market import schema
+
+WEEK = 168.0  # hours; Delta's own default
+SHORTEST = 1.0  # hours: files of a write that is not committed yet look unused
+HISTORY = {
+    "version": "int64",
+    "timestamp": "datetime64[ns, UTC]",
+    "operation": "string",
+    "run": "string",
+    "rows_added": "Int64",
+    "rows_removed": "Int64",
+    "files_added": "Int64",
+    "files_removed": "Int64",
+}
+METRICS = {
+    "rows_added": ("num_added_rows", "num_inserted_rows"),
+    "rows_removed": ("num_deleted_rows",),
+    "files_added": ("num_added_files", "numFilesAdded"),
+    "files_removed": ("num_removed_files", "numFilesRemoved"),
+}
+PROBLEMS = ["table", "problem", "file", "detail"]
+
+
+def history(delta: Any) -> pd.DataFrame:
+    """Every commit of a table, newest first.
+
+    Columns: version, timestamp (UTC), operation, run (the id of the run that made it), and the rows and files
+    added and removed; NA where the log does not tell, as with the rows that a replacement removed.
+    """
+    told = [(one, one.get("operationMetrics") or {}) for one in delta.history()]
+    rows = [
+        {
+            "version": one["version"],
+            "timestamp": pd.Timestamp(one["timestamp"], unit="ms", tz="UTC"),
+            "operation": one.get("operation"),
+            "run": one.get("run"),
+            **{column: _metric(metrics, names) for column, names in METRICS.items()},
+        }
+        for one, metrics in told
+    ]
+    return pd.DataFrame(rows, columns=list(HISTORY)).astype(HISTORY)
+
+
+def _metric(metrics: Mapping[str, Any], names: Sequence[str]) -> Any:
+    found = next((metrics[name] for name in names if metrics.get(name) is not None), None)
+    return pd.NA if found is None else int(found)
+
+
+def vacuum(place: Place, *, keep: float, dry_run: bool) -> list[str]:
+    """Delete the files that no version of the last `keep` hours uses; return their names.
+
+    Versions older than that can no longer be read. With `dry_run` nothing is deleted. Deleting adds commits
+    (its start and end) to the table's history.
+
+    Raises:
+        LakeError: `keep` is under an hour, which would take the files of a write that is going on.
+    """
+    if keep < SHORTEST:
+        raise LakeError(f"vacuum: keep must be at least {SHORTEST:g} hour, found {keep:g}: a write may be going on.")
+    names: list[str] = []
+
+    def once(now: Any) -> None:
+        names[:] = now.vacuum(
+            retention_hours=int(keep),
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            commit_properties=commits.properties(),
+        )
+
+    commits.attempt(place, once)
+    return sorted(names)
+
+
+def optimize(place: Place) -> dict[str, int]:
+    """Put each symbol's small files into one; the rows stay as they are. Return files added and removed."""
+    done: dict[str, Any] = {}
+
+    def once(now: Any) -> None:
+        done.update(now.optimize.compact(commit_properties=commits.properties()))
+
+    commits.attempt(place, once)
+    return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
+
+
+def verify(places: Sequence[Place]) -> pd.DataFrame:
+    """Check that the tables are whole; one row a problem, none when all is well.
+
+    Every data file that a table's log names exists, has the size that the log says and as many readable rows;
+    rows keep the table's contract; no key is there twice; `prices` has only symbols that the raw zone knows.
+    """
+    found = [(place.name, *fault) for place in places for fault in _faults(place)]
+    return pd.DataFrame(found, columns=PROBLEMS, dtype="string")
+
+
+def _faults(place: Place) -> Iterator[tuple[str, str, str]]:
+    try:
+        delta = place.open()
+    except LakeError as error:
+        yield "log unreadable", "", str(error)
+        return
+    if delta is None:
+        yield "log unreadable", "", "there is no commit in it"
+        return
+    broken = False
+    for name, size, rows in _data_files(delta):
+        fault = _file_fault(place, name, size, rows)
+        if fault:
+            broken = True
+            yield fault[0], name, fault[1]
+    if not broken:
+        yield from _row_faults(place, frames.to_pandas(delta.to_pyarrow_table()))
+
+
+def _data_files(delta: Any) -> list[tuple[str, int, int | None]]:
+    """The data files that the log names: path below the table, bytes, rows."""
+    import pyarrow as pa
+
+    added = pa.table(delta.get_add_actions(flatten=True)).select(["path", "size_bytes", "num_records"]).to_pylist()
+    return sorted((one["path"], one["size_bytes"], one["num_records"]) for one in added)
+
+
+def _file_fault(place: Place, name: str, size: int, rows: int | None) -> tuple[str, str] | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    body = place.files.read(f"{place.key}/{name}")
+    if body is None:
+        body = place.files.read(f"{place.key}/{unquote(name)}")
+    if body is None:
+        return "file missing", "the log names it and it is not there"
+    if len(body) != size:
+        return "wrong size", f"{len(body)} bytes, the log says {size}"
+    try:
+        found = pq.read_table(pa.BufferReader(body)).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return "file unreadable", str(error)[:200]
+    return ("wrong rows", f"{found} rows, the log says {rows}") if rows is not None and found != rows else None
+
+
+def _row_faults(place: Place, frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    contract = TABLES[place.name].contract if place.name in TABLES else {}
+    key = list(key_of(place.name))
+    frame = frame.sort_values([column for column in key if column in frame], ignore_index=True)
+    try:
+        schema.check_frame(frame, contract, what=place.name)
+        if place.name == "prices":
+            schema.check_bars(frame, contract=schema.PRICES, what=place.name)
+    except SchemaError as error:
+        yield "contract broken", "", str(error)
+    twice = frame[frame.duplicated(key)] if place.name in TABLES else frame[:0]  # of others the key is not known
+    if len(twice):
+        yield "key twice", "", f"{len(twice)} rows, first {twice.iloc[0][key].to_dict()}"
+    if place.name == "prices":
+        yield from _unknown_symbols(place.files, set(frame["symbol"].unique()))
+
+
+def _unknown_symbols(files: storage.Files, symbols: set[str]) -> Iterator[tuple[str, str, str]]:
+    root: Path | storage.Bucket = files.path if isinstance(files, storage.Folder) else files
+    known = {symbol for held in raw.holdings(root).values() for symbol in held}
+    for symbol in sorted(symbols - known):
+        yield "no raw answer", "", f"{symbol} has prices and the raw zone has no answer of any source"

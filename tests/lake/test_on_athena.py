@@ -1,0 +1,174 @@
+"""What is sent to Athena and how its answers are read, over a real socket to moto's server.
+
+The engine itself is not there: moto answers each query with a result that the test put in its queue.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+import urllib.request
+import uuid
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+import sqlglot
+
+from stockkit import open_lake
+from stockkit.cloud.session import Session
+from stockkit.errors import LakeError, QueryError
+from stockkit.lake import on_athena
+from tests.conftest import ROOT
+from tests.lake.test_tables import frame
+
+
+@pytest.fixture
+def cloud(aws):
+    name = uuid.uuid4().hex[:8]
+    where = {"LocationConstraint": "eu-central-1"}
+    Session().client("s3").create_bucket(Bucket=f"b-{name}", CreateBucketConfiguration=where)
+    lake = open_lake(f"s3://b-{name}/lake?database=d_{name}", root=ROOT)
+    lake.write("t", frame(["A"]), symbols=["A"])
+    return lake
+
+
+def will_answer(address, columns, rows):
+    """Queue a result at moto for the next query."""
+    told = [[{"VarCharValue": value} if value is not None else {} for value in row] for row in rows]
+    data = {
+        "rows": [{"Data": [{"VarCharValue": name} for name, _ in columns]}, *({"Data": row} for row in told)],
+        "column_info": [{"CatalogName": "hive", "SchemaName": "", "TableName": "", "Name": name, "Label": name,
+                         "Type": kind, "Precision": 0, "Scale": 0, "Nullable": "UNKNOWN", "CaseSensitive": False}
+                        for name, kind in columns],
+    }  # fmt: skip
+    body = json.dumps({"account_id": "123456789012", "region": "eu-central-1", "results": [data]}).encode()
+    request = urllib.request.Request(f"{address}/moto-api/static/athena/query-results", body, method="POST")
+    request.add_header("Content-Type", "application/json")
+    assert urllib.request.urlopen(request).status == 201
+
+
+def test_a_question_is_sent_with_its_parameters_apart_and_answered_with_plain_dtypes_and_its_cost(aws, cloud):
+    columns = [("day", "date"), ("rows", "bigint"), ("high", "double"), ("name", "varchar")]
+    will_answer(aws, columns, [["2023-09-21", "7", "1.5", "A"], ["2023-09-22", "8", "2.5", "B"]])
+    text = "SELECT day, rows, high, name FROM t WHERE symbol = :symbol AND value > :least"
+    answer = cloud.sql(text, symbol="A'; DROP TABLE t; --", least=1)
+    assert answer.dtypes.astype(str).to_dict() == {
+        "day": "datetime64[ns]",
+        "rows": "int64",
+        "high": "float64",
+        "name": "string",
+    }
+    assert answer["rows"].tolist() == [7, 8]
+    bill = answer.attrs["athena"]
+    client = cloud.path.clients.client("athena")
+    sent = client.get_query_execution(QueryExecutionId=bill["query_id"])["QueryExecution"]
+    assert sent["Query"] == "SELECT day, rows, high, name FROM t WHERE symbol = ? AND value > ?"
+    assert sent["QueryExecutionContext"]["Database"] == cloud.address.database
+    assert sent["WorkGroup"] == "primary"
+    assert sent["ResultConfiguration"]["OutputLocation"].startswith(cloud.path.uri("athena/"))
+    assert bill["cost_usd"] == on_athena.cost(bill["bytes_scanned"])
+    assert cloud.reads == {"t": 0}
+
+
+def test_what_is_sent_besides_the_text(monkeypatch, cloud):
+    import awswrangler as wr
+
+    sent = {}
+
+    def fake(statement, **given):
+        sent.update(given, statement=statement)
+        answer = pd.DataFrame({"n": pd.array([1], "Int64")})
+        object.__setattr__(answer, "query_metadata", {"QueryExecutionId": "q", "Statistics": {
+            "DataScannedInBytes": 5, "ResultReuseInformation": {"ReusedPreviousResult": True}}})  # fmt: skip
+        return answer
+
+    monkeypatch.setattr(wr.athena, "read_sql_query", fake)
+    answer = cloud.sql("SELECT count(*) AS n FROM t WHERE symbol IN (:symbols)", symbols=["A", "B"])
+    assert sent["statement"].endswith("symbol IN (?, ?)")
+    assert (sent["params"], sent["paramstyle"], sent["ctas_approach"]) == (["'A'", "'B'"], "qmark", False)
+    assert sent["result_reuse_configuration"] == {"ResultReuseByAgeConfiguration": {"Enabled": False}}
+    assert (answer.attrs["athena"]["reused"], answer.attrs["athena"]["cost_usd"]) == (True, 0.0)
+
+
+def test_athena_is_asked_only_for_a_select_over_tables_that_are_there(cloud):
+    client = cloud.path.clients.client("athena")
+    before = client.list_query_executions()["QueryExecutionIds"]
+    with pytest.raises(QueryError):
+        cloud.sql("DROP TABLE t")
+    with pytest.raises(LakeError, match="no table 'prices'"):
+        cloud.sql("SELECT * FROM prices")
+    assert client.list_query_executions()["QueryExecutionIds"] == before
+
+
+def test_a_query_that_athena_fails_is_an_error_with_its_reason(monkeypatch, cloud):
+    import awswrangler as wr
+
+    def fails(*_, **__):
+        raise wr.exceptions.QueryFailed("DIVISION_BY_ZERO")
+
+    monkeypatch.setattr(wr.athena, "read_sql_query", fails)
+    with pytest.raises(QueryError, match="Athena failed the query: DIVISION_BY_ZERO"):
+        cloud.sql("SELECT 1/0 AS x FROM t")
+
+
+def test_an_answer_older_than_the_last_commit_is_never_reused():
+    now = 1_700_000_000.0
+
+    def age(seconds):
+        told = on_athena.reuse(int((now - seconds) * 1000), now)["ResultReuseByAgeConfiguration"]
+        return told.get("MaxAgeInMinutes") if told["Enabled"] else 0
+
+    assert [age(0), age(119), age(120), age(3600), age(10**9)] == [0, 0, 1, 59, 10_080]
+    assert age(-60) == 0
+    assert on_athena.reuse(0, time.time())["ResultReuseByAgeConfiguration"]["MaxAgeInMinutes"] == 10_080
+
+
+@pytest.mark.parametrize(
+    ("scanned", "usd"), [(0, 10 / 2**20 * 5), (1, 10 / 2**20 * 5), (10 * 2**20 + 1, 11 / 2**20 * 5), (2**40, 5.0)]
+)
+def test_the_cost_is_five_dollars_a_terabyte_and_ten_megabytes_at_least(scanned, usd):
+    assert on_athena.cost(scanned) == pytest.approx(usd)
+
+
+def test_placeholders_are_found_where_they_are_ones_and_nowhere_else():
+    text = "SELECT ':a' AS x, \":a\" AS y -- :a\nFROM t /* :a */ WHERE a = :a AND b = :b AND a <> :a"
+    statement, values = on_athena.placeholders(text, {"a": 1, "b": None})
+    assert statement == "SELECT ':a' AS x, \":a\" AS y -- :a\nFROM t /* :a */ WHERE a = ? AND b = ? AND a <> ?"
+    assert values == ["1", "NULL", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "says"),
+    [
+        ("SELECT :a", {}, "needs a value for :a"),
+        ("SELECT 1", {"a": 1}, "no place for the parameter 'a'"),
+        ("SELECT 1 WHERE x IN (:a)", {"a": []}, "must not be empty"),
+        ("SELECT :a", {"a": object()}, "a parameter cannot be"),
+        ("SELECT :a", {"a": float("nan")}, "a parameter cannot be"),
+    ],
+)
+def test_a_parameter_that_cannot_be_bound_is_refused(text, given, says):
+    with pytest.raises(QueryError, match=says):
+        on_athena.placeholders(text, given)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("A'; DROP TABLE t; --", "'A''; DROP TABLE t; --'"),
+        (True, "true"),
+        (7, "7"),
+        (0.1, "0.1e0"),
+        (1e-30, "1e-30"),
+        (Decimal("1.50"), "DECIMAL '1.50'"),
+        (datetime.date(2023, 9, 21), "DATE '2023-09-21'"),
+        (pd.Timestamp("2023-09-21"), "DATE '2023-09-21'"),
+        (pd.Timestamp("2023-09-21 12:30"), "TIMESTAMP '2023-09-21 12:30:00.000000'"),
+        (pd.Timestamp("2023-09-21 12:30", tz="US/Eastern"), "TIMESTAMP '2023-09-21 16:30:00.000000 UTC'"),
+    ],
+)
+def test_a_value_becomes_one_literal(value, expected):
+    assert on_athena.literal(value) == expected
+    assert len(sqlglot.parse(f"SELECT {expected}", read="athena")) == 1
