@@ -25,7 +25,7 @@ from stockkit.lake import download
 from stockkit.lake.budget import Budget
 from stockkit.lake.secrets import Secret, resolve
 from stockkit.market import actions as corporate
-from stockkit.market import schema
+from stockkit.market import answers, schema
 
 PUBLIC_URL = "https://www.alphavantage.co/query"
 REFERENCE = "secret://alphavantage"
@@ -128,7 +128,7 @@ class AlphaVantage:
         return None
 
     def _check(self, reply: download.Reply, who: str) -> None:
-        body, first = reply.body, reply.body.lstrip()[:1]
+        body, first = reply.body, answers.first_sign(reply.body)
         if not first:
             raise SourceError(f"{who}: the answer is empty.")
         if first in (b"{", b"["):
@@ -138,9 +138,9 @@ class AlphaVantage:
         kind = reply.content_type.partition(";")[0].strip()
         if kind not in CSV_TYPES:
             raise SourceError(f"{who}: expected CSV, got the content type {self.secret.scrub(kind)[:60]!r}.")
-        header, _, rows = body.partition(b"\n")
+        header = answers.first_line(body)
         self._check_header(header, who)
-        if not rows.strip():
+        if not answers.first_sign(body, len(header)):
             raise SourceError(f"{who}: the CSV has a header but no rows.")
         if not body.endswith(b"\n"):
             raise SourceError(f"{who}: the CSV is cut off: its last line has no end. Nothing of it is used.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -68,3 +70,15 @@ def _runs(rows: Any) -> dict[str, Any]:
     ends = runs.run_ends.to_pylist()
     starts = [0, *ends[:-1]]
     return {s: rows.slice(a, z - a) for s, a, z in zip(runs.values.to_pylist(), starts, ends, strict=True)}
+
+
+def by_key(frame: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """`frame` sorted by its columns of `key`; itself where it is sorted already."""
+    names = [name for name in key if name in frame]
+    tied = np.ones(max(len(frame) - 1, 0), dtype=bool)
+    for name in names:
+        codes = pd.factorize(frame[name], sort=True, use_na_sentinel=False)[0]
+        if (tied & (codes[1:] < codes[:-1])).any():
+            return frame.sort_values(names, ignore_index=True)
+        tied &= codes[1:] == codes[:-1]
+    return frame

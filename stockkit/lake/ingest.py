@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -134,19 +134,17 @@ def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None
     seen = {symbol: answer.fetched_at for symbol, answer in before.items() if answer}
     now, later = origin.plan(symbols, seen)
     compact = {symbol: origin.now() - moment < COMPACT_WITHIN for symbol, moment in seen.items()}
-    failures, deferred = {}, dict.fromkeys(later, "the allowance of today is spent")
-    for symbol, got in fetch_many(origin, now, compact=compact, on_done=on_done).items():
-        try:
-            _keep(lake, origin, symbol, got)
-        except BudgetSpent as error:
-            deferred[symbol] = str(error)
-        except SourceError as error:
-            failures[symbol] = str(error)
+    fresh, errors = _gather(lake, origin, now, compact, on_done)
+    deferred = dict.fromkeys(later, "the allowance of today is spent")
+    deferred |= {symbol: str(error) for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
+    failures = {symbol: str(error) for symbol, error in errors.items() if symbol not in deferred}
     body = origin.actions()
     if body is not None:
         corporate.parse(body, file="actions.csv")
         raw.keep(lake.path, origin.name, None, body, origin.now())
     known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None)
+    for told in known.told.values():
+        told[:] = [fresh.get(one.file, one) for one in told]
     reset = f" Next try after {origin.resets_at():%Y-%m-%d %H:%M} UTC." if later and origin.resets_at() else ""
     for symbol, reason in deferred.items():
         deferred[symbol] = f"{symbol} waits: {reason}.{reset}"
@@ -158,13 +156,21 @@ def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None
     return replace(known, failures=failures, deferred=deferred)
 
 
-def _keep(lake: Lake, origin: Source, symbol: str, got: bytes | SourceError) -> None:
-    """Keep an answer that is a CSV of daily bars; raise what came in its place."""
-    if isinstance(got, SourceError):
-        raise got
-    moment = origin.now()
-    answers.check(Answer(symbol, got, origin.file(symbol), moment))
-    raw.keep(lake.path, origin.name, symbol, got, moment)
+def _gather(
+    lake: Lake, origin: Source, symbols: Sequence[str], compact: Mapping[str, bool], on_done: OnDone | None
+) -> tuple[dict[str, Answer], dict[str, SourceError]]:
+    """The answers that are now in the raw zone, by file, and by symbol the errors that came in place of one."""
+    fresh: dict[str, Answer] = {}
+
+    def keep(symbol: str, body: bytes) -> None:
+        """Keep an answer that is a CSV of daily bars, and read it while others are on their way."""
+        moment = origin.now()
+        answers.check(Answer(symbol, body, origin.file(symbol), moment))
+        answer = raw.keep(lake.path, origin.name, symbol, body, moment)
+        fresh[answer.file] = answer
+        _ = answer.plain
+
+    return fresh, fetch_many(origin, symbols, keep, compact=compact, on_done=on_done)
 
 
 def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
@@ -228,7 +234,7 @@ def clean_all(
     cleaned = clean.clean(fetched.told, fetched.actions, start=first, as_of=last, calendar=calendar)
     missing = {**fetched.failures, **cleaned.failures}
     rules = cleaned.rejects.groupby("symbol")["rule"].value_counts()
-    for symbol in sorted(set(fetched.told) - set(cleaned.prices["symbol"]) - set(missing)):
+    for symbol in sorted(set(fetched.told) - set(cleaned.prices["symbol"].unique()) - set(missing)):
         why = rules[symbol].to_dict() if symbol in rules.index else "all outside start to as_of"
         missing[symbol] = f"{symbol} has no usable row between {first.date()} and {last.date()}: {why}."
     if cleaned.prices.empty:

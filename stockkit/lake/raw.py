@@ -41,7 +41,7 @@ def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: byt
     name = f"{fetched_at.strftime(STAMP)}-{hashlib.sha256(body).hexdigest()[:12]}.csv"
     key = f"{_folder(source, symbol)}/{name}"
     storage.of(root).put(key, body)
-    return _answer(storage.of(root), key, symbol)
+    return Answer(symbol or "", body, key, _fetched_at(key))
 
 
 def latest(root: Path | storage.Bucket, source: str, symbol: str | None) -> Answer | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import pandas as pd
@@ -23,6 +24,7 @@ from stockkit.market import schema
 
 SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"
 ACTIONS_FILE = "actions.csv"
+KEEPING = 2  # threads that store and read answers, so that those who ask do not wait for the disk
 NAMES = ("sample", "folder:PATH", "alphavantage", "alphavantage:adjusted", "yfinance")
 
 
@@ -168,38 +170,55 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
 def fetch_many(
     source: Source,
     symbols: Sequence[str],
+    keep: Callable[[str, bytes], object],
     *,
     compact: Mapping[str, bool] | None = None,
     on_done: Callable[[str, int, int], None] | None = None,
-) -> dict[str, bytes | SourceError]:
-    """Ask a source for several symbols, `source.concurrency` at a time.
+) -> dict[str, SourceError]:
+    """Ask a source for several symbols, `source.concurrency` at a time, and keep each answer as it comes.
 
     Args:
         source: whom to ask.
         symbols: for what, in the order of asking; those with the oldest data first.
+        keep: called with the symbol and its bytes, in a thread of its own; may raise a `SourceError`.
         compact: the symbols of which the last rows are enough; an absent one means no.
         on_done: called in the caller's thread after each answer or failure with the symbol, how many are done,
             and how many there are.
 
     Returns:
-        Symbol to its bytes, or to the error in their place, in the order of `symbols`. An error that is no
+        The symbols without a usable answer, each with its error, in the order of `symbols`. An error that is no
         `SourceError` is raised, and nothing more is asked for.
     """
     wanted = compact or {}
-    outcome: dict[str, bytes | SourceError] = {}
-    pool = ThreadPoolExecutor(max_workers=max(1, source.concurrency), thread_name_prefix="fetch")
+    failed: dict[str, SourceError] = {}
+    asked: dict[Future[Any], str] = {}
+    kept: dict[Future[Any], str] = {}
+    finished: SimpleQueue[Future[Any]] = SimpleQueue()
+    asking = ThreadPoolExecutor(max(1, source.concurrency), thread_name_prefix="fetch")
+    keeping = ThreadPoolExecutor(KEEPING, thread_name_prefix="keep")
     try:
-        jobs = {pool.submit(source.fetch, s, compact=wanted.get(s, False)): s for s in dict.fromkeys(symbols)}
-        for done, job in enumerate(as_completed(jobs), start=1):
-            error = job.exception()
-            if error is not None and not isinstance(error, SourceError):
+        for symbol in dict.fromkeys(symbols):
+            asked[job := asking.submit(source.fetch, symbol, compact=wanted.get(symbol, False))] = symbol
+            job.add_done_callback(finished.put)
+        done = 0
+        while done < len(asked):
+            job = finished.get()
+            symbol, error = asked.get(job) or kept[job], job.exception()
+            if error is None and job in asked:
+                kept[later := keeping.submit(keep, symbol, job.result())] = symbol
+                later.add_done_callback(finished.put)
+                continue
+            if isinstance(error, SourceError):
+                failed[symbol] = error
+            elif error is not None:
                 raise error
-            outcome[jobs[job]] = error if error is not None else job.result()
+            done += 1
             if on_done:
-                on_done(jobs[job], done, len(jobs))
+                on_done(symbol, done, len(asked))
     finally:
-        pool.shutdown(cancel_futures=True)
-    return {symbol: outcome[symbol] for symbol in jobs.values()}
+        asking.shutdown(cancel_futures=True)
+        keeping.shutdown()
+    return {symbol: failed[symbol] for symbol in asked.values() if symbol in failed}
 
 
 def _folder(path: Path) -> Path:

@@ -130,7 +130,7 @@ class Lake:
         stray = set(frame["symbol"].unique()) - set(named)
         if stray:
             raise LakeError(f"{table}: the frame has rows of {sorted(stray)[0]!r}, which the write does not name.")
-        new = frames.to_arrow(frame.sort_values([key for key in key_of(table) if key in frame]))
+        new = frames.to_arrow(frames.by_key(frame, key_of(table)))
 
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None:
@@ -249,8 +249,7 @@ class Lake:
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
         wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
-        frame = frames.to_pandas(delta.to_pyarrow_table(filters=wanted))
-        return frame.sort_values([key for key in key_of(table) if key in frame], ignore_index=True)
+        return frames.by_key(frames.to_pandas(delta.to_pyarrow_table(filters=wanted)), key_of(table))
 
     def _committed(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
         """Commit, register in Glue where the lake has a database, and remember the version."""

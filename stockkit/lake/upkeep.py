@@ -155,7 +155,7 @@ def _file_fault(place: Place, name: str, size: int, rows: int | None) -> tuple[s
 def _row_faults(place: Place, frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     contract = TABLES[place.name].contract if place.name in TABLES else {}
     key = list(key_of(place.name))
-    frame = frame.sort_values([column for column in key if column in frame], ignore_index=True)
+    frame = frames.by_key(frame, key)
     try:
         schema.check_frame(frame, contract, what=place.name)
         if place.name == "prices":

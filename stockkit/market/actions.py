@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,11 @@ def _action(row: list[str], where: str) -> tuple[str, date, str, float]:
 
 def none() -> pd.DataFrame:
     """No corporate actions at all: a frame of no rows as `ACTIONS`."""
+    return _none().copy()
+
+
+@cache
+def _none() -> pd.DataFrame:
     return schema.empty(ACTIONS)
 
 
@@ -114,9 +120,11 @@ def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
             rows = slice(*np.searchsorted(codes, [code, code + 1]))
             factor[rows] = split_factor(dates[rows], own)
             dividend[rows] = dividends(dates[rows], own) / factor[rows]
-    priced = {name: raw[name].to_numpy() / factor for name in ("open", "high", "low", "close")}
-    volume = np.rint(raw["volume"].to_numpy() * factor).astype("int64")
-    return raw.assign(**priced, volume=volume, close_raw=raw["close"], split_factor=factor, dividend=dividend)
+    adjusted = {**raw, "close_raw": raw["close"], "split_factor": factor, "dividend": dividend}
+    if (factor != 1).any():
+        adjusted |= {name: raw[name].to_numpy() / factor for name in ("open", "high", "low", "close")}
+        adjusted["volume"] = np.rint(raw["volume"].to_numpy() * factor).astype("int64")
+    return pd.DataFrame(adjusted, index=raw.index, copy=False)
 
 
 def split_days(prices: pd.DataFrame) -> pd.DataFrame:
@@ -158,12 +166,14 @@ def events(body: bytes, symbol: str) -> pd.DataFrame:
     Raises:
         SchemaError: a value that is no action, or two for one day; names line and value.
     """
-    reader = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace")))
-    header = [name.strip().lower() for name in next(reader, [])]
+    first = body.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    header = [name.strip().lower() for name in next(csv.reader([first]), [])]
     day = next((at for at, name in enumerate(header) if name in ("timestamp", "date")), None)
     columns = [(header.index(name), *means) for name, means in EVENT_COLUMNS.items() if name in header]
     if day is None or not columns:
         return none()
+    reader = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace")))
+    next(reader)
     found = {
         (fields[day], kind, fields[at])
         for fields in reader

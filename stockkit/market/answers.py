@@ -12,6 +12,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,10 @@ from stockkit.errors import SourceError
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICE_COLUMNS = COLUMNS[:4]
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+SIGN = re.compile(rb"\S")
 BLANK = ["", "nan", "NaN", "NA", "null", "None"]
+
+Columns = dict[str, np.ndarray]  # by name, each of shape (rows,)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Answer:
     file: str
     fetched_at: pd.Timestamp
 
+    @cached_property
+    def plain(self) -> Columns | None:
+        """Its columns as `quick` reads them, read once."""
+        return quick(self)
+
 
 def check(answer: Answer) -> list[str]:
     """The column names of an answer, in small letters; a glance at its beginning, not at its rows.
@@ -40,26 +49,36 @@ def check(answer: Answer) -> list[str]:
     Raises:
         SourceError: the bytes are no CSV of daily bars (empty, JSON, HTML, another encoding, a column missing).
     """
-    head = answer.body.lstrip()[:1]
+    head = first_sign(answer.body)
     if not head:
         raise SourceError(f"{_who(answer)}: the answer is empty.")
     if head in (b"{", b"["):
         raise SourceError(f"{_who(answer)}: expected CSV, got JSON: {_json_message(answer.body)}")
     if head == b"<":
         raise SourceError(f"{_who(answer)}: expected CSV, got an HTML or XML page.")
-    first = answer.body.split(b"\n", 1)[0]
-    return _header(next(csv.reader([_decoded(first, answer)]), []), answer)
+    return _header(next(csv.reader([_decoded(first_line(answer.body), answer)]), []), answer)
 
 
-def quick(answer: Answer) -> pd.DataFrame | None:
-    """The rows of a plain answer: day, open, high, low, close (float64), volume (int64), ascending by day.
+def first_line(body: bytes) -> bytes:
+    """The first line, without its end; the rest is not copied."""
+    return io.BytesIO(body).readline().rstrip(b"\n")
+
+
+def first_sign(body: bytes, start: int = 0) -> bytes:
+    """The first byte from `start` on that is no white space, empty where there is none."""
+    found = SIGN.search(body, start)
+    return found.group() if found else b""
+
+
+def quick(answer: Answer) -> Columns | None:
+    """The columns of a plain answer: day, open, high, low, close (float64), volume (int64), ascending by day.
 
     None where a field does not read as what it should be: then `read` tells which.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    first = answer.body.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
+    first = first_line(answer.body).decode("utf-8-sig", "replace").strip()
     names = dict(zip(check(answer), (name.strip() for name in next(csv.reader([first]))), strict=True))
     types = {names[name]: pa.float64() for name in PRICE_COLUMNS}
     types |= {names["date"]: pa.date32(), names["volume"]: pa.int64()}
@@ -75,8 +94,7 @@ def quick(answer: Answer) -> pd.DataFrame | None:
         return None
     days = table.column(0).to_numpy().astype("datetime64[ns]")
     order = np.argsort(days, kind="stable")
-    columns = {name: table.column(k + 1).to_numpy()[order] for k, name in enumerate(COLUMNS)}
-    return pd.DataFrame({"day": days[order], **columns})
+    return {"day": days[order]} | {name: table.column(k + 1).to_numpy()[order] for k, name in enumerate(COLUMNS)}
 
 
 def read(answer: Answer) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from pandas.api.types import is_datetime64_dtype
 from stockkit.errors import SourceError
 from stockkit.market import actions as corporate
 from stockkit.market import answers, schema, sessions
-from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer
+from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Columns
 
 MAX_JUMP = 0.5
 SPIKE = 5
@@ -49,8 +49,8 @@ RULES: dict[str, str] = {
 class Judged:
     """The rows of one answer: the `good` ones (day, numbers; ascending), all `days` it speaks of, its `rejects`."""
 
-    good: pd.DataFrame
-    days: pd.DatetimeIndex
+    good: Columns
+    days: np.ndarray
     rejects: pd.DataFrame | None
 
 
@@ -85,7 +85,7 @@ def clean(
         as_of: the last; rows and actions after it are as if not yet known.
         calendar: the exchange.
     """
-    good: dict[str, pd.DataFrame] = {}
+    good: dict[str, Columns] = {}
     rejects: list[pd.DataFrame] = []
     corrections: list[pd.DataFrame] = []
     failures: dict[str, str] = {}
@@ -100,27 +100,32 @@ def clean(
         rejects += _standing(judged, good[symbol]["day"])
     prices = corporate.adjust(_block(good), actions[actions["ex_date"] <= as_of])
     jump = _jumps_by_symbol(prices, actions)
-    rejects += _jump_rejects(told, prices.assign(rule=jump)[jump != ""])
+    rejects += _jump_rejects(told, prices[jump != ""].assign(rule=jump[jump != ""]))
+    kept = (jump == "") & (prices["date"] >= start).to_numpy()
     return Cleaned(
-        prices=schema.cast(prices[(jump == "") & (prices["date"] >= start).to_numpy()], schema.PRICES),
+        prices=schema.cast(prices if kept.all() else prices[kept], schema.PRICES),
         rejects=schema.stack(rejects, schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
         corrections=schema.stack(corrections, schema.CORRECTIONS),
         failures=failures,
     )
 
 
-def _block(good: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _block(good: Mapping[str, Columns]) -> pd.DataFrame:
     """The good rows of all symbols in one frame: symbol, date, numbers, known_at."""
     import pyarrow as pa
 
     if not good:
         return schema.empty({**schema.BARS, "known_at": schema.PRICES["known_at"]})
-    lengths = [len(rows) for rows in good.values()]
-    codes = pa.array(np.repeat(np.arange(len(good)), lengths))
+    codes = pa.array(np.repeat(np.arange(len(good)), [len(own["day"]) for own in good.values()]))
     names = pa.DictionaryArray.from_arrays(codes, pa.array(good, pa.string())).cast(pa.string())
-    block = pd.concat(good.values(), ignore_index=True)
-    block.insert(0, "symbol", pd.Series(names, dtype="string[pyarrow]"))
-    return block.rename(columns={"day": "date", "fetched_at": "known_at"})
+    columns = {name: np.concatenate([own[name] for own in good.values()]) for name in ("day", *COLUMNS, "known_at")}
+    block = {
+        "symbol": pd.Series(names, dtype="string[pyarrow]"),
+        "date": columns.pop("day"),
+        **columns,
+        "known_at": pd.DatetimeIndex(columns["known_at"]).tz_localize("UTC"),
+    }
+    return pd.DataFrame(block, copy=False)
 
 
 def judge(answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT) -> Judged:
@@ -130,23 +135,29 @@ def judge(answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT)
         SourceError: it is no CSV of daily bars at all (empty, JSON, HTML, a column missing).
     """
     closed = min(as_of, sessions.last_closed(answer.fetched_at, calendar))
-    plain = answers.quick(answer)
-    if plain is not None and len(plain) and _is_plain(plain, calendar):
-        known = plain[plain["day"] <= as_of]
-        if known["day"].iloc[-1:].le(closed).all():
-            return Judged(known, pd.DatetimeIndex(known["day"]), None)
+    plain = answer.plain
+    if plain is not None and len(plain["day"]) and _is_plain(plain, calendar):
+        known = slice(np.searchsorted(plain["day"], as_of.to_datetime64(), side="right"))
+        days = plain["day"][known]
+        if not len(days) or days[-1] <= closed.to_datetime64():
+            return Judged({name: column[known] for name, column in plain.items()}, days, None)
     rows = answers.read(answer)
     rows = rows[~(rows["day"] > as_of)]
     rule = _first_broken_rule(rows, answer, calendar)
-    good = rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day", ignore_index=True).astype({"volume": "int64"})
+    good = rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day").astype({"volume": "int64"})
     bad = rows[rule != ""].assign(rule=rule[rule != ""])
-    return Judged(good, pd.DatetimeIndex(rows["day"].dropna().unique()), _rejects(bad, answer) if len(bad) else None)
+    days = rows["day"].dropna().unique().to_numpy()
+    return Judged(_columns(good), days, _rejects(bad, answer) if len(bad) else None)
 
 
-def _is_plain(rows: pd.DataFrame, calendar: str) -> bool:
+def _columns(frame: pd.DataFrame) -> Columns:
+    return {str(name): frame[name].to_numpy() for name in frame}
+
+
+def _is_plain(rows: Columns, calendar: str) -> bool:
     """Whether no row breaks a rule, in one go; `_first_broken_rule` says which where it does."""
-    day, volume = rows["day"].to_numpy(), rows["volume"].to_numpy()
-    open_, high, low, close = (rows[name].to_numpy() for name in PRICE_COLUMNS)
+    day, volume = rows["day"], rows["volume"]
+    open_, high, low, close = (rows[name] for name in PRICE_COLUMNS)
     held = sessions.every(calendar).to_numpy()
     at = np.minimum(np.searchsorted(held, day), len(held) - 1)
     return bool(
@@ -186,14 +197,17 @@ def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str) -> np.
     return rule
 
 
-def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    """All answers as one: day, numbers, fetched_at (since when that was known); and what later ones changed."""
-    current = judged[0].good.assign(fetched_at=told[0].fetched_at)
-    changes = []
+def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, list[pd.DataFrame]]:
+    """All answers as one: day, numbers, known_at (naive UTC: since when); and what later ones changed."""
+    known_at = told[0].fetched_at.tz_convert(None).as_unit("ns").to_datetime64()
+    first = {**judged[0].good, "known_at": np.full(len(judged[0].good["day"]), known_at)}
+    if len(told) == 1:
+        return first, []
+    current, changes = pd.DataFrame(first), []
     for answer, now in zip(told[1:], judged[1:], strict=True):
         if not len(now.days):
             continue
-        both = current.merge(now.good, on="day", how="outer", suffixes=("_before", ""), indicator="where")
+        both = current.merge(pd.DataFrame(now.good), on="day", how="outer", suffixes=("_before", ""), indicator="where")
         inside = both["day"].between(now.days.min(), now.days.max()) & ~both["day"].isin(now.days)
         withdrawn = (both["where"] == "left_only") & inside
         kept = (both["where"] == "left_only") & ~inside
@@ -202,11 +216,11 @@ def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[pd.DataFra
         for name in COLUMNS:
             both[name] = both[name].where(~kept, both[f"{name}_before"])
         fresh = corrected | (both["where"] == "right_only")
-        both["fetched_at"] = both["fetched_at"].where(~fresh, answer.fetched_at)
+        both["known_at"] = both["known_at"].where(~fresh, answer.fetched_at.tz_convert(None))
         if (corrected | withdrawn).any():
             changes.append(_changes(both[corrected | withdrawn], withdrawn, answer))
         current = both.loc[~withdrawn, current.columns].astype({"volume": "int64"}).reset_index(drop=True)
-    return current, changes
+    return _columns(current), changes
 
 
 def _changes(rows: pd.DataFrame, withdrawn: pd.Series, answer: Answer) -> pd.DataFrame:
@@ -257,7 +271,7 @@ def _jumps(level: np.ndarray, explained: np.ndarray) -> np.ndarray:
     return rule
 
 
-def _standing(judged: Sequence[Judged], good: pd.Series) -> list[pd.DataFrame]:
+def _standing(judged: Sequence[Judged], good: np.ndarray) -> list[pd.DataFrame]:
     """The rejects that still matter: all of the last answer, of earlier ones those whose day nobody spoke of since."""
     standing = []
     for at, now in enumerate(judged):

@@ -96,7 +96,7 @@ def cast(frame: pd.DataFrame, contract: Mapping[str, str]) -> pd.DataFrame:
     kinds = {name: "string[pyarrow]" if dtype == "string" else dtype for name, dtype in contract.items()}
     columns = {name: frame[name] if str(frame[name].dtype) == kind else frame[name].astype(kind)
                for name, kind in kinds.items()}  # fmt: skip
-    return pd.DataFrame(columns).reset_index(drop=True)
+    return pd.DataFrame({name: column.array for name, column in columns.items()}, copy=False)
 
 
 def stack(parts: Iterable[pd.DataFrame], contract: Mapping[str, str]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stockkit.errors import BudgetSpent, ParamError, SourceError, SymbolError
+from stockkit.errors import BudgetSpent, LakeError, ParamError, SourceError, SymbolError
 from stockkit.lake import alphavantage, ingest, sources
 from stockkit.lake.download import Limits, Patience
 from stockkit.market import actions, clean
@@ -289,16 +289,23 @@ def test_many_symbols_are_asked_for_a_few_at_a_time_with_progress(opened):
         time.sleep(0.1)
         handler.reply(av.PLAIN)
 
-    symbols, seen = [f"S{n}" for n in range(8)], []
+    symbols, seen, kept = [f"S{n}" for n in range(8)], [], {}
+
+    def keep(symbol, body):
+        if symbol == "S5":
+            raise SourceError("not to be kept")
+        kept[symbol] = body
+
     with Server(rest, S3=av.html) as server:
         source = opened(server)
         began = time.monotonic()
-        got = sources.fetch_many(source, symbols, compact={"S1": True}, on_done=lambda *progress: seen.append(progress))
+        failed = sources.fetch_many(
+            source, symbols, keep, compact={"S1": True}, on_done=lambda *progress: seen.append(progress)
+        )
         took = time.monotonic() - began
         sizes = {request["symbol"]: request["outputsize"] for request in server.requests}
-    assert list(got) == symbols
-    assert [symbol for symbol, outcome in got.items() if isinstance(outcome, SourceError)] == ["S3"]
-    assert got["S0"] == av.PLAIN
+    assert list(failed) == ["S3", "S5"]
+    assert kept == dict.fromkeys([f"S{n}" for n in (0, 1, 2, 4, 6, 7)], av.PLAIN)
     assert sizes == {symbol: "compact" if symbol == "S1" else "full" for symbol in symbols}
     assert [(done, of) for _, done, of in seen] == [(n, 8) for n in range(1, 9)]
     assert 0.15 < took < 0.6, "four at a time: neither all at once nor one by one"
@@ -310,7 +317,24 @@ def test_an_error_that_is_none_of_the_sources_stops_everything(tmp_path):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        sources.fetch_many(Broken("broken", tmp_path), ["A", "B"])
+        sources.fetch_many(Broken("broken", tmp_path), ["A", "B"], lambda *_: None)
+
+
+def test_a_lake_that_cannot_keep_an_answer_ends_the_asking(tmp_path):
+    asked = []
+
+    class Many(sources.Folder):
+        def fetch(self, symbol, *, compact=False):
+            asked.append(symbol)
+            time.sleep(0.01)
+            return b"x"
+
+    def full(symbol, body):
+        raise LakeError("no space left")
+
+    with pytest.raises(LakeError, match="no space"):
+        sources.fetch_many(Many("many", tmp_path), [f"S{n}" for n in range(200)], full)
+    assert len(asked) < 50
 
 
 def test_the_source_cannot_be_copied_out_of_its_secret(opened):
