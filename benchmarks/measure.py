@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 def best(ours: Callable[[], object], theirs: Callable[[], object], runs: int = 5) -> tuple[float, float]:
@@ -20,3 +23,19 @@ def best(ours: Callable[[], object], theirs: Callable[[], object], runs: int = 5
 def say(what: str, ours: float, theirs: float, limit: str = "") -> None:
     """Print a ratio, its limit if it has one, and the seconds behind it."""
     print(f"{what:<66} {ours / theirs:6.2f}  {limit:<10} ({ours:.3f} s / {theirs:.3f} s)", flush=True)
+
+
+def peak(what: str, work: Callable[..., object], *given: Any, limit: str = "") -> None:
+    """Print the most memory that `work(*given)` took, in a fresh process that did nothing else."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=_measured, args=(there, work, given))
+    child.start()
+    there.close()
+    print(f"peak memory of {what:<51} {here.recv():6.2f}  {limit:<10} (GB)", flush=True)
+    child.join()
+
+
+def _measured(answer: Any, work: Callable[..., object], given: tuple[Any, ...]) -> None:
+    work(*given)
+    answer.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)

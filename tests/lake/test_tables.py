@@ -288,6 +288,19 @@ def test_appends_at_once_lose_and_double_no_row(lake):
     assert sorted(lake.read("t")["value"]) == [0.0, 1.0, 2.0]
 
 
+def test_of_writers_that_make_a_table_at_once_one_makes_it(lake):
+    together, place = threading.Barrier(4, timeout=10), commits.Place("t", lake.files)
+
+    def work_out(now):
+        if now is not None:
+            return None
+        together.wait()
+        return commits.Rows(frames.to_arrow(frame(["A"])), ["A"])
+
+    assert writers(lake, *[lambda _: commits.commit(place, work_out)] * 4) == []
+    assert (len(lake.read("t")), lake.version("t")) == (1, 0)
+
+
 def test_a_conflict_is_logged_and_when_retries_run_out_the_error_says_so(lake, monkeypatch, caplog):
     lake.write("t", frame(["A"]), symbols=["A"])
     monkeypatch.setattr(commits, "ATTEMPTS", 2)
