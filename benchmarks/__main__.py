@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import features, lake
+from benchmarks import features, ingest, lake
 from stockkit.market import schema, simulate
 
 
@@ -25,6 +25,7 @@ def main(symbols: int = 500, sessions: int = 5040) -> None:
     features.main(bars)
     with tempfile.TemporaryDirectory() as folder:
         lake.main(bars, Path(folder))
+        ingest.main(bars, Path(folder))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -104,6 +104,23 @@ def ask(
     frame = _plain(answer)
     frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
     return frame
+
+
+def bills(asked: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a question asked: question, rows, engine, mb_scanned, cost_usd and reused (NA where it ran here)."""
+    told = [
+        {
+            "question": one["question"],
+            "rows": one["rows"],
+            "engine": "Athena" if "query_id" in one else "DuckDB, here",
+            "mb_scanned": one["bytes_scanned"] / MB if "query_id" in one else None,
+            "cost_usd": one.get("cost_usd"),
+            "reused": one.get("reused"),
+        }
+        for one in asked
+    ]
+    kinds = {"mb_scanned": "Float64", "cost_usd": "Float64", "reused": "boolean"}
+    return pd.DataFrame(told, columns=["question", "rows", "engine", *kinds]).astype(kinds)
 
 
 def reuse(last_commit: int, now: float) -> dict[str, Any]:

@@ -1,22 +1,26 @@
 """One SELECT in Athena's dialect, answered by DuckDB over the tables' Parquet files.
 
-The statement is parsed as Athena, resolved and typed against the tables' schemas (sqlglot), translated, and
-run with its parameters bound. Where DuckDB would silently answer otherwise than Athena the statement is
-refused with the reason. Nothing but a SELECT over the lake's own tables gets through.
+The statement is translated by `stockkit.lake.athena`, which refuses what it cannot translate faithfully, and
+run with its parameters bound. The engine may read the files of the tables asked for and nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stockkit.errors import QueryError
+from stockkit.lake import athena
+from stockkit.lake.athena.types import Type
 
-CATALOGS = ("", "awsdatacatalog")
+PANDAS = {"bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "boolean": "bool",
+          "double": "float64", "real": "float32"}  # fmt: skip
+HANDED = "rows of {}"  # the engine's name for rows that are handed to it; no table of the lake is called so
+WITH_NULLS = {"int64": "Int64", "int32": "Int32", "int16": "Int16", "int8": "Int8", "bool": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -30,175 +34,169 @@ class Question:
         return f"```sql\n{self.text.strip()}\n```"
 
 
+@dataclass(frozen=True)
+class Files:
+    """One version of a table: its pyarrow schema, its folder and Parquet files, and the columns kept in their paths.
+
+    `alike`: every file is known to have every column, so that they need not be looked into one by one. `rows`: a
+    pyarrow dataset to read instead of the files, for those that the engine cannot reach.
+    """
+
+    schema: Any
+    folder: str
+    paths: Sequence[str]
+    partitions: Sequence[str] = ("symbol",)
+    alike: bool = False
+    rows: Any = None
+
+
 def tables(text: str) -> list[str]:
     """The tables of the lake that a statement reads, ascending.
 
     Raises:
         QueryError: it is not exactly one SELECT over plain tables.
     """
-    return sorted(_table_names(_parse(text)))
+    return athena.tables(text)
 
 
-def run(text: str, datasets: Mapping[str, Any], parameters: Mapping[str, Any]) -> pd.DataFrame:
+def run(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) -> pd.DataFrame:
     """Run a SELECT.
 
     Args:
         text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL. A list fits
             where ``IN (:name)`` stands.
-        datasets: a pyarrow dataset for each table that `tables` names.
+        files: the files of each table that `tables` names.
         parameters: a value for every ``:name``.
 
     Raises:
         QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, or it fails.
     """
+    answer, translated = rows(text, files, parameters)
+    return _frame(answer, translated)
+
+
+def rows(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) -> tuple[Any, athena.Translation]:
+    """The answer to a SELECT as a pyarrow table, which tells NULL from NaN, and its translation; else as `run`."""
     import duckdb
 
-    parsed = _parse(text)
-    _check_parameters(parsed, parameters)
-    bound = _spread_lists(parsed, parameters)
-    statement = _translate(parsed, datasets)
-    connection = duckdb.connect(config={"enable_external_access": "false", "autoinstall_known_extensions": "false"})
+    schemas = {name: one.schema for name, one in files.items()}
+    lists = {f"files_{k}": name for k, name in enumerate(files)}
+    places = {name: _place(name, files[name], marker) for marker, name in lists.items()}
+    translated = athena.translate(text, schemas, parameters, places)
+    connection = _connect(files)
     try:
-        for name, dataset in datasets.items():
-            connection.register(name, dataset)
-        answer = connection.execute(statement, bound or None)
-        whole = [column[0] for column in answer.description if str(column[1]) == "HUGEINT"]
-        return _plain(answer.df(), whole)
+        paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
+        bound = {**translated.bound, **paths}
+        return connection.sql(translated.sql, params=bound or None).to_arrow_table(), translated
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {str(error).splitlines()[0][:300]}\n  {text.strip()[:300]}") from error
+        raise QueryError(f"the query failed: {_reason(error)}\n  {text.strip()[:300]}") from error
     finally:
         connection.close()
 
 
-def _parse(text: str) -> Any:
-    import sqlglot
-    from sqlglot import exp
+def _connect(files: Mapping[str, Files]) -> Any:
+    """An engine that may read the folders of the tables, and no other file, variable or address."""
+    import duckdb
 
-    try:
-        statements = [one for one in sqlglot.parse(text, read="athena") if one is not None]
-    except sqlglot.errors.SqlglotError as error:
-        raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        what = (
-            "an empty text" if not statements else f"{len(statements)} statement(s), {statements[0].key.upper()} first"
-        )
-        raise QueryError(f"expected one SELECT, found {what}: the lake answers questions, nothing else.")
-    return statements[0]
-
-
-def _table_names(statement: Any) -> set[str]:
-    from sqlglot import exp
-
-    defined = {cte.alias_or_name.lower() for cte in statement.find_all(exp.CTE)}
-    names = set()
-    for table in statement.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier) or table.catalog.lower() not in CATALOGS:
-            raise QueryError(
-                f"{table.sql(dialect='athena')!r} is no table of the lake: functions and files are not read."
-            )
-        if table.db or table.name.lower() not in defined:
-            names.add(table.name.lower())
-    return names
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    for name, one in files.items():
+        if one.rows is not None:
+            connection.register(HANDED.format(name), one.rows)
+    folders = ", ".join(_quoted(one.folder.rstrip("/") + "/") for one in files.values() if one.rows is None)
+    for setting in ("TimeZone = 'UTC'", f"allowed_directories = [{folders}]", "python_enable_replacements = false",
+                    "enable_external_access = false", "lock_configuration = true"):  # fmt: skip
+        connection.execute(f"SET {setting}")
+    return connection
 
 
-def _translate(statement: Any, datasets: Mapping[str, Any]) -> str:
-    from sqlglot import errors, exp
-    from sqlglot.optimizer.annotate_types import annotate_types
-    from sqlglot.optimizer.qualify import qualify
+def _place(name: str, files: Files, marker: str) -> str:
+    """The query that reads a table, in the engine's SQL; its list of files is bound, which is faster than written."""
+    from stockkit.lake.athena.types import from_arrow
 
-    for table in statement.find_all(exp.Table):  # "AwsDataCatalog"."stock_data"."prices" is prices
-        table.set("catalog", None)
-        table.set("db", None)
-    schema: dict[str, object] = {
-        name: {f.name: _sql_type(f.type) for f in dataset.schema} for name, dataset in datasets.items()
-    }
-    try:
-        typed = annotate_types(qualify(statement, schema=schema, dialect="athena"), schema=schema, dialect="athena")
-        _refuse_what_differs(typed)
-        return typed.sql(dialect="duckdb", unsupported_level=errors.ErrorLevel.RAISE)
-    except errors.SqlglotError as error:
-        raise QueryError(f"the query cannot be answered: {str(error).splitlines()[0][:300]}") from error
+    if files.rows is not None:
+        return f"SELECT {', '.join(_column(field.name) for field in files.schema)} FROM {_column(HANDED.format(name))}"
+    if not files.paths:
+        kinds = ((field.name, from_arrow(field.type, f"{name}.{field.name}").local) for field in files.schema)
+        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {_column(one)}' for one, kind in kinds)} WHERE FALSE"
+    columns = ", ".join(_source(field.name, files.partitions) for field in files.schema)
+    hive = ", hive_partitioning = false"
+    if files.partitions:
+        texts = ", ".join(f"{_quoted(one)}: VARCHAR" for one in files.partitions)
+        hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
+    return f"SELECT {columns} FROM read_parquet(${marker}, union_by_name = {str(not files.alike).lower()}{hive})"
 
 
-def _refuse_what_differs(typed: Any) -> None:
-    """Stop at the constructs that DuckDB would silently answer in another way than Athena."""
-    from sqlglot import exp
-
-    for difference in typed.find_all(exp.DateDiff):
-        if str(difference.args.get("unit") or "day").lower() not in ("day", "hour", "minute", "second", "millisecond"):
-            raise QueryError(
-                f"{difference.sql(dialect='athena')}: Athena counts whole units, the local engine boundaries. "
-                "Use date_diff('day', …)."
-            )
-    for division in typed.find_all(exp.Div, exp.Mod):
-        sides = (division.left, division.right)
-        if any(map(_is_decimal, sides)) and not any(_is_double(side) for side in sides):
-            shown = division.sql(dialect="athena")
-            raise QueryError(f"{shown}: Athena keeps a decimal's scale, the local engine does not. CAST to double.")
+def _source(name: str, partitions: Sequence[str]) -> str:
+    """A column of the files; a partition's is wrapped, as DuckDB 2.0.0 fails on two windows over a bare one."""
+    column = _column(name)
+    return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}" if name in partitions else column
 
 
-def _is_decimal(side: Any) -> bool:
-    """Whether Athena takes an operand for a DECIMAL: a decimal column or cast, or a literal such as 1.5."""
-    from sqlglot import exp
-
-    if isinstance(side, exp.Literal):
-        return not side.is_string and "." in side.this and "e" not in side.this.lower()
-    return side.is_type("decimal")
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
-def _is_double(side: Any) -> bool:
-    return not _is_decimal(side) and side.is_type("double", "float")
+def _column(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
-def _sql_type(arrow: Any) -> str:
+def _reason(error: Exception) -> str:
+    """What went wrong, in Athena's words where they are known."""
+    said = str(error)
+    told = re.search(r"string '!(.*?)' to INT", said)
+    if told:
+        return told.group(1)
+    if "ivision by zero" in said:
+        return "Division by zero"
+    return said.splitlines()[0][:300]
+
+
+def _frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:
+    """The answer under Athena's names and types: dates as datetime64[ns], text as string, decimals as Decimal."""
+    columns = [_series(answer.column(k), kind) for k, kind in enumerate(translated.types)]
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
+    frame.columns = pd.Index(translated.names)
+    return frame
+
+
+def _series(column: Any, kind: Type) -> pd.Series[Any]:
     import pyarrow as pa
 
-    if pa.types.is_timestamp(arrow):
-        return "TIMESTAMP WITH TIME ZONE"
-    kinds = {"string": "VARCHAR", "large_string": "VARCHAR", "date32[day]": "DATE", "double": "DOUBLE",
-             "float": "REAL", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN"}  # fmt: skip
-    return kinds.get(str(arrow), str(arrow).upper())
+    if kind.moment:
+        zone = kind.args[1] if kind.name == "zoned" else None
+        try:
+            return column.cast(pa.timestamp("ns", zone)).to_pandas()
+        except pa.ArrowInvalid as error:
+            raise QueryError(
+                f"a {kind} of the answer is outside of 1677 to 2262, which is all that pandas holds."
+            ) from error
+    if kind.name == "varchar":
+        return column.to_pandas().astype("string")
+    if kind.name in PANDAS:
+        dtype = PANDAS[kind.name]
+        if column.null_count and dtype in WITH_NULLS:
+            return column.to_pandas(types_mapper=_nullable).astype(WITH_NULLS[dtype])
+        return column.to_pandas().astype(dtype)
+    return pd.Series([_object(value, kind) for value in column.to_pylist()], dtype="object")
 
 
-def _check_parameters(statement: Any, parameters: Mapping[str, Any]) -> None:
-    from sqlglot import exp
+def _nullable(arrow: Any) -> Any:
+    """The pandas type that keeps whole numbers beside NULLs exact."""
+    import pyarrow as pa
 
-    wanted = {placeholder.name for placeholder in statement.find_all(exp.Placeholder)}
-    if wanted != set(parameters):
-        missing, spare = sorted(wanted - set(parameters)), sorted(set(parameters) - wanted)
-        fault = f"needs a value for :{missing[0]}" if missing else f"has no place for the parameter {spare[0]!r}"
-        raise QueryError(f"the query {fault}.")
+    kinds = {pa.int64(): "Int64", pa.int32(): "Int32", pa.int16(): "Int16", pa.int8(): "Int8", pa.bool_(): "boolean"}
+    return pd.api.types.pandas_dtype(kinds[arrow]) if arrow in kinds else None
 
 
-def _spread_lists(statement: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``IN (:name)`` with a list into as many placeholders, in place; return what is to be bound."""
-    from sqlglot import exp
-
-    bound: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if not isinstance(value, list | tuple):
-            bound[name] = value
-            continue
-        bound |= {f"{name}_{k}": item for k, item in enumerate(value)}
-        for placeholder in [p for p in statement.find_all(exp.Placeholder) if p.name == name]:
-            if not isinstance(placeholder.parent, exp.In) or not value:
-                raise QueryError(f"the list given for :{name} must not be empty and stands only in IN (:{name}).")
-            placeholder.replace(exp.Placeholder(this=f"{name}_0"))
-        for membership in statement.find_all(exp.In):
-            if [p.name for p in membership.expressions] == [f"{name}_0"]:
-                membership.set("expressions", [exp.Placeholder(this=f"{name}_{k}") for k in range(len(value))])
-    return bound
-
-
-def _plain(frame: pd.DataFrame, whole: Sequence[str]) -> pd.DataFrame:
-    """Dates as datetime64[ns], text as string, and sums and counts (`whole`) as Athena's bigint."""
-    for name in whole:
-        frame[name] = frame[name].astype("Int64" if frame[name].isna().any() else "int64")
-    for name, dtype in frame.dtypes.items():
-        if pd.api.types.is_datetime64_any_dtype(dtype):
-            frame[name] = frame[name].dt.as_unit("ns")
-        elif (
-            isinstance(dtype, np.dtypes.ObjectDType) and pd.api.types.infer_dtype(frame[name], skipna=True) == "string"
-        ):
-            frame[name] = frame[name].astype("string")
-    return frame
+def _object(value: Any, kind: Type) -> Any:
+    """Arrays as lists, maps as dicts, rows as dicts of their fields."""
+    if value is None or not kind.args:
+        return value
+    if kind.name == "array":
+        return [_object(item, kind.args[0]) for item in value]
+    if kind.name == "map":
+        pairs = value.items() if isinstance(value, dict) else value
+        return {_object(key, kind.args[0]): _object(item, kind.args[1]) for key, item in pairs}
+    if kind.name == "row":
+        return {name: _object(item, one) for (name, item), one in zip(value.items(), kind.args, strict=True)}
+    return value

@@ -24,7 +24,7 @@ from stockkit.market import schema
 
 SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"
 ACTIONS_FILE = "actions.csv"
-KEEPING = 2  # threads that store and read answers, so that those who ask do not wait for the disk
+KEEPING = 4  # threads that store and read answers, so that those who ask do not wait for the disk
 NAMES = ("sample", "folder:PATH", "alphavantage", "alphavantage:adjusted", "yfinance")
 
 

@@ -68,6 +68,7 @@ class Lake:
     reads: dict[str, int] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
     address: address.Address | None = None
+    asked: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def files(self) -> storage.Files:
@@ -177,7 +178,8 @@ class Lake:
                 results=results,
                 last_commit=max(last, default=0),
             )
-        return query.run(text, {name: delta.to_pyarrow_dataset() for name, delta in deltas.items()}, parameters)
+        near = isinstance(self.path, Path)
+        return query.run(text, {name: _files(delta, near=near) for name, delta in deltas.items()}, parameters)
 
     def question(self, name: str) -> query.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
@@ -195,7 +197,13 @@ class Lake:
 
     def ask(self, name: str, **parameters: Any) -> pd.DataFrame:
         """Answer the question kept in ``sql/<name>.sql``; parameters and errors as for `sql`."""
-        return self.sql(self.question(name).text, **parameters)
+        answer = self.sql(self.question(name).text, **parameters)
+        self.asked.append({"question": name, "rows": len(answer), **answer.attrs.get("athena", {})})
+        return answer
+
+    def bills(self) -> pd.DataFrame:
+        """What each question of `ask` took, in order: question, rows, and on Athena MB scanned and US dollars."""
+        return on_athena.bills(self.asked)
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
@@ -259,3 +267,16 @@ class Lake:
             catalogue.register(glue.delta_table(table, self.path.uri(f"tables/{table}"), delta.schema().to_arrow()))
         self.writes[table] = int(delta.version())
         return self.writes[table]
+
+
+def _files(delta: Any, *, near: bool) -> query.Files:
+    """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
+    import pyarrow as pa
+
+    schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
+    if not near:
+        return query.Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
+    alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
+    return query.Files(schema, delta.table_uri, delta.file_uris(), partitions, alike)

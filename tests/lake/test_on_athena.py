@@ -72,6 +72,12 @@ def test_a_question_is_sent_with_its_parameters_apart_and_answered_with_plain_dt
     assert cloud.reads == {"t": 0}
 
 
+def test_what_is_not_translated_here_is_sent_to_athena_as_it_is(aws, cloud):
+    will_answer(aws, [("k", "double")], [["1.5"]])
+    text = "SELECT kurtosis(value) AS k FROM t WHERE seen < now()"
+    assert cloud.sql(text)["k"].tolist() == [1.5]
+
+
 def test_what_is_sent_besides_the_text(monkeypatch, cloud):
     import awswrangler as wr
 

@@ -58,6 +58,15 @@ def test_sql_on_a_plain_s3_lake_runs_here(lake):
     assert lake.reads == {"t": 0}
 
 
+def test_the_kept_questions_have_the_same_answers_on_s3_as_in_a_folder(lake, prices, tmp_path):
+    folder = open_lake(str(tmp_path / "lake"), root=ROOT)
+    for one in (lake, folder):
+        one.write("prices", prices, symbols=SYMBOLS)
+    for name in sorted(path.stem for path in (ROOT / "sql").glob("*.sql")):
+        asked = [one.ask(name, symbols=SYMBOLS) for one in (lake, folder)]
+        pd.testing.assert_frame_equal(*asked)
+
+
 def test_raw_answers_on_s3_are_kept_byte_for_byte_once_and_never_overwritten(lake):
     kept = raw.keep(lake.path, "s", "BRK.B", b"a,b\r\n\xff", MONDAY)
     assert raw.keep(lake.path, "s", "BRK.B", b"a,b\r\n\xff", TUESDAY) == kept

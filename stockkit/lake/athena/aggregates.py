@@ -1,0 +1,283 @@
+"""Aggregates and windows: Athena's result types, its NULLs, and NULLS LAST wherever nothing else is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from stockkit.lake.athena import expressions, operators, types
+from stockkit.lake.athena.types import Type
+from stockkit.lake.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text
+
+# what gives NULL in Athena where the result is not finite
+MOMENTS = {"corr": 2, "covar_pop": 2, "covar_samp": 2, "regr_slope": 2, "regr_intercept": 2, "stddev": 1,
+           "stddev_samp": 1, "stddev_pop": 1, "variance": 1, "var_samp": 1, "var_pop": 1}  # fmt: skip
+FINITE = ("corr", "regr_slope", "regr_intercept")
+RANKS = {"row_number": "bigint", "rank": "bigint", "dense_rank": "bigint", "percent_rank": "double",
+         "cume_dist": "double"}  # fmt: skip
+VALUES = ("lag", "lead", "first_value", "last_value", "nth_value")
+NAMES = (*MOMENTS, "count", "count_if", "sum", "avg", "min", "max", "min_by", "max_by", "arbitrary", "any_value",
+         "array_agg", "map_agg", "histogram", "bool_and", "bool_or", "every", "approx_percentile", "approx_distinct",
+         "geometric_mean", "grouping")  # fmt: skip
+
+
+def aggregate(node: Any, scope: Scope, *, test: str = "", over: str | None = None) -> Value:
+    """An aggregate; `test` is its FILTER, `over` its window. Each call of the SQL carries the slot ``{tail}``."""
+    name, written, outer = node.name.lower(), list(node.expressions), scope
+    scope = replace(scope, hoisted=None)
+    order, distinct = "", False
+    if written and type(written[-1]).__name__ == "Order":
+        order = order_by(written[-1].expressions, scope)
+        written[-1] = written[-1].this
+        if name != "array_agg":
+            raise refuse(node, "ORDER BY inside an aggregate is translated for array_agg and listagg only.")
+    if written and type(written[0]).__name__ == "Distinct":
+        written, distinct = written[0].expressions, True
+    if over is not None and (distinct or order or test):
+        raise refuse(node, "DISTINCT, FILTER and ORDER BY inside a window's aggregate are not translated.")
+    if distinct and (len(written) != 1 or name not in ("count", "sum", "avg", "array_agg", "min", "max")):
+        raise refuse(node, f"{name} of DISTINCT values is not translated.")
+    result = _translated(name, written, ("DISTINCT " if distinct else "", order), node, scope)
+    tail = (f" FILTER (WHERE {test})" if test else "") + ("" if over is None else f" OVER ({over})")
+    filled = Value(result.sql.replace("\0", tail), result.type, nan=result.nan)
+    return expressions.hoisted(filled, outer)
+
+
+def _translated(name: str, written: list[Any], extra: tuple[str, str], node: Any, scope: Scope) -> Value:
+    distinct, order = extra
+    if name == "count":
+        return _count(written, distinct, node, scope)
+    values = [scope.value(one) for one in written]
+    if name in MOMENTS and len(values) == MOMENTS[name]:
+        return _moment(name, [coerced(value, types.DOUBLE, node).sql for value in values])
+    if name == "grouping":
+        return Value(f"CAST(grouping({', '.join(value.sql for value in values)}) AS BIGINT)", types.BIGINT)
+    if name in ("min_by", "max_by", "map_agg", "approx_percentile"):
+        steps = {"map_agg": _map_agg, "approx_percentile": _percentile}
+        return steps[name](values, node) if name in steps else _by(name, values, node)
+    if name in ("min", "max") and len(values) == 2:
+        raise refuse(node, f"{name}(x, n) is not translated: use slice(array_sort(array_agg(x)), 1, n).")
+    if len(values) != 1:
+        raise refuse(node, f"Unexpected number of arguments for {name}.")
+    return _of_one(name, values[0], distinct, order, node)
+
+
+def _of_one(name: str, value: Value, distinct: str, order: str, node: Any) -> Value:
+    kind, sql = value.type, value.sql
+    if name == "count_if":
+        return Value(f"count(CASE WHEN {coerced(value, types.BOOLEAN, node).sql} THEN 1 END)\0", types.BIGINT)
+    if name in ("bool_and", "every", "bool_or"):
+        local = "bool_or" if name == "bool_or" else "bool_and"
+        return Value(f"{local}({coerced(value, types.BOOLEAN, node).sql})\0", types.BOOLEAN)
+    if name == "approx_distinct":
+        return Value(f"count(DISTINCT {sql})\0", types.BIGINT)
+    if name in ("arbitrary", "any_value"):
+        return Value(f"any_value({sql})\0", kind, nan=value.nan)
+    if name == "array_agg":
+        return Value(f"list({distinct}{sql}{order})\0", types.array(kind), nan=value.nan)
+    if name == "histogram":
+        result = Type("map", (kind, types.BIGINT))
+        return Value(f"CAST(histogram({sql})\0 AS {result.local})", result)
+    if name in ("min", "max"):
+        return _extreme(name, value, distinct, node)
+    if name == "geometric_mean":
+        return Value(f"exp(avg(ln({coerced(value, types.DOUBLE, node).sql}))\0)", types.DOUBLE, nan=True)
+    return _total(name, value, distinct, node)
+
+
+def _total(name: str, value: Value, distinct: str, node: Any) -> Value:
+    kind, sql = value.type, value.sql
+    if kind.name == "decimal":
+        total, count = types.decimal(38, kind.args[1]), f"count({distinct}{sql})\0"
+        summed = f"CAST(sum({distinct}{sql})\0 AS {total.local})"
+        if name == "sum":
+            return Value(summed, total)
+        mean = operators.quotient(operators.unscaled(Value(summed, total)), count, kind)
+        return Value(f"CASE WHEN {count} > 0 THEN {mean} END", kind)
+    if not kind.number:
+        raise refuse(node, f"Unexpected parameters ({kind}) for function {name}.")
+    if name == "sum" and kind.whole:
+        return Value(f"CAST(sum({distinct}{sql})\0 AS BIGINT)", types.BIGINT)
+    result = kind if kind.floating else types.DOUBLE
+    return Value(f"CAST({name}({distinct}{sql})\0 AS {result.local})", result, nan=True)
+
+
+def _extreme(name: str, value: Value, distinct: str, node: Any) -> Value:
+    kind = value.type
+    if not (kind.number or kind.moment or kind.name in ("varchar", "boolean")):
+        raise refuse(node, f"{kind} has no {name}.")
+    return Value(_without_nan(name, value, f"{name}({distinct}{value.sql})\0", kind), kind)
+
+
+def _without_nan(name: str, value: Value, sql: str, kind: Type) -> str:
+    """The engines order NaN differently: where one may occur, an aggregate that meets it fails."""
+    if not (value.nan and value.type.floating):
+        return sql
+    message = fail(f"{name} over NaN is not translated: leave it out with is_nan(x)", kind)
+    return f"CASE WHEN bool_or(isnan({value.sql}))\0 THEN {message} ELSE {sql} END"
+
+
+def _count(written: list[Any], distinct: str, node: Any, scope: Scope) -> Value:
+    if not written or (len(written) == 1 and type(written[0]).__name__ == "Star"):
+        return Value("count(*)\0", types.BIGINT)
+    if len(written) != 1:
+        raise refuse(node, "count takes one argument.")
+    return Value(f"count({distinct}{scope.value(written[0]).sql})\0", types.BIGINT)
+
+
+def _moment(name: str, sides: list[str]) -> Value:
+    sql = f"{name}({', '.join(sides)})\0"
+    if name not in FINITE:
+        return Value(sql, types.DOUBLE, nan=True)
+    return Value(f"CASE WHEN isfinite({sql}) THEN {sql} END", types.DOUBLE)
+
+
+def _by(name: str, values: list[Value], node: Any) -> Value:
+    local = "arg_max" if name == "max_by" else "arg_min"
+    if len(values) == 2:
+        value, key = values
+        sql = f"{local}_null({value.sql}, {key.sql})\0"
+        return Value(_without_nan(name, key, sql, value.type), value.type, nan=value.nan)
+    if len(values) == 3 and isinstance(values[2].const, int) and values[2].const > 0:
+        value, key, number = values
+        kind = types.array(value.type)
+        sql = f"list_transform({local}({{'v': {value.sql}}}, {key.sql}, {number.const})\0, lambda s: s.v)"
+        return Value(_without_nan(name, key, sql, kind), kind, nan=value.nan)
+    raise refuse(node, f"expected {name}(x, y) or {name}(x, y, n) with n known and above 0.")
+
+
+def _map_agg(values: list[Value], node: Any) -> Value:
+    if len(values) != 2:
+        raise refuse(node, "expected map_agg(key, value).")
+    key, value = values
+    entry = f"CASE WHEN {key.sql} IS NOT NULL THEN {{'k': {key.sql}, 'v': {value.sql}}} END"
+    entries = f"list_filter(list({entry})\0, lambda e: e IS NOT NULL)"
+    return Value(f"map_from_entries({entries})", Type("map", (key.type, value.type)), nan=value.nan)
+
+
+def _percentile(values: list[Value], node: Any) -> Value:
+    if len(values) != 2 or not values[0].type.number or values[0].type.name == "decimal":
+        raise refuse(
+            node, "translated is approx_percentile(number, share) and approx_percentile(number, array of shares)."
+        )
+    value, share = values
+    if share.type.name == "array":
+        shares = coerced(share, types.array(types.DOUBLE), node).sql
+        return Value(f"quantile_disc({value.sql}, {shares})\0", types.array(value.type), nan=value.nan)
+    if not isinstance(share.const, int | float) or not 0 <= share.const <= 1:
+        raise refuse(node, "the share must be a number from 0 to 1, known before the query runs.")
+    return Value(f"quantile_disc({value.sql}, {float(share.const)!r})\0", value.type, nan=value.nan)
+
+
+def filtered(node: Any, scope: Scope) -> Value:
+    """aggregate FILTER (WHERE condition)."""
+    if type(node.this).__name__ != "Anonymous" or node.this.name.lower() not in NAMES:
+        raise refuse(node, "FILTER stands after an aggregate.")
+    return aggregate(node.this, scope, test=expressions.condition(node.expression.this, scope))
+
+
+def listagg(node: Any, scope: Scope) -> Value:
+    """listagg(text, separator) WITHIN GROUP (ORDER BY …)."""
+    only(node, "this", "separator")
+    if type(node.this).__name__ != "Order":
+        raise refuse(node, "write WITHIN GROUP (ORDER BY …): without it the answer is in any order.")
+    value = coerced(scope.value(node.this.this), types.VARCHAR, node).sql
+    separator = scope.value(node.args["separator"]).const if node.args.get("separator") else ""
+    if not isinstance(separator, str):
+        raise refuse(node, "the separator must be a known text.")
+    sql = f"string_agg({value}, {text(separator)}{order_by(node.this.expressions, scope)})"
+    return expressions.hoisted(Value(sql, types.VARCHAR), scope)
+
+
+def order_by(keys: list[Any], scope: Scope) -> str:
+    """ORDER BY with NULLs last unless said otherwise."""
+    parts = [f"{scope.value(key.this).sql} {direction(key)}" for key in keys]
+    return f" ORDER BY {', '.join(parts)}" if parts else ""
+
+
+def direction(key: Any) -> str:
+    """ASC or DESC and where the NULLs go."""
+    only(key, "this", "desc", "nulls_first")
+    return f"{'DESC' if key.args.get('desc') else 'ASC'} NULLS {'FIRST' if key.args.get('nulls_first') else 'LAST'}"
+
+
+def windowed(node: Any, scope: Scope) -> Value:
+    """function OVER (PARTITION BY … ORDER BY … frame)."""
+    only(node, "this", "partition_by", "order", "spec", "over")
+    return expressions.hoisted(_window(node, replace(scope, hoisted=None)), scope)
+
+
+def _window(node: Any, scope: Scope) -> Value:
+    inner, nulls = node.this, ""
+    if type(inner).__name__ in ("IgnoreNulls", "RespectNulls"):
+        nulls = " IGNORE NULLS" if type(inner).__name__ == "IgnoreNulls" else ""
+        inner = inner.this
+    if type(inner).__name__ != "Anonymous":
+        raise refuse(node, "this is no window function that is translated.")
+    name, over = inner.name.lower(), _over(node, scope)
+    if node.args.get("spec") and (name in RANKS or name in ("lag", "lead", "ntile")):
+        raise refuse(node, f"Cannot specify window frame for {name} function.")
+    if name in ("lag", "lead") and not node.args.get("order"):
+        raise refuse(node, f"{name} function requires an ORDER BY window clause.")
+    if name in VALUES:
+        return _value_window(name, inner, nulls, over, scope)
+    if nulls:
+        raise refuse(node, f"IGNORE NULLS does not go with {name}.")
+    if name in RANKS and not inner.expressions:
+        kind = Type(RANKS[name])
+        return Value(f"CAST({name}() OVER ({over}) AS {kind.local})", kind)
+    if name == "ntile" and len(inner.expressions) == 1:
+        number = coerced(scope.value(inner.expressions[0]), types.BIGINT, node).sql
+        return Value(f"ntile({number}) OVER ({over})", types.BIGINT)
+    if name not in NAMES or name == "grouping":
+        raise refuse(node, f"{name} is no window function that is translated.")
+    return aggregate(inner, scope, over=over)
+
+
+def _value_window(name: str, inner: Any, nulls: str, over: str, scope: Scope) -> Value:
+    limits = {"lag": (1, 3), "lead": (1, 3), "nth_value": (2, 2)}.get(name, (1, 1))
+    if not limits[0] <= len(inner.expressions) <= limits[1]:
+        raise refuse(inner, "Unexpected number of arguments.")
+    values = [scope.value(one) for one in inner.expressions]
+    least = 1 if name == "nth_value" else 0
+    if len(values) > 1 and not (isinstance(values[1].const, int) and values[1].const >= least):
+        raise refuse(inner, f"the offset must be a known whole number from {least}.")
+    if len(values) == 3:
+        values[2] = coerced(values[2], values[0].type, inner)
+    given = ", ".join(value.sql for value in values)
+    nan = values[0].nan or (len(values) == 3 and values[2].nan)
+    return Value(f"{name}({given}{nulls}) OVER ({over})", values[0].type, nan=nan)
+
+
+def _over(node: Any, scope: Scope) -> str:
+    parts = []
+    if node.args.get("partition_by"):
+        keys = dict.fromkeys(scope.value(one).sql for one in node.args["partition_by"])  # a key twice misleads DuckDB
+        parts.append(f"PARTITION BY {', '.join(keys)}")
+    if node.args.get("order"):
+        parts.append(order_by(node.args["order"].expressions, scope).strip())
+    if node.args.get("spec"):
+        parts.append(_frame(node.args["spec"], scope))
+    return " ".join(parts)
+
+
+def _frame(spec: Any, scope: Scope) -> str:
+    only(spec, "kind", "start", "start_side", "end", "end_side")
+    kind = spec.args["kind"].upper()
+    ends = [_bound(spec, side, kind, scope) for side in ("start", "end") if spec.args.get(side)]
+    return f"{kind} BETWEEN {ends[0]} AND {ends[1]}" if len(ends) == 2 else f"{kind} {ends[0]}"
+
+
+def _bound(spec: Any, side: str, kind: str, scope: Scope) -> str:
+    given, way = spec.args[side], spec.args.get(f"{side}_side") or ""
+    if given == "CURRENT ROW":
+        return "CURRENT ROW"
+    if given == "UNBOUNDED":
+        return f"UNBOUNDED {way}"
+    number = scope.value(given).const
+    if kind == "RANGE" or not isinstance(number, int) or number < 0:
+        raise refuse(spec, "the offset of a frame must be a known whole number, in ROWS or GROUPS.")
+    return f"{number} {way}"
+
+
+__all__ = ["NAMES", "Query", "aggregate", "direction", "filtered", "listagg", "order_by", "windowed"]

@@ -1,0 +1,207 @@
+"""CAST and TRY_CAST with Athena's rounding, spellings and refusals."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+from stockkit.lake.athena import types
+from stockkit.lake.athena.types import Type
+from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
+
+PATTERNS = {
+    "whole": r"[+-]?[0-9]+",
+    "decimal": r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?",
+    "floating": r"\s*[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|NaN|Infinity)\s*",
+    "boolean": r"(?i)t|f|true|false|1|0",
+    "date": r"\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}\s*",
+    "timestamp": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}( (?:[01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9](\.[0-9]{1,6})?)?)?",
+}
+SQL_NAMES = {"INT": "integer", "BIGINT": "bigint", "SMALLINT": "smallint", "TINYINT": "tinyint", "DOUBLE": "double",
+             "FLOAT": "real", "BOOLEAN": "boolean", "DATE": "date", "VARCHAR": "varchar"}  # fmt: skip
+
+
+def named_type(node: Any) -> tuple[Type, int | None]:
+    """The type that CAST names, and the length of a varchar(n)."""
+    name = node.this.name if hasattr(node.this, "name") else str(node.this)
+    sizes = [int(one.name) for one in node.expressions if one.key == "datatypeparam" and one.name.isdigit()]
+    if name == "VARCHAR":
+        return types.VARCHAR, sizes[0] if sizes else None
+    if name in SQL_NAMES and not node.expressions:
+        return Type(SQL_NAMES[name]), None
+    if name == "DECIMAL" and len(sizes) <= 2:
+        precision, scale = (*sizes, 38, 0)[0] if sizes else 38, sizes[1] if len(sizes) == 2 else 0
+        if 1 <= precision <= 38 and scale <= precision:
+            return types.decimal(precision, scale), None
+    if name in ("TIMESTAMP", "TIMESTAMPTZ") and max(sizes, default=3) <= 6:
+        digits = sizes[0] if sizes else 3
+        return (Type("timestamp", (digits,)) if name == "TIMESTAMP" else Type("zoned", (digits, "UTC"))), None
+    if name in ("ARRAY", "MAP") and node.expressions:
+        return Type(name.lower(), tuple(_plain_type(one) for one in node.expressions)), None
+    if name == "STRUCT":
+        return _row_type(node), None
+    raise refuse(node, "this type is not translated.")
+
+
+def _plain_type(node: Any) -> Type:
+    kind, length = named_type(node)
+    if length is not None:
+        raise refuse(node, "a length inside another type is not translated: write varchar.")
+    return kind
+
+
+def _row_type(node: Any) -> Type:
+    fields = [
+        (one.name.lower(), one.args["kind"]) if one.key == "columndef" else (None, one) for one in node.expressions
+    ]
+    return Type("row", tuple(_plain_type(kind) for _, kind in fields), tuple(name for name, _ in fields))
+
+
+def cast_node(node: Any, value: Value) -> Value:
+    """The value of a CAST, without the TRY of a TRY_CAST."""
+    if node.args.get("format") or node.args.get("default"):
+        raise refuse(node, "only CAST(x AS type) is translated.")
+    if node.to.this.name == "TIMESTAMPTZ" and value.type == types.VARCHAR:
+        return _zoned_literal(node, value)
+    kind, length = named_type(node.to)
+    if length is None:
+        return cast(value, kind, node)
+    if value.type not in (types.VARCHAR, types.UNKNOWN):
+        raise refuse(node, "Athena fails where the text is longer than varchar(n): write varchar.")
+    return Value(f"substr(CAST({value.sql} AS VARCHAR), 1, {length})", types.VARCHAR)
+
+
+def cast(value: Value, kind: Type, node: Any) -> Value:
+    """A value cast to a type, failing where Athena fails."""
+    if value.type == kind or value.type.name == "unknown":
+        return coerced(value, kind, node)
+    steps = {"varchar": _from_varchar, "timestamp": _from_moment, "zoned": _from_moment, "array": _from_nested,
+             "map": _from_nested, "row": _from_nested}  # fmt: skip
+    if value.type.name in steps:
+        return steps[value.type.name](value, kind, node)
+    source = value.type
+    if source.floating and (kind.name in ("decimal", "varchar", "boolean")):
+        ways = {"varchar": "format('%.4f', x)", "decimal": "round(x, n)", "boolean": "x <> 0"}
+        raise refuse(node, f"a {source} cast to {kind.name} is spelled otherwise in Athena: use {ways[kind.name]}.")
+    if source.floating and kind.whole:
+        return Value(f"CAST(round({value.sql}) AS {kind.local})", kind)
+    numbers = (source.number or source.name == "boolean") and (kind.number or kind.name in ("varchar", "boolean"))
+    if numbers or (source.name == "date" and kind.name == "varchar"):
+        return Value(f"CAST({value.sql} AS {kind.local})", kind, nan=value.nan)
+    if source.name == "date" and kind.moment:
+        return coerced(value, kind, node)
+    raise refuse(node, f"Cannot cast {source} to {kind}.")
+
+
+def _from_varchar(value: Value, kind: Type, node: Any) -> Value:
+    shape = "whole" if kind.whole else "floating" if kind.floating else kind.name
+    if shape not in PATTERNS:
+        raise refuse(node, f"Cannot cast varchar to {kind}: not translated.")
+    if isinstance(value.const, str) and re.fullmatch(PATTERNS[shape], value.const):
+        written = text(value.const.rstrip("fFdD ")) if kind.floating else value.sql
+        sql = f"CAST({written} AS {kind.local})"
+        known = _as_date(value.const) if shape == "date" else None
+        plain = Value(sql, kind, known) if known else Value(sql, kind, nan="NaN" in value.const)
+        return _to_digits(plain, kind) if shape == "timestamp" else plain
+    plain_text = f"rtrim({value.sql}, 'fFdD ')" if kind.floating else value.sql  # 1.5f is a number in Java
+    worked = f"CAST({plain_text} AS {kind.local})"
+    message = fail(f"Value cannot be cast to {kind}", kind)
+    sql = f"CASE WHEN NOT regexp_full_match({value.sql}, {text(PATTERNS[shape])}) THEN {message} ELSE {worked} END"
+    result = Value(sql, kind, nan=kind.floating)
+    return _to_digits(result, kind) if shape == "timestamp" else result
+
+
+def _as_date(value: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(value.strip())
+    except ValueError:
+        return None
+
+
+def _zoned_literal(node: Any, value: Value) -> Value:
+    """TIMESTAMP '2012-10-31 01:00 UTC': the instant, and the zone that it is shown in."""
+    found = re.fullmatch(rf"({PATTERNS['timestamp']}) ?([A-Za-z_/]+|[+-][0-9]{{2}}:[0-9]{{2}})", str(value.const))
+    if not found:
+        raise refuse(node, "give the zone in the text, as in TIMESTAMP '2012-10-31 01:00 UTC'.")
+    zone = checked_zone(found.groups()[-1], node)
+    digits = len((found.group(4) or ".")[1:])
+    return Value(
+        f"(CAST({text(found.group(1))} AS TIMESTAMP) AT TIME ZONE {text(zone)})", Type("zoned", (digits, zone))
+    )
+
+
+def checked_zone(name: object, node: Any) -> str:
+    """A time zone's name, where it is one."""
+    import zoneinfo
+
+    if isinstance(name, str) and name in zoneinfo.available_timezones():
+        return name
+    raise refuse(node, f"the zone must be a known name such as 'America/New_York', found {name!r}.")
+
+
+def local_time(value: Value) -> str:
+    """The clock time of a moment in its own zone, as a TIMESTAMP."""
+    if value.type.name == "zoned":
+        return f"({value.sql} AT TIME ZONE {text(value.type.args[1])})"
+    return f"CAST({value.sql} AS TIMESTAMP)" if value.type.name == "date" else value.sql
+
+
+def from_local(sql: str, kind: Type) -> Value:
+    """A clock time taken back to a date, timestamp or zoned timestamp."""
+    if kind.name == "zoned":
+        return Value(f"({sql} AT TIME ZONE {text(kind.args[1])})", kind)
+    return Value(f"CAST({sql} AS {kind.local})", kind)
+
+
+def _to_digits(value: Value, kind: Type) -> Value:
+    """A timestamp rounded to the digits of a second that its type has."""
+    step = 10 ** (6 - kind.args[0])
+    if step == 1:
+        return value
+    return Value(
+        f"make_timestamp(CAST(floor((epoch_us({value.sql}) + {step // 2}) / {step}) AS BIGINT) * {step})", kind
+    )
+
+
+def _from_moment(value: Value, kind: Type, node: Any) -> Value:
+    clock = local_time(value)
+    if kind.name == "date":
+        return Value(f"CAST({clock} AS DATE)", kind)
+    if kind.name == "varchar":
+        return Value(_spelled(clock, value.type), kind)
+    if kind.name in ("timestamp", "zoned"):
+        fine = value.type.args[0] <= kind.args[0]
+        plain = Type("timestamp", kind.args[:1])
+        rounded = clock if fine else _to_digits(Value(clock, plain), plain).sql
+        zone = value.type.args[1] if value.type.name == "zoned" else "UTC"
+        return (
+            Value(rounded, kind)
+            if kind.name == "timestamp"
+            else from_local(rounded, Type("zoned", (kind.args[0], zone)))
+        )
+    raise refuse(node, f"Cannot cast {value.type} to {kind}.")
+
+
+def _spelled(clock: str, kind: Type) -> str:
+    sql = f"strftime({clock}, '%Y-%m-%d %H:%M:%S')"
+    if kind.args[0]:
+        sql += f" || '.' || substr(strftime({clock}, '%f'), 1, {kind.args[0]})"
+    return f"({sql} || {text(' ' + kind.args[1])})" if kind.name == "zoned" else f"({sql})"
+
+
+def _from_nested(value: Value, kind: Type, node: Any) -> Value:
+    source = value.type
+    if source.name == kind.name == "array":
+        inner = cast(Value("e", source.args[0], nan=value.nan), kind.args[0], node).sql
+        return Value(f"list_transform({value.sql}, lambda e: {inner})", kind, nan=value.nan)
+    if source.name == kind.name == "row" and len(source.args) == len(kind.args):
+        parts = [
+            f"{text(types.field(kind, k))}: "
+            + cast(Value(f"({value.sql})[{text(types.field(source, k))}]", one), kind.args[k], node).sql
+            for k, one in enumerate(source.args)
+        ]
+        return Value(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{', '.join(parts)}}} END", kind, nan=True)
+    if source.name == "map" and types.takes(kind, source):
+        return coerced(value, kind, node)
+    raise refuse(node, f"Cannot cast {source} to {kind}.")

@@ -1,0 +1,272 @@
+"""Whole queries: SELECT, set operations, WITH (also RECURSIVE), ORDER BY and LIMIT.
+
+Every column gets a name of its own in the local engine, so that no name can be resolved there in another way
+than it was here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stockkit.lake.athena import aggregates, sources, types
+from stockkit.lake.athena.expressions import condition, expression
+from stockkit.lake.athena.values import Column, Context, Query, Relation, Scope, Value, coerced, fail, only, refuse
+
+SET_OPERATIONS = {"Union": "UNION", "Intersect": "INTERSECT", "Except": "EXCEPT"}
+DEPTH = 10  # Trino's max_recursion_depth
+ENDINGS = ("order", "limit", "offset", "with_")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry of a SELECT list: its output name, its value, and its name in the local engine."""
+
+    name: str | None
+    value: Value
+    local: str
+
+
+def statement(
+    node: Any,
+    schemas: Mapping[str, Mapping[str, types.Type]],
+    parameters: Mapping[str, Any],
+    places: Mapping[str, str],
+) -> tuple[Query, dict[str, Any]]:
+    """Translate a parsed statement; return it with the values to bind."""
+    context = Context(schemas, parameters, places, expression, query)
+    return query(node, Scope(context)), context.bound
+
+
+def query(node: Any, outer: Scope) -> Query:
+    """Translate a query of any kind, inside the scope of the one around it."""
+    name = type(node).__name__
+    scope, prefix = _with(node, Scope(outer.context, outer))
+    if name == "Select":
+        found = _select(node, scope)
+    elif name in SET_OPERATIONS:
+        found = _set_operation(node, scope)
+    elif name == "Subquery":
+        only(node, "this", *ENDINGS)
+        found = query(node.this, scope)
+        if any(node.args.get(part) for part in ENDINGS[:3]):
+            found = _ended(node, found, scope)
+    elif name == "Values":
+        found = sources.values(node, scope)
+    else:
+        raise refuse(node, f"{name.upper()} is not translated.")
+    return replace(found, sql=prefix + found.sql)
+
+
+def _with(node: Any, scope: Scope) -> tuple[Scope, str]:
+    clause = node.args.get("with_")
+    if clause is None:
+        return scope, ""
+    only(clause, "expressions", "recursive")
+    parts = []
+    for cte in clause.expressions:
+        only(cte, "this", "alias")
+        name, local = cte.alias.lower(), scope.context.fresh("w")
+        if name in scope.ctes:
+            raise refuse(cte, f"WITH query name {name!r} specified more than once.")
+        if clause.args.get("recursive") and _reads(cte.this, name):
+            steps = scope.context.fresh("w")
+            found = _recursive(cte, name, steps, scope)
+            parts.append(f"{steps} AS ({found.sql})")
+            found = replace(found, sql=_all_within_depth(found, steps))
+        else:
+            found = query(cte.this, scope)
+        columns = sources.renamed(found.columns, cte.args["alias"], cte)
+        reading = Query(local, tuple(Column(c.name, c.value) for c in columns))
+        scope = replace(scope, ctes={**scope.ctes, name: reading})
+        parts.append(f"{local} AS ({found.sql})")
+    word = "RECURSIVE " if clause.args.get("recursive") else ""
+    return scope, f"WITH {word}{', '.join(parts)} "
+
+
+def _reads(node: Any, name: str) -> bool:
+    from sqlglot import exp
+
+    return any(table.name.lower() == name and not table.db for table in node.find_all(exp.Table))
+
+
+def _recursive(cte: Any, name: str, local: str, scope: Scope) -> Query:
+    """A WITH RECURSIVE that counts its steps, because Athena gives up after ten of them."""
+    node = cte.this
+    if type(node).__name__ != "Union" or node.args.get("distinct") or type(node.expression).__name__ != "Select":
+        raise refuse(cte, "a recursive WITH is: a query UNION ALL a SELECT that reads it once.")
+    only(node, "this", "expression", "distinct")
+    anchor = query(node.this, scope)
+    columns = sources.renamed(anchor.columns, cte.args["alias"], cte)
+    depth = Column(None, Value("depth", types.INTEGER))
+    step_scope = replace(scope, ctes={**scope.ctes, name: Query(local, (*columns, depth))})
+    step = _select(node.expression, step_scope, steps=local)
+    if len(step.columns) != len(anchor.columns) + 1:
+        raise refuse(cte, "both sides of UNION ALL must have as many columns.")
+    pairs = zip(step.columns, (*columns, depth), strict=True)
+    casts = ", ".join(coerced(one.value, other.value.type, cte).sql for one, other in pairs)
+    inner = scope.context.fresh("s")
+    sql = f"SELECT *, 0 AS depth FROM ({anchor.sql}) AS {inner} UNION ALL SELECT {casts} FROM ({step.sql}) AS {inner}"
+    return Query(sql, anchor.columns)
+
+
+def _select(node: Any, scope: Scope, steps: str = "") -> Query:
+    only(node, "expressions", "from_", "joins", "where", "group", "having", "distinct", *ENDINGS)
+    if type(node.args.get("limit")).__name__ == "Fetch":
+        raise refuse(node.args["limit"], "write LIMIT n.")
+    scope, from_sql = sources.from_clause(node, scope)
+    items = _items(node, scope)
+    if steps:
+        items.append(_next_step(node, scope, steps))
+    distinct = node.args.get("distinct")
+    if distinct is not None:
+        only(distinct)
+    parts = [f"SELECT {'DISTINCT ' if distinct is not None else ''}"
+             + ", ".join(f"{item.value.sql} AS {item.local}" for item in items), from_sql]  # fmt: skip
+    tests = [f"{items[-1].value.sql} <= {DEPTH}"] if steps else []
+    if node.args.get("where"):
+        tests.append(condition(node.args["where"].this, scope))
+    if tests:
+        parts.append(f"WHERE {' AND '.join(tests)}")
+    if node.args.get("group"):
+        parts.append(_group(node.args["group"], items, scope))
+    if node.args.get("having"):
+        parts.append(f"HAVING {condition(node.args['having'].this, scope)}")
+    parts += _ending(node, items, scope, distinct is not None)
+    columns = tuple(Column(item.name, replace(item.value, sql=item.local, const=None)) for item in items)
+    return Query(" ".join(part for part in parts if part), tuple(_plain(column) for column in columns))
+
+
+def _plain(column: Column) -> Column:
+    return Column(column.name, Value(column.value.sql, column.value.type, nan=column.value.nan))
+
+
+def _items(node: Any, scope: Scope) -> list[Item]:
+    items: list[Item] = []
+    for one in node.expressions:
+        alias = one.alias.lower() if type(one).__name__ == "Alias" else None
+        inner = one.this if alias is not None else one
+        if type(inner).__name__ == "Star" or (type(inner).__name__ == "Column" and type(inner.this).__name__ == "Star"):
+            items += _star(inner, scope)
+            continue
+        name = alias or (inner.name.lower() if type(inner).__name__ in ("Column", "Dot") else None)
+        value = scope.value(inner)
+        if value.type.name == "interval":
+            raise refuse(inner, "an interval is no column here: use date_diff.")
+        items.append(Item(name, value, scope.context.fresh("c")))
+    return items
+
+
+def _star(node: Any, scope: Scope) -> list[Item]:
+    only(node, "this", "table")
+    table = node.table.lower() if type(node).__name__ == "Column" else ""
+    near = [relation for relation in scope.relations if not table or relation.alias == table]
+    if not near:
+        raise refuse(node, "there is no such table in FROM.")
+    columns = [column for relation in near for column in relation.columns if column.value.sql.split(".")[-1] != "depth"]
+    return [Item(column.name, column.value, scope.context.fresh("c")) for column in columns]
+
+
+def _next_step(node: Any, scope: Scope, steps: str) -> Item:
+    found = [c.value for r in scope.relations for c in r.columns if c.name is None and c.value.sql.endswith(".depth")]
+    if len(found) != 1:
+        raise refuse(node, "a recursive step reads its own WITH exactly once, in FROM.")
+    return Item(None, Value(f"({found[0].sql} + 1)", types.INTEGER), scope.context.fresh("c"))
+
+
+def _all_within_depth(found: Query, steps: str) -> str:
+    """The rows of all steps; fails where the last step that is allowed still gave one."""
+    limit = fail(f"Recursion depth limit exceeded ({DEPTH})", types.BOOLEAN)
+    test = f"(SELECT CASE WHEN max(depth) >= {DEPTH} THEN {limit} ELSE TRUE END FROM {steps})"
+    return f"SELECT {', '.join(column.value.sql for column in found.columns)} FROM {steps} WHERE {test}"
+
+
+def _group(node: Any, items: list[Item], scope: Scope) -> str:
+    only(node, "expressions")
+
+    def key(one: Any) -> str:
+        kind = type(one).__name__
+        if kind in ("Rollup", "Cube", "GroupingSets"):
+            only(one, "expressions")
+            word = "GROUPING SETS" if kind == "GroupingSets" else kind.upper()
+            return f"{word} ({', '.join(key(inner) for inner in one.expressions)})"
+        if kind == "Tuple":
+            return f"({', '.join(key(inner) for inner in one.expressions)})"
+        if kind == "Literal" and not one.is_string:
+            return _ordinal(one, items).value.sql
+        return scope.value(one).sql
+
+    return f"GROUP BY {', '.join(key(one) for one in node.expressions)}"
+
+
+def _ordinal(node: Any, items: list[Item]) -> Item:
+    if not node.this.isdigit() or not 1 <= int(node.this) <= len(items):
+        raise refuse(node, f"the position must be a whole number from 1 to {len(items)}.")
+    return items[int(node.this) - 1]
+
+
+def _ending(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> list[str]:
+    parts = []
+    if node.args.get("order"):
+        only(node.args["order"], "expressions")
+        keys = (_order_key(key, items, scope, outputs_only) for key in node.args["order"].expressions)
+        parts.append(f"ORDER BY {', '.join(keys)}")
+    for word in ("limit", "offset"):
+        clause = node.args.get(word)
+        if clause is not None and clause.expression.name != "ALL":
+            only(clause, "expression")
+            number = scope.value(clause.expression).const
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise refuse(clause, "a whole number from 0 is expected.")
+            parts.append(f"{word.upper()} {number}")
+    return parts
+
+
+def _order_key(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> str:
+    node, way = key.this, aggregates.direction(key)
+    if type(node).__name__ == "Literal":
+        return f"{_ordinal(node, items).local} {way}"
+    named = {(item.name, item.value.sql): item.value for item in items if item.name}
+    answer = Relation(None, tuple(Column(name, value) for (name, _), value in named.items()))
+    sql = Scope(scope.context, scope, (answer,)).value(node).sql  # names of the answer go before those of FROM
+    same = [item.local for item in items if item.value.sql == sql]
+    if outputs_only and not same:
+        raise refuse(node, "after DISTINCT or a set operation ORDER BY takes columns of the answer only.")
+    return f"{same[0] if same else sql} {way}"
+
+
+def _set_operation(node: Any, scope: Scope) -> Query:
+    only(node, "this", "expression", "distinct", *ENDINGS)
+    word = SET_OPERATIONS[type(node).__name__]
+    left, right = query(node.this, scope), query(node.expression, scope)
+    if len(left.columns) != len(right.columns):
+        raise refuse(node, f"{word}: the sides have {len(left.columns)} and {len(right.columns)} columns.")
+    kinds = []
+    for one, other in zip(left.columns, right.columns, strict=True):
+        kind = types.common(one.value.type, other.value.type)
+        if kind is None:
+            raise refuse(node, f"{word}: column types {one.value.type} and {other.value.type} do not go together.")
+        kinds.append(kind)
+    names = [scope.context.fresh("c") for _ in kinds]
+    sides = [_taken_for(side, kinds, names, node, scope) for side in (left, right)]
+    sql = f"{sides[0]} {word}{'' if node.args.get('distinct') else ' ALL'} {sides[1]}"
+    pairs = zip(left.columns, right.columns, kinds, names, strict=True)
+    columns = tuple(Column(a.name, Value(n, k, nan=a.value.nan or b.value.nan)) for a, b, k, n in pairs)
+    found = Query(sql, columns)
+    return _ended(node, found, scope) if any(node.args.get(part) for part in ENDINGS[:3]) else found
+
+
+def _taken_for(side: Query, kinds: list[types.Type], names: list[str], node: Any, scope: Scope) -> str:
+    pairs = zip(side.columns, kinds, names, strict=True)
+    columns = ", ".join(f"{coerced(column.value, kind, node).sql} AS {name}" for column, kind, name in pairs)
+    return f"(SELECT {columns} FROM ({side.sql}) AS {scope.context.fresh('s')})"
+
+
+def _ended(node: Any, found: Query, scope: Scope) -> Query:
+    """A query in parentheses, or a set operation, with ORDER BY and LIMIT of its own."""
+    local = scope.context.fresh("s")
+    items = [Item(c.name, Value(c.value.sql, c.value.type), c.value.sql) for c in found.columns]
+    relation = Relation(None, tuple(Column(c.name, c.value) for c in found.columns))
+    ending = _ending(node, items, replace(scope, relations=(relation,)), True)
+    return Query(f"SELECT * FROM ({found.sql}) AS {local} {' '.join(ending)}", found.columns)

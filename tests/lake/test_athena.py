@@ -1,0 +1,134 @@
+"""The translator answers the corpus as Trino does, fails where Trino fails, and refuses the rest by name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stockkit.errors import QueryError
+from stockkit.lake import query
+from tests.lake.corpus import CORPUS, FAILING, HOSTILE, QUERIES, REFUSED, D, day
+
+
+def ask(text: str, **parameters: Any) -> pd.DataFrame:
+    return query.run(text, {}, parameters)
+
+
+def plain(value: Any) -> Any:
+    """A cell as plain Python, so that 1 and Decimal(1), or None and NaN, are not taken for each other."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def one(text: str) -> Any:
+    ((value,),) = rows(text)
+    return value
+
+
+def rows(text: str) -> list[tuple[Any, ...]]:
+    """The cells of the answer; a NULL is None, whatever its column's dtype would make of it."""
+    nulls = [column.is_null().to_pylist() for column in query.rows(text, {}, {})[0].columns]
+    frame = ask(text)
+    columns = [
+        [None if null else plain(value) for value, null in zip(frame.iloc[:, k], nulls[k], strict=True)]
+        for k in range(frame.shape[1])
+    ]
+    return list(zip(*columns, strict=True))
+
+
+CASES = [
+    pytest.param(text, expected, id=f"{group}: {text}") for group, pairs in CORPUS.items() for text, expected in pairs
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES)
+def test_an_expression_has_the_value_that_trino_documents(text, expected):
+    found = one(f"SELECT {text}")
+    if isinstance(expected, float) and math.isnan(expected):
+        assert isinstance(found, float)
+        assert math.isnan(found)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-12)
+    else:
+        assert found == expected
+        assert str(found) == str(expected) or not isinstance(expected, D)
+
+
+@pytest.mark.parametrize(("text", "expected"), QUERIES)
+def test_a_query_gives_the_rows_that_trino_documents(text, expected):
+    assert rows(text) == expected
+
+
+@pytest.mark.parametrize(("text", "reason"), FAILING)
+def test_what_trino_fails_is_an_error_that_says_why(text, reason):
+    with pytest.raises(QueryError, match=reason):
+        ask(text)
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_what_is_not_translated_is_refused_with_a_named_reason(text, reason):
+    with pytest.raises(QueryError, match=reason):
+        ask(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_but_translated_functions_and_tables_can_be_reached(text):
+    with pytest.raises(QueryError):
+        query.run(text, {}, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["A'; DROP TABLE prices; --", "$p_s", ":s", "' || getenv('HOME') || '", "\\", "'", '"', "é🙂"]
+)
+def test_a_parameter_is_data_whatever_it_holds(name):
+    frame = ask("SELECT :s AS s, :s || '!' AS t, :s IN (:names) AS u", s=name, names=[name, "b"])
+    assert frame.iloc[0].tolist() == [name, name + "!", True]
+
+
+@pytest.mark.parametrize("text", ["a'b", "a''b", "$x", "a\\nb", "'); DROP TABLE x; --", "%_"])
+def test_a_text_in_the_statement_stays_as_it_is(text):
+    assert one("SELECT '" + text.replace("'", "''") + "'") == text
+
+
+def test_unnamed_columns_are_called_as_athena_calls_them():
+    frame = ask("SELECT 1, n, n + 1, n AS Again FROM (VALUES 5) AS t(n)")
+    assert list(frame.columns) == ["_col0", "n", "_col2", "again"]
+
+
+def test_the_answer_has_the_dtypes_of_athenas_types():
+    text = (
+        "SELECT 1 AS i, BIGINT '1' AS b, 1e0 AS d, CAST(1 AS real) AS r, 'a' AS s, TRUE AS t, DATE '2020-01-01' AS a, "
+        "TIMESTAMP '2020-01-01 00:00:00 UTC' AS z, 1.5 AS x, ARRAY[1] AS l, CAST(NULL AS bigint) AS n, count(*) AS c"
+    )
+    assert [str(dtype) for dtype in ask(text).dtypes] == [
+        "int32", "int64", "float64", "float32", "string", "bool", "datetime64[ns]", "datetime64[ns, UTC]", "object",
+        "object", "Int64", "int64",
+    ]  # fmt: skip
+
+
+def test_whole_numbers_beside_nulls_stay_exact():
+    assert rows("SELECT x FROM (VALUES 9007199254740993, NULL) t(x) ORDER BY x") == [(9007199254740993,), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(5, 5), (2.5, 2.5), ("a", "a"), (True, True), (None, None), (dt.date(2020, 1, 2), day("2020-01-02")),
+     (D("1.50"), D("1.50")),
+     (dt.datetime(2020, 1, 2, 3), day("2020-01-02 03:00")), (pd.Timestamp("2020-01-02"), day("2020-01-02"))],
+)  # fmt: skip
+def test_a_parameter_keeps_its_value_and_type(value, expected):
+    assert plain(ask("SELECT :v", v=value).iloc[0, 0]) == expected
+
+
+def test_a_parameter_that_cannot_be_bound_is_refused():
+    with pytest.raises(QueryError, match="dict cannot be bound"):
+        ask("SELECT :v", v={})
+
+
+def test_the_corpus_is_large_enough_to_mean_something():
+    assert len(CASES) + len(QUERIES) + len(FAILING) >= 150
