@@ -16,6 +16,16 @@ from stockkit.plots.prices import (
     through_time,
     walks,
 )
+from stockkit.plots.questions import (
+    correlations,
+    drawdowns,
+    gaps,
+    rolling_beta,
+    top_movers,
+    volatility_ranking,
+    volume_spikes,
+    year_extremes,
+)
 from stockkit.plots.tables import completeness, correlation, feature_correlation, indicators, monthly_returns
 
 __all__ = [
@@ -23,15 +33,23 @@ __all__ = [
     "candlesticks",
     "completeness",
     "correlation",
+    "correlations",
     "coverage",
     "deepest_falls",
+    "drawdowns",
     "fan",
     "feature_correlation",
+    "gaps",
     "indicators",
     "monthly_returns",
     "price_bars",
     "return_distributions",
+    "rolling_beta",
     "scoreboard",
     "through_time",
+    "top_movers",
+    "volatility_ranking",
+    "volume_spikes",
     "walks",
+    "year_extremes",
 ]

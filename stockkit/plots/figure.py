@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#7a4a00")
 DASHES = ("-", "--", "-.", ":")
-DPI, WIDTH, TITLE_WIDTH = 150, 8.6, 100
+DPI, WIDTH, TITLE_WIDTH = 150, 8.6, 86
 STYLE: dict[str, Any] = {"fontsize": 9, "color": INK}
 
 

@@ -24,15 +24,16 @@ def correlation(prices: pd.DataFrame) -> Plot:
     """Correlation of daily log returns between symbols, as a heat map (frame: schema.BARS)."""
     returns = np.log(prices["close"]).groupby(prices["symbol"]).diff()
     wide = prices.assign(r=returns).pivot(index="date", columns="symbol", values="r")
-    return _heat(wide.corr(), "daily log returns", 0.55)
+    return heat(wide.corr(), "daily log returns", 0.55)
 
 
 def feature_correlation(table: pd.DataFrame) -> Plot:
     """Spearman correlation between features over all symbols and sessions, as a heat map."""
-    return _heat(table.drop(columns=["symbol", "date"]).corr("spearman"), "features (Spearman)", 0.3, annotate=False)
+    return heat(table.drop(columns=["symbol", "date"]).corr("spearman"), "features (Spearman)", 0.3, annotate=False)
 
 
-def _heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True) -> Plot:
+def heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True) -> Plot:
+    """A square of correlations of `what` as a heat map, `cell` inches a row."""
     import seaborn
 
     plot, axes = canvas(1.2 + cell * len(matrix))
@@ -68,16 +69,17 @@ def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
     return finish(plot, title, f"Sessions a year for {len(counts)} symbols, {span(prices)}.")
 
 
-def monthly_returns(months: pd.DataFrame) -> Plot:
-    """A year-by-month heat map of one symbol's returns (columns: year, month, return_pct)."""
+def monthly_returns(years: pd.DataFrame) -> Plot:
+    """A year-by-month heat map of one symbol's returns (columns: year and jan to dec, in %)."""
     import seaborn
 
-    if months.empty:
+    if years.empty:
         return blank("No monthly returns yet: less than two months of prices")
-    wide = months.pivot(index="year", columns="month", values="return_pct")
+    wide = years.set_index("year").loc[:, "jan":"dec"]  # type: ignore[misc]
     plot, axes = canvas(1.1 + 0.3 * len(wide))
     seaborn.heatmap(wide, annot=True, fmt=".0f", annot_kws={"fontsize": 8}, center=0, cmap="RdBu",
                     cbar_kws={"label": "return, %"}, linewidths=0.5, ax=axes[0, 0])  # fmt: skip
+    axes[0, 0].set(ylabel="")
     axes[0, 0].tick_params(axis="y", rotation=0)
     up = float((wide.stack() > 0).mean()) * 100
     return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} years.")

@@ -1,0 +1,174 @@
+"""Figures of the answers to the questions in ``sql/``, each named after its question; columns as the file states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.plots.figure import COLOURS, DASHES, DOWN, INK, MUTED, UP, Plot, blank, canvas, dated, finish, symbols_of
+from stockkit.plots.tables import heat
+
+
+def top_movers(answer: pd.DataFrame) -> Plot:
+    """Each symbol's move in its last session, the largest on top."""
+    known = answer.dropna(subset=["move_pct"])
+    if known.empty:
+        return blank("No move to show: less than two sessions of prices")
+    axis, plot = _bars(known["symbol"], known["move_pct"], "move against the close before, %")
+    first = known.iloc[0]
+    axis.axvline(0, color=INK, linewidth=0.8)
+    return finish(
+        plot,
+        f"{first['symbol']} moved most in the last session: {first['move_pct']:+.1f} % on {first['date']:%Y-%m-%d}",
+        "Bars: " + ", ".join(f"{row.symbol} {row.move_pct:+.1f} %" for row in known.itertuples()) + ".",
+    )
+
+
+def year_extremes(answer: pd.DataFrame) -> Plot:
+    """How far each last close is below the high of 252 sessions, and how far the low was."""
+    if answer.empty:
+        return blank("No extremes to show: there are no prices")
+    rows = answer.sort_values("below_high_pct", ascending=False)
+    plot, axes = canvas(0.9 + 0.32 * len(rows))
+    axis = axes[0, 0]
+    axis.hlines(rows["symbol"], (rows["low_52w"] / rows["high_52w"] - 1) * 100, 0, color=MUTED, linewidth=1.4)
+    axis.plot(-rows["below_high_pct"], rows["symbol"], "o", color=UP, markersize=7)
+    axis.set_xlabel("% from the 52-week high; line: down to the 52-week low, dot: the last close")
+    axis.grid(axis="y", visible=False)
+    near = rows.iloc[-1]
+    return finish(
+        plot,
+        f"{near['symbol']} is nearest to its 52-week high, {near['below_high_pct']:.1f} % below it",
+        "Below the high: " + ", ".join(f"{r.symbol} {r.below_high_pct:.1f} %" for r in rows[::-1].itertuples()) + ".",
+    )
+
+
+def correlations(answer: pd.DataFrame) -> Plot:
+    """The correlation of every two symbols as a heat map."""
+    if answer.empty:
+        return blank("No correlation to show: it takes two symbols with sessions in common")
+    pairs = answer.set_index(["symbol", "other"])["correlation"]
+    names = sorted({name for pair in pairs.index for name in pair})
+    square = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+    for (one, other), value in pairs.items():
+        square.loc[one, other] = square.loc[other, one] = value
+    return heat(square, "daily log returns of the last 252 sessions", 0.42)
+
+
+def volume_spikes(answer: pd.DataFrame) -> Plot:
+    """How many times the usual volume, against what the price did on that day."""
+    if answer.empty:
+        return blank("No volume to compare: less than 61 sessions of prices")
+    plot, axes = canvas(3.4)
+    axis = axes[0, 0]
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.scatter(answer["times_usual"], answer["move_pct"], color=np.where(answer["move_pct"] < 0, DOWN, UP), s=26)
+    for k, row in enumerate(answer.itertuples()):
+        axis.annotate(f"{row.symbol} {row.date:%Y-%m-%d}", (row.times_usual, row.move_pct), fontsize=7, color=INK,
+                      xytext=(5, (4, -9)[k % 2]), textcoords="offset points")  # fmt: skip
+    axis.margins(x=0.16, y=0.12)
+    axis.set(xlabel="volume / mean of the 60 sessions before", ylabel="move of the close, %")
+    top, fell = answer.iloc[0], int((answer["move_pct"] < 0).sum())
+    return finish(
+        plot,
+        f"On {fell} of the {len(answer)} busiest days the price fell; the busiest was {top['symbol']} on "
+        f"{top['date']:%Y-%m-%d}, {top['times_usual']:.0f} times the usual",
+        f"A point a day, from {answer['times_usual'].min():.1f} to {answer['times_usual'].max():.1f} times the usual.",
+    )
+
+
+def gaps(answer: pd.DataFrame) -> Plot:
+    """How many gaps up and down each symbol had, and how many of them were closed the same day."""
+    if answer.empty:
+        return blank("No gaps to show: no open was 2 % or more away from the close before")
+    names = symbols_of(answer)[::-1]
+    plot, axes = canvas(1.0 + 0.36 * len(names))
+    axis = axes[0, 0]
+    for direction, colour, side in (("up", UP, 1), ("down", DOWN, -1)):
+        own = answer[answer["direction"] == direction].set_index("symbol").reindex(names)
+        count = own["gaps"].fillna(0).astype("float64") * side
+        axis.barh(names, count, color=colour, alpha=0.35, height=0.55, label=f"{direction}")
+        axis.barh(names, count * own["filled_pct"].fillna(0) / 100, color=colour, height=0.55)
+    axis.axvline(0, color=INK, linewidth=0.8)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+    axis.set_xlabel("gaps down (left) and up (right); dark: the close before was met again the same day")
+    axis.grid(axis="y", visible=False)
+    total = answer.groupby("symbol")["gaps"].sum()
+    filled = float((answer["gaps"] * answer["filled_pct"]).sum() / answer["gaps"].sum())
+    return finish(
+        plot,
+        f"{total.idxmax()} gapped most often, {total.max()} times; {filled:.0f} % of all gaps were closed the same day",
+        "Gaps of 2 % and more: " + ", ".join(f"{symbol} {count}" for symbol, count in total.items()) + ".",
+    )
+
+
+def drawdowns(answer: pd.DataFrame) -> Plot:
+    """The deepest fall from a peak, and where the close stands now."""
+    if answer.empty:
+        return blank("No falls to show: there are no prices")
+    axis, plot = _bars(answer["symbol"], answer["worst_pct"], "below the highest close so far, %; dot: now")
+    axis.plot(answer["now_pct"][::-1], answer["symbol"][::-1], "o", color=INK, markersize=4)
+    worst = answer.iloc[0]
+    return finish(
+        plot,
+        f"{worst['symbol']} fell deepest: {worst['worst_pct']:.0f} % on {worst['worst_on']:%Y-%m-%d}, "
+        f"{worst['now_pct']:.0f} % now",
+        "Deepest falls: " + ", ".join(f"{row.symbol} {row.worst_pct:.0f} %" for row in answer.itertuples()) + ".",
+    )
+
+
+def volatility_ranking(answer: pd.DataFrame) -> Plot:
+    """Volatility of the last quarter, of the last year and of the whole history, a line a symbol."""
+    known = answer.dropna(subset=["last_252_pct"])[::-1]
+    if known.empty:
+        return blank("No volatility to show: less than three sessions of prices")
+    plot, axes = canvas(1.0 + 0.34 * len(known))
+    axis = axes[0, 0]
+    for column, label, mark, colour in (
+        ("whole_pct", "whole history", "|", INK),
+        ("last_252_pct", "252 sessions", "o", UP),
+        ("last_63_pct", "63 sessions", "D", DOWN),
+    ):
+        axis.plot(known[column], known["symbol"], mark, color=colour, label=label, markersize=7 if mark != "|" else 14)
+    axis.set_xlabel("volatility, % a year")
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    top = known.iloc[-1]
+    return finish(
+        plot,
+        f"{top['symbol']} is the most volatile: {top['last_252_pct']:.0f} % a year over the last 252 sessions, "
+        f"{top['whole_pct']:.0f} % over all",
+        "Over 252 sessions: " + ", ".join(f"{r.symbol} {r.last_252_pct:.0f} %" for r in known[::-1].itertuples()) + ".",
+    )
+
+
+def rolling_beta(answer: pd.DataFrame) -> Plot:
+    """Beta to the equal-weighted mean through time, a line a symbol."""
+    if answer.empty:
+        return blank("No beta to show: less than 127 sessions of prices")
+    plot, axes = canvas(3.4)
+    axis = axes[0, 0]
+    axis.axhline(1, color=INK, linewidth=0.8)
+    for k, (symbol, own) in enumerate(answer.groupby("symbol")):
+        axis.plot(own["date"], own["beta"], color=COLOURS[k % 8], linestyle=DASHES[k % 4], linewidth=1.2, label=symbol)
+    axis.set_ylabel("beta, 126 sessions")
+    axis.legend(fontsize=8, frameon=False, ncols=min(6, answer["symbol"].nunique()), loc="upper left")
+    dated(axis)
+    last = answer.groupby("symbol")["beta"].last()
+    return finish(
+        plot,
+        f"Beta now: {last.idxmax()} moves most with the mean of all ({last.max():.2f}), {last.idxmin()} least "
+        f"({last.min():.2f})",
+        f"Lines from {answer['date'].min():%Y-%m} to {answer['date'].max():%Y-%m}; 1 is the mean itself.",
+    )
+
+
+def _bars(names: pd.Series, values: pd.Series, label: str) -> tuple[Any, Plot]:
+    """Horizontal bars, the first on top, coloured by sign."""
+    plot, axes = canvas(0.9 + 0.32 * len(names))
+    axis = axes[0, 0]
+    axis.barh(names[::-1], values[::-1], color=np.where(values[::-1] < 0, DOWN, UP), height=0.55)
+    axis.set_xlabel(label)
+    axis.grid(axis="y", visible=False)
+    return axis, plot
