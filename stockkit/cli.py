@@ -147,7 +147,8 @@ def tables(lake: LakeOption = "data/lake") -> None:
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT in Athena's dialect, or @FILE.")],
     parameter: Annotated[
-        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A value for :NAME, always bound as text.")
+        list[str] | None,
+        typer.Option("-p", metavar="NAME=VALUE", help="A value for :NAME, bound as text; given again it makes a list."),
     ] = None,
     lake: LakeOption = "data/lake",
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all rows.")] = False,
@@ -155,10 +156,21 @@ def sql(
     """Answer one SELECT over the tables."""
     from stockkit.lake.tables import open_lake
 
-    pairs = dict(pair.partition("=")[::2] for pair in parameter or [])
-    text = Path(statement[1:]).read_text(encoding="utf-8") if statement.startswith("@") else statement
-    answer = open_lake(lake).sql(text, **pairs)
+    given: dict[str, list[str]] = {}
+    for name, _, value in (pair.partition("=") for pair in parameter or []):
+        given.setdefault(name, []).append(value)
+    text = _text_of(Path(statement[1:])) if statement.startswith("@") else statement
+    answer = open_lake(lake).sql(text, **{name: one if len(one) > 1 else one[0] for name, one in given.items()})
     print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
+    if bill := answer.attrs.get("athena"):
+        print(bill["text"], file=sys.stderr)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StockkitError(f"the question {path} cannot be read: {error}.") from error
 
 
 @lake_app.command()

@@ -11,9 +11,11 @@ import subprocess
 import sys
 
 import nbformat
+import pandas as pd
 import pytest
 
-from stockkit.lake.tables import Lake
+from stockkit.lake.tables import Lake, open_lake
+from tests.aws import environment
 from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
 from tests.workbook.test_report import loads
 
@@ -169,10 +171,26 @@ def test_the_lake_answers_on_the_command_line(chain):
         chain["workbook"], "lake", "sql", "SELECT count(*) AS n FROM prices WHERE symbol = :s", "-p", "s=META", "--csv"
     )
     assert asked.stdout == "n\n2699\n"
-    refused = stockkit(chain["workbook"], "lake", "sql", "DROP TABLE prices")
-    assert (refused.returncode, "expected one SELECT" in refused.stderr) == (2, True)
+    file = ["lake", "sql", "@sql/gaps.sql", "--csv", "-p", "symbols=META", "-p", "symbols=NVDA"]
+    assert stockkit(chain["workbook"], *file).stdout.count("\n") == 5
+    for words, says in ((["DROP TABLE prices"], "expected one SELECT"), (["@sql/nope.sql"], "cannot be read")):
+        refused = stockkit(chain["workbook"], "lake", "sql", *words)
+        assert (refused.returncode, says in refused.stderr) == (2, True), refused
 
 
 def test_run_json_is_plain_json(chain):
     text = (chain["folder"] / "run.json").read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["run"] == chain["run"]
+
+
+def test_the_same_notebooks_run_on_a_lake_on_s3(chain, seaweed_address, tmp_path, monkeypatch):
+    environment(seaweed_address, monkeypatch)
+    workbook, place = make_workbook(tmp_path), "s3://lake/chain/lake"
+    done = stockkit(workbook, "run", "params/sample.yaml", "-p", f"lake={place}", "--until", "02_query")
+    assert done.returncode == 0, done.stderr
+    on_s3, here = open_lake(place), Lake(chain["workbook"] / "data/lake", workbook)
+    pd.testing.assert_frame_equal(on_s3.read("prices"), here.read("prices"))
+    assert on_s3.history("prices")["run"].tolist() == [manifest_of(workbook)["run"]]
+    for words in (["verify"], ["crawl"], ["tables"]):
+        assert stockkit(workbook, "lake", *words, "--lake", place).returncode == 0
+    assert not (workbook / "data" / "lake").exists()
