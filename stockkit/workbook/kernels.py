@@ -91,18 +91,23 @@ def _register_engine() -> None:
 
             nb_man.cell_start = cell_start
             with tempfile.TemporaryDirectory(prefix="stockkit-") as folder:
-                return super().execute_managed_notebook(nb_man, kernel_name, config=_private(folder), **options)
+                return super().execute_managed_notebook(nb_man, kernel_name, config=_settings(folder), **options)
 
     papermill_engines.register(ENGINE, Engine)
 
 
-def _private(folder: str) -> Any:
-    """Let kernel and client meet at sockets in `folder`, which is this user's alone, not at open TCP ports."""
+def _settings(folder: str) -> Any:
+    """Let kernel and client meet at sockets in `folder`, which is this user's alone, not at open TCP ports.
+
+    The kernel's own log says nothing: one that is told to end is interrupted first and may log that as an error.
+    """
     from traitlets.config import Config
 
+    quiet = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
     if os.name != "posix":
-        return Config()
-    return Config(ConnectionFileMixin={"transport": "ipc", "ip": os.path.join(folder, "kernel")})
+        return Config(NotebookClient=quiet)
+    meeting = {"transport": "ipc", "ip": os.path.join(folder, "kernel")}
+    return Config(NotebookClient=quiet, ConnectionFileMixin=meeting)
 
 
 def _strip_volatile(path: Path) -> None:

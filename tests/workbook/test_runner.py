@@ -45,6 +45,12 @@ def run(workbook, *names, words=()):
     return stockkit(workbook, "run", "params/own.yaml", *words)
 
 
+def test_what_a_kernel_logs_of_itself_is_not_shown(workbook):
+    add(workbook, "01_loud", OPEN, WRITE, "get_ipython().kernel.log.error('planted')", "hand_over(book)", writes=["t1"])
+    done = run(workbook, "01_loud")
+    assert (done.returncode, "planted" in done.stderr) == (0, False), done.stderr
+
+
 def test_a_failing_notebook_stops_the_chain_and_its_evidence_is_kept(workbook):
     add(workbook, "01_good", OPEN, WRITE, "hand_over(book)", writes=["t1"])
     add(workbook, "02_bad", OPEN, "book.read('t1')", "raise ValueError('planted ' + 'fault')", "print('never')",
