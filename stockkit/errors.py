@@ -31,6 +31,10 @@ class QueryError(StockkitError, ValueError):
     """SQL that is refused, cannot be translated faithfully, or fails."""
 
 
+class FeatureError(StockkitError, ValueError):
+    """A feature of a user's own that fails, or gives anything but one number a session."""
+
+
 class ForecastError(StockkitError, ValueError):
     """Data from which no honest forecast can be made: too short, constant, not finite."""
 

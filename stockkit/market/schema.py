@@ -12,6 +12,7 @@ from stockkit.errors import SchemaError, SymbolError
 
 SYMBOL = re.compile(r"\^?[A-Z0-9]+(?:[.=&-][A-Z0-9]+)*")
 MAX_SYMBOL = 20
+DAY = 86_400 * 10**9  # nanoseconds
 
 BARS: Mapping[str, str] = {
     "symbol": "string",
@@ -133,12 +134,19 @@ def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: 
     Raises:
         SchemaError: names the column, the dtype found, or the first bad row.
     """
+    check_values(bars, contract=contract, what=what)
+    check_order(bars, what=what)
+    return bars
+
+
+def check_values(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars") -> None:
+    """What `check_bars` asks of each row alone, whatever the order of rows."""
     check_frame(bars, contract, what=what)
     low, high = bars["low"], bars["high"]
     broken = {
         "symbol is empty": bars["symbol"].isna(),
         "date is missing": bars["date"].isna(),
-        "date carries a time of day": bars["date"] != bars["date"].dt.normalize(),
+        "date carries a time of day": bars["date"].to_numpy().view("int64") % DAY != 0,
         **{
             f"{c} is not a finite price above zero": ~bars[c].between(0, 1e308, inclusive="neither")
             for c in ("open", "high", "low", "close")
@@ -151,21 +159,37 @@ def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: 
     }
     for fault, rows in broken.items():
         if rows.any():
-            raise SchemaError(f"{what}: {fault} in {_row(bars, int(rows.to_numpy().argmax()))}.")
-    _check_order(bars, what)
-    return bars
+            raise SchemaError(f"{what}: {fault} in {_row(bars, int(np.asarray(rows).argmax()))}.")
 
 
-def _check_order(bars: pd.DataFrame, what: str) -> None:
-    codes, names = pd.factorize(bars["symbol"])
-    rank = np.argsort(np.argsort(np.asarray(names, dtype=object)))[codes]
-    date = bars["date"].to_numpy()
-    same = rank[1:] == rank[:-1]
-    wrong = (rank[1:] < rank[:-1]) | (same & (date[1:] <= date[:-1]))
-    if wrong.any():
-        at = int(wrong.argmax()) + 1
-        fault = "the row above repeats" if same[at - 1] and date[at] == date[at - 1] else "rows must be sorted:"
+def symbol_edges(symbol: pd.Series) -> np.ndarray:
+    """The rows at which a column of symbols changes: 0, the first row of each further run, and its length."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pa.array(symbol, pa.string(), from_pandas=True)
+    joined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return np.r_[0, pc.run_end_encode(joined).run_ends.to_numpy()].astype("int64")
+
+
+def check_order(bars: pd.DataFrame, *, what: str = "bars") -> None:
+    """What `check_bars` asks of the order of rows: by symbol, then date, one row each."""
+    at = disorder(bars)
+    if at is not None:
+        twice = bool((bars[["symbol", "date"]].iloc[at] == bars[["symbol", "date"]].iloc[at - 1]).all())
+        fault = "the row above repeats" if twice else "rows must be sorted:"
         raise SchemaError(f"{what}: {fault} symbol and date at {_row(bars, at)}. One row a symbol and session.")
+
+
+def disorder(bars: pd.DataFrame) -> int | None:
+    """The first row that does not come after the one above it, by symbol then date; None where there is none."""
+    edges = symbol_edges(bars["symbol"])
+    first = [str(name) for name in bars["symbol"].iloc[edges[:-1]]] if len(bars) else []
+    date = bars["date"].to_numpy()
+    wrong = date[1:] <= date[:-1]
+    for k, edge in enumerate(edges[1:-1], 1):
+        wrong[edge - 1] = first[k] <= first[k - 1]
+    return int(wrong.argmax()) + 1 if wrong.any() else None
 
 
 def _row(frame: pd.DataFrame, position: int) -> str:

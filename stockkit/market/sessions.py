@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stockkit.errors import ParamError
@@ -70,3 +71,25 @@ def gaps(dates: pd.Series, calendar: str = DEFAULT) -> pd.DatetimeIndex:
     if dates.empty:
         return pd.DatetimeIndex([])
     return between(dates.min(), dates.max(), calendar).difference(pd.DatetimeIndex(dates))
+
+
+@lru_cache(maxsize=8)
+def scheduled_holidays(calendar: str = DEFAULT) -> np.ndarray:
+    """The weekdays that the exchange's rules, known beforehand, close; days since 1970-01-01, ascending.
+
+    What the calendar records as ad hoc (a storm, a state funeral, a lunar holiday listed by hand) is not among them.
+    """
+    rules = _calendar(calendar).regular_holidays
+    if rules is None:
+        return np.zeros(0, "int64")
+    days = pd.DatetimeIndex(rules.holidays(FIRST, LAST)).tz_localize(None)
+    found = days.values.astype("datetime64[D]").astype("int64")
+    return np.unique(found[np.is_busday(found.astype("datetime64[D]"), weekmask=_calendar(calendar).weekmask)])
+
+
+@lru_cache(maxsize=8)
+def scheduled(calendar: str = DEFAULT) -> np.ndarray:
+    """The days on which the exchange's rules, known beforehand, let it trade; days since 1970-01-01, ascending."""
+    days = np.arange(FIRST, LAST, dtype="datetime64[D]")
+    days = days[np.is_busday(days, weekmask=_calendar(calendar).weekmask)].astype("int64")
+    return np.setdiff1d(days, scheduled_holidays(calendar))

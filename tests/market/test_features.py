@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.errors import ParamError, SchemaError
-from stockkit.market import features, simulate
+from stockkit.errors import FeatureError, ParamError, SchemaError
+from stockkit.market import features, schema, simulate
+from stockkit.market.features import cross, windows
 
 
 @pytest.fixture(scope="module")
@@ -13,45 +14,35 @@ def bars() -> pd.DataFrame:
     return simulate.bars(["AAA", "BBB"], count=400, rng=np.random.default_rng(7))
 
 
-@pytest.mark.parametrize("name", features.names())
+EACH = features.names("all")
+ALONE = [name for name in EACH if features.CATALOGUE[name].group != "cross"]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_feature_is_valid_from_its_look_back_on_and_not_before(bars, name):
-    own = features.compute(bars[bars["symbol"] == "AAA"], [name])[name].notna().to_numpy()
+    table = features.compute(bars, [name])
+    own = table.loc[table["symbol"] == "AAA", name].notna().to_numpy()
     look_back = features.CATALOGUE[name].look_back
     assert not own[:look_back].any()
     assert own[look_back:].all()
 
 
-def test_no_feature_sees_the_future(bars):
-    whole = features.compute(bars)
-    days = bars["date"].unique()
-    for cut in np.random.default_rng(3).choice(days[10:], 20, replace=False):
-        early = features.compute(bars[bars["date"] <= cut])
-        pd.testing.assert_frame_equal(early, whole[whole["date"] <= cut].reset_index(drop=True), check_exact=True)
-
-
-def test_the_causality_test_catches_a_planted_leak(bars, monkeypatch):
-    leak = features.Feature("leak", lambda a: np.append(a.close[1:], np.nan), 0, "price", "tomorrow", "a fault")
-    monkeypatch.setitem(features.CATALOGUE, "leak", leak)
-    with pytest.raises(AssertionError):
-        test_no_feature_sees_the_future(bars)
-
-
 def test_shuffled_rows_give_the_same_features_and_stay_as_they_were(bars):
     shuffled = bars.sample(frac=1, random_state=1)
     before = shuffled.copy()
-    pd.testing.assert_frame_equal(features.compute(shuffled), features.compute(bars))
+    pd.testing.assert_frame_equal(features.compute(shuffled, EACH), features.compute(bars, EACH))
     pd.testing.assert_frame_equal(shuffled, before)
 
 
 def test_a_symbol_does_not_leak_into_its_neighbour(bars):
-    both = features.compute(bars)
-    alone = features.compute(bars[bars["symbol"] == "BBB"])
+    both = features.compute(bars, ALONE)
+    alone = features.compute(bars[bars["symbol"] == "BBB"], ALONE)
     pd.testing.assert_frame_equal(both[both["symbol"] == "BBB"].reset_index(drop=True), alone)
 
 
 def test_a_split_changes_no_scale_free_feature(bars):
     split = bars.assign(**{c: bars[c] / 4 for c in ("open", "high", "low", "close")}, volume=bars["volume"] * 4)
-    names = features.names(scale_free=True)
+    names = features.names("all", scale_free=True)
     pd.testing.assert_frame_equal(features.compute(split, names), features.compute(bars, names), rtol=1e-7)
     priced = features.compute(split, ["sma_5"])["sma_5"] * 4
     pd.testing.assert_series_equal(priced, features.compute(bars, ["sma_5"])["sma_5"])
@@ -106,3 +97,177 @@ def test_an_unknown_feature_is_refused_with_the_nearest(bars):
 def test_bars_with_a_repeated_day_are_refused(bars):
     with pytest.raises(SchemaError, match="repeats"):
         features.compute(pd.concat([bars, bars.iloc[[5]]]))
+
+
+@pytest.fixture
+def own(monkeypatch):
+    monkeypatch.setattr(features, "CATALOGUE", dict(features.CATALOGUE))
+
+
+def test_a_new_day_is_bit_for_bit_what_the_whole_history_gives(bars):
+    ragged = bars.drop(bars.index[[30, 395, 399, 500, 780]])  # sessions that one symbol lacks
+    whole = features.compute(ragged, EACH)
+    for back in (1, 2, 7, 150, 399):
+        since = bars["date"].unique()[-back]
+        late = features.compute(ragged, EACH, since=since)
+        pd.testing.assert_frame_equal(late, whole[whole["date"] >= since].reset_index(drop=True), check_exact=True)
+
+
+def test_what_lies_before_the_look_back_does_not_matter_to_a_windowed_feature(bars):
+    whole = features.compute(bars, ALONE)
+    for name in (n for n in ALONE if not features.CATALOGUE[n].smoothed):
+        near = bars.groupby("symbol").tail(features.CATALOGUE[name].look_back + 1)
+        last = features.compute(near, [name]).groupby("symbol")[name].last()
+        pd.testing.assert_series_equal(last, whole.groupby("symbol")[name].last(), check_exact=True)
+
+
+def test_since_a_day_after_the_last_is_no_row_and_before_the_first_is_all(bars):
+    assert features.compute(bars, EACH, since="2100-01-01").empty
+    pd.testing.assert_frame_equal(features.compute(bars, EACH, since="1990-01-01"), features.compute(bars, EACH))
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+def test_a_row_without_a_price_has_no_features_and_harms_no_later_one(bars, column):
+    hole = [100, 101, 650]
+    holed = bars.astype({column: "float64"})
+    holed.loc[hole, column] = np.nan
+    found = features.compute(holed, EACH)
+    assert found.loc[hole, EACH].isna().all(axis=None)
+    without = features.compute(bars.drop(hole), EACH)
+    pd.testing.assert_frame_equal(found.drop(hole).reset_index(drop=True), without)
+    late = features.compute(holed, EACH, since=bars["date"].iloc[90])
+    pd.testing.assert_frame_equal(late, found[found["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
+
+
+def test_float32_is_float64_rounded(bars):
+    short, long = features.compute(bars, EACH, dtype="float32"), features.compute(bars, EACH)
+    assert set(short[EACH].dtypes.astype(str)) == {"float32"}
+    pd.testing.assert_frame_equal(short[EACH], long[EACH].astype("float32"))
+    with pytest.raises(ParamError, match="float16"):
+        features.compute(bars, dtype="float16")
+
+
+def test_a_feature_of_ones_own_is_one_line(bars, own):
+    features.register("body", lambda a: a.close / a.open - 1, look_back=0)
+    found = features.compute(bars, ["body", "ret_1"])
+    np.testing.assert_array_equal(found["body"], bars["close"] / bars["open"] - 1)
+    assert features.names("user") == ["body"]
+    features.forget("body")
+    assert "body" not in features.CATALOGUE
+
+
+def test_the_look_back_of_a_feature_of_ones_own_is_kept(bars, own):
+    features.register("up", lambda a: np.ones(len(a.close)), look_back=5)
+    assert features.compute(bars, ["up"]).groupby("symbol")["up"].apply(lambda v: v.isna().sum()).eq(5).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda a: a.close[1:], r"shape \(399,\) for 400 sessions"),
+        (lambda a: 1 / 0, "division by zero"),
+        (lambda a: ["x"] * len(a.close), "could not convert"),
+        (lambda a: np.multiply(a.close, 2, out=a.close), "read-only"),
+    ],
+)
+def test_a_function_of_ones_own_that_fails_is_named_and_harms_nothing(bars, own, function, said):
+    before = bars.copy()
+    features.register("mine", function, look_back=0)
+    with pytest.raises(FeatureError, match=said):
+        features.compute(bars, ["mine"])
+    pd.testing.assert_frame_equal(bars, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "look_back", "said"),
+    [
+        ("rsi_14", abs, 3, "in the catalogue already"),
+        ("Date", abs, 3, "small letters"),
+        ("date", abs, 3, "small letters"),
+        ("../x", abs, 3, "small letters"),
+        ("x", 5, 3, "callable"),
+        ("x", abs, -1, "look_back"),
+        ("x", abs, 1.5, "look_back"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(own, name, function, look_back, said):
+    with pytest.raises(ParamError, match=said):
+        features.register(name, function, look_back=look_back)
+
+
+def test_an_unknown_group_is_refused_with_the_nearest():
+    with pytest.raises(ParamError, match="Did you mean 'basic'"):
+        features.names("basics")
+
+
+def test_ranks_are_those_of_pandas():
+    rng = np.random.default_rng(4)
+    day, value = rng.integers(0, 9, 400), rng.integers(0, 12, 400).astype("float64")
+    value[rng.integers(0, 400, 40)] = np.nan
+    groups = pd.Series(value).groupby(day)
+    expected = (groups.rank() - 0.5) / groups.transform("count")
+    np.testing.assert_allclose(cross.rank(value, day), expected)
+    assert np.isnan(cross.rank(np.full(3, np.nan), np.zeros(3, "int64"))).all()
+
+
+def test_beta_and_residual_are_those_of_least_squares(bars):
+    found = features.compute(bars, ["beta_60", "residual_60", "ret_1"])
+    returns = found.pivot(index="date", columns="symbol", values="ret_1")
+    x, y = returns.mean(axis=1).to_numpy()[-60:], returns["AAA"].to_numpy()[-60:]
+    slope, start = np.polyfit(x, y, 1)
+    last = found[found["symbol"] == "AAA"].iloc[-1]
+    np.testing.assert_allclose(
+        [last["beta_60"], last["residual_60"]], [slope, y[-1] - start - slope * x[-1]], rtol=1e-9
+    )
+
+
+def test_bars_that_carry_what_the_others_of_the_day_are_need_no_others(bars):
+    names = features.names("cross")
+    base = features.compute(bars, features.bases(names))
+    carried = pd.concat([bars, features.compare(base, names)], axis=1)
+    alone = features.compute(carried[carried["symbol"] == "BBB"], names)
+    both = features.compute(bars, names)
+    pd.testing.assert_frame_equal(alone, both[both["symbol"] == "BBB"].reset_index(drop=True))
+
+
+def test_the_calendar_knows_only_what_was_known_beforehand():
+    days = pd.to_datetime(["2012-10-26", "2012-11-30", "2018-11-30", "2021-07-02", "2021-12-31"])
+    bars = simulate.bars(["AAA"], count=5, rng=np.random.default_rng(1)).assign(date=days)
+    found = features.compute(bars, features.names("calendar"))
+    assert found["weekday"].tolist() == [4, 4, 4, 4, 4]
+    assert found["month_left"].tolist() == [3, 0, 0, 19, 0]  # Hurricane Sandy closed two of the three: unknown then
+    assert found["month_session"].tolist() == [20, 21, 21, 2, 22]
+    assert found["holiday_left"].tolist() == [18, 16, 16, 0, 10]  # not the funeral of 2018-12-05
+    assert found["days_since"].tolist()[1:] == [35, 2191, 945, 182]
+
+
+def test_windows_are_exact_for_equal_values_and_forget_what_left_them():
+    x = np.r_[np.full(40, 0.1), np.nan, np.inf, np.full(40, 0.3)]
+    assert (windows.deviation(x, 20)[19:40] == 0).all()
+    assert (windows.deviation(x, 20)[61:] == 0).all()
+    np.testing.assert_allclose(windows.mean(x, 20)[61:], 0.3)
+    assert windows.highest(x, 7)[-1] == 0.3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 20, 60, 252])
+def test_windows_are_those_of_pandas(n):
+    x = pd.Series(np.random.default_rng(n).normal(100, 1, 300))
+    for ours, theirs in [
+        (windows.total, "sum"),
+        (windows.mean, "mean"),
+        (windows.highest, "max"),
+        (windows.lowest, "min"),
+    ]:
+        np.testing.assert_allclose(ours(x.to_numpy(), n), getattr(x.rolling(n), theirs)(), rtol=1e-12)
+    np.testing.assert_allclose(windows.deviation(x.to_numpy(), n), x.rolling(n).std(ddof=0), rtol=1e-7, atol=1e-9)
+
+
+def test_no_bars_at_all_give_no_rows():
+    assert list(features.compute(schema.empty(schema.BARS), EACH)) == ["symbol", "date", *EACH]
+
+
+def test_bars_that_lack_a_column_are_refused(bars):
+    with pytest.raises(SchemaError, match="close"):
+        features.compute(bars.drop(columns="close"))
+    with pytest.raises(SchemaError, match="symbol"):
+        features.compute(bars.drop(columns="symbol"))

@@ -1,0 +1,217 @@
+"""The catalogue of features: each a function of one symbol's bars, with its look-back, unit and source.
+
+A feature at row t uses rows up to and including t, never a later one; `stockkit.market.causality` proves it for
+each. `look_back` is the number of sessions before t that it needs; rows before that are NaN.
+
+Groups: `basic` (indicators), `lags`, `calendar`, `cross` (a symbol against the others of its day), `alpha158` (the 158
+that Qlib publishes) and `user` (what `register` added).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from stockkit.errors import ParamError
+from stockkit.market import schema, sessions
+from stockkit.market.features import alpha158, basic, calendar, cross, engine, lags
+from stockkit.market.features.feature import COLUMNS, Arrays, Feature
+from stockkit.market.features.panel import Panel
+
+__all__ = [
+    "CATALOGUE", "GROUPS", "Arrays", "Feature", "catalogue", "compare", "compute", "forget", "names", "register",
+]  # fmt: skip
+
+GROUPS = ("basic", "lags", "calendar", "cross", alpha158.GROUP, "user")
+CATALOGUE: dict[str, Feature] = {
+    feature.name: feature
+    for feature in (*basic.FEATURES, *lags.FEATURES, *calendar.FEATURES, *cross.FEATURES, *alpha158.FEATURES)
+}
+
+
+def names(*groups: str, scale_free: bool = False) -> list[str]:
+    """The names of the groups' features, in the catalogue's order; of `basic` where no group is named.
+
+    Args:
+        groups: names of groups, or "all".
+        scale_free: only those that a split leaves unchanged.
+
+    Raises:
+        ParamError: no such group.
+    """
+    for group in groups:
+        _known(group, (*GROUPS, "all"), "group of features")
+    wanted = GROUPS if "all" in groups else groups or ("basic",)
+    return [f.name for f in CATALOGUE.values() if f.group in wanted and (f.scale_free or not scale_free)]
+
+
+def catalogue(*groups: str) -> pd.DataFrame:
+    """The catalogue as a table: name, group, look_back (sessions), unit, meaning, source; all groups by default."""
+    rows = [CATALOGUE[name] for name in names(*(groups or ("all",)))]
+    return pd.DataFrame(
+        [(f.name, f.group, f.look_back, f.unit, f.meaning, f.source) for f in rows],
+        columns=["name", "group", "look_back", "unit", "meaning", "source"],
+    ).set_index("name")
+
+
+def register(
+    name: str,
+    function: Callable[[Arrays], np.ndarray],
+    *,
+    look_back: int,
+    unit: str = "ratio",
+    meaning: str = "",
+    source: str = "user",
+) -> Feature:
+    """Add a feature of one's own to the catalogue, in the group `user`; it is computed and audited like the rest.
+
+    ``features.register("body", lambda a: a.close / a.open - 1, look_back=0)``
+
+    Args:
+        name: small letters, digits and _; a name in use is replaced only if it was registered, too.
+        function: one symbol's `Arrays` in, an array of the same length out, NaN where there is no value. It may not
+            change what it gets.
+        look_back: the sessions before the current one that a value needs; earlier rows become NaN.
+        unit: "price" or "shares" where a split changes the value.
+        meaning, source: a line each for the catalogue.
+
+    Raises:
+        ParamError: a name, function or look-back that cannot be.
+    """
+    if not (name.isidentifier() and name == name.lower()) or name in ("symbol", "date"):
+        raise ParamError(f"{name!r} cannot name a feature: use small letters, digits and _, a letter first.")
+    if name in CATALOGUE and CATALOGUE[name].group != "user":
+        raise ParamError(f"{name!r} is in the catalogue already (group {CATALOGUE[name].group!r}): use another name.")
+    if not callable(function):
+        raise ParamError(f"feature {name!r}: the function must be callable, found {type(function).__name__}.")
+    if isinstance(look_back, bool) or not isinstance(look_back, int) or look_back < 0:
+        raise ParamError(f"feature {name!r}: look_back must be a number of sessions from 0 on, found {look_back!r}.")
+    CATALOGUE[name] = Feature(name, function, look_back, unit, meaning or name, source)
+    return CATALOGUE[name]
+
+
+def forget(name: str) -> None:
+    """Take a registered feature out of the catalogue again.
+
+    Raises:
+        ParamError: it is not a registered one.
+    """
+    if name not in CATALOGUE or CATALOGUE[name].group != "user":
+        raise ParamError(f"{name!r} was not registered; of your own there are {', '.join(names('user')) or 'none'}.")
+    del CATALOGUE[name]
+
+
+def compute(
+    bars: pd.DataFrame,
+    wanted: Sequence[str] | None = None,
+    *,
+    since: pd.Timestamp | str | None = None,
+    dtype: str = "float64",
+    calendar: str = sessions.DEFAULT,
+    warm_up: bool = False,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Compute features of daily bars, symbol by symbol.
+
+    A row that lacks a price or its volume has no features, and later rows are computed as if it were not there.
+
+    Args:
+        bars: as `schema.BARS` (more columns are allowed; NaN too), rows in any order; left untouched.
+        wanted: names from the catalogue; the group `basic` by default.
+        since: only rows of this session and later ones; the earlier ones are context. The values are, bit for bit,
+            those of a computation of all rows.
+        dtype: "float64" or "float32".
+        calendar: the exchange, for the group `calendar`.
+        warm_up: also what windows that are not yet full say, for those features that define it (alpha158, where
+            Qlib does so); else every row within the look-back is NaN.
+        threads: how many threads work on alpha158.
+
+    Returns:
+        symbol, date and one column a feature, sorted by symbol then date.
+
+    Raises:
+        ParamError: an unknown name or dtype. SchemaError: bars that break their contract. FeatureError: a registered
+            function that failed.
+    """
+    chosen = [CATALOGUE[_known(name, CATALOGUE, "feature")] for name in (names() if wanted is None else wanted)]
+    _known(dtype, ("float64", "float32"), "dtype of a feature")
+    start = None if since is None else pd.Timestamp(since)
+    bars = _sorted(bars)
+    late = slice(None) if start is None else (bars["date"] >= start).to_numpy()
+    full = _complete(bars)
+    _check(bars[late] if full is None else bars[full & late if start is not None else full])
+    part = Panel.of(bars if full is None else bars[full], since=start, calendar=calendar)
+    given = {f.within: bars[label(*f.within)].to_numpy()[slice(None) if full is None else full]
+             for f in chosen if f.within and label(*f.within) in bars}  # fmt: skip
+    block = np.empty((len(chosen), int(part.counts.sum())), dtype)
+    engine.fill(part, chosen, block, given=given, warm_up=warm_up, threads=threads)
+    values = pd.DataFrame(block.T, columns=[feature.name for feature in chosen], copy=False)
+    keys = bars.loc[late, ["symbol", "date"]] if start is not None else bars[["symbol", "date"]]
+    keys.index = pd.RangeIndex(len(keys))
+    if full is not None:
+        values = values.set_axis(np.flatnonzero(full[late])).reindex(keys.index)
+    return pd.concat([keys, values], axis=1, copy=False)
+
+
+def label(kind: str, name: str) -> str:
+    """The column of `compare` that holds a feature's rank or mean within the day, e.g. "rank(ret_5)"."""
+    return f"{kind}({name})"
+
+
+def compare(table: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
+    """What the features `wanted` of the group `cross` need of the other symbols of a day, for `compute` elsewhere.
+
+    Bars that carry these columns need no other symbols: so Spark computes days first and symbols after.
+
+    Args:
+        table: date, and the features that `bases` names; all symbols of each of its days.
+
+    Returns:
+        A column each of "rank(ret_5)" and the like, with the index of `table`.
+    """
+    pairs = dict.fromkeys(CATALOGUE[name].within for name in wanted)
+    day = table["date"].to_numpy().astype("datetime64[D]").astype("int64")
+    columns = {label(*pair): cross.WITHIN[pair[0]](table[pair[1]].to_numpy(), day) for pair in pairs if pair}
+    return pd.DataFrame(columns, index=table.index)
+
+
+def bases(wanted: Sequence[str]) -> list[str]:
+    """The features that those `wanted` of the group `cross` compare within the day."""
+    pairs = (CATALOGUE[name].within for name in wanted)
+    return list(dict.fromkeys(pair[1] for pair in pairs if pair))
+
+
+def _known(name: str, among: Sequence[str] | dict[str, Feature], what: str) -> str:
+    if name not in among:
+        near = get_close_matches(str(name), among, n=1)
+        raise ParamError(f"{name!r} is no {what}." + (f" Did you mean {near[0]!r}?" if near else ""))
+    return name
+
+
+def _complete(bars: pd.DataFrame) -> np.ndarray | None:
+    """Which rows have all prices and the volume; None where all have."""
+    whole = np.ones(len(bars), bool)
+    for column in COLUMNS:
+        if column in bars and bars[column].dtype.kind == "f":
+            whole &= ~np.isnan(bars[column].to_numpy())
+    return None if whole.all() else whole
+
+
+def _sorted(bars: pd.DataFrame) -> pd.DataFrame:
+    """The bars in order of symbol and date; themselves where they are already."""
+    schema.check_frame(bars, {name: schema.BARS[name] for name in ("symbol", "date")}, what="bars")
+    if schema.disorder(bars) is None:
+        return bars
+    bars = bars.sort_values(["symbol", "date"], ignore_index=True)
+    schema.check_order(bars)
+    return bars
+
+
+def _check(bars: pd.DataFrame) -> None:
+    """Raise where a complete row breaks the contract; whole volumes that a NaN had made floats are fine."""
+    if "volume" in bars and bars["volume"].dtype == "float64" and (bars["volume"] % 1 == 0).all():
+        bars = bars.assign(volume=bars["volume"].astype("int64"))
+    schema.check_values(bars)

@@ -1,0 +1,108 @@
+"""Trailing windows over an array: sums, means, deviations, extremes, each from the window's own rows alone.
+
+A value is put together from sums over 1, 2, 4, 8 … rows, a few array operations whatever the window's length. No
+total is carried from row to row, so the same window gives the same bits wherever the array starts, and an
+error or an infinity does not outlive its window. Rows before the first full window are NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where the whole is zero (a flat market has no position in its range)."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+
+
+def change(x: np.ndarray, lag: int) -> np.ndarray:
+    """x less its value `lag` rows before."""
+    out = np.full(len(x), np.nan)
+    np.subtract(x[lag:], x[: max(len(x) - lag, 0)], out=out[lag:])
+    return out
+
+
+def lagged(x: np.ndarray, lag: int) -> np.ndarray:
+    """The value of x `lag` rows before."""
+    out = np.full(len(x), np.nan)
+    out[lag:] = x[: max(len(x) - lag, 0)]
+    return out
+
+
+def _join(operation: np.ufunc, late: np.ndarray, early: np.ndarray, lag: int) -> np.ndarray:
+    """operation(late, what early was `lag` rows before)."""
+    out = np.empty(len(late))
+    out[:lag] = np.nan
+    operation(late[lag:], early[: max(len(early) - lag, 0)], out=out[lag:])
+    return out
+
+
+def total(x: np.ndarray, n: int) -> np.ndarray:
+    """The sum of the last n rows, n >= 1."""
+    doubled, width, found, done = x, 1, None, 0
+    while True:
+        if n & width:
+            found = doubled if found is None else _join(np.add, found, doubled, done)
+            done += width
+        if (width := 2 * width) > n:
+            return found  # type: ignore[return-value]  # n has at least one bit
+        doubled = _join(np.add, doubled, doubled, width // 2)
+
+
+def mean(x: np.ndarray, n: int) -> np.ndarray:
+    """The mean of the last n rows."""
+    return total(x, n) / n
+
+
+def deviations(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the last n rows and the sum of their squared deviations from it; exactly 0 where they are equal.
+
+    Two halves are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), so that nothing cancels for prices far from zero.
+    """
+    part, width = (x, np.zeros(len(x))), 1
+    found, done = None, 0
+    while True:
+        if n & width:
+            found = part if found is None else _merge(found, part, done, width)
+            done += width
+        if (width := 2 * width) > n:
+            return found  # type: ignore[return-value]
+        part = _merge(part, part, width // 2, width // 2)
+
+
+Moments = tuple[np.ndarray, np.ndarray]
+
+
+def _merge(late: Moments, early: Moments, a: int, b: int) -> Moments:
+    """Mean and squared deviations of a rows and of the b rows before them, together."""
+    gap = _join(np.subtract, late[0], early[0], a)
+    centre = late[0] - gap * (b / (a + b))
+    squares = _join(np.add, late[1], early[1], a)
+    gap *= gap
+    gap *= a * b / (a + b)
+    squares += gap
+    return centre, squares
+
+
+def deviation(x: np.ndarray, n: int, *, ddof: int = 0) -> np.ndarray:
+    """The standard deviation of the last n rows."""
+    return np.sqrt(deviations(x, n)[1] / (n - ddof))
+
+
+def highest(x: np.ndarray, n: int) -> np.ndarray:
+    """The largest of the last n rows."""
+    return _extreme(np.maximum, x, n)
+
+
+def lowest(x: np.ndarray, n: int) -> np.ndarray:
+    """The smallest of the last n rows."""
+    return _extreme(np.minimum, x, n)
+
+
+def _extreme(operation: np.ufunc, x: np.ndarray, n: int) -> np.ndarray:
+    width = 1
+    while 2 * width <= n:
+        x = _join(operation, x, x, width)
+        width *= 2
+    return _join(operation, x, x, n - width) if n > width else x
