@@ -11,8 +11,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stockkit.errors import LakeError
@@ -60,10 +60,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Rows:
-    """What to commit: Arrow rows that replace the partitions of `symbols`, or are added when it is None."""
+    """What to commit: Arrow rows that replace the partitions of `symbols`, or are added when it is None.
+
+    Attributes:
+        rows: a table, or a reader that makes them while they are written. notes: kept with the commit.
+        reshape: the symbols are all that the table has: its columns become those of the rows.
+    """
 
     rows: Any
     symbols: Sequence[str] | None
+    notes: Mapping[str, str] = field(default_factory=dict)
+    reshape: bool = False
 
 
 def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
@@ -119,15 +126,18 @@ def _write(place: Place, now: Any | None, todo: Rows) -> None:
 
     named = ", ".join(f"'{schema.check_symbol(symbol)}'" for symbol in todo.symbols or ())
     mode = "error" if now is None else "append" if todo.symbols is None else "overwrite"
+    rows = todo.rows
+    if isinstance(rows, pa.Table):
+        rows = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(max_chunksize=CHUNK))
     deltalake.write_deltalake(
         place.files.uri(place.key) if now is None else now,
-        pa.RecordBatchReader.from_batches(todo.rows.schema, todo.rows.to_batches(max_chunksize=CHUNK)),
+        rows,
         mode=mode,
         partition_by=["symbol"],
-        predicate=f"symbol IN ({named})" if mode == "overwrite" else None,
-        schema_mode="merge" if now is not None else None,
+        predicate=f"symbol IN ({named})" if mode == "overwrite" and not todo.reshape else None,
+        schema_mode=None if now is None else "overwrite" if todo.reshape else "merge",
         storage_options=place.files.options() if now is None else None,
-        commit_properties=properties(now if mode == "append" else None, first=now is None),
+        commit_properties=properties(now if mode == "append" else None, first=now is None, notes=todo.notes),
         # a price hardly ever repeats: a dictionary of them takes time, twice the memory and a fifth more disk
         writer_properties=deltalake.WriterProperties(
             compression="SNAPPY", default_column_properties=deltalake.ColumnProperties(dictionary_enabled=False)
@@ -135,8 +145,8 @@ def _write(place: Place, now: Any | None, todo: Rows) -> None:
     )
 
 
-def properties(appending_to: Any | None = None, *, first: bool = False) -> Any:
-    """A commit's run id; an append also takes a turn, so that two appends never both see the table as it was.
+def properties(appending_to: Any | None = None, *, first: bool = False, notes: Mapping[str, str] | None = None) -> Any:
+    """A commit's run id and notes; an append also takes a turn, so that two appends never both see the table as it was.
 
     The `first` commit of a table is never tried again by deltalake, which would add its rows to the table that
     another writer made meanwhile.
@@ -145,7 +155,7 @@ def properties(appending_to: Any | None = None, *, first: bool = False) -> Any:
 
     turn = appending_to and [deltalake.Transaction(APPENDER, appending_to.version() + 1)]
     return deltalake.CommitProperties(
-        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive")},
+        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive"), **(notes or {})},
         app_transactions=turn or None,
         max_commit_retries=0 if first else None,
     )

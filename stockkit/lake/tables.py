@@ -96,7 +96,7 @@ class Lake:
 
     def count(self, table: str) -> int:
         """The number of rows of a table, from its log alone."""
-        return int(self._open(table).count())
+        return int(self.delta(table).count())
 
     def read(
         self, table: str, *, symbols: Sequence[str] | None = None, columns: Sequence[str] | None = None
@@ -111,7 +111,7 @@ class Lake:
         Raises:
             LakeError: no such table; names the command that makes it.
         """
-        delta = self._open(table)
+        delta = self.delta(table)
         frame = self._rows(table, delta, symbols)
         self.reads[table] = delta.version()
         return frame[list(columns)] if columns else frame
@@ -139,7 +139,7 @@ class Lake:
             changed = frames.changed(frames.to_arrow(self._rows(table, now, named)), new, named)
             return commits.Rows(frames.only(new, changed), changed) if changed else None
 
-        return self._committed(table, work_out)
+        return self.commit(table, work_out)
 
     def append(self, table: str, frame: pd.DataFrame, *, moment: str = "made_at") -> int:
         """Add the rows of `frame` that the table does not hold yet, `moment` apart; never change a row.
@@ -157,7 +157,7 @@ class Lake:
             fresh = frame[~known.to_numpy()]
             return commits.Rows(frames.to_arrow(fresh), None) if len(fresh) else None
 
-        return self._committed(table, work_out)
+        return self.commit(table, work_out)
 
     def sql(self, text: str, **parameters: Any) -> pd.DataFrame:
         """Run one SELECT in Athena's dialect over the tables.
@@ -165,7 +165,7 @@ class Lake:
         On Athena where the lake's address names a database (the answer's ``attrs["athena"]`` then tells bytes
         scanned and cost, see `stockkit.lake.on_athena.ask`), else here on DuckDB (`stockkit.lake.query.run`).
         """
-        deltas = {name: self._open(name) for name in query.tables(text)}
+        deltas = {name: self.delta(name) for name in query.tables(text)}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
             results = self.path.uri("athena/")
@@ -207,16 +207,16 @@ class Lake:
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
-        return upkeep.history(self._open(table))
+        return upkeep.history(self.delta(table))
 
     def vacuum(self, table: str, *, keep: float = upkeep.WEEK, dry_run: bool = True) -> list[str]:
         """Delete the files of a table that no version of the last `keep` hours uses; by default only name them."""
-        self._open(table)
+        self.delta(table)
         return upkeep.vacuum(self._place(table), keep=keep, dry_run=dry_run)
 
     def optimize(self, table: str) -> dict[str, int]:
         """Put each symbol's many small files into one, in a commit; return the files added and removed."""
-        self._open(table)
+        self.delta(table)
         return upkeep.optimize(self._place(table))
 
     def verify(self) -> pd.DataFrame:
@@ -245,7 +245,12 @@ class Lake:
             raise LakeError(f"{table!r} is no table name: use small letters, digits and _.")
         return commits.Place(table, self.files)
 
-    def _open(self, table: str) -> Any:
+    def delta(self, table: str) -> Any:
+        """The Delta table itself, as it is now.
+
+        Raises:
+            LakeError: no such table; names the command that makes it.
+        """
         found = self._place(table).open()
         if found is None:
             known = self.tables()
@@ -259,8 +264,11 @@ class Lake:
         wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
         return frames.by_key(frames.to_pandas(delta.to_pyarrow_table(filters=wanted)), key_of(table))
 
-    def _committed(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
-        """Commit, register in Glue where the lake has a database, and remember the version."""
+    def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
+        """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version.
+
+        The table is registered in Glue where the lake has a database.
+        """
         delta = commits.commit(self._place(table), work_out)
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
             catalogue = glue.Catalogue(self.path.clients.client("glue"), self.address.database)

@@ -105,7 +105,7 @@ def test_a_file_is_no_table(lake, text):
     ],
 )
 def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
-    files = {"prices": _files(lake._open("prices"), near=True)}
+    files = {"prices": _files(lake.delta("prices"), near=True)}
     with query._connect(files) as connection:
         assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
         with pytest.raises(duckdb.Error):

@@ -92,7 +92,7 @@ def test_schema_evolution_history_optimize_and_the_protocol_are_the_same_on_s3(l
     assert list(lake.history("t")["operation"]) == ["WRITE", "OPTIMIZE", "WRITE", "WRITE"]
     assert "more" in lake.read("t")
     assert lake.vacuum("t") == []
-    protocol = lake._open("t").protocol()
+    protocol = lake.delta("t").protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
 
 

@@ -77,14 +77,14 @@ def test_a_new_column_is_added_and_is_empty_in_old_rows(lake):
 
 def test_the_protocol_stays_what_athena_reads(lake):
     lake.write("t", frame(["A"]), symbols=["A"])
-    protocol = lake._open("t").protocol()
+    protocol = lake.delta("t").protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
 
 
 def test_a_commit_carries_the_run_id(lake, monkeypatch):
     monkeypatch.setenv("STOCKKIT_RUN", "20260101T000000Z")
     lake.write("t", frame(["A"]), symbols=["A"])
-    assert lake._open("t").history(1)[0]["run"] == "20260101T000000Z"
+    assert lake.delta("t").history(1)[0]["run"] == "20260101T000000Z"
 
 
 def test_append_adds_only_rows_that_say_something_new(lake):
@@ -191,7 +191,7 @@ def test_optimize_puts_small_files_into_one_and_changes_no_row(lake):
     assert lake.optimize("t") == {"files_added": 1, "files_removed": 5}
     pd.testing.assert_frame_equal(lake.read("t").sort_values("value", ignore_index=True), before)
     assert lake.history("t")["operation"][0] == "OPTIMIZE"
-    protocol = lake._open("t").protocol()
+    protocol = lake.delta("t").protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
 
 

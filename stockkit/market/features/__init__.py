@@ -136,8 +136,7 @@ def compute(
         ParamError: an unknown name or dtype. SchemaError: bars that break their contract. FeatureError: a registered
             function that failed.
     """
-    chosen = [CATALOGUE[_known(name, CATALOGUE, "feature")] for name in (names() if wanted is None else wanted)]
-    _known(dtype, ("float64", "float32"), "dtype of a feature")
+    chosen = check_names(wanted, dtype)
     start = None if since is None else pd.Timestamp(since)
     bars = _sorted(bars)
     late = slice(None) if start is None else (bars["date"] >= start).to_numpy()
@@ -154,6 +153,20 @@ def compute(
     if full is not None:
         values = values.set_axis(np.flatnonzero(full[late])).reindex(keys.index)
     return pd.concat([keys, values], axis=1, copy=False)
+
+
+def check_names(wanted: Sequence[str] | None, dtype: str = "float64") -> list[Feature]:
+    """The features of these names, of the group `basic` for None.
+
+    Raises:
+        ParamError: an unknown name, one that is named twice, or a dtype that features cannot have.
+    """
+    _known(dtype, ("float64", "float32"), "dtype of a feature")
+    if wanted is None:
+        wanted = names()
+    if isinstance(wanted, str) or len(set(wanted)) < len(wanted):
+        raise ParamError(f"features must be a list of names, each once: found {wanted!r}.")
+    return [CATALOGUE[_known(name, CATALOGUE, "feature")] for name in wanted]
 
 
 def label(kind: str, name: str) -> str:

@@ -1,0 +1,324 @@
+"""The `features` table, kept up to date with `prices`: of what has not changed nothing is computed or written again.
+
+Each commit notes the version of `prices` that it saw and how the features were defined. The next one compares the bars
+of then and now: a symbol with new sessions is computed from the first of them on, with as much history as the
+look-back needs; one whose past changed (a split, a correction) from there on; all of it where the definition
+changed. What is stored is then, bit for bit, what a computation of everything would have given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.errors import LakeError, StockkitError
+from stockkit.lake import commits, frames
+from stockkit.lake.tables import Lake
+from stockkit.market import features, schema, sessions
+
+NOTE = "stockkit.features"
+TABLE, SOURCE = "features", "prices"
+AT_ONCE = 40  # symbols whose features are in memory together
+BARS = list(schema.BARS)
+OnDone = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be computed: `whole` symbols, and those only `since` a session, symbol by symbol."""
+
+    whole: list[str]
+    since: dict[str, pd.Timestamp]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        version: the table's version afterwards. whole: symbols computed from their first session.
+        since: symbols computed from a later one on. kept: symbols that were up to date. rows: how many were computed.
+    """
+
+    version: int
+    whole: list[str]
+    since: dict[str, pd.Timestamp]
+    kept: list[str]
+    rows: int
+
+    def __str__(self) -> str:
+        """One line: how many symbols were computed anew, extended and left alone."""
+        first = f" from {min(self.since.values()):%Y-%m-%d} on" if self.since else ""
+        return (
+            f"features version {self.version}: {self.rows:,} rows computed; {len(self.whole)} symbols whole, "
+            f"{len(self.since)}{first}, {len(self.kept)} up to date"
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is wanted, of which version of the prices."""
+
+    lake: Lake
+    prices: Any
+    names: list[str]
+    symbols: list[str]
+    dtype: str
+    calendar: str
+    threads: int
+    on_done: OnDone | None
+    done: dict[str, int] = field(default_factory=dict)
+    failed: list[StockkitError] = field(default_factory=list)
+
+    def bars(self, symbols: Sequence[str]) -> pd.DataFrame:
+        """Bars of some symbols, sorted."""
+        return _bars(self.prices, symbols)
+
+    def compute(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> Any:
+        """Their features as Arrow rows."""
+        table = features.compute(
+            bars, self.names, since=since, dtype=self.dtype, calendar=self.calendar, threads=self.threads
+        )
+        for symbol, count in table.groupby("symbol", sort=False).size().items():
+            self.done[str(symbol)] = int(count)
+            if self.on_done:
+                self.on_done(str(symbol), len(self.done), len(self.symbols))
+        return frames.to_arrow(table)
+
+    @property
+    def across(self) -> bool:
+        """Whether a feature of one symbol depends on the others."""
+        return any(features.CATALOGUE[name].within for name in self.names)
+
+    @property
+    def definition(self) -> str:
+        """A fingerprint of everything but the bars that the values depend on."""
+        rooms = [Path(features.__file__).parent, Path(sessions.__file__)]
+        files = sorted(path for room in rooms for path in ([room] if room.is_file() else room.glob("*.py")))
+        said = [self.names, self.dtype, self.calendar, [metadata.version(name) for name in ("numpy", "ta-lib")]]
+        digest = hashlib.sha256(json.dumps(said).encode())
+        for file in files:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def update(
+    lake: Lake,
+    names: Sequence[str] | None = None,
+    *,
+    symbols: Sequence[str] | None = None,
+    dtype: str = "float64",
+    calendar: str = sessions.DEFAULT,
+    whole: bool = False,
+    threads: int = 1,
+    on_done: OnDone | None = None,
+) -> Update:
+    """Bring the `features` table up to date with `prices`, in one commit; without news there is none.
+
+    Args:
+        lake: has `prices`.
+        names: of the catalogue; the group `basic` by default.
+        symbols: whom; all of `prices` by default. Other symbols of the table stay as they are.
+        dtype: "float64", or "float32" for half the space. Where other symbols stay, so does the wider type.
+        calendar: the exchange, for the group `calendar`.
+        whole: compute everything, whatever is stored.
+        threads: how many work on alpha158.
+        on_done: called with symbol, how many are done, and of how many.
+
+    Raises:
+        LakeError: no prices, or none of a symbol. ParamError: an unknown feature or dtype.
+    """
+    prices = lake.delta(SOURCE)
+    held = sorted(part["symbol"] for part in prices.partitions())
+    wanted = held if symbols is None else schema.check_symbols(symbols)
+    unknown = sorted(set(wanted) - set(held))
+    if unknown:
+        raise LakeError(
+            f"prices has no rows of {unknown[0]!r}; it has {', '.join(held[:20]) or 'no symbol'}. Ingest it first."
+        )
+    features.check_names(names, dtype)
+    job = _Job(
+        lake, prices, list(features.names() if names is None else names), wanted, dtype, calendar, threads, on_done
+    )
+    plans: list[Plan] = []
+
+    def work_out(now: Any | None) -> commits.Rows | None:
+        job.done.clear()
+        plans.append(Plan(wanted, {}) if whole or now is None else _plan(job, now))
+        return _rows(job, now, plans[-1]) if plans[-1].whole or plans[-1].since else None
+
+    lake.reads[SOURCE] = int(prices.version())
+    try:
+        version = lake.commit(TABLE, work_out)
+    except LakeError as error:
+        raise (job.failed or [error])[0] from None  # a feature's own error, not what the writer made of it
+    plan = plans[-1]
+    kept = [symbol for symbol in wanted if symbol not in plan.whole and symbol not in plan.since]
+    return Update(version, plan.whole, plan.since, kept, sum(job.done.values()))
+
+
+def _plan(job: _Job, now: Any) -> Plan:
+    """Compare the bars of now with those that each symbol's stored features were computed from."""
+    seen = _seen(now, job)
+    own = any(features.CATALOGUE[name].group == "user" for name in job.names)
+    if own or (job.across and set(seen) != set(job.symbols)):
+        return Plan(job.symbols, {})
+    changed: dict[str, pd.Timestamp | None] = {}
+    for version in set(seen.values()):
+        changed |= _changes(job, version, [symbol for symbol in seen if seen[symbol] == version])
+    whole = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
+    since = {symbol: first for symbol, first in changed.items() if first is not None}
+    if job.across and whole:
+        return Plan(job.symbols, {})
+    if since:
+        since = dict.fromkeys(job.symbols if job.across else since, min(since.values()))
+    return Plan(whole, since)
+
+
+def _seen(now: Any, job: _Job) -> dict[str, int]:
+    """The version of the prices that each symbol's stored features were computed from; only what is still true.
+
+    A commit by other hands ends the search: what it changed is not known.
+    """
+    seen: dict[str, int] = {}
+    stored = {part["symbol"] for part in now.partitions()}
+    for commit in now.history():
+        if NOTE in commit:
+            note = json.loads(commit[NOTE])
+            for symbol in note["symbols"] if note["definition"] == job.definition else ():
+                seen.setdefault(symbol, note["prices"])
+        elif commit.get("operation") in ("WRITE", "CREATE TABLE", "DELETE", "UPDATE", "MERGE", "RESTORE", None):
+            break
+    return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in stored}
+
+
+def _changes(job: _Job, version: int, symbols: list[str]) -> dict[str, pd.Timestamp | None]:
+    """The first session since which a symbol's bars differ from those of a version; None for all of them."""
+    import deltalake
+
+    try:
+        before = deltalake.DeltaTable(job.prices.table_uri, version=version, storage_options=job.lake.files.options())
+        then, now = _files(before), _files(job.prices)
+        moved = [symbol for symbol in symbols if then.get(symbol) != now.get(symbol)]
+        return _first_changes(_bars(before, moved), job.bars(moved), moved)
+    except (OSError, deltalake.exceptions.DeltaError):
+        return dict.fromkeys(symbols, None)  # that version was vacuumed away
+
+
+def _files(delta: Any) -> dict[str, set[str]]:
+    """The files of each symbol."""
+    import pyarrow as pa
+
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    found: dict[str, set[str]] = {}
+    for symbol, path in zip(actions["partition.symbol"].to_pylist(), actions["path"].to_pylist(), strict=True):
+        found.setdefault(symbol, set()).add(path)
+    return found
+
+
+def _bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
+    if not symbols:
+        return schema.empty(schema.BARS)
+    rows = delta.to_pyarrow_table(filters=[("symbol", "in", list(symbols))], columns=BARS)
+    return frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
+
+
+def _first_changes(old: pd.DataFrame, new: pd.DataFrame, symbols: Sequence[str]) -> dict[str, pd.Timestamp | None]:
+    before, after = (dict(iter(bars.groupby("symbol", sort=False))) for bars in (old, new))
+    none = schema.empty(schema.BARS)
+    found = {symbol: _first_change(before.get(symbol, none), after.get(symbol, none)) for symbol in symbols}
+    return {symbol: first for symbol, first in found.items() if first is not pd.NaT}
+
+
+def _first_change(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | None:
+    """The first session that differs between two histories of a symbol; None for the first of all, NaT for none."""
+    n = min(len(old), len(new))
+    same = np.ones(n, bool)
+    for column in BARS[1:]:
+        same &= old[column].to_numpy()[:n] == new[column].to_numpy()[:n]
+    first = int(same.argmin()) if not same.all() else n
+    if first == 0:
+        return None
+    if first == len(old) == len(new):
+        return pd.NaT
+    return min(bars["date"].iloc[first] for bars in (old, new) if first < len(bars))
+
+
+def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:
+    """What to commit: only new rows where nothing stored is replaced, else all rows of the symbols concerned."""
+    stored = _last_sessions(now, sorted(plan.since)) if plan.since else {}
+    note = {"prices": job.prices.version(), "definition": job.definition, "symbols": job.symbols}
+    notes = {NOTE: json.dumps(note)}
+    if not plan.whole and all(stored[symbol] < first for symbol, first in plan.since.items()):
+        return commits.Rows(_new_rows(job, plan), None, notes)
+    concerned = [*plan.whole, *plan.since]
+    everyone = now is not None and {part["symbol"] for part in now.partitions()} <= set(concerned)
+    return commits.Rows(_reader(job, now, plan), concerned, notes, reshape=everyone)
+
+
+def _last_sessions(now: Any, symbols: list[str]) -> dict[str, pd.Timestamp]:
+    rows = frames.to_pandas(now.to_pyarrow_table(filters=[("symbol", "in", symbols)], columns=["symbol", "date"]))
+    return dict(rows.groupby("symbol")["date"].max())
+
+
+def _new_rows(job: _Job, plan: Plan) -> Any:
+    """The features of the symbols that go on, each from its own session on, as Arrow rows."""
+    import pyarrow.compute as pc
+
+    first = min(plan.since.values())
+    rows = job.compute(job.bars(job.symbols if job.across else sorted(plan.since)), first)
+    own = pd.Series(frames.to_pandas(rows.select(["symbol"]))["symbol"]).map(plan.since)
+    return rows.filter(pc.greater_equal(rows["date"], frames.to_arrow(own.to_frame("date"))["date"]))
+
+
+def _reader(job: _Job, now: Any | None, plan: Plan) -> Any:
+    """All rows of the symbols concerned, computed a few symbols at a time while they are written."""
+    import pyarrow as pa
+
+    kind = pa.float64() if job.dtype == "float64" else pa.float32()
+    shape = pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in job.names)])
+
+    # deltalake takes the batches in a thread of its own, in which it cannot be asked for anything: so read now
+    ahead = []
+    if plan.since and now is not None:
+        ahead = [_earlier(now, plan, shape), _new_rows(job, plan).cast(shape)]
+    bars = job.bars(plan.whole)
+    if job.across:
+        bars = pd.concat([bars, _carried(job, bars)], axis=1)
+
+    def batches() -> Iterator[Any]:
+        for rows in ahead:
+            yield from rows.to_batches(commits.CHUNK)
+        edges = schema.symbol_edges(bars["symbol"])
+        for first, last in itertools.pairwise([*edges[:-1:AT_ONCE], edges[-1]]):
+            try:
+                rows = job.compute(bars.iloc[first:last])
+            except StockkitError as error:
+                job.failed.append(error)
+                raise
+            yield from rows.cast(shape).to_batches(commits.CHUNK)
+
+    return pa.RecordBatchReader.from_batches(shape, batches())
+
+
+def _earlier(now: Any, plan: Plan, shape: Any) -> Any:
+    """The stored rows before the session since which a symbol is computed anew."""
+    import pyarrow.compute as pc
+
+    rows = now.to_pyarrow_table(filters=[("symbol", "in", sorted(plan.since))]).select(shape.names)
+    own = pd.Series(frames.to_pandas(rows.select(["symbol"]))["symbol"]).map(plan.since)
+    return rows.filter(pc.less(rows["date"], frames.to_arrow(own.to_frame("date"))["date"])).cast(shape)
+
+
+def _carried(job: _Job, bars: pd.DataFrame) -> pd.DataFrame:
+    """What each row is among the others of its day, where a feature needs it."""
+    return features.compare(features.compute(bars, features.bases(job.names)), job.names)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockkit.errors import FeatureError, LakeError, ParamError
+from stockkit.lake import feature_table
+from stockkit.lake.tables import Lake
+from stockkit.market import features, schema, simulate
+
+SYMBOLS = ["AAA", "BBB", "NAN"]
+NAMES = features.names("all")
+ALONE = [name for name in NAMES if not features.CATALOGUE[name].within]
+
+
+def prices_of(bars: pd.DataFrame) -> pd.DataFrame:
+    more = {"close_raw": bars["close"], "split_factor": 1.0, "dividend": 0.0,
+            "known_at": pd.Timestamp("2024-01-01", tz="UTC")}  # fmt: skip
+    return schema.cast(bars.assign(**more), schema.PRICES)
+
+
+@pytest.fixture
+def bars() -> pd.DataFrame:
+    return schema.cast(simulate.bars(SYMBOLS, count=320, rng=np.random.default_rng(7)), schema.BARS)
+
+
+@pytest.fixture
+def lake(tmp_path, bars) -> Lake:
+    book = Lake(tmp_path / "lake", tmp_path)
+    put(book, bars[bars["date"] < bars["date"].unique()[300]])
+    return book
+
+
+def put(lake: Lake, bars: pd.DataFrame) -> None:
+    lake.write("prices", prices_of(bars), symbols=sorted(set(bars["symbol"])))
+
+
+def assert_true(lake: Lake, names: list[str], dtype: str = "float64") -> None:
+    """What is stored is bit for bit what everything computed at once gives."""
+    bars = lake.read("prices")[list(schema.BARS)]
+    found = lake.read("features")
+    expected = features.compute(bars, names, dtype=dtype)
+    pd.testing.assert_frame_equal(found, expected.astype({"symbol": found["symbol"].dtype}), check_exact=True)
+    assert "features" not in set(lake.verify()["table"])
+
+
+def test_everything_is_computed_the_first_time_and_nothing_the_second(lake):
+    first = feature_table.update(lake, NAMES)
+    assert (first.whole, first.rows) == (SYMBOLS, 900)
+    assert_true(lake, NAMES)
+    again = feature_table.update(lake, NAMES)
+    assert (again.version, again.kept, again.rows) == (first.version, SYMBOLS, 0)
+    assert "3 up to date" in str(again)
+
+
+@pytest.mark.parametrize("names", [ALONE, NAMES], ids=["alone", "with the others of the day"])
+def test_new_sessions_are_appended_and_equal_a_computation_of_everything(lake, bars, names):
+    feature_table.update(lake, names)
+    before = set(lake.delta("features").file_uris())
+    put(lake, bars[bars["date"] < bars["date"].unique()[302]])
+    found = feature_table.update(lake, names)
+    assert (found.whole, found.rows, set(found.since)) == ([], 6, set(SYMBOLS))
+    assert before < set(lake.delta("features").file_uris()), "stored files were written again"
+    assert_true(lake, names)
+
+
+def test_one_symbol_with_a_new_session_leaves_the_others_alone(lake, bars):
+    feature_table.update(lake, ALONE)
+    put(lake, bars[(bars["symbol"] == "BBB") & (bars["date"] < bars["date"].unique()[301])])
+    found = feature_table.update(lake, ALONE)
+    assert (list(found.since), found.kept, found.rows) == (["BBB"], ["AAA", "NAN"], 1)
+    assert_true(lake, ALONE)
+
+
+def test_a_correction_of_the_past_is_computed_from_there_on(lake, bars):
+    feature_table.update(lake, NAMES)
+    old = bars[bars["date"] < bars["date"].unique()[300]]
+    at = old.index[old["symbol"] == "AAA"][200]
+    put(lake, old.assign(volume=old["volume"].where(old.index != at, 5)))
+    found = feature_table.update(lake, NAMES)
+    assert set(found.since.values()) == {bars["date"].unique()[200]}
+    assert_true(lake, NAMES)
+
+
+def test_a_split_makes_a_symbol_whole_again(lake, bars):
+    feature_table.update(lake, ALONE)
+    old = bars[bars["date"] < bars["date"].unique()[300]]
+    mine = old["symbol"] == "AAA"
+    put(lake, old.assign(**{c: old[c].where(~mine, old[c] / 4) for c in ("open", "high", "low", "close")}))
+    assert feature_table.update(lake, ALONE).whole == ["AAA"]
+    assert_true(lake, ALONE)
+
+
+def test_a_session_that_is_withdrawn_goes(lake, bars):
+    feature_table.update(lake, ALONE)
+    put(lake, bars[bars["date"] < bars["date"].unique()[299]])
+    found = feature_table.update(lake, ALONE)
+    assert found.rows == 0
+    assert set(found.since) == set(SYMBOLS)
+    assert_true(lake, ALONE)
+
+
+def test_other_features_or_another_dtype_are_another_definition(lake):
+    feature_table.update(lake, ALONE)
+    assert feature_table.update(lake, ["ret_1", "beta_60"], dtype="float32").whole == SYMBOLS
+    assert_true(lake, ["ret_1", "beta_60"], "float32")
+
+
+def test_what_other_hands_wrote_is_not_trusted(lake):
+    feature_table.update(lake, ALONE)
+    table = lake.read("features")
+    lake.write("features", table.assign(ret_1=0.0), symbols=SYMBOLS)
+    assert feature_table.update(lake, ALONE).whole == SYMBOLS
+    assert_true(lake, ALONE)
+
+
+def test_tidying_up_in_between_changes_nothing(lake, bars):
+    feature_table.update(lake, ALONE)
+    put(lake, bars[bars["date"] < bars["date"].unique()[301]])
+    feature_table.update(lake, ALONE)
+    lake.optimize("features")
+    assert feature_table.update(lake, ALONE).rows == 0
+    put(lake, bars)
+    assert feature_table.update(lake, ALONE).rows == 3 * 19
+    assert_true(lake, ALONE)
+
+
+def test_where_the_earlier_prices_are_gone_everything_is_computed(lake, bars):
+    feature_table.update(lake, ALONE)
+    old = lake.delta("prices").file_uris()
+    put(lake, bars)
+    for uri in old:
+        lake.folder.joinpath(*uri.removeprefix("file://").split(str(lake.folder))[1].strip("/").split("/")).unlink()
+    assert feature_table.update(lake, ALONE).whole == SYMBOLS
+    assert_true(lake, ALONE)
+
+
+def test_ones_own_feature_is_always_computed(lake, monkeypatch):
+    monkeypatch.setattr(features, "CATALOGUE", dict(features.CATALOGUE))
+    features.register("body", lambda a: a.close / a.open - 1, look_back=0)
+    feature_table.update(lake, ["body"])
+    features.register("body", lambda a: a.open / a.close - 1, look_back=0)
+    assert feature_table.update(lake, ["body"]).whole == SYMBOLS
+    assert_true(lake, ["body"])
+
+
+def test_some_symbols_only_leave_the_rows_of_others(lake):
+    feature_table.update(lake, ALONE)
+    assert feature_table.update(lake, ALONE, symbols=["NAN"], whole=True).whole == ["NAN"]
+    assert_true(lake, ALONE)
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(lake):
+    for bad, error, said in [
+        ({"symbols": ["ZZZ"]}, LakeError, "no rows of 'ZZZ'"),
+        ({"names": ["rsi14"]}, ParamError, "rsi_14"),
+        ({"names": ["ret_1", "ret_1"]}, ParamError, "each once"),
+        ({"dtype": "int"}, ParamError, "dtype"),
+    ]:
+        with pytest.raises(error, match=said):
+            feature_table.update(lake, **bad)
+    assert lake.version("features") is None
+
+
+def test_a_feature_that_fails_says_so_itself_and_leaves_the_table_as_it_was(lake, monkeypatch):
+    feature_table.update(lake, ["ret_1"])
+    monkeypatch.setattr(features, "CATALOGUE", dict(features.CATALOGUE))
+    features.register("bad", lambda a: 1 / 0, look_back=0)
+    with pytest.raises(FeatureError, match="'bad' failed on a history of 300 sessions"):
+        feature_table.update(lake, ["bad"])
+    assert_true(lake, ["ret_1"])
+
+
+def test_two_updates_at_once_double_nothing(lake, bars):
+    feature_table.update(lake, NAMES)
+    put(lake, bars)
+    start = threading.Barrier(2)
+
+    def work(_: int) -> feature_table.Update:
+        start.wait()
+        return feature_table.update(Lake(lake.path, lake.root), NAMES)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(work, range(2)))
+    assert sorted(one.rows for one in found) == [0, 60]
+    assert_true(lake, NAMES)
