@@ -119,7 +119,7 @@ def update(
     dtype: str = "float64",
     calendar: str = sessions.DEFAULT,
     whole: bool = False,
-    threads: int = 1,
+    threads: int = 2,
     on_done: OnDone | None = None,
 ) -> Update:
     """Bring the `features` table up to date with `prices`, in one commit; without news there is none.
@@ -131,7 +131,7 @@ def update(
         dtype: "float64", or "float32" for half the space. Where other symbols stay, so does the wider type.
         calendar: the exchange, for the group `calendar`.
         whole: compute everything, whatever is stored.
-        threads: how many work on alpha158.
+        threads: how many threads compute.
         on_done: called with symbol, how many are done, and of how many.
 
     Raises:

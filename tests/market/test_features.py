@@ -241,12 +241,13 @@ def test_the_calendar_knows_only_what_was_known_beforehand():
     assert found["days_since"].tolist()[1:] == [35, 2191, 945, 182]
 
 
-def test_windows_are_exact_for_equal_values_and_forget_what_left_them():
-    x = np.r_[np.full(40, 0.1), np.nan, np.inf, np.full(40, 0.3)]
-    assert (windows.deviation(x, 20)[19:40] == 0).all()
-    assert (windows.deviation(x, 20)[61:] == 0).all()
-    np.testing.assert_allclose(windows.mean(x, 20)[61:], 0.3)
-    assert windows.highest(x, 7)[-1] == 0.3
+@pytest.mark.parametrize("n", [5, 20, 60])
+def test_windows_are_exact_for_equal_values_and_forget_what_left_them(n):
+    x = np.r_[np.full(80, 0.1), np.nan, np.inf, np.full(80, 0.3)]
+    assert (windows.deviation(x, n)[n - 1 : 80] == 0).all()
+    assert (windows.deviation(x, n)[81 + n :] == 0).all()
+    np.testing.assert_allclose(windows.mean(x, n)[81 + n :], 0.3)
+    assert windows.highest(x, n)[-1] == 0.3
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 20, 60, 252])

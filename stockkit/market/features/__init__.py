@@ -112,7 +112,7 @@ def compute(
     dtype: str = "float64",
     calendar: str = sessions.DEFAULT,
     warm_up: bool = False,
-    threads: int = 1,
+    threads: int = 2,
 ) -> pd.DataFrame:
     """Compute features of daily bars, symbol by symbol.
 
@@ -127,7 +127,7 @@ def compute(
         calendar: the exchange, for the group `calendar`.
         warm_up: also what windows that are not yet full say, for those features that define it (alpha158, where
             Qlib does so); else every row within the look-back is NaN.
-        threads: how many threads work on alpha158.
+        threads: how many threads compute.
 
     Returns:
         symbol, date and one column a feature, sorted by symbol then date.

@@ -47,8 +47,8 @@ def _mfi(a: Arrays) -> np.ndarray:
     typical = (a.high + a.low + a.close) / 3
     flow = typical * a.volume
     move = change(typical, 1)
-    up, down = total(np.where(move > 0, flow, 0.0), 14), total(np.where(move < 0, flow, 0.0), 14)
-    return 100 * ratio(up, up + down)
+    up, both = total(flow * (move > 0), 14), total(flow * (move != 0), 14)
+    return 100 * ratio(up, both)
 
 
 def _obv_share(a: Arrays) -> np.ndarray:

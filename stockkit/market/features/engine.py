@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from stockkit.errors import FeatureError
 from stockkit.market.features import alpha158, basic, cross
 from stockkit.market.features.feature import COLUMNS, Arrays, Feature
-from stockkit.market.features.panel import Panel
+from stockkit.market.features.panel import Panel, Part
 
 Placed = list[tuple[int, Feature]]
 Pair = tuple[str, str]
@@ -24,7 +25,7 @@ def fill(
     *,
     given: Mapping[Pair, np.ndarray],
     warm_up: bool = False,
-    threads: int = 1,
+    threads: int = 2,
 ) -> None:
     """Compute the wanted rows of a panel into `block`, one row a feature.
 
@@ -32,16 +33,17 @@ def fill(
         whole: the panel. chosen: the features. block: (features, wanted rows), float64 or float32.
         given: what symbols are within their day, a value a row of the panel, where the caller knows it.
         warm_up: keep what windows that are not yet full say, as far as a feature has it.
-        threads: how many work on alpha158.
+        threads: how many work at a time.
     """
     kinds: dict[str, Placed] = {"own": [], "across": [], "alpha": [], "smoothed": [], "windowed": []}
     for k, feature in enumerate(chosen):
         kinds[_kind(feature)].append((k, feature))
     with np.errstate(all="ignore"):
-        _fill(whole, kinds["smoothed"], block)
-        _fill(whole.within_reach(_reach(kinds["windowed"])), kinds["windowed"], block)
+        near = whole.within_reach(_reach(kinds["windowed"]))
+        _fill(whole, [*kinds["smoothed"], *(kinds["windowed"] if near is whole else [])], block, threads)
+        _fill(near, [] if near is whole else kinds["windowed"], block, threads)
         _fill_own(whole, kinds["own"], block)
-        _fill_across(whole, kinds["across"], block, given)
+        _fill_across(whole, kinds["across"], block, given, threads)
         _fill_alpha(whole, kinds["alpha"], block, threads)
     if not warm_up:
         _clear_look_back(whole, chosen, block)
@@ -57,10 +59,21 @@ def _reach(some: Placed) -> int:
     return max((feature.look_back for _, feature in some), default=0)
 
 
-def _fill(part: Panel, some: Placed, block: np.ndarray) -> None:
-    for few in part.parts() if some else ():
-        for k, feature in some:
-            block[k, few.there] = feature.function(few.arrays)[few.wanted]
+def _fill(part: Panel, some: Placed, block: np.ndarray, threads: int) -> None:
+    def work(few: Part) -> None:
+        with np.errstate(all="ignore"):
+            for k, feature in some:
+                block[k, few.there] = feature.function(few.arrays)[few.wanted]
+
+    if some:
+        _each(part, work, threads)
+
+
+def _each(part: Panel, work: Callable[[Part], None], threads: int) -> None:
+    """Call `work` with a few symbols at a time, in threads; array operations let each other run."""
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, part.parts()):
+            pass
 
 
 def _fill_own(whole: Panel, some: Placed, block: np.ndarray) -> None:
@@ -86,7 +99,7 @@ def _called(feature: Feature, arrays: Arrays) -> np.ndarray:
     return values
 
 
-def _fill_across(whole: Panel, some: Placed, block: np.ndarray, given: Mapping[Pair, np.ndarray]) -> None:
+def _fill_across(whole: Panel, some: Placed, block: np.ndarray, given: Mapping[Pair, np.ndarray], threads: int) -> None:
     """Features that need the other symbols: first what each is within its day, then the window over that."""
     if not some:
         return
@@ -96,10 +109,14 @@ def _fill_across(whole: Panel, some: Placed, block: np.ndarray, given: Mapping[P
     unknown = [pair for pair in pairs if pair not in given]
     compared = {pair: given[pair][rows] for pair in pairs if pair in given}
     compared |= zip(unknown, compare(replace(whole, starts=firsts), part.arrays.day, unknown), strict=True)
-    for few in part.parts():
-        for k, feature in some:
-            if feature.within:
-                block[k, few.there] = feature.function(few.arrays, compared[feature.within][few.here])[few.wanted]
+
+    def work(few: Part) -> None:
+        with np.errstate(all="ignore"):
+            for k, feature in some:
+                if feature.within:
+                    block[k, few.there] = feature.function(few.arrays, compared[feature.within][few.here])[few.wanted]
+
+    _each(part, work, threads)
 
 
 def _days_in_reach(whole: Panel, look_back: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from stockkit.market import schema
 from stockkit.market.features.feature import COLUMNS, Arrays
 
-AT_ONCE = 8_192  # rows of several symbols computed together: few calls, and still within the processor's cache
+AT_ONCE = 40_000  # rows of several symbols computed together: few calls, and still within the processor's cache
 
 
 @dataclass(frozen=True)

@@ -60,29 +60,31 @@ def deviations(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     Two halves are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
     sample variances" (1979), so that nothing cancels for prices far from zero.
     """
-    part, width = (x, np.zeros(len(x))), 1
-    found, done = None, 0
+    doubled, inside, width = x, np.zeros(len(x)), 1  # sums over `width` rows, and squared deviations within them
+    centre, away, done = x, inside, 0
     while True:
         if n & width:
-            found = part if found is None else _merge(found, part, done, width)
+            mean_before = doubled / width
+            if done:
+                gap = _join(np.subtract, centre, mean_before, done)
+                away = _join(np.add, away, inside, done)
+                centre = centre - gap * (width / (done + width))
+                away += _squared(gap) * (done * width / (done + width))
+            else:
+                centre, away = mean_before, inside
             done += width
-        if (width := 2 * width) > n:
-            return found  # type: ignore[return-value]
-        part = _merge(part, part, width // 2, width // 2)
+        if 2 * width > n:
+            return centre, away
+        gap = _join(np.subtract, doubled, doubled, width)
+        inside = _join(np.add, inside, inside, width)
+        inside += _squared(gap) * (0.5 / width)
+        doubled = _join(np.add, doubled, doubled, width)
+        width *= 2
 
 
-Moments = tuple[np.ndarray, np.ndarray]
-
-
-def _merge(late: Moments, early: Moments, a: int, b: int) -> Moments:
-    """Mean and squared deviations of a rows and of the b rows before them, together."""
-    gap = _join(np.subtract, late[0], early[0], a)
-    centre = late[0] - gap * (b / (a + b))
-    squares = _join(np.add, late[1], early[1], a)
-    gap *= gap
-    gap *= a * b / (a + b)
-    squares += gap
-    return centre, squares
+def _squared(x: np.ndarray) -> np.ndarray:
+    x *= x
+    return x
 
 
 def deviation(x: np.ndarray, n: int, *, ddof: int = 0) -> np.ndarray:
