@@ -193,6 +193,29 @@ def rebuild(
 
 
 @lake_app.command()
+def features(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features, or groups of them.")] = None,
+    symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
+    dtype: Annotated[str, typer.Option(help="float64, or float32 for half the space.")] = "float64",
+    calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
+    whole: Annotated[bool, typer.Option("--whole", help="Compute everything, whatever is stored.")] = False,
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Bring the features up to date with the prices; the group basic by default."""
+    from stockkit.lake import feature_table
+    from stockkit.lake.tables import open_lake
+    from stockkit.market import features as catalogue
+    from stockkit.workbook import progress
+
+    chosen = catalogue.named(names or ["basic"])
+    with progress.bar("features") as bar:
+        done = feature_table.update(
+            open_lake(lake), chosen, symbols=symbols, dtype=dtype, calendar=calendar, whole=whole, on_done=bar
+        )
+    print(done)
+
+
+@lake_app.command()
 def crawl(lake: LakeOption = "data/lake") -> None:
     """Catalogue the raw zone, one partition a source and symbol; print what changed since the last time."""
     from stockkit.lake.tables import open_lake

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
@@ -77,3 +79,17 @@ class Live:
 def for_terminal() -> Progress:
     """`Live` where the error stream is a terminal, `Lines` elsewhere."""
     return Live() if sys.stderr.isatty() else Lines()
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; yields what to call with a name, how many are done, and of how many."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what)
+        yield lambda name, done, of: shown.update(task, description=f"{what} {name}", completed=done, total=of)

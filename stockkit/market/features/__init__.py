@@ -48,6 +48,12 @@ def names(*groups: str, scale_free: bool = False) -> list[str]:
     return [f.name for f in CATALOGUE.values() if f.group in wanted and (f.scale_free or not scale_free)]
 
 
+def named(some: Sequence[str]) -> list[str]:
+    """Names of features out of names of features and of groups, each once."""
+    expanded = (names(one) if one in (*GROUPS, "all") else [one] for one in some)
+    return list(dict.fromkeys(name for few in expanded for name in few))
+
+
 def catalogue(*groups: str) -> pd.DataFrame:
     """The catalogue as a table: name, group, look_back (sessions), unit, meaning, source; all groups by default."""
     rows = [CATALOGUE[name] for name in names(*(groups or ("all",)))]
