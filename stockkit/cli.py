@@ -194,7 +194,9 @@ def rebuild(
 
 @lake_app.command()
 def features(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features, or groups of them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features, or groups of them.")
+    ] = None,
     symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
     dtype: Annotated[str, typer.Option(help="float64, or float32 for half the space.")] = "float64",
     calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",

@@ -57,11 +57,10 @@ class Update:
 
     def __str__(self) -> str:
         """One line: how many symbols were computed anew, extended and left alone."""
-        first = f" from {min(self.since.values()):%Y-%m-%d} on" if self.since else ""
-        return (
-            f"features version {self.version}: {self.rows:,} rows computed; {len(self.whole)} symbols whole, "
-            f"{len(self.since)}{first}, {len(self.kept)} up to date"
-        )
+        parts = [f"{len(self.whole)} symbols whole"] if self.whole else []
+        parts += [f"{len(self.since)} from {min(self.since.values()):%Y-%m-%d} on"] if self.since else []
+        parts += [f"{len(self.kept)} up to date"] if self.kept else []
+        return f"features version {self.version}: {self.rows:,} rows computed; {', '.join(parts)}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from stockkit.errors import FeatureError, LakeError, ParamError
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
 from stockkit.market import features, schema, simulate
+from tests.conftest import stockkit
 
 SYMBOLS = ["AAA", "BBB", "NAN"]
 NAMES = features.names("all")
@@ -188,3 +189,14 @@ def test_two_updates_at_once_double_nothing(lake, bars):
         found = list(pool.map(work, range(2)))
     assert sorted(one.rows for one in found) == [0, 60]
     assert_true(lake, NAMES)
+
+
+def test_the_command_brings_the_features_up_to_date(lake, tmp_path):
+    first = stockkit(tmp_path, "lake", "features", "calendar", "ret_1", "--lake", "lake")
+    assert first.stdout == "features version 0: 900 rows computed; 3 symbols whole\n", first.stderr
+    assert list(lake.read("features"))[2:] == [*features.names("calendar"), "ret_1"]
+    again = stockkit(tmp_path, "lake", "features", "calendar", "ret_1", "--lake", "lake")
+    assert "0 rows computed; 3 up to date" in again.stdout
+    wrong = stockkit(tmp_path, "lake", "features", "calender", "--lake", "lake")
+    assert wrong.returncode == 2
+    assert "'calender' is no feature, nor a group of them. Did you mean 'calendar'?" in wrong.stderr

@@ -9,7 +9,7 @@ that Qlib publishes) and `user` (what `register` added).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -49,8 +49,13 @@ def names(*groups: str, scale_free: bool = False) -> list[str]:
 
 
 def named(some: Sequence[str]) -> list[str]:
-    """Names of features out of names of features and of groups, each once."""
-    expanded = (names(one) if one in (*GROUPS, "all") else [one] for one in some)
+    """Names of features out of names of features and of groups, each once.
+
+    Raises:
+        ParamError: one that is neither; names the nearest.
+    """
+    known = [_known(one, [*GROUPS, "all", *CATALOGUE], "feature, nor a group of them") for one in some]
+    expanded = (names(one) if one in (*GROUPS, "all") else [one] for one in known)
     return list(dict.fromkeys(name for few in expanded for name in few))
 
 
@@ -203,7 +208,7 @@ def bases(wanted: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(pair[1] for pair in pairs if pair))
 
 
-def _known(name: str, among: Sequence[str] | dict[str, Feature], what: str) -> str:
+def _known(name: str, among: Collection[str], what: str) -> str:
     if name not in among:
         near = get_close_matches(str(name), among, n=1)
         raise ParamError(f"{name!r} is no {what}." + (f" Did you mean {near[0]!r}?" if near else ""))
