@@ -43,7 +43,7 @@ def test_a_symbol_does_not_leak_into_its_neighbour(bars):
 def test_a_split_changes_no_scale_free_feature(bars):
     split = bars.assign(**{c: bars[c] / 4 for c in ("open", "high", "low", "close")}, volume=bars["volume"] * 4)
     names = features.names("all", scale_free=True)
-    pd.testing.assert_frame_equal(features.compute(split, names), features.compute(bars, names), rtol=1e-7)
+    pd.testing.assert_frame_equal(features.compute(split, names), features.compute(bars, names), rtol=1e-6, atol=1e-6)
     priced = features.compute(split, ["sma_5"])["sma_5"] * 4
     pd.testing.assert_series_equal(priced, features.compute(bars, ["sma_5"])["sma_5"])
 
