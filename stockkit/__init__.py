@@ -25,6 +25,7 @@ _OFFERED = {
     "hand_over": "stockkit.workbook.handover",
     "headline": "stockkit.workbook.handover",
     "actions": "stockkit.market",
+    "causality": "stockkit.market",
     "features": "stockkit.market",
     "sessions": "stockkit.market",
     "simulate": "stockkit.market",

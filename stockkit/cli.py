@@ -129,6 +129,28 @@ def doctor() -> None:
     raise typer.Exit(1 if any(bad for _, _, bad in rows) else 0)
 
 
+@app.command()
+def audit(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features; all by default.")] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option("--function", metavar="FILE.py:NAME", help="A function of your own, or MODULE:NAME; repeatable."),
+    ] = None,
+    bars: Annotated[
+        str | None, typer.Option("--bars", metavar="LAKE", help="Audit on a lake's prices, not on simulated ones.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(help="Sessions after which rows are taken away.")] = 20,
+) -> None:
+    """Prove that features see nothing of the future; exit code 1 where one does, or cannot be proved not to."""
+    from stockkit.workbook import auditing
+
+    found = auditing.audit(names or [], function or [], bars, cuts=cuts)
+    auditing.show(found)
+    if not found.ok:
+        _fail(*auditing.faults(found))
+        raise typer.Exit(EXIT_FAILED)
+
+
 @lake_app.command()
 def tables(lake: LakeOption = "data/lake") -> None:
     """List the tables with version, rows and what a row is."""

@@ -45,3 +45,18 @@ class ParamError(StockkitError, ValueError):
 
 class RunError(StockkitError):
     """A chain that cannot start: a missing notebook, an undeclared table, a cycle."""
+
+
+class LeakError(StockkitError):
+    """Something that sees the future, or that could not be proved not to; names it, the check and the date."""
+
+
+class UnfitError(StockkitError):
+    """A function whose answer cannot be audited: it raised, changed its input, gave something of another shape.
+
+    `state` says which of these, in one or two words.
+    """
+
+    def __init__(self, state: str, what: str) -> None:
+        super().__init__(what)
+        self.state = state

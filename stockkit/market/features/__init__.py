@@ -22,7 +22,8 @@ from stockkit.market.features.feature import COLUMNS, Arrays, Feature
 from stockkit.market.features.panel import Panel
 
 __all__ = [
-    "CATALOGUE", "GROUPS", "Arrays", "Feature", "catalogue", "compare", "compute", "forget", "names", "register",
+    "CATALOGUE", "COLUMNS", "GROUPS", "Arrays", "Feature", "bases", "catalogue", "check_names", "compare", "compute",
+    "forget", "label", "named", "names", "register",
 ]  # fmt: skip
 
 GROUPS = ("basic", "lags", "calendar", "cross", alpha158.GROUP, "user")

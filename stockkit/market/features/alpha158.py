@@ -227,6 +227,11 @@ def _alone(name: str) -> Callable[[Arrays], np.ndarray]:
     return function
 
 
+def _unit(name: str) -> str:
+    """A ratio; but where Qlib adds 1 or 1e-12 to a volume, that is a number of shares, and a split can be seen."""
+    return "shares" if _parts(name)[0] in ("corr", "vma", "vstd") else "ratio"
+
+
 FEATURES = tuple(
-    Feature(name, _alone(name), look_back(name), "ratio", meaning(name), source(name), GROUP) for name in NAMES
+    Feature(name, _alone(name), look_back(name), _unit(name), meaning(name), source(name), GROUP) for name in NAMES
 )

@@ -1,0 +1,100 @@
+"""The causality audit from the command line: a user's functions from files, bars from a lake, a table on the screen."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stockkit.errors import ParamError
+from stockkit.lake.tables import open_lake
+from stockkit.market import causality
+
+WIDTH = 160  # columns where the output is no terminal
+
+
+def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, cuts: int) -> causality.Audit:
+    """Audit features by name and functions by place; the whole catalogue where neither is given.
+
+    Args:
+        names: of features or groups.
+        functions: each as path/to/file.py:name or package.module:name.
+        lake: whose prices to audit on; simulated bars by default.
+        cuts: sessions after which rows are taken away.
+
+    Raises:
+        ParamError: an unknown feature, a function that is not there. LakeError: no such lake or table.
+    """
+    own_names = [place.rpartition(":")[2] for place in functions]
+    if len(set(own_names)) < len(own_names):
+        raise ParamError(f"two of the functions {', '.join(functions)} have one name: audit them one at a time.")
+    own = dict(zip(own_names, map(function_at, functions), strict=True))
+    bars = open_lake(lake).read("prices") if lake else None
+    asked: list[Any] = [list(names) or None] if names or not own else []
+    asked += [own] if own else []
+    return causality.combined([causality.audit(what, bars, cuts=cuts) for what in asked])
+
+
+def function_at(place: str) -> Callable[..., Any]:
+    """The function that `place` names: path/to/file.py:name, or package.module:name as seen from this folder.
+
+    Raises:
+        ParamError: no such file or module, one that fails when it is loaded, or no such function in it.
+    """
+    home, _, name = place.rpartition(":")
+    if not home or not name.isidentifier():
+        raise ParamError(f"{place!r} names no function: write path/to/file.py:name or module:name.")
+    module = _module(home)
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        near = get_close_matches(name, known, n=1)
+        raise ParamError(f"{home} has no function {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+    return found  # type: ignore[no-any-return]
+
+
+def _module(home: str) -> Any:
+    try:
+        if not home.endswith(".py"):
+            if str(Path.cwd()) not in sys.path:
+                sys.path.insert(0, str(Path.cwd()))
+            return importlib.import_module(home)
+        if not Path(home).is_file():
+            raise ParamError(f"there is no file {home}: give the path from this folder.")
+        spec = importlib.util.spec_from_file_location(Path(home).stem, home)
+        assert spec is not None
+        assert spec.loader is not None  # a .py file has both
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except ParamError:
+        raise
+    except Exception as error:  # a user's file may fail in any way while it is loaded
+        raise ParamError(f"{home} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def show(found: causality.Audit) -> None:
+    """Print the table: a feature a line, a column a check, what is wrong in bold red."""
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    told = found.table.drop(columns=["date", "what"])
+    table = Table(*map(str, told.columns), box=None)
+    bad = {*found.leaks, *found.unproved}
+    for row in told.itertuples(index=False):
+        table.add_row(*map(str, row), style="bold red" if row[0] in bad else None)
+    console.print(table, highlight=False)
+    proved = len(told) - len(bad)
+    console.print(f"{proved} of {len(told)} proved causal", highlight=False)
+
+
+def faults(found: causality.Audit) -> list[str]:
+    """What to say of an audit that is not ok: how many leak, then a line each with date, reason and way out."""
+    counts = [f"{len(found.leaks)} leak: {', '.join(found.leaks)}"] if found.leaks else []
+    counts += [f"{len(found.unproved)} not proved: {', '.join(found.unproved)}"] if found.unproved else []
+    return ["; ".join(counts), *found.complaints()]
