@@ -27,6 +27,7 @@ from stockkit.market import features, schema, sessions
 
 NOTE = "stockkit.features"
 TABLE, SOURCE = "features", "prices"
+TIDYING = ("OPTIMIZE", "VACUUM START", "VACUUM END")  # commits that change no row
 AT_ONCE = 40  # symbols whose features are in memory together
 BARS = list(schema.BARS)
 OnDone = Callable[[str, int, int], None]
@@ -195,7 +196,7 @@ def _seen(now: Any, job: _Job) -> dict[str, int]:
             note = json.loads(commit[NOTE])
             for symbol in note["symbols"] if note["definition"] == job.definition else ():
                 seen.setdefault(symbol, note["prices"])
-        elif commit.get("operation") in ("WRITE", "CREATE TABLE", "DELETE", "UPDATE", "MERGE", "RESTORE", None):
+        elif commit.get("operation") not in TIDYING:
             break
     return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in stored}
 
