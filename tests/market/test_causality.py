@@ -103,6 +103,12 @@ def test_a_feature_in_price_units_is_causal_but_not_for_models(catalogue):
     assert row(catalogue, "to_sma_20")["verdict"] == "causal"
 
 
+def test_what_smooths_over_all_history_is_known_as_such(catalogue):
+    """A new day is computed from the look-back alone, but for these."""
+    smooths = set(catalogue.table.loc[catalogue.table["look_back"] == "smooths", "feature"])
+    assert smooths == {name for name, feature in features.CATALOGUE.items() if feature.smoothed}
+
+
 def test_an_average_that_smooths_over_all_history_keeps_its_look_back(catalogue):
     assert row(catalogue, "rsi_14")["look_back"] == "smooths"
     assert row(catalogue, "sma_20")["look_back"] == "ok"
