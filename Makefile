@@ -4,9 +4,12 @@ PARAMS ?= params/sample.yaml
 ARGS   ?=
 BIN    := .venv/bin
 STAMP  := .venv/.installed
+SPARK4 := 4.3.0
+SPARK3 := 3.5.9
+SPARKS := .venv/.spark-$(SPARK4)-$(SPARK3)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab bench lint lock clean setup
+.PHONY: help run test spark lab bench lint lock clean setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +21,8 @@ run: setup ## Run the whole chain on the sample and write the HTML report
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+spark: setup $(SPARKS) ## Install Spark 4 and, for the tests, Spark 3.5 (900 MB; needs Java 17; nothing else needs them)
 
 lab: setup ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -50,4 +55,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Spark 3.5, which Glue 5 and EMR 7 run, in a folder of its own beside the one that a user gets
+$(SPARKS): | $(STAMP)
+	@echo "Installing Spark $(SPARK4) and $(SPARK3) into .venv (once; 900 MB) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock \
+		"pyspark==$(SPARK4)"
+	@rm -rf .venv/spark-3.5
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/spark-3.5 "pyspark==$(SPARK3)" "py4j<0.10.10"
 	@touch $@

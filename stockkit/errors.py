@@ -27,6 +27,10 @@ class LakeError(StockkitError):
     """A table or file of the lake that cannot be read or written."""
 
 
+class SparkError(StockkitError):
+    """Spark that cannot start, as Java or a package is missing, or a job of it that failed."""
+
+
 class QueryError(StockkitError, ValueError):
     """SQL that is refused, cannot be translated faithfully, or fails."""
 

@@ -35,8 +35,8 @@ def test_environment_yml_has_the_same_dependencies_as_pyproject():
     (by_pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))  # what conda-forge does not have
     names = [text for text in listed if isinstance(text, str) and text != "pip"]
     conda = dict(re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", text).groups() for text in [*names, *by_pip])
-    assert conda.pop("openjdk") == "=17"
     assert conda.pop("python") == PROJECT["requires-python"]
+    assert conda.pop("openjdk") == "=17"
     ours = declared("core", *PROJECT["optional-dependencies"])
     assert conda == {CONDA.get(name, name): version for name, version in ours.items()}
 
@@ -57,9 +57,19 @@ def test_the_lock_pins_every_dependency_and_names_no_index():
 def test_every_make_target_is_explained_by_make_help():
     makefile = (ROOT / "Makefile").read_text()
     explained = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "test", "lab", "bench", "clean", "lint"):
+    for target in ("run", "test", "spark", "lab", "bench", "clean", "lint"):
         assert f"make {target} " in explained
         assert re.search(rf"^{target}:", makefile, re.M)
+
+
+@pytest.mark.parametrize("target", ["run", "test", "lint"])
+def test_only_make_spark_installs_spark(target):
+    def steps(target):
+        made = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        return made.stdout
+
+    assert "pyspark" in steps("spark")
+    assert "pyspark" not in steps(target)
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])

@@ -145,7 +145,7 @@ def _write(place: Place, now: Any | None, todo: Rows) -> None:
     )
 
 
-def properties(appending_to: Any | None = None, *, first: bool = False, notes: Mapping[str, str] | None = None) -> Any:
+def properties(appending_to: Any | None = None, *, first: bool = False, notes: Mapping[str, Any] | None = None) -> Any:
     """A commit's run id and notes; an append also takes a turn, so that two appends never both see the table as it was.
 
     The `first` commit of a table is never tried again by deltalake, which would add its rows to the table that

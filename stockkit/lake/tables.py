@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import LakeError
-from stockkit.lake import address, clients, commits, crawl, frames, glue, on_athena, query, storage, upkeep
+from stockkit.lake import address, clients, commits, crawl, frames, glue, on_athena, parts, query, storage, upkeep
 from stockkit.lake.commits import RUN_VARIABLE
 from stockkit.lake.contents import TABLES, Table, key_of
 from stockkit.market import schema
@@ -159,6 +159,16 @@ class Lake:
 
         return self.commit(table, work_out)
 
+    def replace(self, table: str, columns: Any, make: parts.Make) -> int:
+        """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.parts.replace`."""
+        return self._told(table, parts.replace(self._place(table), columns, make))
+
+    def live(self, table: str, *, symbols: Sequence[str] | None = None) -> parts.Live:
+        """The data files that the table consists of, for an engine that reads them itself; counts as a read."""
+        delta = self.delta(table)
+        self.reads[table] = int(delta.version())
+        return parts.live(self._place(table), delta, symbols)
+
     def sql(self, text: str, **parameters: Any) -> pd.DataFrame:
         """Run one SELECT in Athena's dialect over the tables.
 
@@ -265,11 +275,11 @@ class Lake:
         return frames.by_key(frames.to_pandas(delta.to_pyarrow_table(filters=wanted)), key_of(table))
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
-        """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version.
+        """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version."""
+        return self._told(table, commits.commit(self._place(table), work_out))
 
-        The table is registered in Glue where the lake has a database.
-        """
-        delta = commits.commit(self._place(table), work_out)
+    def _told(self, table: str, delta: Any) -> int:
+        """Register a table that was committed to where the lake has a Glue database, and remember its version."""
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
             catalogue = glue.Catalogue(self.path.clients.client("glue"), self.address.database)
             catalogue.register(glue.delta_table(table, self.path.uri(f"tables/{table}"), delta.schema().to_arrow()))

@@ -79,6 +79,7 @@ def vacuum(place: Place, *, keep: float, dry_run: bool) -> list[str]:
             retention_hours=int(keep),
             dry_run=dry_run,
             enforce_retention_duration=False,
+            full=True,  # also what no version ever named: files of a write that was cut off
             commit_properties=commits.properties(),
         )
 

@@ -46,8 +46,8 @@ def _cci(a: Arrays) -> np.ndarray:
 def _mfi(a: Arrays) -> np.ndarray:
     typical = (a.high + a.low + a.close) / 3
     flow = typical * a.volume
-    move = change(typical, 1)
-    up, both = total(flow * (move > 0), 14), total(flow * (move != 0), 14)
+    move, tie = change(typical, 1), 1e-12 * typical  # a split must not make a rise out of a tie by rounding
+    up, both = total(flow * (move > tie), 14), total(flow * (np.abs(move) > tie), 14)
     return 100 * ratio(up, both)
 
 

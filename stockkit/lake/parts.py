@@ -1,0 +1,194 @@
+"""Data files that others write, as Spark's workers do, and the one commit that makes them a table's rows.
+
+A worker stores a symbol's rows under a name that nobody else uses; no reader sees it until the driver commits all
+of them at once. Files of a run that was cut off before belong to no version, and `Lake.vacuum` deletes them.
+The name carries a digest of the file's bytes, so that the log alone tells which symbols have not changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pandas as pd
+
+from stockkit.errors import LakeError
+from stockkit.lake import commits, frames
+from stockkit.lake.commits import Place
+from stockkit.market import schema
+
+DIGEST = 20  # hex digits
+NAME = re.compile(rf"part-([0-9a-f]{{{DIGEST}}})-[0-9a-f]{{32}}\.snappy\.parquet")
+Make = Callable[[Mapping[str, str]], Sequence["Part"]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One symbol's rows in a data file: its path below the table's folder, empty where the table holds it already.
+
+    `size` in bytes; `stats` is the JSON that a Delta log keeps of a file: rows, and each column's extremes and NULLs.
+    """
+
+    symbol: str
+    digest: str
+    path: str = ""
+    size: int = 0
+    stats: str = "{}"
+
+
+@dataclass(frozen=True)
+class Live:
+    """What one version of a table consists of: its folder, its pyarrow schema, and each symbol's files, as URIs."""
+
+    folder: str
+    schema: Any
+    files: Mapping[str, Sequence[str]]
+
+
+def write(place: Place, symbol: str, rows: pd.DataFrame, *, held: str | None = None) -> Part:
+    """Store one symbol's rows in a file of its own, which no reader sees before it is committed.
+
+    Args:
+        place: the table.
+        symbol: whose rows they are; becomes a folder's name, so it is checked.
+        rows: as for `Lake.write`, of this symbol alone.
+        held: the digest of what the table holds; equal bytes are not stored again.
+
+    Raises:
+        SymbolError: no symbol. LakeError: it cannot be stored.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table, sink = frames.to_arrow(rows.drop(columns="symbol")), pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="snappy", use_dictionary=False, store_schema=False)
+    body = sink.getvalue().to_pybytes()
+    digest = hashlib.sha256(body).hexdigest()[:DIGEST]
+    if digest == held:
+        return Part(symbol, digest)
+    path = f"symbol={quote(schema.check_symbol(symbol), safe='')}/part-{digest}-{uuid.uuid4().hex}.snappy.parquet"
+    place.files.put(f"{place.key}/{path}", body)
+    return Part(symbol, digest, path, len(body), json.dumps(_stats(table)))
+
+
+def live(place: Place, delta: Any, symbols: Sequence[str] | None = None) -> Live:
+    """The files of an opened table; only those of `symbols` where they are given."""
+    import pyarrow as pa
+
+    wanted = None if symbols is None else set(symbols)
+    folder, files = place.files.uri(place.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
+    for symbol, path in _added(delta):
+        if wanted is None or symbol in wanted:
+            files.setdefault(symbol, []).append(f"{folder}/{path}")
+    return Live(folder, pa.schema(delta.schema().to_arrow()), files)
+
+
+def replace(place: Place, columns: Any, make: Make) -> Any:
+    """Replace the rows of the symbols that `make` returns parts of, in one commit; return the table then.
+
+    Args:
+        place: the table; made where there is none.
+        columns: the pyarrow schema of the rows, symbol included; columns that the table lacks are added to it.
+        make: gets the digest that the table holds of each symbol (of those that `write` stored), returns a part a
+            symbol. Called anew after a conflict; parts that it made before may be returned again.
+
+    Raises:
+        LakeError: it cannot be committed, or a column has another type in the table; the table is as it was.
+    """
+
+    def once(now: Any | None) -> None:
+        held = _digests(now)
+        parts = [part for part in make(held) if now is None or held.get(part.symbol) != part.digest]
+        if parts:
+            _commit(place, now, parts, columns)
+
+    return commits.attempt(place, once)
+
+
+def _commit(place: Place, now: Any | None, parts: Sequence[Part], columns: Any) -> None:
+    import deltalake
+    from deltalake import transaction
+
+    moment = int(time.time() * 1000)
+    actions = [transaction.AddAction(part.path, part.size, {"symbol": part.symbol}, moment, True, part.stats)
+               for part in parts]  # fmt: skip
+    # never tried again by deltalake: what this commit removes was worked out from this very version
+    told = commits.properties(first=True, notes={"operationMetrics": _metrics(now, parts)})
+    if now is None:
+        whole = deltalake.Schema.from_arrow(columns)
+        transaction.create_table_with_add_actions(
+            place.files.uri(place.key), whole, actions, mode="error", partition_by=["symbol"],
+            storage_options=place.files.options(), commit_properties=told,
+        )  # fmt: skip
+        return
+    named = [("symbol", "in", [part.symbol for part in parts])]
+    whole = deltalake.Schema.from_arrow(_widened(place, now, columns))
+    now.create_write_transaction(actions, "overwrite", whole, ["symbol"], named, commit_properties=told)
+
+
+def _metrics(now: Any | None, parts: Sequence[Part]) -> dict[str, int]:
+    """What the table's history tells of a commit, under deltalake's names."""
+    symbols = {part.symbol for part in parts}
+    return {
+        "num_added_rows": sum(json.loads(part.stats)["numRecords"] for part in parts),
+        "num_added_files": len(parts),
+        "num_removed_files": sum(symbol in symbols for symbol, _ in _added(now)),
+    }
+
+
+def _widened(place: Place, now: Any, columns: Any) -> Any:
+    """The table's schema and the columns it lacks; an overwrite that left a column out would take it from all rows."""
+    import pyarrow as pa
+
+    held = pa.schema(now.schema().to_arrow())
+    for column in columns:
+        kind = held.field(column.name).type if column.name in held.names else column.type
+        if kind != column.type:
+            raise LakeError(
+                f"table {place.name!r} in {place.files} has the column {column.name!r} as {kind}, found {column.type}: "
+                "write into another table, or delete this one and make it anew."
+            )
+    return pa.schema([*held, *(column for column in columns if column.name not in held.names)])
+
+
+def _digests(now: Any | None) -> dict[str, str]:
+    """The digest of each symbol that one file of `write` holds; a file of another writer tells none."""
+    found = dict[str, list[str]]()
+    for symbol, path in _added(now):
+        name = NAME.fullmatch(path.rpartition("/")[2])
+        found.setdefault(symbol, []).append(name.group(1) if name else "")
+    return {symbol: digests[0] for symbol, digests in found.items() if len(digests) == 1 and digests[0]}
+
+
+def _added(delta: Any | None) -> list[tuple[str, str]]:
+    """Symbol and path of each file; the log writes paths as URIs, so that a % of a folder's name is %25 there."""
+    import pyarrow as pa
+
+    if delta is None:
+        return []
+    rows = pa.table(delta.get_add_actions(flatten=True)).select(["partition.symbol", "path"]).to_pylist()
+    return sorted((row["partition.symbol"], unquote(row["path"])) for row in rows)
+
+
+def _stats(table: Any) -> dict[str, Any]:
+    """What a Delta log tells of a file. Extremes that JSON cannot say (infinities) are left out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    least, most = dict[str, Any](), dict[str, Any]()
+    for field, column in zip(table.schema, table.columns, strict=True):
+        low, high = (one.as_py() for one in pc.min_max(column).values())
+        if low is not None and pa.types.is_date(field.type):
+            least[field.name], most[field.name] = str(low), str(high)
+        elif low is not None and pa.types.is_floating(field.type) and math.isfinite(low) and math.isfinite(high):
+            least[field.name], most[field.name] = low, high
+    nulls = {field.name: column.null_count for field, column in zip(table.schema, table.columns, strict=True)}
+    return {"numRecords": table.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
