@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 _OFFERED = {
     "open_lake": "stockkit.lake.tables",
+    "feature_table": "stockkit.lake",
     "ingest": "stockkit.lake",
     "counting": "stockkit.workbook.handover",
     "hand_over": "stockkit.workbook.handover",
@@ -33,6 +34,7 @@ _OFFERED = {
     "intervals": "stockkit.forecast",
     "models": "stockkit.forecast",
     "outlook": "stockkit.forecast",
+    "relevance": "stockkit.forecast",
     "sources": "stockkit.lake",
     "scores": "stockkit.forecast",
     "plots": "stockkit",

@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from stockkit.cloud.plugin import Plugin
+from stockkit.cloud.spark_sql import read
 from stockkit.errors import LakeError, ParamError, SparkError, StockkitError
 from stockkit.lake import parts
 from stockkit.lake.commits import Place
@@ -32,40 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANSWER = "symbol string, digest string, path string, size long, stats string, error string"
-TYPES = {"string": "string", "large_string": "string", "date32[day]": "date", "double": "double", "int64": "long",
-         "int32": "int", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp"}  # fmt: skip
 ROUNDS = 3  # tasks a core, so that one slow symbol holds up few others
-
-
-def read(spark: SparkSession, lake: Lake, table: str, *, symbols: Sequence[str] | None = None) -> DataFrame:
-    """A table as a Spark frame, read by Spark from the files of the version that is now the last.
-
-    Args:
-        spark: as `stockkit.cloud.spark_session.session` makes one.
-        lake: where the table is; on S3 its files are read as ``s3a://``.
-        table: its name.
-        symbols: only these.
-
-    Returns:
-        The table's columns under their names; symbol is text, whatever it looks like.
-
-    Raises:
-        LakeError: no such table, or a column of a type that Spark is not told of.
-    """
-    live = lake.live(table, symbols=symbols)
-    kinds = ", ".join(f"`{one.name}` {_kind(table, one)}" for one in live.schema)
-    paths = [_pattern(uri) for symbol in sorted(live.files) for uri in live.files[symbol]]
-    if not paths:
-        return spark.createDataFrame([], kinds)
-    # with a schema, a partition's value is taken as the text it is: without one 1E5 is a number and TRUE a boolean
-    found = spark.read.schema(kinds).option("basePath", _uri(live.folder)).parquet(*paths)
-    return found.select(*(f"`{one.name}`" for one in live.schema))
-
-
-def views(spark: SparkSession, lake: Lake, *tables: str) -> None:
-    """Make tables known to Spark SQL under their names, as they are now, for this session alone."""
-    for table in tables:
-        read(spark, lake, table).createOrReplaceTempView(table)
 
 
 def features_to_lake(
@@ -280,22 +247,3 @@ def symbols_of(lake: Lake, source: str, symbols: Sequence[str] | None = None) ->
             hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(held[:5])}."
             raise LakeError(f"{symbol!r} has no rows in table {source!r} of {lake.path}. {hint}")
     return held if asked is None else asked
-
-
-def _kind(table: str, column: Any) -> str:
-    if str(column.type) not in TYPES:
-        raise LakeError(f"table {table!r}: Spark is not told how to read the column {column.name!r} ({column.type}).")
-    return TYPES[str(column.type)]
-
-
-def _uri(place: str) -> str:
-    """A file's address as Spark spells it. Hadoop takes a % as it is, so nothing is escaped."""
-    scheme, separator, rest = place.partition("://")
-    if not separator:
-        return f"file://{Path(place).absolute()}"
-    return f"s3a://{rest}" if scheme == "s3" else place
-
-
-def _pattern(place: str) -> str:
-    """`_uri`, its brackets and stars escaped: Spark takes the paths that it is given for patterns."""
-    return re.sub(r"([\\{}\[\]*?])", r"\\\1", _uri(place))

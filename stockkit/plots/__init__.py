@@ -6,6 +6,7 @@ grey and by colour-blind readers (Okabe and Ito 2008). Frames are left untouched
 
 from __future__ import annotations
 
+from stockkit.plots.features import missing_values, percentiles, price_with_indicators, standing
 from stockkit.plots.forecasts import coverage, fan, scoreboard
 from stockkit.plots.prices import (
     adjustment,
@@ -26,7 +27,8 @@ from stockkit.plots.questions import (
     volume_spikes,
     year_extremes,
 )
-from stockkit.plots.tables import completeness, correlation, feature_correlation, indicators, monthly_returns
+from stockkit.plots.relevance import feature_correlation, ic_by_year, rank_correlation
+from stockkit.plots.tables import completeness, correlation, indicators, monthly_returns
 
 __all__ = [
     "adjustment",
@@ -40,12 +42,18 @@ __all__ = [
     "fan",
     "feature_correlation",
     "gaps",
+    "ic_by_year",
     "indicators",
+    "missing_values",
     "monthly_returns",
+    "percentiles",
     "price_bars",
+    "price_with_indicators",
+    "rank_correlation",
     "return_distributions",
     "rolling_beta",
     "scoreboard",
+    "standing",
     "through_time",
     "top_movers",
     "volatility_ranking",

@@ -27,11 +27,6 @@ def correlation(prices: pd.DataFrame) -> Plot:
     return heat(wide.corr(), "daily log returns", 0.55)
 
 
-def feature_correlation(table: pd.DataFrame) -> Plot:
-    """Spearman correlation between features over all symbols and sessions, as a heat map."""
-    return heat(table.drop(columns=["symbol", "date"]).corr("spearman"), "features (Spearman)", 0.3, annotate=False)
-
-
 def heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True) -> Plot:
     """A square of correlations of `what` as a heat map, `cell` inches a row."""
     import seaborn

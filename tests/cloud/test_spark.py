@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.cloud import jobs, plugin, spark_session
+from stockkit.cloud import jobs, plugin, spark_session, spark_sql
 from stockkit.cloud import spark as on_spark
 from stockkit.errors import LakeError, ParamError, SparkError, SymbolError
 from stockkit.lake.tables import Lake
@@ -85,11 +85,11 @@ def test_the_comparison_finds_a_planted_difference(spark, held):
 def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd_name(spark, tmp_path):
     lake = Lake(tmp_path / "my o*d {lake}", ROOT)
     lake.write("bars", simulate.bars(ODD, count=30, rng=np.random.default_rng(7)), symbols=ODD)
-    frame = on_spark.read(spark, lake, "bars")
+    frame = spark_sql.read(spark, lake, "bars")
     assert dict(frame.dtypes)["symbol"] == "string"
     assert sorted(row["symbol"] for row in frame.select("symbol").distinct().collect()) == sorted(ODD)
     for symbol in ("1E5", "TRUE", "NAN"):  # alone: beside others that are plainly text, none is guessed at
-        assert on_spark.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
+        assert spark_sql.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
     on_spark.features_to_lake(spark, lake, ["ret_1"], source="bars")
     own = features.compute(lake.read("bars"), ["ret_1"])
     pd.testing.assert_frame_equal(lake.read("features"), own, check_exact=True)
@@ -97,7 +97,7 @@ def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd
 
 def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, held, prices):
     held.write("prices", prices[prices["symbol"] == "AAPL"].iloc[:5], symbols=["AAPL"])
-    found = on_spark.read(spark, held, "prices", symbols=["AAPL"])
+    found = spark_sql.read(spark, held, "prices", symbols=["AAPL"])
     assert (found.columns, found.count()) == (list(prices.columns), 5)
     row = found.orderBy("date").first()
     first = prices[prices["symbol"] == "AAPL"].iloc[0]
@@ -154,7 +154,7 @@ def test_without_prices_or_with_none_in_the_table_the_error_says_what_to_do(spar
     with pytest.raises(LakeError, match="no table 'prices'"):
         on_spark.features_to_lake(spark, lake)
     lake.write("prices", prices.iloc[:0], symbols=["AAPL"])
-    assert on_spark.read(spark, lake, "prices").count() == 0
+    assert spark_sql.read(spark, lake, "prices").count() == 0
     with pytest.raises(LakeError, match=r"'prices' .* has no rows"):
         on_spark.features_to_lake(spark, lake)
 
@@ -247,8 +247,9 @@ def test_nothing_listens_but_on_this_machine_itself(spark):
 
 
 def test_hives_question_is_answered_as_pandas_answers_it(spark, held):
-    on_spark.views(spark, held, "prices")
-    assert_averages(spark.sql(QUESTION.read_text()).toPandas(), held)
+    assert_averages(spark_sql.ask(spark, held, "moving_averages"), held)
+    with pytest.raises(LakeError, match="Did you mean 'moving_averages'"):
+        spark_sql.ask(spark, held, "moving_average")
     assert spark.conf.get("spark.sql.catalogImplementation") == "hive"
     spark.sql("CREATE TABLE kept (symbol STRING) PARTITIONED BY (month STRING) STORED AS PARQUET")  # in the metastore
     spark.sql("INSERT INTO kept PARTITION (month = '2023-09') SELECT DISTINCT symbol FROM prices")
@@ -273,15 +274,15 @@ def assert_averages(found: pd.DataFrame, lake: Lake) -> None:
 
 ALL_OF_IT = f"""
 import json, sys
-from stockkit.cloud import spark, spark_session
+from stockkit.cloud import spark, spark_session, spark_sql
 from stockkit.lake.tables import open_lake
 from stockkit.market import features
 lake = open_lake(sys.argv[1])
 session = spark_session.session(hive=True, warehouse=sys.argv[2])
 versions = [spark.features_to_lake(session, lake, features.names("all")) for _ in range(2)]
-spark.views(session, lake, "prices")
+spark_sql.views(session, lake, "prices")
 session.sql(open({str(QUESTION)!r}).read()).toPandas().to_parquet(sys.argv[3])
-odd = sorted(r["symbol"] for r in spark.read(session, lake, "odd").select("symbol").distinct().collect())
+odd = sorted(r["symbol"] for r in spark_sql.read(session, lake, "odd").select("symbol").distinct().collect())
 print(json.dumps([session.version, versions, odd]))
 """
 
@@ -495,14 +496,14 @@ def test_without_pyspark_or_java_the_error_names_the_extra(monkeypatch, tmp_path
 
 
 def test_an_address_on_s3_is_read_through_hadoops_connector_and_brackets_are_no_pattern():
-    assert on_spark._uri("s3://bucket/lake/tables/t/symbol=%5EGSPC/a") == "s3a://bucket/lake/tables/t/symbol=%5EGSPC/a"
-    assert on_spark._pattern("/a [b] {c}*") == r"file:///a \[b\] \{c\}\*"
+    assert spark_sql._uri("s3://bucket/lake/tables/t/symbol=%5EGSPC/a") == "s3a://bucket/lake/tables/t/symbol=%5EGSPC/a"
+    assert spark_sql._pattern("/a [b] {c}*") == r"file:///a \[b\] \{c\}\*"
 
 
 ON_S3 = """
 import sys
 import numpy as np
-from stockkit.cloud import spark, spark_session
+from stockkit.cloud import spark, spark_session, spark_sql
 from stockkit.lake.tables import open_lake
 from stockkit.market import simulate
 symbols = ["TRUE", "^GSPC", "M&M.NS"]
