@@ -216,9 +216,7 @@ def rebuild(
 
 @lake_app.command()
 def features(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features, or groups of them.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features or groups.")] = None,
     symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
     dtype: Annotated[str, typer.Option(help="float64, or float32 for half the space.")] = "float64",
     calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
@@ -232,11 +230,9 @@ def features(
     from stockkit.workbook import progress
 
     chosen = catalogue.named(names or ["basic"])
+    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": calendar, "whole": whole}
     with progress.bar("features") as bar:
-        done = feature_table.update(
-            open_lake(lake), chosen, symbols=symbols, dtype=dtype, calendar=calendar, whole=whole, on_done=bar
-        )
-    print(done)
+        print(feature_table.update(open_lake(lake), chosen, **how, on_done=bar))
 
 
 @lake_app.command()

@@ -17,11 +17,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stockkit.errors import LakeError, StockkitError
-from stockkit.lake import commits, frames
+from stockkit.lake import changes, commits, frames
 from stockkit.lake.tables import Lake
 from stockkit.market import features, schema, sessions
 
@@ -29,7 +28,6 @@ NOTE = "stockkit.features"
 TABLE, SOURCE = "features", "prices"
 TIDYING = ("OPTIMIZE", "VACUUM START", "VACUUM END")  # commits that change no row
 AT_ONCE = 40  # symbols whose features are in memory together
-BARS = list(schema.BARS)
 OnDone = Callable[[str, int, int], None]
 
 
@@ -81,7 +79,7 @@ class _Job:
 
     def bars(self, symbols: Sequence[str]) -> pd.DataFrame:
         """Bars of some symbols, sorted."""
-        return _bars(self.prices, symbols)
+        return changes.bars(self.prices, symbols)
 
     def compute(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> Any:
         """Their features as Arrow rows."""
@@ -174,7 +172,7 @@ def _plan(job: _Job, now: Any) -> Plan:
         return Plan(job.symbols, {})
     changed: dict[str, pd.Timestamp | None] = {}
     for version in set(seen.values()):
-        changed |= _changes(job, version, [symbol for symbol in seen if seen[symbol] == version])
+        changed |= changes.since(job.lake, job.prices, version, [symbol for symbol in seen if seen[symbol] == version])
     whole = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
     since = {symbol: first for symbol, first in changed.items() if first is not None}
     if job.across and whole:
@@ -199,58 +197,6 @@ def _seen(now: Any, job: _Job) -> dict[str, int]:
         elif commit.get("operation") not in TIDYING:
             break
     return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in stored}
-
-
-def _changes(job: _Job, version: int, symbols: list[str]) -> dict[str, pd.Timestamp | None]:
-    """The first session since which a symbol's bars differ from those of a version; None for all of them."""
-    import deltalake
-
-    try:
-        before = deltalake.DeltaTable(job.prices.table_uri, version=version, storage_options=job.lake.files.options())
-        then, now = _files(before), _files(job.prices)
-        moved = [symbol for symbol in symbols if then.get(symbol) != now.get(symbol)]
-        return _first_changes(_bars(before, moved), job.bars(moved), moved)
-    except (OSError, deltalake.exceptions.DeltaError):
-        return dict.fromkeys(symbols, None)  # that version was vacuumed away
-
-
-def _files(delta: Any) -> dict[str, set[str]]:
-    """The files of each symbol."""
-    import pyarrow as pa
-
-    actions = pa.table(delta.get_add_actions(flatten=True))
-    found: dict[str, set[str]] = {}
-    for symbol, path in zip(actions["partition.symbol"].to_pylist(), actions["path"].to_pylist(), strict=True):
-        found.setdefault(symbol, set()).add(path)
-    return found
-
-
-def _bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
-    if not symbols:
-        return schema.empty(schema.BARS)
-    rows = delta.to_pyarrow_table(filters=[("symbol", "in", list(symbols))], columns=BARS)
-    return frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
-
-
-def _first_changes(old: pd.DataFrame, new: pd.DataFrame, symbols: Sequence[str]) -> dict[str, pd.Timestamp | None]:
-    before, after = (dict(iter(bars.groupby("symbol", sort=False))) for bars in (old, new))
-    none = schema.empty(schema.BARS)
-    found = {symbol: _first_change(before.get(symbol, none), after.get(symbol, none)) for symbol in symbols}
-    return {symbol: first for symbol, first in found.items() if first is not pd.NaT}
-
-
-def _first_change(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | None:
-    """The first session that differs between two histories of a symbol; None for the first of all, NaT for none."""
-    n = min(len(old), len(new))
-    same = np.ones(n, bool)
-    for column in BARS[1:]:
-        same &= old[column].to_numpy()[:n] == new[column].to_numpy()[:n]
-    first = int(same.argmin()) if not same.all() else n
-    if first == 0:
-        return None
-    if first == len(old) == len(new):
-        return pd.NaT
-    return min(bars["date"].iloc[first] for bars in (old, new) if first < len(bars))
 
 
 def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:

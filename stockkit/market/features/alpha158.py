@@ -59,9 +59,9 @@ FAMILIES: dict[str, tuple[str, int, int]] = {
     "cntp": ("share of {d} sessions that closed higher", 1, 6),
     "cntn": ("share of {d} sessions that closed lower", 1, 6),
     "cntd": ("share of {d} sessions that closed higher less share that closed lower", 1, 6),
-    "sump": ("gains of {d} sessions over all moves of the close", 1, 6),
-    "sumn": ("losses of {d} sessions over all moves of the close", 1, 6),
-    "sumd": ("gains less losses of {d} sessions over all moves of the close", 1, 6),
+    "sump": ("gains of {d} sessions over all moves of the close", 1, 10),
+    "sumn": ("losses of {d} sessions over all moves of the close", 1, 10),
+    "sumd": ("gains less losses of {d} sessions over all moves of the close", 1, 10),
     "vma": ("mean volume of {d} sessions, over volume", 0, 7),
     "vstd": ("standard deviation of {d} volumes, over volume", 0, 7),
     "wvma": ("spread over mean of volume times the size of the return, {d} sessions", 1, 8),
@@ -69,7 +69,7 @@ FAMILIES: dict[str, tuple[str, int, int]] = {
     "vsumn": ("falls of volume in {d} sessions over all its moves", 1, 9),
     "vsumd": ("rises less falls of volume in {d} sessions over all its moves", 1, 9),
 }
-GROUPS = 10  # of kernels that share their work; group 0 is the shapes
+GROUPS = 11  # of kernels that share their work; group 0 is the shapes
 NAMES: tuple[str, ...] = (*SHAPES, *(f"{family}{d}" for family in FAMILIES for d in WINDOWS))
 
 

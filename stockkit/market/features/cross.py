@@ -79,11 +79,11 @@ def _rank_of(name: str, look_back: int, meaning: str) -> Feature:
 
 
 FEATURES = (
-    _rank_of("ret_5", 5, "rank of the week's return among the symbols of the day"),
-    _rank_of("ret_21", 21, "rank of the month's return among the symbols of the day"),
-    _rank_of("vol_20", 20, "rank of the volatility among the symbols of the day"),
-    _rank_of("volume_z_20", 19, "rank of the unusual volume among the symbols of the day"),
-    Feature("beta_60", _beta, WINDOW, "ratio", "slope on the equally weighted market over a quarter",
+    _rank_of("ret_5", 5, "rank of the week's return within the day"),
+    _rank_of("ret_21", 21, "rank of the month's return within the day"),
+    _rank_of("vol_20", 20, "rank of the volatility within the day"),
+    _rank_of("volume_z_20", 19, "rank of the unusual volume within the day"),
+    Feature("beta_60", _beta, WINDOW, "ratio", "slope on the market over a quarter",
             "Sharpe 1964, least squares over 60 sessions", "cross", within=("mean", "ret_1")),
     Feature("residual_60", _residual, WINDOW, "log return", "the day's return less what the market explains",
             "Sharpe 1964, least squares over 60 sessions", "cross", within=("mean", "ret_1")),

@@ -17,6 +17,7 @@ from stockkit.market.features import rolling
 from stockkit.market.features.rolling import (
     FLAT,
     WINDOWS,
+    compiled,
     correlation,
     emit,
     gapped,
@@ -26,6 +27,7 @@ from stockkit.market.features.rolling import (
     products,
     quantile,
     sums,
+    wanted,
 )
 
 BLOCK = 2048  # rows at a time: the scratch of a family stays in the cache
@@ -60,7 +62,8 @@ def _trend(c: Any, s: Any, m: int, lines: Any, j: int) -> None:
     d = WINDOWS[j]
     total, square, cross = s[0, j], s[2, j], s[3, j]
     roc, mean, std, beta, rsqr, resi = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
-    roc[: min(d, m)] = math.nan
+    for i in range(min(d, m)):
+        roc[i] = math.nan
     for i in range(m - d):
         roc[i + d] = c[i] / c[i + d]
     for i in range(m):
@@ -91,9 +94,10 @@ def _trends(c: Any, v: Any, block: Any, depths: Any, slots: Any, room: Any, line
         sums(index, m, depth, room[1])
         products(c, index, room[0], room[1], m, depth, room[3])
     for j in range(depths[1]):
-        _trend(c, room, m, lines, j)
-        for f in range(6):
-            emit(out, slots[f, j], row, lines[f], skip, m)
+        if wanted(slots, 0, 6, j):
+            _trend(c, room, m, lines, j)
+            for f in range(6):
+                emit(out, slots[f, j], row, lines[f], skip, m)
     if depths[5]:
         for i in range(m):
             log_v[i] = math.log(v[i] + 1)
@@ -101,8 +105,9 @@ def _trends(c: Any, v: Any, block: Any, depths: Any, slots: Any, room: Any, line
         products(log_v, log_v, room[1], room[1], m, depth, room[3])
         products(c, log_v, room[0], room[1], m, depth, room[4])
     for j in range(depths[5]):
-        correlation(room[2, j, :m], room[3, j, :m], room[4, j, :m], WINDOWS[j], lines[0])
-        emit(out, slots[15, j], row, lines[0], skip, m)
+        if wanted(slots, 15, 16, j):
+            correlation(room[2, j, :m], room[3, j, :m], room[4, j, :m], WINDOWS[j], lines[0])
+            emit(out, slots[15, j], row, lines[0], skip, m)
 
 
 @kernel
@@ -115,6 +120,8 @@ def _extremes(h: Any, low: Any, c: Any, block: Any, depth: int, slots: Any, room
     highest(h, m, depth, room[0], room[1])
     highest(under, m, depth, room[2], room[3])
     for j in range(depth):
+        if not (wanted(slots, 6, 8, j) or wanted(slots, 11, 15, j)):
+            continue
         d = WINDOWS[j]
         top, at_top, bottom, at_bottom = room[0, j], room[1, j], room[2, j], room[3, j]
         for i in range(m):
@@ -135,6 +142,8 @@ def _orders(c: Any, block: Any, depth: int, slots: Any, lines: Any, out: Any) ->
     row, skip, m = block
     held = lines[3]
     for j in range(depth):
+        if not wanted(slots, 8, 11, j):
+            continue
         d = WINDOWS[j]
         begin = max(0, skip - d + 1)
         for i in range(begin, m):
@@ -167,6 +176,8 @@ def _changes(x: Any, counted: bool, block: Any, depth: int, slots: Any, room: An
     sums(rise, m, depth, room[0])
     sums(fall, m, depth, room[1])
     for j in range(depth):
+        if not wanted(slots, 0, 3, j):
+            continue
         up, down = room[0, j], room[1, j]
         for i in range(m):
             whole = float(min(WINDOWS[j], i + 1)) if counted else up[i] + down[i] + 1e-12
@@ -174,7 +185,7 @@ def _changes(x: Any, counted: bool, block: Any, depth: int, slots: Any, room: An
             lines[1, i] = down[i] / whole
             lines[2, i] = (up[i] - down[i]) / whole
         if not counted:
-            lines[:3, 0] = math.nan  # in a later block row 0 is context
+            lines[0, 0] = lines[1, 0] = lines[2, 0] = math.nan  # in a later block row 0 is context
         for f in range(3):
             emit(out, slots[f, j], row, lines[f], skip, m)
 
@@ -183,15 +194,20 @@ def _changes(x: Any, counted: bool, block: Any, depth: int, slots: Any, room: An
 def _turnover(c: Any, v: Any, block: Any, depths: Any, slots: Any, room: Any, lines: Any, out: Any) -> None:
     """VMA and VSTD of the volume; WVMA of the volume times the size of the day's return."""
     row, skip, m = block
-    sums(v, m, depths[7], room[0])
-    products(v, v, room[0], room[0], m, depths[7], room[1])
+    if depths[7]:
+        sums(v, m, depths[7], room[0])
+        products(v, v, room[0], room[0], m, depths[7], room[1])
     for j in range(depths[7]):
+        if not wanted(slots, 0, 2, j):
+            continue
         for i in range(m):
             n = float(min(WINDOWS[j], i + 1))
             lines[0, i] = room[0, j, i] / n / (v[i] + 1e-12)
             lines[1, i] = math.sqrt(room[1, j, i] / (n - 1)) / (v[i] + 1e-12)
         for f in range(2):
             emit(out, slots[f, j], row, lines[f], skip, m)
+    if not depths[8]:
+        return
     moved = lines[2]  # from the second row on: the first has no return
     for i in range(m - 1):
         moved[i] = abs(c[i + 1] / c[i] - 1) * v[i + 1]
@@ -221,6 +237,8 @@ def _moves(c: Any, v: Any, block: Any, depth: int, slots: Any, room: Any, lines:
     products(y, y, room[1], room[1], m - 1, depth, room[3])
     products(x, y, room[0], room[1], m - 1, depth, room[4])
     for j in range(depth):
+        if slots[j] < 0:
+            continue
         d = WINDOWS[j]
         lines[0, 0] = math.nan
         correlation(room[2, j, : m - 1], room[3, j, : m - 1], room[4, j, : m - 1], d, lines[0, 1:m])
@@ -234,18 +252,18 @@ def _moves(c: Any, v: Any, block: Any, depth: int, slots: Any, room: Any, lines:
 def _driver(version: str) -> Callable[..., None]:
     """The kernel over all symbols; its machine code is kept on disk for this version of the rolling kernels."""
 
-    @kernel
+    @compiled
     def fill(bars: Any, edges: Any, starts: Any, shapes: Any, slots: Any, depths: Any, out: Any) -> None:
         version  # noqa: B018 - part of the key
-        longest = 0
-        for k in range(len(starts)):
-            longest = max(longest, edges[k + 1] - edges[k])
-        width = min(longest, BLOCK + CONTEXT)
-        room, lines = np.empty((6, 5, width)), np.empty((13, width))
+        width = min(np.diff(edges).max(), BLOCK + CONTEXT)
+        room, lines, own = np.empty((6, 5, width)), np.empty((13, width)), np.empty((5, width))
         for k in range(len(starts)):
             for begin in range(starts[k], edges[k + 1], BLOCK):
                 row, end = max(edges[k], begin - CONTEXT), min(begin + BLOCK, edges[k + 1])
-                own = (bars[0][row:end], bars[1][row:end], bars[2][row:end], bars[3][row:end], bars[4][row:end])
+                for column in range(5):
+                    bar = bars[column]
+                    for i in range(end - row):
+                        own[column, i] = bar[row + i]
                 _block(own, (row, begin - row, end - row), shapes, slots, depths, room, lines, out)
 
     return fill
@@ -253,7 +271,7 @@ def _driver(version: str) -> Callable[..., None]:
 
 @kernel
 def _block(own: Any, block: Any, shapes: Any, slots: Any, depths: Any, room: Any, lines: Any, out: Any) -> None:
-    o, h, low, c, v = own
+    o, h, low, c, v = own[0], own[1], own[2], own[3], own[4]
     row, skip, m = block
     if depths[0]:
         _shapes(o, h, low, c, m, lines)
@@ -269,7 +287,8 @@ def _block(own: Any, block: Any, shapes: Any, slots: Any, depths: Any, room: Any
         _moves(c, v, block, depths[4], slots[16], room, lines, out)
     if depths[6]:
         _changes(c, True, block, depths[6], slots[17:20], room, lines, out)
-        _changes(c, False, block, depths[6], slots[20:23], room, lines, out)
+    if depths[10]:
+        _changes(c, False, block, depths[10], slots[20:23], room, lines, out)
     if depths[7] or depths[8]:
         _turnover(c, v, block, depths, slots[23:26], room, lines, out)
     if depths[9]:

@@ -27,8 +27,15 @@ FLAT = 2e-5  # Qlib gives no correlation where a standard deviation is at most t
 
 
 def kernel(function: F) -> F:
-    """Compile on the first call, keep the machine code on disk, let other threads run, never reorder sums."""
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compile as a part of `compiled` functions, which alone can be called from Python; never reorder sums."""
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(F, njit(**options)(function))
+
+
+def compiled(function: F) -> F:
+    """Compile on the first call, keep the machine code on disk, let other threads run."""
+    options: dict[str, Any] = {"error_model": "numpy", "cache": True, "nogil": True, "no_cfunc_wrapper": True}
+    return cast(F, njit(**options)(function))
 
 
 @kernel
@@ -177,11 +184,22 @@ def emit(out: Any, slot: int, row: int, values: Any, skip: int, m: int) -> None:
     """Write values[skip:m] to their rows of one feature; slot -1 means that nobody asked for it."""
     wide, narrow = out
     if slot >= 0 and wide.shape[0]:
-        wide[slot, row + skip : row + m] = values[skip:m]
+        target = wide[slot, row + skip : row + m]
+        for i in range(m - skip):  # a loop: an assignment of slices takes seconds to compile
+            target[i] = values[skip + i]
     elif slot >= 0:
-        target = narrow[slot, row + skip : row + m]
+        small = narrow[slot, row + skip : row + m]
         for i in range(m - skip):
-            target[i] = np.float32(values[skip + i])
+            small[i] = np.float32(values[skip + i])
+
+
+@kernel
+def wanted(slots: Any, first: int, last: int, j: int) -> bool:
+    """Whether anybody asked for window j of the families first to last - 1."""
+    found = False
+    for f in range(first, last):
+        found |= slots[f, j] >= 0
+    return found
 
 
 def fingerprint() -> str:
@@ -194,4 +212,4 @@ def fingerprint() -> str:
     return sha256(repr((parts, WINDOWS, NEWER, OLDER, FLAT)).encode()).hexdigest()
 
 
-KERNELS: tuple[Any, ...] = (sums, products, highest, insert, quantile, correlation, gapped, emit)
+KERNELS: tuple[Any, ...] = (sums, products, highest, insert, quantile, correlation, gapped, emit, wanted)

@@ -48,6 +48,15 @@ def nasty() -> pd.DataFrame:
                          "low": np.minimum(opened, close) - wide, "close": close, "volume": volume})  # fmt: skip
 
 
+def still() -> pd.DataFrame:
+    """Closes and volumes whose standard deviation is on either side of 2e-5, where Qlib stops to correlate."""
+    close = 10 + np.concatenate([np.tile([0, 1e-5, 2e-5, 0, 1e-5], 6), np.tile([0, 1e-4, -2e-4, 3e-4], 6),
+                                 np.tile([0, 1e-2, 3e-2], 8)])  # fmt: skip
+    n = len(close)
+    volume = 2_000_000 + np.where(np.arange(n) % 20 < 12, [0.0, 20.0] * (n // 2), [4000.0, 900.0] * (n // 2))
+    return pd.DataFrame({"open": close, "high": close + 0.01, "low": close - 0.02, "close": close, "volume": volume})
+
+
 def answered(bars: pd.DataFrame, symbol: str) -> pd.DataFrame:
     """What Qlib's expression engine makes of float64 bars in memory, in float64, one column a feature."""
     from qlib.contrib.data.loader import Alpha158DL
@@ -84,7 +93,7 @@ def answered(bars: pd.DataFrame, symbol: str) -> pd.DataFrame:
 def main(step: str) -> None:
     """`bars` keeps the bars, with stockkit; `values` adds Qlib's answers, with pyqlib."""
     if step == "bars":
-        kept = {**real(), "NASTY": nasty()}
+        kept = {**real(), "NASTY": nasty(), "STILL": still()}
         np.savez_compressed(DATA, **{f"{symbol}_bars": bars.to_numpy() for symbol, bars in kept.items()})
         return
     kept = {name: values for name, values in np.load(DATA).items() if name.endswith("_bars")}
