@@ -190,16 +190,18 @@ def symbol_edges(symbol: pd.Series) -> np.ndarray:
 
 def check_order(bars: pd.DataFrame, *, what: str = "bars") -> None:
     """What `check_bars` asks of the order of rows: by symbol, then date, one row each."""
-    at = disorder(bars)
+    at = disorder(bars, symbol_edges(bars["symbol"]))
     if at is not None:
         twice = bool((bars[["symbol", "date"]].iloc[at] == bars[["symbol", "date"]].iloc[at - 1]).all())
         fault = "the row above repeats" if twice else "rows must be sorted:"
         raise SchemaError(f"{what}: {fault} symbol and date at {_row(bars, at)}. One row a symbol and session.")
 
 
-def disorder(bars: pd.DataFrame) -> int | None:
-    """The first row that does not come after the one above it, by symbol then date; None where there is none."""
-    edges = symbol_edges(bars["symbol"])
+def disorder(bars: pd.DataFrame, edges: np.ndarray) -> int | None:
+    """The first row that does not come after the one above it, by symbol then date; None where there is none.
+
+    `edges` are those of `symbol_edges`.
+    """
     first = [str(name) for name in bars["symbol"].iloc[edges[:-1]]] if len(bars) else []
     date = bars["date"].to_numpy()
     wrong = date[1:] <= date[:-1]

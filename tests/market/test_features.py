@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import talib
 
 from stockkit.errors import FeatureError, ParamError, SchemaError
 from stockkit.market import features, schema, simulate
@@ -119,6 +120,26 @@ def test_what_lies_before_the_look_back_does_not_matter_to_a_windowed_feature(ba
         near = bars.groupby("symbol").tail(features.CATALOGUE[name].look_back + 1)
         last = features.compute(near, [name]).groupby("symbol")[name].last()
         pd.testing.assert_series_equal(last, whole.groupby("symbol")[name].last(), check_exact=True)
+
+
+def test_smoothed_features_start_anew_and_nobody_can_tell():
+    """What is older than the restarts weighs nothing, and the bits of a new day are those of all days."""
+    bars = simulate.bars(["AAA", "BBB"], count=4700, rng=np.random.default_rng(7))
+    names = [name for name in EACH if features.CATALOGUE[name].smoothed]
+    whole = features.compute(bars, names)
+    own = bars[bars["symbol"] == "BBB"]
+    high, low, close = (own[column].to_numpy() for column in ("high", "low", "close"))
+    plain = {"to_ema_20": close / talib.EMA(close, 20) - 1, "macd_hist": talib.MACD(close)[2] / close,
+             "rsi_14": talib.RSI(close, 14), "natr_14": talib.NATR(high, low, close, 14),
+             "adx_14": talib.ADX(high, low, close, 14)}  # fmt: skip
+    assert set(plain) == set(names)
+    for name, expected in plain.items():
+        found = whole.loc[whole["symbol"] == "BBB", name]
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
+    for at in (1535, 1536, 2047, 2048, 2049, 4096, 4699):
+        since = bars["date"].unique()[at]
+        late = features.compute(bars, names, since=since)
+        pd.testing.assert_frame_equal(late, whole[whole["date"] >= since].reset_index(drop=True), check_exact=True)
 
 
 def test_since_a_day_after_the_last_is_no_row_and_before_the_first_is_all(bars):

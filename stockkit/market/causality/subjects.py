@@ -264,9 +264,8 @@ def _per_symbol(function: Callable[[features.Arrays], Any]) -> Callable[[pd.Data
         for _, own in by_date.groupby("symbol", sort=False, observed=True):
             columns = [own[name].to_numpy(dtype="float64").copy() for name in features.COLUMNS]
             before = [column.copy() for column in columns]
-            day = own["date"].to_numpy().astype("datetime64[D]").astype("int64")
             o, h, low, c, v = columns
-            found = function(features.Arrays(o, h, low, c, v, day, (0, len(own)), sessions.DEFAULT))
+            found = function(features.Arrays(o, h, low, c, v, own["date"].to_numpy(), (0, len(own)), sessions.DEFAULT))
             if not isinstance(found, np.ndarray) or found.ndim != 1:
                 raise UnfitError("wrong type", f"gives a {type(found).__name__}: return a 1-dimensional array")
             if len(found) != len(own):

@@ -150,21 +150,30 @@ def compute(
     """
     chosen = check_names(wanted, dtype)
     start = None if since is None else pd.Timestamp(since)
-    bars = _sorted(bars)
-    late = slice(None) if start is None else (bars["date"] >= start).to_numpy()
+    bars, edges = _sorted(bars)
     full = _complete(bars)
-    _check(bars[late] if full is None else bars[full & late if start is not None else full])
-    part = Panel.of(bars if full is None else bars[full], since=start, calendar=calendar)
-    given = {f.within: bars[label(*f.within)].to_numpy()[slice(None) if full is None else full]
-             for f in chosen if f.within and label(*f.within) in bars}  # fmt: skip
+    known = bars if full is None else bars[full].reset_index(drop=True)
+    part = Panel.of(
+        known, edges if full is None else schema.symbol_edges(known["symbol"]), since=start, calendar=calendar
+    )
+    late = part.rows_from(part.starts)
+    _check(known.iloc[late])
+    given = {f.within: known[label(*f.within)].to_numpy() for f in chosen if f.within and label(*f.within) in known}
     block = np.empty((len(chosen), int(part.counts.sum())), dtype)
     engine.fill(part, chosen, block, given=given, warm_up=warm_up, threads=threads)
     values = pd.DataFrame(block.T, columns=[feature.name for feature in chosen], copy=False)
-    keys = bars.loc[late, ["symbol", "date"]] if start is not None else bars[["symbol", "date"]]
-    keys.index = pd.RangeIndex(len(keys))
-    if full is not None:
-        values = values.set_axis(np.flatnonzero(full[late])).reindex(keys.index)
-    return pd.concat([keys, values], axis=1, copy=False)
+    if full is None:
+        keys = bars[["symbol", "date"]].iloc[late]
+        keys.index = values.index
+        return pd.concat([keys, values], axis=1, copy=False)
+    return _with_gaps(bars, np.flatnonzero(full)[late], values, start)
+
+
+def _with_gaps(bars: pd.DataFrame, rows: np.ndarray, values: pd.DataFrame, since: pd.Timestamp | None) -> pd.DataFrame:
+    """The values at their rows, and NaN at those that lack a price."""
+    keys = bars[["symbol", "date"]].reset_index(drop=True)
+    keys = keys if since is None else keys[keys["date"] >= since]
+    return pd.concat([keys, values.set_axis(rows).reindex(keys.index)], axis=1).reset_index(drop=True)
 
 
 def check_names(wanted: Sequence[str] | None, dtype: str = "float64") -> list[Feature]:
@@ -225,14 +234,16 @@ def _complete(bars: pd.DataFrame) -> np.ndarray | None:
     return None if whole.all() else whole
 
 
-def _sorted(bars: pd.DataFrame) -> pd.DataFrame:
-    """The bars in order of symbol and date; themselves where they are already."""
-    schema.check_frame(bars, {name: schema.BARS[name] for name in ("symbol", "date")}, what="bars")
-    if schema.disorder(bars) is None:
-        return bars
-    bars = bars.sort_values(["symbol", "date"], ignore_index=True)
-    schema.check_order(bars)
-    return bars
+def _sorted(bars: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The bars in order of symbol and date, themselves where they are already; and where symbols start."""
+    as_they_are = {name: str(bars[name].dtype) for name in COLUMNS if name in bars}  # a NaN makes volumes floats
+    schema.check_frame(bars, {**schema.BARS, **as_they_are}, what="bars")
+    edges = schema.symbol_edges(bars["symbol"])
+    if schema.disorder(bars, edges) is not None:
+        bars = bars.sort_values(["symbol", "date"], ignore_index=True)
+        schema.check_order(bars)
+        edges = schema.symbol_edges(bars["symbol"])
+    return bars, edges
 
 
 def _check(bars: pd.DataFrame) -> None:

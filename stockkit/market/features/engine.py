@@ -39,9 +39,8 @@ def fill(
     for k, feature in enumerate(chosen):
         kinds[_kind(feature)].append((k, feature))
     with np.errstate(all="ignore"):
-        near = whole.within_reach(_reach(kinds["windowed"]))
-        _fill(whole, [*kinds["smoothed"], *(kinds["windowed"] if near is whole else [])], block, threads)
-        _fill(near, [] if near is whole else kinds["windowed"], block, threads)
+        _fill_smoothed(whole, kinds["smoothed"], block)
+        _fill(whole.within_reach(_reach(kinds["windowed"])), kinds["windowed"], block, threads)
         _fill_own(whole, kinds["own"], block)
         _fill_across(whole, kinds["across"], block, given, threads)
         _fill_alpha(whole, kinds["alpha"], block, threads)
@@ -69,6 +68,12 @@ def _fill(part: Panel, some: Placed, block: np.ndarray, threads: int) -> None:
         _each(part, work, threads)
 
 
+def _fill_smoothed(whole: Panel, some: Placed, block: np.ndarray) -> None:
+    for one in whole.from_restarts() if some else ():
+        for k, feature in some:
+            block[k, one.there] = feature.function(one.arrays)[one.wanted]
+
+
 def _each(part: Panel, work: Callable[[Part], None], threads: int) -> None:
     """Call `work` with a few symbols at a time, in threads; array operations let each other run."""
     with ThreadPoolExecutor(threads) as pool:
@@ -79,7 +84,7 @@ def _each(part: Panel, work: Callable[[Part], None], threads: int) -> None:
 def _fill_own(whole: Panel, some: Placed, block: np.ndarray) -> None:
     """A user's features: one symbol at a time, over all of its history, on arrays that cannot be written to."""
     for one in whole.parts(rows=1) if some else ():
-        for name in (*COLUMNS, "day"):
+        for name in (*COLUMNS, "date"):
             getattr(one.arrays, name).flags.writeable = False
         for k, feature in some:
             block[k, one.there] = _called(feature, one.arrays)[one.wanted]

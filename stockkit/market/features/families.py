@@ -35,25 +35,28 @@ CONTEXT = 60  # rows before a block that the longest window needs
 
 
 @kernel
-def _shapes(o: Any, h: Any, low: Any, c: Any, m: int, lines: Any) -> None:
-    """The thirteen features of one bar alone, one a line."""
+def _shapes(own: Any, block: Any, slots: Any, lines: Any, out: Any) -> None:
+    """The thirteen features of one bar alone: each is one of its parts over another."""
+    row, skip, m = block
+    o, h, low, c = own[0], own[1], own[2], own[3]
+    body, height, above, below, shift, typical = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
+    never_zero, line = lines[6], lines[7]
     for i in range(m):
-        height = h[i] - low[i] + 1e-12
-        above, below = h[i] - max(o[i], c[i]), min(o[i], c[i]) - low[i]
-        shift = 2 * c[i] - h[i] - low[i]
-        lines[0, i] = (c[i] - o[i]) / o[i]
-        lines[1, i] = (h[i] - low[i]) / o[i]
-        lines[2, i] = (c[i] - o[i]) / height
-        lines[3, i] = above / o[i]
-        lines[4, i] = above / height
-        lines[5, i] = below / o[i]
-        lines[6, i] = below / height
-        lines[7, i] = shift / o[i]
-        lines[8, i] = shift / height
-        lines[9, i] = o[i] / c[i]
-        lines[10, i] = h[i] / c[i]
-        lines[11, i] = low[i] / c[i]
-        lines[12, i] = (h[i] + low[i] + c[i]) / 3 / c[i]
+        body[i] = c[i] - o[i]
+        height[i] = h[i] - low[i]
+        never_zero[i] = height[i] + 1e-12
+        above[i] = h[i] - max(o[i], c[i])
+        below[i] = min(o[i], c[i]) - low[i]
+        shift[i] = 2 * c[i] - h[i] - low[i]
+        typical[i] = (h[i] + low[i] + c[i]) / 3
+    parts = (body, height, body, above, above, below, below, shift, shift, o, h, low, typical)
+    wholes = (o, o, never_zero, o, never_zero, o, never_zero, o, never_zero, c, c, c, c)
+    for f in range(13):
+        if slots[f] >= 0:
+            part, whole = parts[f], wholes[f]
+            for i in range(m):
+                line[i] = part[i] / whole[i]
+            emit(out, slots[f], row, line, skip, m)
 
 
 @kernel
@@ -256,7 +259,7 @@ def _driver(version: str) -> Callable[..., None]:
     def fill(bars: Any, edges: Any, starts: Any, shapes: Any, slots: Any, depths: Any, out: Any) -> None:
         version  # noqa: B018 - part of the key
         width = min(np.diff(edges).max(), BLOCK + CONTEXT)
-        room, lines, own = np.empty((6, 5, width)), np.empty((13, width)), np.empty((5, width))
+        room, lines, own = np.empty((6, 5, width)), np.empty((8, width)), np.empty((5, width))
         for k in range(len(starts)):
             for begin in range(starts[k], edges[k + 1], BLOCK):
                 row, end = max(edges[k], begin - CONTEXT), min(begin + BLOCK, edges[k + 1])
@@ -271,12 +274,9 @@ def _driver(version: str) -> Callable[..., None]:
 
 @kernel
 def _block(own: Any, block: Any, shapes: Any, slots: Any, depths: Any, room: Any, lines: Any, out: Any) -> None:
-    o, h, low, c, v = own[0], own[1], own[2], own[3], own[4]
-    row, skip, m = block
+    h, low, c, v = own[1], own[2], own[3], own[4]
     if depths[0]:
-        _shapes(o, h, low, c, m, lines)
-        for f in range(13):
-            emit(out, shapes[f], row, lines[f], skip, m)
+        _shapes(own, block, shapes, lines, out)
     if depths[1] or depths[5]:
         _trends(c, v, block, depths, slots, room, lines, out)
     if depths[2]:

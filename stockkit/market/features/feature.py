@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+MEMORY = 512  # sessions: Wilder's average of 14 gives what is older a weight under (13/14)**512 = 3e-17
+RESTART = 2048
 COLUMNS = ("open", "high", "low", "close", "volume")
 
 
@@ -26,27 +29,38 @@ class Arrays:
     low: np.ndarray
     close: np.ndarray
     volume: np.ndarray
-    day: np.ndarray = field(default_factory=lambda: np.zeros(0, "int64"))  # days since 1970-01-01
+    date: np.ndarray = field(default_factory=lambda: np.zeros(0, "datetime64[ns]"))
     edges: Sequence[int] = ()
     calendar: str = ""
+    lead: int = 0  # rows at the start that are there only for `each`
 
     @cached_property
     def log_close(self) -> np.ndarray:
         """The natural logarithm of the close."""
         return np.log(self.close)
 
-    def take(self, rows: slice | np.ndarray, edges: Sequence[int] = ()) -> Arrays:
+    @cached_property
+    def day(self) -> np.ndarray:
+        """The sessions as days since 1970-01-01."""
+        return self.date.astype("datetime64[ns]").view("int64") // (86_400 * 10**9)
+
+    def take(self, rows: slice | np.ndarray, edges: Sequence[int] = (), lead: int = 0) -> Arrays:
         """Some of the rows, which `edges` divide into symbols."""
-        columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "day")}
-        return replace(self, **columns, edges=edges)
+        columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "date")}
+        return replace(self, **columns, edges=edges, lead=lead)
 
     def each(self, function: Callable[..., np.ndarray], *columns: np.ndarray, **options: Any) -> np.ndarray:
-        """What `function` makes of the columns of each symbol alone, one after the other."""
-        if len(self.edges) <= 2:
-            return function(*columns, **options)
-        out = np.empty(len(self.close))
-        for first, last in zip(self.edges[:-1], self.edges[1:], strict=True):
-            out[first:last] = function(*(column[first:last] for column in columns), **options)
+        """What a function that smooths over all history makes of each symbol's columns alone, one after the other.
+
+        It is started anew every `RESTART` rows of a symbol, `MEMORY` rows ahead of those that are kept: what is older
+        weighs less than a rounding. So a new day needs no more rows than both together, and has the same bits.
+        """
+        edges = self.edges or (0, len(self.close))
+        out = np.full(len(self.close), np.nan)
+        for first, last in itertools.pairwise(edges):
+            for kept in range(first + self.lead, last, RESTART):
+                start, end = max(first, kept - MEMORY), min(kept + RESTART, last)
+                out[kept:end] = function(*(column[start:end] for column in columns), **options)[kept - start :]
         return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.market import schema
-from stockkit.market.features.feature import COLUMNS, Arrays
+from stockkit.market.features.feature import COLUMNS, MEMORY, RESTART, Arrays
 
 AT_ONCE = 40_000  # rows of several symbols computed together: few calls, and still within the processor's cache
 
@@ -30,16 +30,15 @@ class Panel:
     starts: np.ndarray
 
     @classmethod
-    def of(cls, bars: pd.DataFrame, *, since: pd.Timestamp | None, calendar: str) -> Panel:
-        """Sorted bars as contiguous arrays; rows before `since` are context."""
-        edges = schema.symbol_edges(bars["symbol"])
-        day = bars["date"].to_numpy().astype("datetime64[D]").astype("int64")
+    def of(cls, bars: pd.DataFrame, edges: np.ndarray, *, since: pd.Timestamp | None, calendar: str) -> Panel:
+        """Sorted bars, whose symbols start at `edges`, as contiguous arrays; rows before `since` are context."""
         columns: dict[str, Any] = {name: np.ascontiguousarray(bars[name].to_numpy(dtype="float64")) for name in COLUMNS}
-        starts = edges[:-1]
+        date, starts = bars["date"].to_numpy(), edges[:-1]
         if since is not None:
-            late = day >= since.to_datetime64().astype("datetime64[D]").astype("int64")
-            starts = edges[1:] - np.diff(np.r_[0, np.cumsum(late)][edges])
-        return cls(Arrays(**columns, day=day, calendar=calendar), edges, starts)
+            day = since.to_datetime64()
+            found = [first + date[first:last].searchsorted(day) for first, last in itertools.pairwise(edges)]
+            starts = np.array(found, dtype="int64")
+        return cls(Arrays(**columns, date=date, calendar=calendar), edges, starts)
 
     @property
     def counts(self) -> np.ndarray:
@@ -77,6 +76,17 @@ class Panel:
                 there = slice(int(ends[first]), int(ends[k]))
                 yield Part(self.arrays.take(here, edges), here, there, wanted)
                 first = k
+
+    def from_restarts(self) -> Iterator[Part]:
+        """Each symbol with as much context as functions that smooth over all history need; see `Arrays.each`."""
+        ends = np.r_[0, np.cumsum(self.counts)]
+        for j, (first, last) in enumerate(itertools.pairwise(self.edges)):
+            position = self.starts[j] - first
+            lead = MEMORY if position >= RESTART else 0
+            start = first + position // RESTART * RESTART - lead
+            arrays = self.arrays.take(slice(int(start), int(last)), (0, int(last - start)), lead)
+            wanted = slice(int(self.starts[j] - start), None)
+            yield Part(arrays, slice(int(start), int(last)), slice(int(ends[j]), int(ends[j + 1])), wanted)
 
     def wanted(self) -> np.ndarray | slice:
         """Which rows are wanted: all of them as a slice, else as booleans."""
