@@ -1,5 +1,6 @@
 """Run every benchmark: `python -m benchmarks [SYMBOLS] [SESSIONS]`, 500 symbols x 5,040 sessions by default.
 
+`python -m benchmarks.qlib` compares with Qlib, in an environment that it makes from the package index.
 Each line is a ratio, measured within this one process on the same simulated bars: under 1 means that stockkit
 is faster. Only the ratios mean anything; seconds depend on the machine.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import features, ingest, lake
+from benchmarks import alpha158, features, ingest, lake
 from stockkit.market import schema, simulate
 
 
@@ -23,6 +24,7 @@ def main(symbols: int = 500, sessions: int = 5040) -> None:
     bars = schema.cast(simulate.bars([f"S{k:04}" for k in range(symbols)], count=sessions, rng=rng), schema.BARS)
     print(f"{len(bars):,} simulated bars, {symbols} symbols; Python {platform.python_version()}")
     features.main(bars)
+    alpha158.main(bars)
     with tempfile.TemporaryDirectory() as folder:
         lake.main(bars, Path(folder))
         ingest.main(bars, Path(folder))

@@ -26,14 +26,15 @@ def say(what: str, ours: float, theirs: float, limit: str = "") -> None:
     print(f"{what:<66} {ours / theirs:6.2f}  {limit:<10} ({ours:.3f} s / {theirs:.3f} s)", flush=True)
 
 
-def peak(what: str, work: Callable[..., object], *given: Any, limit: str = "") -> None:
-    """Print the most memory that `work(*given)` took, in a fresh process that did nothing else."""
+def peak(what: str, work: Callable[..., object], *given: Any, size: float = 1.0, limit: str = "") -> None:
+    """Print the most memory in GB that `work(*given)` took in a fresh process, over `size`."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     child = context.Process(target=_measured, args=(there, work, given))
     child.start()
     there.close()
-    print(f"peak memory of {what:<51} {here.recv():6.2f}  {limit:<10} (GB)", flush=True)
+    most = here.recv()
+    print(f"peak memory of {what:<51} {most / size:6.2f}  {limit:<10} ({most:.2f} GB)", flush=True)
     child.join()
 
 

@@ -1,0 +1,31 @@
+"""Notebook 03 with its parameter `engine` set to spark, run as a user runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import nbformat
+import pandas as pd
+
+from stockkit.lake.tables import Lake
+from stockkit.market import features
+from tests.conftest import lacking, make_workbook, manifest_of, stockkit
+
+
+def test_the_chain_with_spark_stores_what_this_process_computes_and_shows_hives_answer(tmp_path):
+    if importlib.util.find_spec("pyspark") is None:
+        lacking("spark", "pyspark is missing: make spark")
+    workbook = make_workbook(tmp_path)
+    words = ("-p", "engine=spark", "-p", "groups=[basic, cross]", "-p", "symbols=[AAPL, META]", "-p", "dtype=float32")
+    done = stockkit(workbook, "run", "params/sample.yaml", "--until", "03_features", *words)
+    assert done.returncode == 0, done.stderr
+    lake = Lake(workbook / "data" / "lake", workbook)
+    found, names = lake.read("features"), features.names("basic", "cross")
+    expected = features.compute(lake.read("prices"), names, dtype="float32")
+    pd.testing.assert_frame_equal(found[expected.columns], expected, rtol=1e-6, check_dtype=False)
+    assert set(found[names].dtypes.astype(str)) == {"float32"}
+    page = nbformat.read(manifest_of(workbook)["folder"] / "03_features.ipynb", as_version=4)
+    shown = "".join(str(cell.get("outputs", "")) for cell in page.cells)
+    assert "Hive's SQL" in shown
+    assert "SMA-20" in shown
+    assert not [path for path in workbook.iterdir() if path.name in ("metastore_db", "derby.log", "spark-warehouse")]
