@@ -13,6 +13,7 @@ from stockkit.cloud import plugin, spark, spark_session
 from stockkit.errors import ParamError, StockkitError
 from stockkit.lake.tables import open_lake
 from stockkit.market import features as catalogue
+from stockkit.market import sessions
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 OF_GLUE = re.compile(
@@ -43,13 +44,15 @@ def features(words: Sequence[str]) -> int:
             own.load()
         named = [*(asked.names or ()), *(catalogue.names(*asked.groups) if asked.groups else ())]
         lake = open_lake(asked.lake)
-        catalogue.check_names(named or None)  # here and not in ten seconds, when Spark has started
+        sessions.every(asked.calendar)
+        catalogue.check_names(named or None, asked.dtype)  # here and not in ten seconds, when Spark has started
         symbols = spark.symbols_of(lake, asked.source, asked.symbols)
         lake.version(asked.table)
         session = spark_session.session("stockkit features", cores=asked.cores)
         version = spark.features_to_lake(
-            session, lake, named or None, symbols, source=asked.source, table=asked.table, plugin=own
-        )
+            session, lake, named or None, symbols, source=asked.source, table=asked.table,
+            dtype=asked.dtype, calendar=asked.calendar, plugin=own,
+        )  # fmt: skip
     except StockkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ParamError) else EXIT_FAILED
@@ -65,6 +68,8 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--symbols", nargs="+", action=_Listed, help="whose rows; default: all that have prices")
     parser.add_argument("--source", default="prices", help="the table to read")
     parser.add_argument("--table", default="features", help="the table to write")
+    parser.add_argument("--dtype", default="float64", help="float64 or float32")
+    parser.add_argument("--calendar", default=sessions.DEFAULT, help="the exchange, as an ISO market code")
     parser.add_argument("--module", help="a Python file that registers features")
     parser.add_argument("--cores", type=int, default=2, help="tasks at once; of a session on this machine")
     known, rest = parser.parse_known_args(_without_glues(words))

@@ -24,7 +24,7 @@ from stockkit.errors import LakeError, ParamError, SparkError, StockkitError
 from stockkit.lake import parts
 from stockkit.lake.commits import Place
 from stockkit.lake.tables import Lake, open_lake
-from stockkit.market import features, schema
+from stockkit.market import features, schema, sessions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,6 +44,7 @@ def features_to_lake(
     source: str = "prices",
     table: str = "features",
     dtype: str = "float64",
+    calendar: str = sessions.DEFAULT,
     plugin: Plugin | None = None,
 ) -> int:
     """Compute features of the lake's bars on Spark and replace the symbols' rows in one commit.
@@ -58,6 +59,7 @@ def features_to_lake(
         symbols: whose rows to replace; all that `source` has when None.
         source, table: the tables read and written.
         dtype: "float64" or "float32"; of a table that is there already, its own.
+        calendar: the exchange, for the group `calendar`.
         plugin: a module of registered features, which each worker executes as well.
 
     Returns:
@@ -72,7 +74,7 @@ def features_to_lake(
     wanted = _known(names)
     chosen = symbols_of(lake, source, symbols)
     bars = read(spark, lake, source, symbols=chosen).select(*schema.BARS)
-    return write_features(bars, lake, wanted, chosen, table=table, dtype=dtype, plugin=plugin)
+    return write_features(bars, lake, wanted, chosen, table=table, dtype=dtype, calendar=calendar, plugin=plugin)
 
 
 def write_features(
@@ -83,6 +85,7 @@ def write_features(
     *,
     table: str = "features",
     dtype: str = "float64",
+    calendar: str = sessions.DEFAULT,
     plugin: Plugin | None = None,
 ) -> int:
     """`features_to_lake` of a Spark frame of bars, as `schema.BARS`, wherever it is from.
@@ -91,7 +94,7 @@ def write_features(
         ParamError, LakeError, SparkError: as there.
     """
     place = str(lake.folder.absolute() if lake.folder else lake.files)
-    work = Work(place, table, tuple(_known(names, dtype)), dtype, plugin)
+    work = Work(place, table, tuple(_known(names, dtype)), dtype, calendar, plugin)
     chosen = schema.check_symbols(symbols)
     found = dict[str, parts.Part]()
 
@@ -114,6 +117,7 @@ class Work:
     table: str
     names: tuple[str, ...]
     dtype: str = "float64"
+    calendar: str = sessions.DEFAULT
     plugin: Plugin | None = None
     held: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,7 +135,7 @@ class Work:
         symbol = str(bars["symbol"].iloc[0])
         try:
             self.load()
-            rows = features.compute(as_bars(bars), list(self.names), dtype=self.dtype)
+            rows = features.compute(as_bars(bars), list(self.names), dtype=self.dtype, calendar=self.calendar)
             place = Place(self.table, open_lake(self.lake).files)
             part = parts.write(place, symbol, rows, held=self.held.get(symbol))
         except StockkitError as error:

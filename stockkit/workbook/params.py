@@ -21,6 +21,7 @@ from stockkit.workbook.notebooks import Notebook
 
 MAX_FILE = 1_000_000
 MAX_HORIZON = 250
+CHOICES = {"engine": ("local", "spark"), "dtype": ("float64", "float32")}
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,10 @@ def check(name: str, value: Any) -> Any:
         return schema.check_symbols(value)
     if name == "calendar":
         sessions.every(value)
+    elif name == "groups":
+        _check_groups(value)
+    elif name in CHOICES and value not in CHOICES[name]:
+        raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")
     elif name in ("start", "as_of"):
         _check_day(name, value, EARLIEST if name == "start" else LATEST)
     elif name == "horizon" and not 1 <= value <= MAX_HORIZON:
@@ -155,6 +160,14 @@ def check(name: str, value: Any) -> Any:
         except LakeError as error:
             raise ParamError(str(error)) from error
     return value
+
+
+def _check_groups(value: list[str]) -> None:
+    from stockkit.market import features
+
+    if not value:
+        raise ParamError("groups is an empty list: name at least one group of features, as in [basic].")
+    features.names(*value)
 
 
 def _check_day(name: str, value: str, word: str) -> None:

@@ -131,3 +131,18 @@ def test_a_lake_is_a_folder_or_an_s3_address_whose_options_are_known():
         params.check("lake", "s3://my-bucket/lake?database=stock_data&workgrup=primary")
     with pytest.raises(ParamError, match="no bucket name"):
         params.check("lake", "s3://My_Bucket/lake")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "says"),
+    [
+        ("engine", "spark", "Spark", "engine must be local or spark, found 'Spark'"),
+        ("dtype", "float32", "float16", "dtype must be float64 or float32, found 'float16'"),
+        ("groups", ["basic", "alpha158"], ["basics"], "'basics' is no group of features. Did you mean 'basic'"),
+        ("groups", ["all"], [], "groups is an empty list"),
+    ],
+)
+def test_what_features_are_asked_for_is_known_before_anything_starts(name, good, bad, says):
+    assert params.check(name, good) == good
+    with pytest.raises(ParamError, match=says):
+        params.check(name, bad)
