@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError
 from stockkit.market import simulate
-from stockkit.market.features import alpha158
+from stockkit.market.features import alpha158, rolling
 from stockkit.market.features.alpha158 import COLUMNS, NAMES, WINDOWS
 
 GOLDEN = np.load(Path(__file__).with_name("golden") / "alpha158.npz")
@@ -278,3 +279,11 @@ def test_machine_code_on_disk_belongs_to_one_version_of_the_kernels_it_calls(mon
     assert before == rolling.fingerprint()
     monkeypatch.setattr(rolling, "KERNELS", (*rolling.KERNELS[:-1], rolling.KERNELS[0]))
     assert rolling.fingerprint() != before
+
+
+def test_where_no_folder_can_hold_the_machine_code_it_is_compiled_all_the_same():
+    room: dict = {}
+    exec("def twice(x):\n    return 2 * x", room)  # a function of no file: numba finds no place for its cache
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(room["twice"])
+    assert rolling.compiled(room["twice"])(21) == 42

@@ -33,9 +33,12 @@ def kernel(function: F) -> F:
 
 
 def compiled(function: F) -> F:
-    """Compile on the first call, keep the machine code on disk, let other threads run."""
-    options: dict[str, Any] = {"error_model": "numpy", "cache": True, "nogil": True, "no_cfunc_wrapper": True}
-    return cast(F, njit(**options)(function))
+    """Compile on the first call, keep the machine code on disk where that can be, let other threads run."""
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+    try:
+        return cast(F, njit(cache=True, **options)(function))
+    except RuntimeError:  # neither the package's folder nor the user's can be written to, as on AWS Lambda
+        return cast(F, njit(**options)(function))
 
 
 @kernel
