@@ -10,12 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 
 from stockkit.errors import QueryError
 from stockkit.lake import athena
 from stockkit.lake.athena.types import Type
+from stockkit.lake.commits import Place
+from stockkit.lake.storage import Folder
 
 PANDAS = {"bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "boolean": "bool",
           "double": "float64", "real": "float32"}  # fmt: skip
@@ -48,6 +51,20 @@ class Files:
     partitions: Sequence[str] = ("symbol",)
     alike: bool = False
     rows: Any = None
+
+
+def files_of(place: Place, delta: Any) -> Files:
+    """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
+    import pyarrow as pa
+
+    schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
+    if not isinstance(place.files, Folder):
+        return Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
+    folder, actions = place.files.uri(place.key), pa.table(delta.get_add_actions(flatten=True))
+    paths = [f"{folder}/{unquote(path)}" for path in actions["path"].to_pylist()]  # the log holds them as URIs
+    counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
+    alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
+    return Files(schema, folder, paths, partitions, alike)
 
 
 def tables(text: str) -> list[str]:

@@ -53,6 +53,10 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: cli
     path = home / Path(lake).expanduser()
     if path.exists() and not path.is_dir():
         raise LakeError(f"lake {path} is a file: give a folder.")
+    if odd := sorted(set("[]%") & set(str(path))):
+        raise LakeError(
+            f"lake {path}: tables cannot be kept in a folder with a {odd[0]} in its name or above: rename it."
+        )
     return Lake(path, home)
 
 
@@ -188,8 +192,8 @@ class Lake:
                 results=results,
                 last_commit=max(last, default=0),
             )
-        near = isinstance(self.path, Path)
-        return query.run(text, {name: _files(delta, near=near) for name, delta in deltas.items()}, parameters)
+        files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
+        return query.run(text, files, parameters)
 
     def question(self, name: str) -> query.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
@@ -285,16 +289,3 @@ class Lake:
             catalogue.register(glue.delta_table(table, self.path.uri(f"tables/{table}"), delta.schema().to_arrow()))
         self.writes[table] = int(delta.version())
         return self.writes[table]
-
-
-def _files(delta: Any, *, near: bool) -> query.Files:
-    """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
-    import pyarrow as pa
-
-    schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
-    if not near:
-        return query.Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
-    actions = pa.table(delta.get_add_actions(flatten=True))
-    counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
-    alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
-    return query.Files(schema, delta.table_uri, delta.file_uris(), partitions, alike)

@@ -8,7 +8,7 @@ import pytest
 
 from stockkit.errors import LakeError, QueryError
 from stockkit.lake import query
-from stockkit.lake.tables import Lake, _files
+from stockkit.lake.tables import Lake
 from tests.conftest import ROOT, SYMBOLS
 
 
@@ -105,7 +105,7 @@ def test_a_file_is_no_table(lake, text):
     ],
 )
 def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
-    files = {"prices": _files(lake.delta("prices"), near=True)}
+    files = {"prices": query.files_of(lake._place("prices"), lake.delta("prices"))}
     with query._connect(files) as connection:
         assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
         with pytest.raises(duckdb.Error):

@@ -14,6 +14,7 @@ import pytest
 from stockkit.errors import LakeError, SchemaError, SymbolError
 from stockkit.lake import commits, frames, raw
 from stockkit.lake.tables import Lake, open_lake
+from stockkit.market import simulate
 from tests.conftest import ROOT, mounted
 from tests.market.test_schema import ODD
 
@@ -357,3 +358,19 @@ def test_a_full_disk_or_a_read_only_lake_is_a_clear_error_and_leaves_the_table_a
             lake.write("prices", prices, symbols=sorted(set(prices["symbol"])))
         assert "name another lake" in str(caught.value)
         assert lake.tables() == ([] if options == "ro" else ["t"])
+
+
+@pytest.mark.parametrize("name", ["my lake", "lä", "a#b", "a?b", "a{b}", "it's", "a*b"])
+def test_a_lake_may_have_an_odd_name(tmp_path, name):
+    book = open_lake(str(tmp_path / name), root=tmp_path)
+    bars = simulate.bars(["AAA", "^GSPC"], count=5, rng=np.random.default_rng(1))
+    book.write("t", bars, symbols=["AAA", "^GSPC"])
+    assert len(book.read("t", symbols=["^GSPC"])) == 5
+    assert book.sql("SELECT count(*) AS n FROM t WHERE symbol = '^GSPC'")["n"].tolist() == [5]
+    assert set(book.verify()["problem"]) <= {"no raw answer"}
+
+
+@pytest.mark.parametrize("name", ["a[b", "100%", "a%20b"])
+def test_a_name_that_delta_lake_cannot_have_is_refused_at_the_door(tmp_path, name):
+    with pytest.raises(LakeError, match="rename it"):
+        open_lake(str(tmp_path / name), root=tmp_path)
