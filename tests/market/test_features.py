@@ -293,3 +293,17 @@ def test_bars_that_lack_a_column_are_refused(bars):
         features.compute(bars.drop(columns="close"))
     with pytest.raises(SchemaError, match="symbol"):
         features.compute(bars.drop(columns="symbol"))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("close", "string"), ("close", "float32"), ("volume", "string"), ("date", "string")]
+)
+def test_a_column_of_another_type_is_named(bars, column, kind):
+    with pytest.raises(SchemaError, match=f"'{column}' must be .* found {kind}"):
+        features.compute(bars.astype({column: kind}))
+
+
+def test_a_price_that_cannot_be_is_named_with_its_row(bars):
+    for wrong in (0.0, -1.0, np.inf):
+        with pytest.raises(SchemaError, match="symbol AAA"):
+            features.compute(bars.assign(low=bars["low"].where(bars.index != 7, wrong)))

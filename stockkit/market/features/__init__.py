@@ -133,8 +133,8 @@ def compute(
     Args:
         bars: as `schema.BARS` (more columns are allowed; NaN too), rows in any order; left untouched.
         wanted: names from the catalogue; the group `basic` by default.
-        since: only rows of this session and later ones; the earlier ones are context. The values are, bit for bit,
-            those of a computation of all rows.
+        since: only rows of this session and later ones; the earlier ones are context, whose values are not checked
+            again. What comes out is, bit for bit, what a computation of all rows gives.
         dtype: "float64" or "float32".
         calendar: the exchange, for the group `calendar`.
         warm_up: also what windows that are not yet full say, for those features that define it (alpha158, where
@@ -236,8 +236,8 @@ def _complete(bars: pd.DataFrame) -> np.ndarray | None:
 
 def _sorted(bars: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The bars in order of symbol and date, themselves where they are already; and where symbols start."""
-    as_they_are = {name: str(bars[name].dtype) for name in COLUMNS if name in bars}  # a NaN makes volumes floats
-    schema.check_frame(bars, {**schema.BARS, **as_they_are}, what="bars")
+    holed = {"volume": "float64"} if "volume" in bars and bars["volume"].dtype == "float64" else {}
+    schema.check_frame(bars, {**schema.BARS, **holed}, what="bars")  # whole numbers with a NaN among them are floats
     edges = schema.symbol_edges(bars["symbol"])
     if schema.disorder(bars, edges) is not None:
         bars = bars.sort_values(["symbol", "date"], ignore_index=True)
