@@ -27,7 +27,7 @@ def bundle(plot):
         lambda p: plots.candlesticks(p, "NVDA"),
         lambda p: plots.completeness(p, schema.empty(schema.REJECTS)),
         lambda p: plots.walks(p, p[p["symbol"] != "NVDA"], "NVDA"),
-        lambda p: plots.indicators(features.compute(p), p, "NVDA", ["rsi_14"]),
+        lambda p: plots.price_with_indicators(p, features.compute(p), "NVDA"),
         lambda p: plots.feature_correlation(features.compute(p, ["ret_1", "rsi_14"])),
     ],
 )

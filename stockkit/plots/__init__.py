@@ -28,7 +28,7 @@ from stockkit.plots.questions import (
     year_extremes,
 )
 from stockkit.plots.relevance import feature_correlation, ic_by_year, rank_correlation
-from stockkit.plots.tables import completeness, correlation, indicators, monthly_returns
+from stockkit.plots.tables import completeness, correlation, monthly_returns
 
 __all__ = [
     "adjustment",
@@ -43,7 +43,6 @@ __all__ = [
     "feature_correlation",
     "gaps",
     "ic_by_year",
-    "indicators",
     "missing_values",
     "monthly_returns",
     "percentiles",

@@ -18,7 +18,7 @@ OUTER = 5  # percent at either end of a feature's own past that count as unusual
 
 def group_of(name: str) -> str:
     """The group of a feature in the catalogue; "other" for a column that is not in it."""
-    return str(getattr(CATALOGUE.get(name), "group", "basic")) if name in CATALOGUE else "other"
+    return CATALOGUE[name].group if name in CATALOGUE else "other"
 
 
 def price_with_indicators(bars: pd.DataFrame, table: pd.DataFrame, symbol: str, *, last: int = 252) -> Plot:

@@ -1,20 +1,14 @@
-"""Figures of tables: completeness, correlations, monthly returns, features."""
+"""Figures of tables: completeness, correlations, monthly returns."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from stockkit.market import features
 from stockkit.plots.figure import (
-    COLOURS,
-    INK,
     Plot,
     blank,
     canvas,
-    dated,
     finish,
     span,
 )
@@ -78,20 +72,3 @@ def monthly_returns(years: pd.DataFrame) -> Plot:
     axes[0, 0].tick_params(axis="y", rotation=0)
     up = float((wide.stack() > 0).mean()) * 100
     return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} years.")
-
-
-def indicators(
-    table: pd.DataFrame, prices: pd.DataFrame, symbol: str, names: Sequence[str], *, last: int = 500
-) -> Plot:
-    """One symbol's close above a panel for each named feature, over the last sessions."""
-    own = table[table["symbol"] == symbol].tail(last)
-    close = prices[prices["symbol"] == symbol].tail(last)
-    plot, axes = canvas(1.6 + 1.1 * len(names), len(names) + 1, 1, sharex=True)
-    axes[0, 0].plot(close["date"], close["close"], color=INK, linewidth=1.1)
-    axes[0, 0].set_ylabel("close", fontsize=8)
-    for axis, name, colour in zip(axes[1:, 0], names, COLOURS * 3, strict=False):
-        axis.plot(own["date"], own[name], color=colour, linewidth=1)
-        axis.set_ylabel(f"{name}\n{features.CATALOGUE[name].unit}", fontsize=8)
-    dated(axes[-1, 0])
-    latest = ", ".join(f"{name} {own[name].iloc[-1]:.3g}" for name in names)
-    return finish(plot, f"{symbol} now: {latest}", f"The close and {len(names)} features, {span(own)}.")
