@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +58,7 @@ def ask(spark: SparkSession, lake: Lake, name: str) -> pd.DataFrame:
     """
     from pyspark.errors import PySparkException
 
-    folder = lake.root / "sql" / "hive"
-    known = sorted(path.stem for path in folder.glob("*.sql"))
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise LakeError(f"there is no question {name!r} in {folder} (it has {', '.join(known) or 'none'}).{hint}")
-    text = (folder / f"{name}.sql").read_text(encoding="utf-8")
+    text = lake.question(name, dialect="hive").text
     views(spark, lake, *(table for table in lake.tables() if re.search(rf"\b{table}\b", text)))
     try:
         return spark.sql(text).toPandas()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.lake import frames
+from stockkit.lake import frames, parts
 from stockkit.lake.tables import Lake
 from stockkit.market import schema
 
@@ -45,11 +45,8 @@ def bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
 
 def _files(delta: Any) -> dict[str, set[str]]:
     """The files of each symbol."""
-    import pyarrow as pa
-
-    actions = pa.table(delta.get_add_actions(flatten=True))
     found: dict[str, set[str]] = {}
-    for symbol, path in zip(actions["partition.symbol"].to_pylist(), actions["path"].to_pylist(), strict=True):
+    for symbol, path in parts.added(delta):
         found.setdefault(symbol, set()).add(path)
     return found
 

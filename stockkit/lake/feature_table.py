@@ -13,6 +13,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class _Job:
         """Whether a feature of one symbol depends on the others."""
         return any(features.CATALOGUE[name].within for name in self.names)
 
-    @property
+    @cached_property
     def definition(self) -> str:
         """A fingerprint of everything but the bars that the values depend on."""
         rooms = [Path(features.__file__).parent, Path(sessions.__file__)]
@@ -143,10 +144,8 @@ def update(
         raise LakeError(
             f"prices has no rows of {unknown[0]!r}; it has {', '.join(held[:20]) or 'no symbol'}. Ingest it first."
         )
-    features.check_names(names, dtype)
-    job = _Job(
-        lake, prices, list(features.names() if names is None else names), wanted, dtype, calendar, threads, on_done
-    )
+    chosen = [feature.name for feature in features.check_names(names, dtype)]
+    job = _Job(lake, prices, chosen, wanted, dtype, calendar, threads, on_done)
     plans: list[Plan] = []
 
     def work_out(now: Any | None) -> commits.Rows | None:

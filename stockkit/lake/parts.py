@@ -85,7 +85,7 @@ def live(place: Place, delta: Any, symbols: Sequence[str] | None = None) -> Live
 
     wanted = None if symbols is None else set(symbols)
     folder, files = place.files.uri(place.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
-    for symbol, path in _added(delta):
+    for symbol, path in added(delta):
         if wanted is None or symbol in wanted:
             files.setdefault(symbol, []).append(f"{folder}/{path}")
     return Live(folder, pa.schema(delta.schema().to_arrow()), files)
@@ -140,7 +140,7 @@ def _metrics(now: Any | None, parts: Sequence[Part]) -> dict[str, int]:
     return {
         "num_added_rows": sum(json.loads(part.stats)["numRecords"] for part in parts),
         "num_added_files": len(parts),
-        "num_removed_files": sum(symbol in symbols for symbol, _ in _added(now)),
+        "num_removed_files": sum(symbol in symbols for symbol, _ in added(now)),
     }
 
 
@@ -162,13 +162,13 @@ def _widened(place: Place, now: Any, columns: Any) -> Any:
 def _digests(now: Any | None) -> dict[str, str]:
     """The digest of each symbol that one file of `write` holds; a file of another writer tells none."""
     found = dict[str, list[str]]()
-    for symbol, path in _added(now):
+    for symbol, path in added(now):
         name = NAME.fullmatch(path.rpartition("/")[2])
         found.setdefault(symbol, []).append(name.group(1) if name else "")
     return {symbol: digests[0] for symbol, digests in found.items() if len(digests) == 1 and digests[0]}
 
 
-def _added(delta: Any | None) -> list[tuple[str, str]]:
+def added(delta: Any | None) -> list[tuple[str, str]]:
     """Symbol and path of each file; the log writes paths as URIs, so that a % of a folder's name is %25 there."""
     import pyarrow as pa
 

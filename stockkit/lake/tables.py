@@ -195,13 +195,15 @@ class Lake:
         files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
         return query.run(text, files, parameters)
 
-    def question(self, name: str) -> query.Question:
+    def question(self, name: str, *, dialect: str = "") -> query.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
+
+        Those in another dialect than Athena's are below it, as in ``sql/hive``.
 
         Raises:
             LakeError: no such file; names the nearest.
         """
-        folder = self.root / "sql"
+        folder = self.root / "sql" / dialect
         known = sorted(path.stem for path in folder.glob("*.sql"))
         if name not in known:
             near = get_close_matches(name, known, n=1)

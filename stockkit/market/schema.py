@@ -178,6 +178,11 @@ def _sound(bars: pd.DataFrame) -> bool:
     )
 
 
+def day_numbers(date: np.ndarray) -> np.ndarray:
+    """Sessions (datetime64[ns]) as days since 1970-01-01."""
+    return date.view("int64") // DAY
+
+
 def symbol_edges(symbol: pd.Series) -> np.ndarray:
     """The rows at which a column of symbols changes: 0, the first row of each further run, and its length."""
     import pyarrow as pa

@@ -207,7 +207,7 @@ def compare(table: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
         A column each of "rank(ret_5)" and the like, with the index of `table`.
     """
     pairs = dict.fromkeys(CATALOGUE[name].within for name in wanted)
-    day = table["date"].to_numpy().astype("datetime64[D]").astype("int64")
+    day = schema.day_numbers(table["date"].to_numpy())
     columns = {label(*pair): cross.WITHIN[pair[0]](table[pair[1]].to_numpy(), day) for pair in pairs if pair}
     return pd.DataFrame(columns, index=table.index)
 

@@ -103,3 +103,4 @@ FEATURES = (
     _feature("volume_z_20", _volume_z, 19, "standard deviations", "volume against its month", "z-score"),
     _feature("pos_252", _position, 251, "ratio", "place in the 52-week range, 0 low to 1 high", "George and Hwang 2004"),
 )  # fmt: skip
+BY_NAME = {feature.name: feature for feature in FEATURES}

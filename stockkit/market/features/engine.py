@@ -15,7 +15,6 @@ from stockkit.market.features.panel import Panel, Part
 
 Placed = list[tuple[int, Feature]]
 Pair = tuple[str, str]
-BASES = {feature.name: feature for feature in basic.FEATURES}
 
 
 def fill(
@@ -138,7 +137,7 @@ def compare(part: Panel, day: np.ndarray, pairs: Sequence[Pair]) -> Iterator[np.
     """What each wanted row is within its `day`, pair by pair of what (rank, mean) and of which feature."""
     for kind, name in pairs:
         base = np.empty((1, len(day)))
-        fill(part, [BASES[name]], base, given={})
+        fill(part, [basic.BY_NAME[name]], base, given={})
         yield cross.WITHIN[kind](base[0], day)
 
 

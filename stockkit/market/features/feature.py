@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from stockkit.market import schema
+
 MEMORY = 512  # sessions: Wilder's average of 14 gives what is older a weight under (13/14)**512 = 3e-17
 RESTART = 2048
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -42,7 +44,7 @@ class Arrays:
     @cached_property
     def day(self) -> np.ndarray:
         """The sessions as days since 1970-01-01."""
-        return self.date.astype("datetime64[ns]").view("int64") // (86_400 * 10**9)
+        return schema.day_numbers(self.date)
 
     def take(self, rows: slice | np.ndarray, edges: Sequence[int] = (), lead: int = 0) -> Arrays:
         """Some of the rows, which `edges` divide into symbols."""

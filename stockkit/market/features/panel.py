@@ -66,12 +66,11 @@ class Panel:
     def parts(self, rows: int = AT_ONCE) -> Iterator[Part]:
         """The symbols, as many at a time as have about `rows` rows."""
         ends = np.r_[0, np.cumsum(self.counts)]
-        whole = np.array_equal(self.starts, self.edges[:-1])
         first = 0
         for k, last in enumerate(self.edges[1:], 1):
             if last - self.edges[first] >= rows or k == len(self.edges) - 1:
                 here = slice(int(self.edges[first]), int(last))
-                wanted = slice(None) if whole else _late(self.edges[first : k + 1], self.starts[first:k])
+                wanted = _wanted(self.edges[first : k + 1], self.starts[first:k])
                 edges = [int(edge) - here.start for edge in self.edges[first : k + 1]]
                 there = slice(int(ends[first]), int(ends[k]))
                 yield Part(self.arrays.take(here, edges), here, there, wanted)
@@ -90,8 +89,7 @@ class Panel:
 
     def wanted(self) -> np.ndarray | slice:
         """Which rows are wanted: all of them as a slice, else as booleans."""
-        whole = np.array_equal(self.starts, self.edges[:-1])
-        return slice(None) if whole else _late(self.edges, self.starts)
+        return _wanted(self.edges, self.starts)
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,8 @@ class Part:
     wanted: np.ndarray | slice
 
 
-def _late(edges: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Whether each row lies at or after its symbol's start."""
+def _wanted(edges: np.ndarray, starts: np.ndarray) -> np.ndarray | slice:
+    """Which rows lie at or after their symbol's start."""
+    if np.array_equal(starts, edges[:-1]):
+        return slice(None)
     return np.arange(edges[0], edges[-1]) >= np.repeat(starts, np.diff(edges))
