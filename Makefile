@@ -7,9 +7,12 @@ STAMP  := .venv/.installed
 SPARK4 := 4.3.0
 SPARK3 := 3.5.9
 SPARKS := .venv/.spark-$(SPARK4)-$(SPARK3)
+PROPHET := 1.5.0
+TORCH  := 2.15.0
+DEEP   := .venv/.deep-$(PROPHET)-$(TORCH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test spark lab bench lint lock clean setup
+.PHONY: help run test spark deep lab bench lint lock clean setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +26,8 @@ test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 spark: setup $(SPARKS) ## Install Spark 4 and, for the tests, Spark 3.5 (900 MB; needs Java 17; nothing else needs them)
+
+deep: setup $(DEEP) ## Install Prophet and torch (5 GB on Linux; nothing else needs them)
 
 lab: setup ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -64,4 +69,11 @@ $(SPARKS): | $(STAMP)
 		"pyspark==$(SPARK4)"
 	@rm -rf .venv/spark-3.5
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/spark-3.5 "pyspark==$(SPARK3)" "py4j<0.10.10"
+	@touch $@
+
+# On Linux torch brings CUDA; with UV_TORCH_BACKEND=cpu in the environment uv takes PyTorch's small build without it
+$(DEEP): | $(STAMP)
+	@echo "Installing Prophet $(PROPHET) and torch $(TORCH) into .venv (once; 5 GB on Linux) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock \
+		"prophet==$(PROPHET)" "torch==$(TORCH)"
 	@touch $@

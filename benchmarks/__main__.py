@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import alpha158, features, ingest, lake
+from benchmarks import alpha158, features, ingest, lake, models
 from stockkit.market import schema, simulate
 
 
@@ -25,6 +25,7 @@ def main(symbols: int = 500, sessions: int = 5040) -> None:
     print(f"{len(bars):,} simulated bars, {symbols} symbols; Python {platform.python_version()}")
     features.main(bars)
     alpha158.main(bars)
+    models.main()
     with tempfile.TemporaryDirectory() as folder:
         lake.main(bars, Path(folder))
         ingest.main(bars, Path(folder))

@@ -47,6 +47,14 @@ class ParamError(StockkitError, ValueError):
     """A parameter with an unknown name, a wrong type or a value that cannot be."""
 
 
+class RequestError(StockkitError, ValueError):
+    """A request to the server that cannot be answered; `field` is where, as in rows[3].close, and "" is the whole."""
+
+    def __init__(self, what: str, *, field: str = "", status: int = 400) -> None:
+        super().__init__(what)
+        self.field, self.status = field, status
+
+
 class RunError(StockkitError):
     """A chain that cannot start: a missing notebook, an undeclared table, a cycle."""
 

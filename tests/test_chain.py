@@ -14,6 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from stockkit.lake import ledger, models
 from stockkit.lake.tables import Lake, open_lake
 from tests.aws import environment
 from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
@@ -53,7 +54,8 @@ def test_prices_has_every_bar_of_the_sample(chain):
     lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
     assert lake.count("prices") == 16_194 == 6 * 2_699
     assert lake.count("rejects") == lake.count("corrections") == 0
-    assert lake.count("forecasts") == 18
+    assert lake.count("forecasts") == 6 * 13 * 2
+    assert ledger.verify(lake).empty
 
 
 def test_the_headlines_say_what_a_reader_wants_first(chain):
@@ -66,16 +68,40 @@ def test_the_headlines_say_what_a_reader_wants_first(chain):
         assert row["lo95"] < row["lo90"] < row["lo80"] < row["mean"] < row["hi80"] < row["hi90"] < row["hi95"]
 
 
-def test_intervals_of_past_errors_hold_nearly_what_they_claim(chain):
+def test_intervals_hold_what_they_claim_for_every_symbol_and_horizon(chain):
     scores = Lake(chain["workbook"] / "data" / "lake", chain["workbook"]).read("scores")
     own = scores[scores["model"] == "random_walk"]
-    assert own["coverage90"].between(0.85, 0.92).all()
+    assert len(own) == 12
+    assert own["coverage90"].between(0.885, 0.915).all()
+
+
+def test_the_verdict_makes_no_claim_on_the_sample(chain):
+    assert chain["headlines"]["verdict"]["text"] == "Not distinguishable from the random walk"
+    assert chain["headlines"]["drift"] == []
+
+
+def test_the_head_of_the_ledger_is_in_the_manifest_and_verifies(chain):
+    words = ["forecasts", "verify", "--head", chain["headlines"]["ledger_head"]]
+    assert "156 forecasts are sealed" in stockkit(chain["workbook"], *words).stdout
+    assert stockkit(chain["workbook"], "forecasts", "verify", "--head", "a" * 64).returncode == 1
+
+
+def test_the_candidate_of_each_horizon_is_saved_and_champion(chain):
+    listed = stockkit(chain["workbook"], "models", "list")
+    assert (listed.returncode, listed.stdout.count("lasso-h")) == (0, 2), listed
+    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    assert {models.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"lasso"}
+
+
+def test_the_modelling_notebook_takes_under_a_minute_and_a_half_beside_other_tests(chain):
+    took = {step["name"]: step["seconds"] for step in chain["steps"]}["04_model"]
+    assert took < 90
 
 
 def test_each_step_names_the_table_versions_it_read_and_wrote(chain):
     steps = {step["name"]: step for step in chain["steps"]}
     assert steps["01_ingest"]["writes"] == {"prices": 0, "rejects": 0, "corrections": 0}
-    assert steps["04_model"]["reads"] == {"prices": 0, "features": 0}
+    assert steps["04_model"]["reads"] == {"prices": 0, "features": 0, "forecasts": 0}
     assert steps["04_model"]["writes"] == {"forecasts": 0, "scores": 0}
 
 

@@ -18,7 +18,16 @@ def chain(tmp_path_factory):
     for symbol, count in {"IBM": 900, "MSFT": 300, "BRK.B": 40}.items():
         bars = simulate.bars([symbol], count=count, last="2019-06-28", rng=rng)
         (folder / f"{symbol}.csv").write_bytes(simulate.csv_bytes(bars))
-    words = ["-p", 'symbols=["IBM","MSFT","BRK.B","XYZ"]', "-p", f"source=folder:{folder}", "-p", "horizon=5"]
+    words = [
+        "-p",
+        'symbols=["IBM","MSFT","BRK.B","XYZ"]',
+        "-p",
+        f"source=folder:{folder}",
+        "-p",
+        "horizon=5",
+        "-p",
+        "horizons=[5]",
+    ]
     done = stockkit(workbook, "run", "params/sample.yaml", *words)
     return {**manifest_of(workbook), "workbook": workbook, "done": done}
 

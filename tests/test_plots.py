@@ -57,7 +57,6 @@ def test_the_two_that_fell_deepest_in_the_sample_are_meta_and_netflix(prices):
     "plot",
     [
         lambda: plots.scoreboard(NONE),
-        lambda: plots.coverage(NONE),
         lambda: plots.fan(NONE, NONE),
         lambda: plots.monthly_returns(NONE),
     ],

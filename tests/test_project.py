@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.test_architecture import imports, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA = {"matplotlib": "matplotlib-base", "duckdb": "python-duckdb", "torch": "pytorch",
+CONDA = {"matplotlib": "matplotlib-base", "duckdb": "python-duckdb", "torch": "pytorch", "arch": "arch-py",
          "confluent-kafka": "python-confluent-kafka"}  # fmt: skip
 MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "ta-lib": "talib", "exchange-calendars": "exchange_calendars"}
 USED_AS_TOOLS = {"jupyterlab", "ipykernel"}
@@ -57,19 +57,20 @@ def test_the_lock_pins_every_dependency_and_names_no_index():
 def test_every_make_target_is_explained_by_make_help():
     makefile = (ROOT / "Makefile").read_text()
     explained = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "test", "spark", "lab", "bench", "clean", "lint"):
+    for target in ("run", "test", "spark", "deep", "lab", "bench", "clean", "lint"):
         assert f"make {target} " in explained
         assert re.search(rf"^{target}:", makefile, re.M)
 
 
 @pytest.mark.parametrize("target", ["run", "test", "lint"])
-def test_only_make_spark_installs_spark(target):
+@pytest.mark.parametrize(("own", "package"), [("spark", "pyspark"), ("deep", "torch")])
+def test_only_its_own_target_installs_a_large_package(target, own, package):
     def steps(target):
         made = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
         return made.stdout
 
-    assert "pyspark" in steps("spark")
-    assert "pyspark" not in steps(target)
+    assert package in steps(own)
+    assert package not in steps(target)
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.backtest import NEWEST
+from stockkit.forecast.folds import NEWEST
 from stockkit.forecast.intervals import BOUNDS
 from stockkit.forecast.models import RANDOM_WALK
-from stockkit.forecast.scores import Verdict
+from stockkit.forecast.scores import LEVEL, Verdict
 from stockkit.market import sessions
 
 COLUMNS = ["made_at", "as_of", "symbol", "model", "horizon", "target_session", "mean", "sigma", *BOUNDS]
@@ -22,7 +22,7 @@ def table(rows: pd.DataFrame, *, made_at: pd.Timestamp, calendar: str = sessions
     """The newest forecasts among `rows`, as rows of the `forecasts` table.
 
     Args:
-        rows: as from `intervals.residual_intervals`; only those of `backtest.latest` are taken.
+        rows: the rows frame with sigma and the intervals; only those of `backtest.latest` that have a mean are taken.
         made_at: when the forecasts were made, UTC.
         calendar: the exchange whose sessions the horizon counts.
 
@@ -30,21 +30,26 @@ def table(rows: pd.DataFrame, *, made_at: pd.Timestamp, calendar: str = sessions
         made_at, as_of, symbol, model, horizon (sessions), target_session, and the h-session log return's mean,
         sigma and interval bounds. The interval is NaN where too few past errors are known.
     """
-    newest = rows[rows["fold"] == NEWEST].reset_index(drop=True)
-    ahead = [sessions.shift(day, h, calendar) for day, h in zip(newest["as_of"], newest["horizon"], strict=True)]
+    newest = rows[(rows["fold"] == NEWEST) & rows["mean"].notna()].reset_index(drop=True)
+    pairs = list(zip(newest["as_of"], newest["horizon"], strict=True))
+    ahead = {pair: sessions.shift(*pair, calendar) for pair in set(pairs)}
     dated = newest.assign(
         made_at=pd.Series([made_at] * len(newest), dtype="datetime64[ns, UTC]"),
-        target_session=pd.Series(ahead, dtype="datetime64[ns]"),
+        target_session=pd.Series([ahead[pair] for pair in pairs], dtype="datetime64[ns]"),
     )
     return dated[COLUMNS]
 
 
-def chosen(made: pd.DataFrame, verdict: Verdict) -> pd.DataFrame:
-    """One forecast a symbol: the random walk's, unless a model of `verdict` beats it there (the surest first)."""
-    winner: dict[str, str] = {}
-    for symbol, model in verdict.beats:
-        winner.setdefault(symbol, model)
-    return made[made["model"] == made["symbol"].map(winner).fillna(RANDOM_WALK)].reset_index(drop=True)
+def chosen(made: pd.DataFrame, scored: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
+    """One forecast a symbol and horizon: the random walk's, unless a model beats it there (the surest first).
+
+    Args:
+        made: as from `table`. scored: as `scores.Board.by_symbol`. level: of the Holm-corrected p.
+    """
+    place = ["symbol", "horizon"]
+    surest = scored[scored["p_holm"] < level].sort_values("p_holm", kind="stable").drop_duplicates(place)
+    winner = surest.set_index(place)["model"].reindex(pd.MultiIndex.from_frame(made[place]))
+    return made[made["model"].to_numpy() == winner.fillna(RANDOM_WALK).to_numpy()].reset_index(drop=True)
 
 
 def newest(forecasts: pd.DataFrame, *, horizon: int, model: str = RANDOM_WALK) -> pd.DataFrame:
@@ -55,7 +60,9 @@ def newest(forecasts: pd.DataFrame, *, horizon: int, model: str = RANDOM_WALK) -
     """
     own = forecasts[(forecasts["horizon"] == horizon) & (forecasts["model"] == model)]
     if own.empty and len(forecasts):
-        raise ForecastError(f"no forecast of {model} {horizon} session(s) ahead: run 04_model with horizon={horizon}.")
+        raise ForecastError(
+            f"no forecast of {model} {horizon} session(s) ahead: run 04_model with it among the horizons."
+        )
     return own.sort_values(["symbol", "made_at", "as_of"]).groupby("symbol").tail(1).reset_index(drop=True)
 
 
@@ -92,7 +99,7 @@ def verdict_figures(verdict: Verdict, skipped: Mapping[str, str]) -> dict[str, A
     first, _, rest = verdict.text.partition(". ")
     left_out = [f"Not judged: {who} ({why})" for who, why in skipped.items()]
     detail = " ".join(filter(None, [rest, *left_out]))
-    return {"text": first, "detail": detail, "beats": [list(pair) for pair in verdict.beats]}
+    return {"text": first, "detail": detail, "beats": [*verdict.overall, *map(list, verdict.beats)]}
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from stockkit.errors import ParamError, SchemaError
 from stockkit.forecast import ranks
-from stockkit.forecast.scores import holm
+from stockkit.forecast.significance import holm
 
 COEFFICIENTS: dict[str, str] = {
     "feature": "string",

@@ -7,6 +7,26 @@ from dataclasses import dataclass, field
 
 from stockkit.market import schema
 
+MADE: Mapping[str, str] = {
+    "made_at": "datetime64[ns, UTC]",
+    "as_of": "datetime64[ns]",
+    "symbol": "string",
+    "model": "string",
+    "horizon": "int64",
+    "target_session": "datetime64[ns]",
+    "mean": "float64",
+    "sigma": "float64",
+    **{f"{side}{level}": "float64" for level in (80, 90, 95) for side in ("lo", "hi")},
+}
+SEAL: Mapping[str, str] = {
+    "number": "int64",
+    "data_version": "string",
+    "code_version": "string",
+    "previous": "string",
+    "hash": "string",
+}
+SCORES: Mapping[str, str] = {"symbol": "string", "model": "string", "horizon": "int64", "evidence": "string"}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -27,10 +47,15 @@ TABLES: dict[str, Table] = {
     ),
     "features": Table("every feature of a symbol and session", ("symbol", "date")),
     "forecasts": Table(
-        "what one model said of one symbol: as-of date, model, horizon, moment made",
-        ("symbol", "as_of", "model", "horizon", "made_at"),
+        "what one model said of one symbol: as-of date, model, horizon, moment made, number in the ledger",
+        ("symbol", "as_of", "model", "horizon", "made_at", "number"),
+        {**MADE, **SEAL},
     ),
-    "scores": Table("how one model did on one symbol out of sample", ("symbol", "model", "horizon")),
+    "scores": Table(
+        "how one model did on one symbol: in the backtest, or by the sealed forecasts (evidence: backtest, ledger)",
+        ("symbol", "model", "horizon", "evidence"),
+        SCORES,
+    ),
 }
 
 

@@ -6,6 +6,7 @@ Keys are relative to the lake, with ``/`` between their parts. Nothing here over
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,10 +58,9 @@ class Folder:
         path = self.path / key
         return path.stat().st_size if path.is_file() else None
 
-    def put(self, key: str, body: bytes) -> None:
-        """Store a file unless there is one of this name."""
-        if not (self.path / key).exists():
-            write_atomically(self.path / key, body)
+    def put(self, key: str, body: bytes) -> bool:
+        """Store a file unless there is one of this name; tell whether this call stored it. Of two at once one does."""
+        return not (self.path / key).exists() and write_atomically(self.path / key, body, replace=False)
 
     def note(self, key: str, body: bytes) -> None:
         """Store a file, in place of one of this name."""
@@ -123,14 +123,19 @@ class Bucket:
                     return None
                 raise
 
-    def put(self, key: str, body: bytes) -> None:
-        """Store an object unless there is one of this name (If-None-Match)."""
+    def put(self, key: str, body: bytes) -> bool:
+        """Store an object unless there is one of this name (If-None-Match); tell whether this call stored it.
+
+        False as well where the answer to a first try was lost and a second one met what the first had stored.
+        """
         with self._explained("write"):
             try:
                 self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, IfNoneMatch="*")
             except self._s3.exceptions.ClientError as error:
                 if _code(error) not in TAKEN:
                     raise
+                return False
+        return True
 
     def note(self, key: str, body: bytes) -> None:
         """Store an object, in place of one of this name."""
@@ -192,20 +197,35 @@ def _way_out(code: str) -> str:
     return "Nothing was changed; try again."
 
 
-def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT) -> None:
-    """Write a file so that a reader, or a crash, sees all of it or nothing of it.
+def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:
+    """Write a file so that a reader, or a crash, sees all of it or nothing of it; tell whether it was written.
+
+    With `replace` false a file of this name stays as it is, and False is the answer: of several writers one wins.
 
     Raises:
         LakeError: the folder is read-only, the disk is full, …
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "xb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        return _moved(part, path, replace=replace)
     except OSError as error:
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
         raise LakeError(f"cannot write {path}: {error.strerror}. {way_out}") from error
+
+
+def _moved(part: Path, path: Path, *, replace: bool) -> bool:
+    if replace:
+        os.replace(part, path)
+        return True
+    try:
+        os.link(part, path)  # the one way to a whole file that fails where there is one; Delta's commits do the same
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink()

@@ -6,8 +6,10 @@ grey and by colour-blind readers (Okabe and Ito 2008). Frames are left untouched
 
 from __future__ import annotations
 
+from stockkit.plots.coverage import coverage_by
+from stockkit.plots.drift import running_coverage
 from stockkit.plots.features import missing_values, percentiles, price_with_indicators, standing
-from stockkit.plots.forecasts import coverage, fan, scoreboard
+from stockkit.plots.forecasts import fan
 from stockkit.plots.prices import (
     adjustment,
     candlesticks,
@@ -28,6 +30,7 @@ from stockkit.plots.questions import (
     year_extremes,
 )
 from stockkit.plots.relevance import feature_correlation, ic_by_year, rank_correlation
+from stockkit.plots.scores import equity, scoreboard
 from stockkit.plots.tables import completeness, correlation, monthly_returns
 
 __all__ = [
@@ -36,9 +39,10 @@ __all__ = [
     "completeness",
     "correlation",
     "correlations",
-    "coverage",
+    "coverage_by",
     "deepest_falls",
     "drawdowns",
+    "equity",
     "fan",
     "feature_correlation",
     "gaps",
@@ -51,6 +55,7 @@ __all__ = [
     "rank_correlation",
     "return_distributions",
     "rolling_beta",
+    "running_coverage",
     "scoreboard",
     "standing",
     "through_time",

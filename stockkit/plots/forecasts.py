@@ -1,4 +1,4 @@
-"""Figures of forecasts: the fan, the scoreboard, the coverage of the intervals."""
+"""The figure of a forecast: the fan."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 
 from stockkit.plots.figure import (
-    COLOURS,
     INK,
     UP,
     Plot,
     blank,
-    canvas,
     finish,
     panels,
     symbols_of,
@@ -52,59 +50,3 @@ def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plo
 
 def _ahead(horizon: int) -> str:
     return "for the next session" if horizon == 1 else f"{horizon} sessions ahead"
-
-
-def scoreboard(scores: pd.DataFrame) -> Plot:
-    """Each model's MAE as a ratio to the random walk's and its hit rate, symbol by symbol."""
-    tried = scores[scores["model"] != "random_walk"]
-    if tried.empty:
-        return blank("No scores to show: no model has forecasts of the past")
-    symbols = symbols_of(tried)
-    plot, axes = canvas(1.4 + 0.34 * len(symbols), 1, 2, sharey=True)
-    models = list(tried["model"].unique())
-    for k, model in enumerate(models):
-        own = tried[tried["model"] == model].set_index("symbol").reindex(symbols)
-        at = np.arange(len(symbols)) + (k - (len(models) - 1) / 2) * 0.22
-        style = {"color": COLOURS[k % 8], "marker": "osD^v"[k % 5], "linestyle": "none", "markersize": 5}
-        axes[0, 0].plot(own["mae_ratio"], at, label=model, **style)
-        axes[0, 1].hlines(at, own["hit_lo"] * 100, own["hit_hi"] * 100, color=COLOURS[k % 8], linewidth=1.2)
-        axes[0, 1].plot(own["hit_rate"] * 100, at, **style)
-    axes[0, 0].axvline(1, color=INK, linewidth=1)
-    axes[0, 1].axvline(50, color=INK, linewidth=1)
-    axes[0, 0].set_yticks(np.arange(len(symbols)), symbols)
-    axes[0, 0].set_xlabel("MAE / MAE of the random walk (left of 1 is better)")
-    axes[0, 1].set_xlabel("hit rate, % with its 95 % interval")
-    axes[0, 0].legend(fontsize=8, frameon=False)
-    better = int((tried["mae_ratio"] < 1).sum())
-    return finish(
-        plot,
-        f"{better} of {len(tried)} model and symbol pairs have a smaller error than the random walk, before any test",
-        f"MAE ratios from {tried['mae_ratio'].min():.3f} to {tried['mae_ratio'].max():.3f}.",
-    )
-
-
-def coverage(scores: pd.DataFrame) -> Plot:
-    """Share of outcomes inside the 80, 90 and 95 % intervals, a point a symbol and model."""
-    known = scores.dropna(subset=["coverage80", "coverage90", "coverage95"])
-    if known.empty:
-        return blank("No intervals to judge: too few forecasts of the past")
-    plot, axes = canvas(3.2)
-    axis = axes[0, 0]
-    levels = np.array([80, 90, 95])
-    models = list(known["model"].unique())
-    for k, model in enumerate(models):
-        own = known[known["model"] == model]
-        found = own[["coverage80", "coverage90", "coverage95"]].to_numpy() * 100
-        at = np.broadcast_to(levels + (k - (len(models) - 1) / 2) * 0.9, found.shape)
-        axis.plot(at.ravel(), found.ravel(), "osD^v"[k % 5], color=COLOURS[k % 8], alpha=0.75, label=model)
-    axis.hlines(levels, levels - 2, levels + 2, color=INK, linewidth=1.4)
-    axis.set_xticks(levels, [f"{level} %" for level in levels])
-    axis.set(xlabel="what the interval claims", ylabel="outcomes inside, %")
-    axis.legend(fontsize=8, frameon=False, loc="lower right")
-    off = (known["coverage90"] * 100 - 90).abs().max()
-    return finish(
-        plot,
-        f"90 % intervals held between {known['coverage90'].min() * 100:.1f} and "
-        f"{known['coverage90'].max() * 100:.1f} % of outcomes: at most {off:.1f} points off",
-        f"Points for {len(known)} symbol and model pairs; black lines: the claim.",
-    )

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 CORE = ("pandas", "numpy", "pyarrow", "deltalake", "duckdb", "sqlglot", "TA-Lib", "scikit-learn", "papermill",
-        "jupyterlab", "awswrangler")  # fmt: skip
+        "jupyterlab", "awswrangler", "statsforecast", "arch", "skops")  # fmt: skip
 EXTRAS = {"spark": "pyspark", "kafka": "confluent-kafka", "prophet": "prophet", "deep": "torch",
           "yfinance": "yfinance", "serve": "starlette"}  # fmt: skip
 KEYS = ("STOCKKIT_SECRET_ALPHAVANTAGE", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")

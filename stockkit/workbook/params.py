@@ -13,14 +13,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from stockkit.errors import LakeError, ParamError
+from stockkit.errors import ForecastError, LakeError, ParamError
 from stockkit.lake import address
 from stockkit.lake.ingest import EARLIEST, LATEST
 from stockkit.market import schema, sessions
 from stockkit.workbook.notebooks import Notebook
 
 MAX_FILE = 1_000_000
-MAX_HORIZON = 250
 CHOICES = {"engine": ("local", "spark"), "dtype": ("float64", "float32")}
 
 
@@ -150,8 +149,10 @@ def check(name: str, value: Any) -> Any:
         raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")
     elif name in ("start", "as_of"):
         _check_day(name, value, EARLIEST if name == "start" else LATEST)
-    elif name == "horizon" and not 1 <= value <= MAX_HORIZON:
-        raise ParamError(f"horizon must be 1 to {MAX_HORIZON} sessions, found {value}.")
+    elif name in ("horizon", "horizons"):
+        _check_horizons(name, value if isinstance(value, list) else [value])
+    elif name in ("tried", "candidate"):
+        _check_models(name, value if isinstance(value, list) else [value])
     elif name in ("lake", "source") and not value.strip():
         raise ParamError(f"{name} is empty.")
     elif name == "lake":
@@ -168,6 +169,27 @@ def _check_groups(value: list[str]) -> None:
     if not value:
         raise ParamError("groups is an empty list: name at least one group of features, as in [basic].")
     features.names(*value)
+
+
+def _check_horizons(name: str, value: list[int]) -> None:
+    from stockkit.forecast.models.protocol import LONGEST_HORIZON
+
+    bad = [horizon for horizon in value if not 1 <= horizon <= LONGEST_HORIZON]
+    if bad or not value:
+        raise ParamError(f"{name} must be 1 to {LONGEST_HORIZON} sessions, found {bad[0] if bad else 'an empty list'}.")
+    if len(set(value)) < len(value):
+        raise ParamError(f"{name} names {next(h for h in value if value.count(h) > 1)} twice.")
+
+
+def _check_models(name: str, value: list[str]) -> None:
+    from stockkit.forecast import models
+
+    try:
+        named = [model.name for model in models.by_name(value)]
+    except ForecastError as error:
+        raise ParamError(f"{name}: {error}") from error
+    if name == "tried" and models.RANDOM_WALK not in named:
+        raise ParamError(f"tried lacks {models.RANDOM_WALK!r}, which every other is compared with: add it.")
 
 
 def _check_day(name: str, value: str, word: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import stockkit
 from stockkit.errors import LakeError, RunError
+from stockkit.lake.code_version import code_version
 from stockkit.lake.raw import write_atomically
 from stockkit.lake.tables import RUN_VARIABLE, Lake, open_lake
 from stockkit.workbook import handover, kernels, notebooks, params, report
@@ -205,21 +204,6 @@ def _first_manifest(todo: Plan, run_id: str) -> dict[str, Any]:
         "headlines": {},
         "warnings": [],
     }
-
-
-def code_version(root: Path) -> str:
-    """The package version, with the commit where `root` is a git checkout, e.g. ``0.1.0+gabc1234.dirty``."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "--short=7", "HEAD")
-        dirty = ".dirty" if commit and git("status", "--porcelain", "--untracked-files=no") else ""
-    except OSError:  # no git here
-        commit = dirty = ""
-    return stockkit.__version__ + (f"+g{commit}{dirty}" if commit else "")
 
 
 def _new_folder(reports: Path) -> Path:

@@ -9,10 +9,27 @@ from hypothesis import strategies as st
 
 from stockkit.errors import ForecastError
 from stockkit.forecast import backtest as bt
-from stockkit.forecast.models import CORE, Drift, Fitted, Lasso, Model, RandomWalk, Training
+from stockkit.forecast import folds
+from stockkit.forecast.fits import LookAhead
+from stockkit.forecast.folds import Fold, walk_forward
+from stockkit.forecast.models import (
+    Boosting,
+    Drift,
+    ElasticNet,
+    Forecast,
+    HistoricalMean,
+    Lasso,
+    MedianEnsemble,
+    RandomWalk,
+    Recipe,
+    Series,
+    Training,
+)
 
 FEATURES = ["ret_1", "ret_5"]
 HORIZON, MIN_TRAIN, STEP = 3, 200, 40
+FEW: tuple[Recipe, ...] = (RandomWalk(), Drift(), Lasso())
+MANY: tuple[Recipe, ...] = (*FEW, HistoricalMean(), ElasticNet(), Boosting(trees=5), MedianEnsemble())
 
 
 def panel(symbols: Sequence[str] = ("AAA", "BBB"), count: int = 330, seed: int = 7) -> pd.DataFrame:
@@ -26,15 +43,15 @@ def panel(symbols: Sequence[str] = ("AAA", "BBB"), count: int = 330, seed: int =
     return pd.concat(parts, ignore_index=True).astype({"symbol": "string"})
 
 
-def run(frame: pd.DataFrame, models: Sequence[Model] = CORE) -> bt.Backtest:
+def run(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
     return bt.backtest(frame, models=models, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP)
 
 
-def newest(frame: pd.DataFrame, models: Sequence[Model] = CORE) -> bt.Backtest:
+def newest(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
     return bt.latest(frame, models=models, features=FEATURES, horizon=HORIZON)
 
 
-def assert_blind_to_the_future(models: Sequence[Model]) -> None:
+def assert_blind_to_the_future(models: Sequence[Recipe]) -> None:
     """Rows made from a panel that ends earlier equal the rows made from the whole panel."""
     frame = panel()
     whole, days = run(frame, models).rows, frame["date"].unique()
@@ -49,17 +66,6 @@ def assert_blind_to_the_future(models: Sequence[Model]) -> None:
         assert (~known).groupby([early["symbol"], early["model"]]).sum().le(HORIZON).all()
 
 
-def test_the_target_is_the_log_return_over_the_horizon() -> None:
-    np.testing.assert_allclose(bt.target(np.array([1.0, 2.0, 4.0, 4.0]), 2), [np.log(4), np.log(2), np.nan, np.nan])
-    assert np.isnan(bt.target(np.array([1.0, 2.0]), 5)).all()
-
-
-@pytest.mark.parametrize("close", [0.0, -1.0, np.nan, np.inf])
-def test_a_close_that_is_no_price_is_refused_with_its_row(close: float) -> None:
-    with pytest.raises(ForecastError, match="in row 1 is no price"):
-        bt.target(np.array([1.0, close]), 1)
-
-
 @st.composite
 def plans(draw: st.DrawFn) -> dict[str, int]:
     plan = {"horizon": draw(st.integers(1, 30)), "embargo": draw(st.integers(0, 10))}
@@ -70,7 +76,7 @@ def plans(draw: st.DrawFn) -> dict[str, int]:
 @settings(max_examples=150, deadline=None)
 @given(plans())
 def test_the_last_training_label_ends_before_the_first_test_row(plan: dict[str, int]) -> None:
-    for fold in bt.walk_forward(**plan):
+    for fold in walk_forward(**plan):
         label_ends = np.arange(plan["n"])[fold.train] + plan["horizon"]
         assert label_ends.max() + plan["embargo"] < fold.test_start
 
@@ -78,7 +84,7 @@ def test_the_last_training_label_ends_before_the_first_test_row(plan: dict[str, 
 @settings(max_examples=150, deadline=None)
 @given(plans())
 def test_every_row_after_the_first_training_set_is_tested_once(plan: dict[str, int]) -> None:
-    tested = np.concatenate([np.arange(plan["n"])[fold.test] for fold in bt.walk_forward(**plan)])
+    tested = np.concatenate([np.arange(plan["n"])[fold.test] for fold in walk_forward(**plan)])
     first = plan["min_train"] + plan["horizon"] + plan["embargo"]
     np.testing.assert_array_equal(tested, np.arange(first, plan["n"]))
 
@@ -86,24 +92,24 @@ def test_every_row_after_the_first_training_set_is_tested_once(plan: dict[str, i
 @settings(max_examples=100, deadline=None)
 @given(plans(), st.integers(0, 100))
 def test_training_sets_only_grow_and_do_not_depend_on_the_end(plan: dict[str, int], more: int) -> None:
-    folds = bt.walk_forward(**plan)
+    folds = walk_forward(**plan)
     sizes = [fold.train_stop - fold.train_start for fold in folds]
     assert sizes[0] == plan["min_train"]
     assert sizes == sorted(set(sizes))
-    longer = bt.walk_forward(**{**plan, "n": plan["n"] + more})
+    longer = walk_forward(**{**plan, "n": plan["n"] + more})
     assert [fold.train for fold in folds] == [fold.train for fold in longer[: len(folds)]]
 
 
 def test_folds_need_a_row_to_test() -> None:
     with pytest.raises(ForecastError, match=r"103 sessions are too few: .* make 104"):
-        bt.walk_forward(103, horizon=3, min_train=100, step=10)
-    assert len(bt.walk_forward(104, horizon=3, min_train=100, step=10)) == 1
+        walk_forward(103, horizon=3, min_train=100, step=10)
+    assert len(walk_forward(104, horizon=3, min_train=100, step=10)) == 1
     with pytest.raises(ForecastError, match="step 0"):
-        bt.walk_forward(104, horizon=3, min_train=100, step=0)
+        walk_forward(104, horizon=3, min_train=100, step=0)
 
 
 def test_a_backtest_never_sees_the_future() -> None:
-    assert_blind_to_the_future(CORE)
+    assert_blind_to_the_future(MANY)
 
 
 @dataclass(frozen=True)
@@ -112,31 +118,141 @@ class Peek:
 
     name: str = "peek"
 
-    def fit(self, train: Training) -> Fitted:
+    def fit(self, train: Training) -> "Peek":
         return self
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        return features[:, 0] - features[:, 0].mean()
+    def forecast(self, series: Series, first: int) -> Forecast:
+        own = series.features[first:, 0]
+        return Forecast(own - own.mean())
 
 
-def test_a_model_that_peeks_is_caught() -> None:
-    with pytest.raises(AssertionError):
-        assert_blind_to_the_future([Peek()])
+def test_a_model_that_peeks_is_caught_by_the_backtest_itself() -> None:
+    with pytest.raises(LookAhead, match="peek sees the future: without the sessions after"):
+        run(panel(), [RandomWalk(), Peek()])
+
+
+@dataclass(frozen=True)
+class Own(Peek):
+    """A user's model in a few lines: what went up goes on."""
+
+    name: str = "momentum"
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        return Forecast(0.1 * np.log(series.close[first:] / series.close[first - 20 : -20]))
+
+
+def test_a_model_of_a_users_own_takes_a_few_lines() -> None:
+    rows = run(panel(), [RandomWalk(), Own()]).rows
+    assert rows.query("model == 'momentum'")["mean"].notna().all()
 
 
 def test_folds_that_are_not_purged_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unpurged(n: int, *, horizon: int, min_train: int, step: int) -> list[bt.Fold]:
+    def unpurged(n: int, *, horizon: int, min_train: int, step: int, **_: object) -> list[Fold]:
         starts = range(min_train + horizon, n, step)
-        return [bt.Fold(k, 0, start, start, min(start + step, n)) for k, start in enumerate(starts)]
+        return [
+            Fold(k, 0, start, min(start + horizon, n), start, min(start + step, n)) for k, start in enumerate(starts)
+        ]
 
-    monkeypatch.setattr(bt, "walk_forward", unpurged)
+    monkeypatch.setattr(folds, "walk_forward", unpurged)
+    fits = run(panel()).fits
+    assert not (fits["label_end"] < fits["test_start"]).all()
     with pytest.raises(AssertionError):
         assert_blind_to_the_future([Drift()])
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 20), st.integers(0, 10), st.integers(60, 150), st.integers(20, 90), st.booleans(),
+    st.lists(st.integers(1, 250), max_size=30), st.integers(0, 120),
+)  # fmt: skip
+def test_every_label_of_every_fit_ended_before_its_first_test_session(
+    horizon: int, embargo: int, min_train: int, step: int, rolls: bool, holes: list[int], later: int
+) -> None:
+    frame = panel(count=260)
+    missing = (frame["symbol"] == "BBB") & (
+        frame.groupby("symbol").cumcount().isin(holes) | (frame.index < 260 + later)
+    )
+    how = {"features": [], "horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
+    window = min_train + 10 if rolls else None
+    found = bt.backtest(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
+    assert (found.fits["label_end"] < found.fits["test_start"]).all()
+    assert len(found.fits)
+    assert found.rows.groupby(["symbol", "model"])["as_of"].apply(lambda days: days.is_unique).all()
+    newest_fits = bt.latest(frame[~missing], models=[Drift(), Pooled()], features=[], horizon=horizon).fits
+    assert (newest_fits["label_end"] < newest_fits["test_start"]).all()
+
+
+@dataclass(frozen=True)
+class Pooled(Drift):
+    """The mean target of all symbols."""
+
+    name: str = "pooled"
+    pooled: bool = True
+
+    def fit(self, train: Training) -> "Level":
+        return Level(float(train.rows()[1].mean()))
+
+
+@dataclass(frozen=True)
+class Level:
+    mean: float
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        return Forecast(np.full(len(series) - first, self.mean))
+
+
+def test_a_rolling_window_forgets_what_is_older() -> None:
+    frame = panel(["AAA"])
+    rolled = bt.backtest(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    assert set(rolled.fits["rows"]) == {100}
+    frame.loc[frame.index[:120], "close"] *= 3
+    again = bt.backtest(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    assert rolled.rows["mean"].iloc[-1] == again.rows["mean"].iloc[-1]
+
+
+def test_more_processes_give_the_same_numbers() -> None:
+    alone = run(panel(), MANY).rows
+    together = bt.backtest(
+        panel(), models=MANY, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP, jobs=2
+    )
+    pd.testing.assert_frame_equal(alone, together.rows, rtol=1e-12)
+
+
+def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> None:
+    frame = panel(["AAA", "BBB"], count=700)
+    hole = (frame["symbol"] == "BBB") & frame["date"].between("2021-01-01", "2021-12-31")
+    frame.loc[frame["symbol"].eq("BBB") & frame["date"].gt("2021-12-31"), "close"] *= 10
+    found = run(frame[~hole])
+    own = found.rows.query("symbol == 'BBB' and model == 'drift'").set_index("as_of")
+    assert own["actual"].abs().max() < 0.5
+    assert own.loc["2020-12-29":"2020-12-31", "actual"].isna().all()
+    assert own.loc["2022-06-01":, "mean"].notna().all()
+
+
+def test_every_setting_compared_in_a_fold_counts_as_a_trial() -> None:
+    found = run(panel(), [RandomWalk(), Drift(), Lasso(alphas=7), Boosting(trees=5)])
+    assert found.trials == 2 * (1 + 7) + 3
+    assert found.fits.query("model == 'lasso'")["chosen"].str.contains("alpha").all()
+
+
+def test_the_median_lies_between_its_members() -> None:
+    rows = run(panel(), MANY).rows.pivot(index=["symbol", "as_of"], columns="model", values="mean")
+    members = rows[["drift", "lasso", "elastic_net", "boosting"]]
+    np.testing.assert_allclose(rows["median"], members.median(axis=1), atol=1e-15)
+    with pytest.raises(ForecastError, match=r"add two of them to the models \(found \['drift'\]\)"):
+        run(panel(), [RandomWalk(), Drift(), MedianEnsemble()])
+
+
+def test_progress_is_told_part_by_part() -> None:
+    told: list[tuple[str, int, int]] = []
+    how = {"features": FEATURES, "horizon": 1, "on_done": lambda *step: told.append(step)}
+    bt.backtest(panel(), models=MANY, **how)
+    assert told == [("boosting", 1, 3), ("AAA", 2, 3), ("BBB", 3, 3)]
+
+
 def test_there_is_one_row_a_symbol_session_and_model() -> None:
     rows = run(panel()).rows
-    columns = ["symbol", "model", "as_of", "horizon", "mean", "actual", "fold", "scale"]
+    columns = ["symbol", "model", "as_of", "horizon", "mean", "sigma", "actual", "fold", "scale"]
     assert list(rows.columns) == columns
     assert not rows.duplicated(bt.KEY).any()
     assert len(rows) == 2 * 3 * (330 - MIN_TRAIN - HORIZON)
@@ -153,22 +269,32 @@ def test_actual_is_the_return_from_as_of_and_unknown_at_the_end() -> None:
     assert rows["actual"].isna().tolist() == [False] * (len(rows) - HORIZON) + [True] * HORIZON
 
 
-def test_drift_and_scale_are_means_over_the_first_rows() -> None:
+def test_drift_is_the_slope_and_scale_the_mean_move_of_the_first_rows() -> None:
     level = np.log(panel(["AAA"])["close"].to_numpy())
-    labels = level[HORIZON : MIN_TRAIN + HORIZON] - level[:MIN_TRAIN]
+    known = MIN_TRAIN + HORIZON
+    labels = level[HORIZON:known] - level[:MIN_TRAIN]
     row = run(panel(["AAA"])).rows.query("model == 'drift'").iloc[0]
-    assert row["mean"] == pytest.approx(labels.mean())
-    assert row["scale"] == pytest.approx(np.abs(labels).mean())
+    assert row["mean"] == pytest.approx(HORIZON * (level[known - 1] - level[0]) / (known - 1))
+    assert row["scale"] == pytest.approx(np.abs(labels[: known - HORIZON]).mean())
 
 
-def test_latest_uses_every_label_realised_by_the_last_session() -> None:
+def test_latest_uses_every_label_that_ended_before_the_last_session() -> None:
     frame = panel(["AAA"])
-    rows = newest(frame, [RandomWalk(), Drift()]).rows
-    level = np.log(frame["close"].to_numpy())
-    assert rows["as_of"].tolist() == [frame["date"].iloc[-1]] * 2
-    assert rows["mean"].tolist() == pytest.approx([0.0, (level[HORIZON:] - level[:-HORIZON]).mean()])
-    assert rows["fold"].tolist() == [bt.NEWEST] * 2
-    assert rows["actual"].isna().all()
+    found = newest(frame, [RandomWalk(), Drift()])
+    level = np.log(frame["close"].to_numpy())[:-1]
+    assert found.rows["as_of"].tolist() == [frame["date"].iloc[-1]] * 2
+    assert found.rows["mean"].tolist() == pytest.approx([0.0, HORIZON * (level[-1] - level[0]) / (len(level) - 1)])
+    assert found.rows["fold"].tolist() == [folds.NEWEST] * 2
+    assert found.rows["actual"].isna().all()
+    assert found.fitted.keys() == {("AAA", "random_walk"), ("AAA", "drift")}
+
+
+def test_a_symbol_that_is_no_longer_traded_gets_no_newest_forecast() -> None:
+    frame = panel()
+    gone = frame[(frame["symbol"] == "AAA") | (frame["date"] < frame["date"].iloc[300])]
+    found = newest(gone)
+    assert found.rows["symbol"].unique().tolist() == ["AAA"]
+    assert found.skipped == {"BBB": "its last session, 2021-02-23, is over a week old"}
 
 
 def test_latest_takes_the_place_of_the_last_backtest_row() -> None:
@@ -177,7 +303,7 @@ def test_latest_takes_the_place_of_the_last_backtest_row() -> None:
     joined = bt.forecast_rows(past, last)
     assert len(joined) == len(past)
     pd.testing.assert_series_equal(joined.dtypes, past.dtypes)
-    assert (joined["fold"] == bt.NEWEST).sum() == 6
+    assert (joined["fold"] == folds.NEWEST).sum() == 6
     assert len(bt.forecast_rows(past[:0], last)) == 6
     assert len(bt.forecast_rows(past, last[:0])) == len(past)
 
@@ -190,7 +316,7 @@ def test_what_is_wrong_with_one_symbol_leaves_the_others_alone() -> None:
     frame = frame[(frame["symbol"] != "NEW") | (frame["date"] > frame["date"].iloc[300])]
     for found in (run(frame), newest(frame)):
         assert found.rows["symbol"].unique().tolist() == ["AAA", "GAP"]
-        said = {"BAD": "row 17", "FLAT": "constant", "GAP lasso": "feature 2 of 2", "NEW": "29 sessions are too few"}
+        said = {"BAD": "row 17", "FLAT": "never moves", "GAP lasso": "feature 2 of 2", "NEW": "29 sessions are too few"}
         assert found.skipped.keys() == said.keys()
         assert all(part in found.skipped[who] for who, part in said.items())
 

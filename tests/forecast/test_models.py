@@ -5,119 +5,79 @@ import numpy as np
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.models import CORE, Drift, Lasso, RandomWalk, Training, by_name
+from stockkit.forecast.models import CORE, Drift, HistoricalMean, Lasso, Lstm, RandomWalk, Series, by_name, target
+from tests.forecast.series import series, training
 
-pytestmark = pytest.mark.filterwarnings("error")
-
-
-def training(n: int = 600, k: int = 4, *, slope: float = 0.01, horizon: int = 1, seed: int = 0) -> Training:
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(n, k))
-    return Training(features, slope * features[:, 0] + rng.normal(0, 0.01, n), horizon)
+DOUBLING = series(np.array([1.0, 2.0, 4.0, 4.0]))
 
 
-def test_the_random_walk_says_zero_and_drift_says_the_mean() -> None:
-    train = Training(np.empty((3, 0)), np.array([0.01, 0.02, 0.06]), 1)
-    np.testing.assert_array_equal(RandomWalk().fit(train).predict(np.empty((2, 0))), [0.0, 0.0])
-    np.testing.assert_allclose(Drift().fit(train).predict(np.empty((2, 0))), [0.03, 0.03])
+def test_the_target_is_the_log_return_over_the_horizon() -> None:
+    np.testing.assert_allclose(target(DOUBLING, 2), [np.log(4), np.log(2), np.nan, np.nan])
+    assert np.isnan(target(DOUBLING, 5)).all()
 
 
-def test_lasso_finds_the_planted_feature_and_drops_the_noise() -> None:
-    fitted = Lasso().fit(training())
-    assert fitted.coefficients[0] == pytest.approx(0.01, rel=0.1)
-    assert np.abs(fitted.coefficients[1:]).max() < 0.001
-    assert fitted.alpha > 0
+def test_no_target_reaches_across_a_hole_in_the_sessions() -> None:
+    days = np.array(["2020-01-01", "2020-01-02", "2020-01-20", "2020-01-21"], dtype="datetime64[D]")
+    own = Series("AAA", days, DOUBLING.close, np.empty((4, 0)))
+    np.testing.assert_allclose(target(own, 1), [np.log(2), np.nan, 0, np.nan])
 
 
-def test_the_unit_of_a_feature_does_not_matter() -> None:
-    train = training()
-    in_percent = train.features * np.array([100.0, 1.0, 1e-6, 1e6]) + 50
-    expected = Lasso().fit(train).predict(train.features)
-    found = Lasso().fit(Training(in_percent, train.target, 1)).predict(in_percent)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+@pytest.mark.parametrize("horizon", [0, -1, 253, 1000, 1.5, True, "5"])
+def test_a_horizon_that_cannot_be_is_refused(horizon: object) -> None:
+    with pytest.raises(ForecastError, match="from 1 to 252"):
+        target(DOUBLING, horizon)  # type: ignore[arg-type]
 
 
-def test_lasso_on_pure_noise_shrinks_to_the_drift() -> None:
-    train = training(slope=0.0, seed=3)
-    features = train.features[:5]
-    assert np.abs(Lasso().fit(train).predict(features) - Drift().fit(train).predict(features)).max() < 0.001
+@pytest.mark.parametrize("close", [0.0, -1.0, np.nan, np.inf])
+def test_a_close_that_is_no_price_is_refused_with_its_row(close: float) -> None:
+    with pytest.raises(ForecastError, match="in row 1 is no price"):
+        series(np.array([1.0, close]))
 
 
-def test_lasso_twice_gives_the_same_bytes() -> None:
-    train = training()
-    first, second = (Lasso().fit(train).predict(train.features) for _ in range(2))
-    assert first.tobytes() == second.tobytes()
+def test_shapes_and_dates_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ForecastError, match=r"found \(2,\), \(3,\) and \(3, 0\)"):
+        Series("AAA", DOUBLING.date[:2], DOUBLING.close[:3], np.empty((3, 0)))
+    with pytest.raises(ForecastError, match="do not ascend"):
+        Series("AAA", DOUBLING.date[::-1], DOUBLING.close, np.empty((4, 0)))
 
 
-def test_lasso_trains_on_complete_rows_only() -> None:
-    train = training()
-    holes = train.features.copy()
-    holes[:50, 2], holes[50, 1] = np.nan, np.inf
-    fitted = Lasso().fit(Training(holes, train.target, 1))
-    assert fitted.rows == 549
-    assert fitted.alpha == Lasso().fit(Training(train.features[51:], train.target[51:], 1)).alpha
+def test_a_fit_past_the_cut_is_refused() -> None:
+    from stockkit.forecast.models import Training
 
-
-def test_a_row_without_a_feature_gets_no_forecast_and_no_exception() -> None:
-    fitted = Lasso().fit(training())
-    features = np.zeros((3, 4))
-    features[1, 3] = np.nan
-    np.testing.assert_array_equal(np.isnan(fitted.predict(features)), [False, True, False])
-    assert np.isnan(fitted.predict(features[1:2])).all()
-    assert fitted.predict(features[:0]).shape == (0,)
-
-
-def test_inner_folds_keep_labels_apart_by_the_horizon() -> None:
-    folds = Lasso()._pipeline(horizon=5)[-1].cv
-    assert all(inner.max() + 5 < outer.min() for inner, outer in folds.split(np.zeros((300, 1))))
-
-
-def test_lasso_converges_on_features_that_nearly_repeat_each_other() -> None:
-    rng = np.random.default_rng(1)
-    walk = np.cumsum(rng.normal(size=800))
-    features = walk[:, None] + rng.normal(0, 1e-3, (800, 16))
-    features[:, 15] = 7.0
-    target = rng.normal(0, 0.02, 800) + 1e-3 * rng.standard_t(2, 800)
-    assert np.isfinite(Lasso().fit(Training(features, target, 1)).predict(features)).all()
+    with pytest.raises(ForecastError, match="session 2020-01-04 lies past the cut 2020-01-03"):
+        Training((DOUBLING,), 1, DOUBLING.date[2])
+    with pytest.raises(ForecastError, match="label of 2020-01-04 ends past the cut"):
+        Training((DOUBLING,), 1, DOUBLING.date[3], (np.array([0.1, 0.2, 0.3, 0.4]),))
 
 
 @pytest.mark.parametrize(
-    ("features", "target", "horizon", "said"),
-    [
-        (np.zeros((3, 1)), np.array([0.1, np.nan, 0.2]), 1, "target row 1 is nan"),
-        (np.zeros((3, 1)), np.full(3, 0.01), 1, "constant"),
-        (np.zeros((1, 1)), np.array([0.1]), 1, "1 rows"),
-        (np.zeros((3, 1)), np.array([0.1, 0.2]), 1, r"\(3, 1\) and \(2,\)"),
-        (np.zeros((2, 1)), np.array([0.1, 0.2]), 0, "horizon 0"),
-    ],
+    ("close", "said"),
+    [([1.0, 1.0, 1.0], "constant"), ([1.0, 2.0], "1 known outcomes"), ([2.0], "0 known outcomes")],
 )
-def test_a_training_set_that_teaches_nothing_is_refused(
-    features: np.ndarray, target: np.ndarray, horizon: int, said: str
-) -> None:
+def test_a_training_set_that_teaches_nothing_is_refused(close: list[float], said: str) -> None:
     with pytest.raises(ForecastError, match=said):
-        Training(features, target, horizon)
+        training(series(np.array(close)))
 
 
-def test_lasso_says_which_feature_left_it_too_few_rows() -> None:
-    train = training(n=200)
-    train.features[:150, 2] = np.nan
-    with pytest.raises(ForecastError, match=r"found 50 of 200.*feature 3 of 4, with 50 values"):
-        Lasso().fit(train)
+def test_the_random_walk_says_zero_and_drift_the_slope() -> None:
+    train = training(DOUBLING, horizon=2)
+    np.testing.assert_array_equal(RandomWalk().fit(train).forecast(DOUBLING, 2).mean, [0, 0])
+    np.testing.assert_allclose(Drift().fit(train).forecast(DOUBLING, 3).mean, [2 * np.log(4) / 3])
 
 
-def test_lasso_without_features_is_refused() -> None:
-    with pytest.raises(ForecastError, match="at least one feature"):
-        Lasso().fit(Training(np.empty((600, 0)), training().target, 1))
+def test_the_historical_mean_moves_on_with_each_session() -> None:
+    fitted = HistoricalMean().fit(training(DOUBLING))
+    np.testing.assert_allclose(fitted.forecast(DOUBLING, 1).mean, [np.log(2), np.log(2), np.log(4) / 3])
 
 
 def test_models_are_found_by_name_and_typos_get_the_nearest() -> None:
     assert by_name(["lasso", "random_walk"]) == (Lasso(), RandomWalk())
     assert by_name("drift") == (Drift(),)
-    assert [model.name for model in CORE] == ["random_walk", "drift", "lasso"]
+    assert by_name(["core", "lstm", "lasso"]) == (*CORE, Lstm())
     with pytest.raises(ForecastError, match=r"'laso' is no model\. Did you mean 'lasso'"):
         by_name(["laso"])
-    with pytest.raises(ForecastError, match="Known: random_walk, drift, lasso"):
-        by_name(["prophet"])
+    with pytest.raises(ForecastError, match="Known: core, random_walk, drift"):
+        by_name(["xyz"])
 
 
 def test_importing_the_room_loads_neither_pandas_nor_sklearn() -> None:

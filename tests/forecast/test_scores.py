@@ -1,15 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.backtest import backtest
-from stockkit.forecast.intervals import residual_intervals
-from stockkit.forecast.models import CORE
-from stockkit.forecast.scores import Verdict, clopper_pearson, diebold_mariano, holm, score, verdict
+from stockkit.forecast.scores import Board, board, score, verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -70,57 +65,11 @@ def test_coverage_and_width_are_over_rows_with_intervals() -> None:
     assert line(KNOWN, "guess")[["coverage80", "width90"]].isna().all()
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 7), (880, 1697)])
-def test_the_hit_interval_is_the_exact_binomial_one(hits: int, n: int) -> None:
-    exact = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
-    assert clopper_pearson(hits, n) == pytest.approx((exact.low, exact.high))
-
-
-def test_holm_gives_the_textbook_values() -> None:
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1.0, 1.0])
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_only_raises_p_values_and_keeps_their_order(p: list[float]) -> None:
-    found = holm(np.array(p))
-    assert (found >= p).all()
-    assert (found <= 1).all()
-    assert (np.diff(found[np.argsort(p, kind="stable")]) >= 0).all()
-
-
-def test_at_one_session_diebold_mariano_is_students_t_of_the_gains() -> None:
-    errors, reference = np.random.default_rng(0).normal(size=(2, 60))
-    t = stats.ttest_1samp(reference**2 - errors**2, 0, alternative="greater")
-    assert diebold_mariano(errors, reference, 1) == pytest.approx(t.pvalue)
-
-
-def test_at_four_sessions_it_counts_the_covariance_of_neighbours() -> None:
-    rng = np.random.default_rng(2)
-    errors, reference = (np.convolve(rng.normal(size=83), np.ones(4), "valid") for _ in range(2))
-    gain = reference**2 - errors**2
-    n, h = len(gain), 4
-    centred = gain - gain.mean()
-    near = np.tri(n, n, h - 1) - np.tri(n, n, -h)  # 1 where two sessions are fewer than h apart
-    variance_of_mean = centred @ near @ centred / n**2
-    t = gain.mean() / np.sqrt(variance_of_mean) * np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
-    assert diebold_mariano(errors, reference, h) == pytest.approx(1 - stats.t.cdf(t, n - 1))
-
-
-def test_a_negative_variance_estimate_falls_back_and_stays_a_probability() -> None:
-    gain = np.tile([1.0, -0.9], 20)  # its rectangular variance at 2 lags is below 0
-    p = diebold_mariano(np.zeros(40), np.sqrt(gain + 1), 2)
-    assert 0 < p < 1
-
-
-def test_gains_without_spread_prove_nothing() -> None:
-    assert diebold_mariano(np.full(50, 0.1), np.full(50, 0.3), 1) == 1.0
-
-
-def test_a_model_that_repeats_the_random_walk_has_p_one() -> None:
-    found = line(rows({"random_walk": ZERO, "shrunk": ZERO}), "shrunk")
-    assert (found["dm_p"], found["p_holm"], found["mae_ratio"]) == (1.0, 1.0, 1.0)
+def test_a_model_that_says_what_the_random_walk_says_is_no_try_at_beating_it() -> None:
+    found = line(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}), "shrunk")
+    assert np.isnan([found["dm_p"], found["p_holm"]]).all()
+    assert found["mae_ratio"] == 1.0
+    assert verdict(board(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}))).tried == 1
 
 
 @pytest.mark.parametrize("actual", [[np.nan] * 5, [0.01, *[np.nan] * 4], [0.0] * 5])
@@ -129,82 +78,62 @@ def test_too_little_to_judge_gives_p_one_not_an_error(actual: list[float]) -> No
     assert (found["dm_p"], found["p_holm"], found["n"]) == (1.0, 1.0, np.isfinite(actual).sum())
 
 
-@pytest.mark.parametrize("horizon", [1, 5])
-def test_of_equal_models_about_one_in_twenty_looks_better(horizon: int) -> None:
-    rng = np.random.default_rng(11)
-    kernel = np.ones(horizon)
-    draws = rng.normal(size=(800, 2, 300 + horizon - 1))
-    p = [diebold_mariano(np.convolve(a, kernel, "valid"), np.convolve(b, kernel, "valid"), horizon) for a, b in draws]
-    assert 0.025 < np.mean(np.array(p) < 0.05) < 0.08
-
-
-def simulated(strength: float, symbols: int, seed: int) -> pd.DataFrame:
-    """Walks whose next return is `strength` times the feature plus noise of 2 %."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for k in range(symbols):
-        signal, noise = rng.normal(size=(2, 700))
-        returns = np.r_[0.0, strength * signal[:-1]] + 0.02 * noise
-        days = pd.bdate_range("2019-01-01", periods=700)
-        parts.append(
-            pd.DataFrame({"symbol": f"S{k:02}", "date": days, "close": np.exp(np.cumsum(returns)), "f": signal})
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def judged(strength: float, symbols: int, seed: int) -> tuple[pd.DataFrame, Verdict]:
-    frame = simulated(strength, symbols, seed)
-    tested = backtest(frame, models=CORE, features=["f"], horizon=1, min_train=300, step=200)
-    table = score(residual_intervals(tested.rows))
-    return table, verdict(table)
-
-
-def test_on_random_walks_nothing_is_found() -> None:
-    table, said = judged(0.0, symbols=12, seed=4)
-    assert said.beats == ()
-    assert said.tried == 24
-    assert (table["dm_p"] < 0.05).sum() <= 3
-    assert said.text.startswith("Not distinguishable from the random walk. 24 symbol and model pairs tried, smallest")
-
-
-def test_a_planted_signal_is_found() -> None:
-    table, said = judged(0.01, symbols=2, seed=5)
-    assert set(said.beats) == {("S00", "lasso"), ("S01", "lasso")}
-    assert (table.set_index("model").loc["lasso", "hit_lo"] > 0.5).all()
-
-
-def table(p: dict[tuple[str, str], float], horizon: int = 1) -> pd.DataFrame:
-    lines = [
-        {"symbol": symbol, "model": model, "horizon": horizon, "p_holm": value} for (symbol, model), value in p.items()
-    ]
-    return pd.DataFrame([{"symbol": "NVDA", "model": "random_walk", "horizon": horizon, "p_holm": np.nan}, *lines])
+def of(pairs: dict[tuple[str, str], float], overall: dict[str, float] | None = None, horizon: int = 1) -> Board:
+    """A board with these corrected p values."""
+    walk = {"symbol": "NVDA", "model": "random_walk", "horizon": horizon, "p_holm": np.nan}
+    own = [{**walk, "symbol": symbol, "model": model, "p_holm": p} for (symbol, model), p in pairs.items()]
+    whole = [{**walk, "symbols": 6, "model": model, "p_holm": p} for model, p in (overall or {}).items()]
+    return Board(pd.DataFrame([walk, *own]), pd.DataFrame(whole, columns=["model", "horizon", "symbols", "p_holm"]))
 
 
 def test_the_verdict_claims_only_what_the_corrected_test_shows() -> None:
-    said = verdict(table({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
-    assert said.text == "Lasso beats the random walk for NVDA (Holm-corrected p = 0.012, 3 pairs tried)"
-    assert (said.beats, said.tried, said.level) == ((("NVDA", "lasso"),), 3, 0.05)
+    said = verdict(of({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
+    count = "3 symbol and model pairs tried, smallest Holm-corrected p = 0.012."
+    assert said.text == f"Lasso beats the random walk for NVDA (Holm-corrected p = 0.012). {count}"
+    assert (said.beats, said.overall, said.tried, said.level) == ((("NVDA", "lasso"),), (), 3, 0.05)
+
+
+def test_a_claim_over_all_symbols_comes_first_and_names_no_symbol() -> None:
+    said = verdict(of({("NVDA", "lasso"): 0.01, ("AAPL", "lasso"): 0.02}, {"lasso": 0.0002, "drift": 0.9}))
+    assert said.text.startswith(
+        "Lasso beats the random walk over all 6 symbols (Holm-corrected p < 0.001); "
+        "Lasso beats the random walk for NVDA and AAPL (Holm-corrected p = 0.020). "
+        "2 symbol and model pairs and 2 models over all symbols tried"
+    )
+    assert (said.overall, said.tried) == (("lasso",), 4)
+
+
+def test_a_long_list_of_symbols_is_cut_in_the_text_and_whole_in_the_verdict() -> None:
+    said = verdict(of({(f"S{k}", "lasso"): 0.01 for k in range(8)}))
+    assert "for S0, S1, S2, S3, S4 and 3 more (" in said.text
+    assert len(said.beats) == 8
 
 
 def test_the_verdict_says_so_when_nothing_is_shown() -> None:
-    said = verdict(table({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}))
-    count = "2 symbol and model pairs tried, smallest Holm-corrected p = 0.340."
+    said = verdict(of({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}), trials=1200)
+    count = "2 symbol and model pairs tried, smallest Holm-corrected p = 0.340. The fits compared 1,200 settings."
     assert said.text == f"Not distinguishable from the random walk. {count}"
-    assert verdict(score(KNOWN)[:0]).text.startswith("Nothing could be judged.")
-    alone = verdict(score(rows({"random_walk": ZERO})))
+    assert verdict(board(KNOWN[:0])).text.startswith("Nothing could be judged.")
+    alone = verdict(board(rows({"random_walk": ZERO})))
     assert alone.text == "Not distinguishable from the random walk. No other model was tried."
 
 
 def test_the_verdict_names_the_horizon_where_there_are_several() -> None:
-    both = pd.concat([table({("NVDA", "lasso"): 0.0001}), table({("NVDA", "lasso"): 0.5}, horizon=5)])
+    one, five = of({("NVDA", "lasso"): 0.0001}), of({("NVDA", "lasso"): 0.5}, horizon=5)
+    both = Board(pd.concat([one.by_symbol, five.by_symbol]), one.overall)
     assert verdict(both).text.startswith(
         "Lasso beats the random walk for NVDA 1 session ahead (Holm-corrected p < 0.001"
     )
 
 
+def test_the_finding_is_in_large_type_and_the_rest_is_not() -> None:
+    shown = verdict(of({("A&B", "lasso"): 0.0001}))._repr_html_()
+    assert "for A&amp;B (Holm-corrected p &lt; 0.001).</p><p>1 symbol and model pair tried" in shown
+
+
 def test_a_level_that_is_no_probability_is_refused() -> None:
     with pytest.raises(ForecastError, match="level 5"):
-        verdict(table({}), level=5)
+        verdict(of({}), level=5)
 
 
 def test_scores_without_the_random_walk_are_refused() -> None:
@@ -219,3 +148,141 @@ def test_scores_without_the_random_walk_are_refused() -> None:
 def test_a_session_that_stands_twice_is_refused() -> None:
     with pytest.raises(ForecastError, match="guess has two forecasts of AAA"):
         score(pd.concat([KNOWN, KNOWN.iloc[-1:]]))
+
+
+@pytest.mark.parametrize("column", ["scale", "as_of", "model"])
+def test_a_missing_column_is_named(column: str) -> None:
+    with pytest.raises(ForecastError, match=f"no column '{column}'"):
+        score(KNOWN.drop(columns=column))
+
+
+def test_a_row_of_no_session_is_refused() -> None:
+    with pytest.raises(ForecastError, match="without a symbol, model, horizon or as_of"):
+        score(KNOWN.assign(as_of=pd.NaT))
+
+
+def panel(symbols: int, models: int = 3, n: int = 40, seed: int = 0) -> pd.DataFrame:
+    """Forecasts of white noise with normal intervals, some of them missing."""
+    rng = np.random.default_rng(seed)
+    actual = np.repeat(rng.normal(0, 0.02, (symbols, 1, n)), models, axis=1)
+    mean = rng.normal(0, 0.003, (symbols, models, n))
+    mean[:, 0] = 0
+    place = pd.MultiIndex.from_product(
+        [
+            [f"S{k:02}" for k in range(symbols)],
+            ["random_walk", *(f"m{k}" for k in range(1, models))],
+            pd.bdate_range("2023-01-02", periods=n),
+        ],
+        names=["symbol", "model", "as_of"],
+    )
+    frame = place.to_frame(index=False).assign(horizon=1, mean=mean.ravel(), actual=actual.ravel(), scale=0.016)
+    frame["sigma"] = 0.02 + rng.uniform(0, 0.01, len(frame))
+    for level, z in ((80, 1.2816), (90, 1.6449), (95, 1.96)):
+        frame[f"lo{level}"] = frame["mean"] - z * frame["sigma"]
+        frame[f"hi{level}"] = frame["mean"] + z * frame["sigma"]
+    frame.loc[rng.random(len(frame)) < 0.05, "mean"] = np.nan
+    return frame
+
+
+PANEL = panel(6)
+ONE = PANEL[(PANEL["symbol"] == "S01") & (PANEL["model"] == "m2")].dropna(subset="mean")
+WALK = PANEL[(PANEL["symbol"] == "S01") & (PANEL["model"] == "random_walk")].dropna(subset="mean")
+ONE = ONE[ONE["as_of"].isin(WALK["as_of"])]
+FOUND = score(PANEL).set_index(["symbol", "model"]).loc[("S01", "m2")]
+
+
+def test_pinball_is_the_mean_of_scikit_learns_over_seven_quantiles() -> None:
+    from sklearn.metrics import mean_pinball_loss
+
+    shares = {"lo95": 0.025, "lo90": 0.05, "lo80": 0.1, "mean": 0.5, "hi80": 0.9, "hi90": 0.95, "hi95": 0.975}
+    losses = [mean_pinball_loss(ONE["actual"], ONE[name], alpha=share) for name, share in shares.items()]
+    assert FOUND["pinball"] == pytest.approx(np.mean(losses))
+
+
+def test_crps_is_the_integral_of_the_squared_distance_of_distributions() -> None:
+    grid = np.linspace(-0.4, 0.4, 80_001)
+    distance = [
+        (stats.norm.cdf(grid, row.mean_, row.sigma) - (grid >= row.actual)) ** 2
+        for row in ONE.rename(columns={"mean": "mean_"}).head(5).itertuples()
+    ]
+    expected = np.trapezoid(distance, grid, axis=1)
+    few = pd.concat([ONE.head(5), WALK])
+    assert score(few).set_index("model").loc["m2", "crps"] == pytest.approx(expected.mean(), rel=1e-3)
+
+
+def test_a_miss_costs_twenty_times_its_distance_from_a_90_per_cent_interval() -> None:
+    bands = {"lo90": -0.02, "hi90": 0.02}
+    frame = rows({"random_walk": ZERO, "guess": ZERO}).assign(**bands)
+    frame.loc[frame["model"] == "guess", "lo90"] = -0.01
+    found = line(frame, "guess")  # outcomes 0.02, -0.01, 0.0 and 0.04: the last is out by 0.02
+    assert found["winkler90"] == pytest.approx(0.03 + 20 * 0.02 / 4)
+    assert found["winkler90_ratio"] == pytest.approx((0.03 + 0.1) / (0.04 + 0.1))
+
+
+def test_interval_scores_are_compared_where_both_have_an_interval() -> None:
+    frame = rows({"random_walk": ZERO, "guess": ZERO}).assign(lo90=-0.02, hi90=0.02)
+    frame.loc[(frame["model"] == "random_walk") & (frame["actual"] == 0.04), ["lo90", "hi90"]] = np.nan
+    assert line(frame, "guess")[["winkler90", "winkler90_ratio"]].tolist() == pytest.approx([0.04 + 20 * 0.02 / 4, 1])
+
+
+def test_correlations_over_time_are_scipys() -> None:
+    assert FOUND["ic"] == pytest.approx(stats.pearsonr(ONE["mean"], ONE["actual"])[0])
+    assert FOUND["rank_ic"] == pytest.approx(stats.spearmanr(ONE["mean"], ONE["actual"])[0])
+
+
+def test_a_constant_forecast_has_no_correlation() -> None:
+    actual = np.random.default_rng(1).normal(size=7).tolist()
+    found = line(rows({"random_walk": [0.0] * 7, "drift": [0.1] * 7}, actual), "drift")  # whose mean is not quite 0.1
+    assert found[["ic", "rank_ic"]].isna().all()
+
+
+def test_what_a_series_scores_does_not_hang_on_the_others_or_on_the_order_of_rows() -> None:
+    one = PANEL[PANEL["symbol"] == "S03"]
+    both = score(PANEL.sample(frac=1, random_state=1)).set_index("symbol").loc["S03"].drop(columns="p_holm")
+    alone = score(one).set_index("symbol").drop(columns="p_holm")
+    pd.testing.assert_frame_equal(both.sort_values("model"), alone.sort_values("model"))
+
+
+def test_scores_come_in_the_order_of_rows_and_leave_them_alone() -> None:
+    before = PANEL.copy()
+    found = score(PANEL[::-1])
+    assert found["symbol"].drop_duplicates().tolist() == ["S05", "S04", "S03", "S02", "S01", "S00"]
+    pd.testing.assert_frame_equal(PANEL, before)
+
+
+def test_symbols_and_models_may_be_categories() -> None:
+    kinds = {"symbol": "category", "model": "category"}
+    pd.testing.assert_frame_equal(score(PANEL.astype(kinds)), score(PANEL))
+
+
+def test_a_copy_of_a_symbol_adds_nothing_to_the_overall_test() -> None:
+    two = PANEL[PANEL["symbol"].isin(["S00", "S01"])]
+    four = pd.concat([two, two.assign(symbol=two["symbol"] + "B")])
+    shown = ["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", "dm_p"]
+    one, other = (board(frame).overall.set_index("model")[shown] for frame in (two, four))
+    pd.testing.assert_frame_equal(one, other)
+    assert board(four).overall["symbols"].tolist() == [4, 4, 4]
+
+
+def test_the_overall_rank_ic_is_the_mean_of_each_sessions() -> None:
+    own = PANEL.merge(
+        PANEL.loc[PANEL["model"] == "random_walk", ["symbol", "as_of", "mean"]].dropna()[["symbol", "as_of"]]
+    )
+    own = own[own["model"] == "m1"].dropna(subset="mean")
+    days = [day for _, day in own.groupby("as_of") if len(day) >= 5]
+    expected = np.mean([stats.spearmanr(day["mean"], day["actual"])[0] for day in days])
+    found = board(PANEL).overall.set_index("model")["rank_ic"]
+    assert found["m1"] == pytest.approx(expected)
+    assert np.isnan(found["random_walk"])
+    assert board(panel(4)).overall["rank_ic"].isna().all()
+
+
+def test_of_one_symbol_there_is_no_overall_row() -> None:
+    assert board(KNOWN).overall.empty
+
+
+def test_holm_counts_every_test_of_both_tables() -> None:
+    both = board(PANEL)
+    p = pd.concat([both.by_symbol, both.overall])[["dm_p", "p_holm"]].dropna()
+    assert len(p) == 6 * 2 + 2
+    assert p["p_holm"].min() == pytest.approx(min(1.0, p["dm_p"].min() * 14))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LeakError, ParamError, SchemaError
-from stockkit.forecast import backtest
+from stockkit.forecast.models import Series, target
 from stockkit.market import causality, features, simulate
 from stockkit.market.causality import checks, scenes
 from tests.market.leaks import CLEAN, LEAKS, each
@@ -372,8 +372,8 @@ def test_too_few_cuts_are_refused():
 
 def label(horizon: int):
     return lambda b: np.concatenate(
-        [backtest.target(own["close"].to_numpy(), horizon) if len(own) > horizon else np.full(len(own), np.nan)
-         for _, own in b.groupby("symbol")]
+        [target(Series(name, own["date"].to_numpy(), own["close"].to_numpy(), np.empty((len(own), 0))), horizon)
+         for name, own in b.groupby("symbol")]
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PowerTransformer, QuantileTransformer, StandardScaler, TargetEncoder
 
 from stockkit.errors import LeakError, ParamError
-from stockkit.forecast.backtest import walk_forward
+from stockkit.forecast.folds import walk_forward
 from stockkit.market import causality
 
 N = 240

@@ -427,3 +427,13 @@ def test_a_page_asks_the_network_for_nothing_even_if_the_notebook_would(tmp_path
         server.shutdown()
     assert closed == []
     assert {"/picture", "/code", "/style"} <= set(asked)  # without the policy they would have been fetched
+
+
+def test_a_model_that_has_drifted_and_the_head_of_the_ledger_stand_below_the_verdict(tmp_path: Path) -> None:
+    plain = render_index(tmp_path, manifest())
+    run = manifest()
+    run["headlines"] |= {"drift": ["arima has drifted on META since 2023-05-01"], "ledger_head": "ab" * 32}
+    page = render_index(tmp_path, run)
+    assert '<div class="box warn"><p>arima has drifted on META since 2023-05-01</p>' in page
+    assert f"<code>{'ab' * 32}</code>" in page
+    assert "sealed" not in plain

@@ -1,0 +1,147 @@
+"""The `stockkit` command: run the chain, show reports, look into the lake.
+
+Exit codes: 0 all green; 1 a step failed; 2 the command or its parameters are wrong, nothing was started;
+3 the chain ran but is incomplete (a symbol is missing); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import stockkit
+from stockkit.cli import forecasts, lake, models, serving
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
+from stockkit.errors import LakeError, StockkitError
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Stock-market notebooks that can be trusted."
+)
+app.add_typer(lake.app, name="lake")
+app.add_typer(forecasts.app, name="forecasts")
+serving.register(app)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Run the command; an expected error is one paragraph and an exit code, never a traceback."""
+    try:
+        app()
+    except StockkitError as error:
+        fail(str(error))
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        fail("interrupted; the run is marked as failed.")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def root_options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Stock-market notebooks that can be trusted."""
+    if version:
+        print(f"stockkit {stockkit.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A YAML file of parameters.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Set one parameter; may be repeated.")
+    ] = None,
+    reports: Annotated[Path | None, typer.Option(help="Where reports go; reports/ by default.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Stop after this notebook.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Run this notebook alone.")] = None,
+) -> None:
+    """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
+    from stockkit.workbook import progress, runner
+
+    todo = runner.plan(params_file, parameter or [], until=until, only=only)
+    folder = (reports or todo.root / "reports").resolve()
+    try:
+        manifest = runner.run(todo, folder, progress.for_terminal())
+    except LakeError as error:  # after the start: the reports cannot be written
+        fail(str(error))
+        raise typer.Exit(EXIT_FAILED) from error
+    if manifest["status"] != runner.SUCCEEDED:
+        _explain(manifest)
+    print(_shown(folder / manifest["run"] / "index.html"))
+    failed = any(step["status"] == runner.FAILED for step in manifest["steps"])
+    raise typer.Exit(0 if manifest["status"] == runner.SUCCEEDED else EXIT_FAILED if failed else EXIT_INCOMPLETE)
+
+
+def _explain(manifest: dict[str, Any]) -> None:
+    """Say in at most five lines which notebook and cell failed, why, and where the evidence is."""
+    failed = next((step for step in manifest["steps"] if step["error"]), None)
+    if failed is None:
+        fail(manifest["reason"])
+        return
+    error = failed["error"]
+    where = f"cell [{error['cell']}]" if error["cell"] is not None else "after its last cell"
+    cause = textwrap.shorten(f"{error['ename']}: {error['evalue']}", 400, placeholder=" …")
+    left = [step["name"] for step in manifest["steps"] if step["status"] == "not run"]
+    fail(f"notebook {failed['name']}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")
+
+
+def _shown(path: Path) -> str:
+    """A path as a user would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of reports/, or its name.")],
+) -> None:
+    """Make the pages of a run anew from its notebooks and manifest."""
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook import runner
+
+    folder = run_folder if run_folder.is_dir() else workbook_root() / "reports" / run_folder.name
+    runner.render_again(folder)
+    print(_shown((folder / "index.html").resolve()))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is installed, which keys are present (never their values) and how much disk is left."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook.doctor import findings
+
+    rows = findings(workbook_root())
+    table = Table(box=None, show_header=False)
+    for what, found, bad in rows:
+        table.add_row(what, f"[bold red]{found}[/]" if bad else found)
+    Console().print(table, highlight=False)
+    raise typer.Exit(1 if any(bad for _, _, bad in rows) else 0)
+
+
+@app.command()
+def audit(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features; all by default.")] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option("--function", metavar="FILE.py:NAME", help="A function of your own, or MODULE:NAME; repeatable."),
+    ] = None,
+    bars: Annotated[
+        str | None, typer.Option("--bars", metavar="LAKE", help="Audit on a lake's prices, not on simulated ones.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(help="Sessions after which rows are taken away.")] = 20,
+) -> None:
+    """Prove that features see nothing of the future; exit code 1 where one does, or cannot be proved not to."""
+    from stockkit.workbook import auditing
+
+    found = auditing.audit(names or [], function or [], bars, cuts=cuts)
+    auditing.show(found)
+    if not found.ok:
+        fail(*auditing.faults(found))
+        raise typer.Exit(EXIT_FAILED)

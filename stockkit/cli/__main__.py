@@ -1,0 +1,5 @@
+"""`python -m stockkit.cli` is the `stockkit` command."""
+
+from stockkit.cli import main
+
+main()

@@ -1,0 +1,160 @@
+"""Fits inside the folds: each model is shown a fold's past, forecasts its sessions, and is checked not to peek."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stockkit.errors import ForecastError
+from stockkit.forecast.folds import NEWEST, Fold
+from stockkit.forecast.models import ensemble
+from stockkit.forecast.models.protocol import Fitted, Forecast, Model, Training
+from stockkit.forecast.panel import Cut, Own, Panel
+
+ALL = ""  # in place of a symbol: the fit of a pooled model
+
+
+class LookAhead(ForecastError):
+    """A model whose forecast of a session changes when later sessions are taken away."""
+
+
+@dataclass(eq=False)
+class Said:
+    """What some fits said, gathered while they run."""
+
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[dict[str, Any]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    fitted: dict[tuple[str, str], Fitted] = field(default_factory=dict)
+    checked: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, other: Said) -> None:
+        """Take over what others said."""
+        self.blocks += other.blocks
+        self.fits += other.fits
+        self.skipped |= other.skipped
+        self.fitted |= other.fitted
+
+
+def alone(whole: Panel, own: Own, models: Sequence[Model], planned: list[Fold], min_train: int) -> Said:
+    """Every model that is fitted to one symbol at a time, in every fold that the symbol takes part in."""
+    said = Said()
+    taken = [fold for fold in planned if _takes_part(whole, own, fold, min_train)]
+    symbol = own.series.symbol
+    if not taken:
+        said.skipped[symbol] = (
+            f"{len(own.series)} sessions are too few: {min_train} to train on, those kept apart, and 1 to test. "
+            f"Give more history or a smaller min_train."
+        )
+    trainings = [whole.training([own], fold) for fold in taken]
+    for model in models:
+        refused = [_fit(said, whole, model, [own], fold, now) for fold, now in zip(taken, trainings, strict=True)]
+        if taken and all(refused):
+            said.skipped[f"{symbol} {model.name}"] = str(refused[-1])
+            said.blocks = [block for block in said.blocks if block["model"] != model.name]
+    return said
+
+
+def together(whole: Panel, model: Model, planned: list[Fold], min_train: int) -> Said:
+    """One pooled model in every fold, fitted to the symbols that take part."""
+    said = Said()
+    refused: list[ForecastError | None] = []
+    for fold in planned:
+        owns = [own for own in whole.owns.values() if _takes_part(whole, own, fold, min_train)]
+        if owns:
+            refused.append(_fit(said, whole, model, owns, fold, whole.training(owns, fold)))
+    if refused and all(refused):
+        said.skipped[model.name] = str(refused[-1])
+        said.blocks = []
+    return said
+
+
+def _takes_part(whole: Panel, own: Own, fold: Fold, min_train: int) -> bool:
+    cut = whole.cut(own, fold)
+    return cut.known - cut.first >= min_train and cut.stop > cut.start
+
+
+def _fit(
+    said: Said, whole: Panel, model: Model, owns: Sequence[Own], fold: Fold, now: Training
+) -> ForecastError | None:
+    """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN."""
+    symbol = ALL if getattr(model, "pooled", False) else owns[0].series.symbol
+    fitted, refused = None, None
+    try:
+        fitted = model.fit(now)
+    except ForecastError as error:
+        refused = error
+    for own, labels in zip(owns, now.targets, strict=True):
+        cut = whole.cut(own, fold)
+        nothing = Forecast(*np.full((2, cut.stop - cut.start), np.nan))
+        try:
+            forecast = _forecast(model, fitted, own, cut, said) if fitted is not None else nothing
+        except LookAhead:
+            raise
+        except ForecastError as error:
+            forecast, refused = nothing, error
+        known = labels[np.isfinite(labels)]
+        told = {"symbol": own.series.symbol, "model": model.name, "fold": fold.number, "start": own.start + cut.start}
+        said.blocks.append(told | {"forecast": forecast, "scale": np.abs(known).mean()})
+    if fitted is not None:
+        said.fitted[symbol, model.name] = fitted
+        said.fits.append(_note(symbol, model, fitted, whole, fold, now))
+    return refused
+
+
+def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, said: Said) -> Forecast:
+    """The fold's rows, sigma filled in; of the first fit to a symbol proved not to hang on later rows."""
+    seen = own.series.until(cut.stop).since(cut.first)
+    first = cut.start - cut.first
+    forecast = fitted.forecast(seen, first)
+    for what, values in (("mean", forecast.mean), ("sigma", forecast.sigma)):
+        if values is not None and np.shape(values) != (len(seen) - first,):
+            raise ForecastError(f"{model.name}: {what} must be ({len(seen) - first},), found {np.shape(values)}.")
+    pair = (own.series.symbol, model.name)
+    if pair not in said.checked:
+        said.checked.add(pair)
+        half = (len(seen) - first + 1) // 2
+        again = fitted.forecast(seen.until(first + half), first)
+        if not np.allclose(again.mean, forecast.mean[:half], rtol=1e-6, atol=1e-12, equal_nan=True):
+            raise LookAhead(
+                f"{model.name} sees the future: without the sessions after row {first + half - 1} of "
+                f"{own.series.symbol} it forecasts the rows before them differently. A row may use itself and what "
+                f"came before."
+            )
+    sigma = own.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
+    return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
+
+
+def _note(symbol: str, model: Model, fitted: Fitted, whole: Panel, fold: Fold, now: Training) -> dict[str, Any]:
+    ends = [
+        own.date[np.flatnonzero(np.isfinite(labels))[-1] + now.horizon]
+        for own, labels in zip(now.series, now.targets, strict=True)
+    ]
+    return {
+        "symbol": symbol,
+        "model": model.name,
+        "fold": fold.number,
+        "label_end": max(ends),
+        "test_start": whole.sessions[fold.test_start],
+        "rows": sum(int(np.isfinite(labels).sum()) for labels in now.targets),
+        "tried": int(getattr(fitted, "tried", 1)),
+        "chosen": str(getattr(fitted, "chosen", "")),
+    }
+
+
+def median(model: Any, whole: Panel, said: Said) -> None:
+    """Add the blocks of an ensemble, made of those of its members."""
+    members = [name for name in dict.fromkeys(block["model"] for block in said.blocks) if name in model.members]
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for block in said.blocks:
+        if block["model"] in members:
+            groups.setdefault((block["symbol"], block["fold"]), []).append(block)
+    for group in groups.values():
+        median = ensemble.combined([block["forecast"] for block in group])
+        said.blocks.append(group[0] | {"model": model.name, "forecast": median})
+    for symbol in {symbol for symbol, fold in groups if fold == NEWEST}:
+        own = {name: said.fitted.get((symbol, name), said.fitted.get((ALL, name))) for name in members}
+        said.fitted[symbol, model.name] = model.of({k: v for k, v in own.items() if v is not None}, whole.horizon)

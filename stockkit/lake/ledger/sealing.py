@@ -1,0 +1,230 @@
+"""Sealing forecasts into the ledger, and proving that nobody changed them since."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.errors import ForecastError, LakeError
+from stockkit.forecast.models.protocol import check_horizon
+from stockkit.lake import commits, frames
+from stockkit.lake.code_version import code_version as _code_version
+from stockkit.lake.contents import MADE, SEAL, key_of
+from stockkit.lake.ledger import chain
+from stockkit.lake.tables import Lake
+from stockkit.market import schema
+
+log = logging.getLogger(__name__)
+
+TABLE = "forecasts"
+NUMBER_NOTE, HASH_NOTE = "sealed_number", "sealed_hash"
+PROBLEMS = {"number": "Int64", "symbol": "string", "problem": "string", "detail": "string"}
+KEY = ["symbol", "model", "horizon", "as_of"]
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def seal(lake: Lake, made: pd.DataFrame, *, data_version: str | None = None, code_version: str | None = None) -> int:
+    """Append forecasts to the ledger, each linked to the one before; return the table's version.
+
+    A forecast that the ledger holds already (the same symbol, model, horizon, as-of session and numbers, whenever and
+    by whichever versions it was made) is not sealed again. A row without a mean is no forecast and is left out. Of two
+    writers at once the slower one links its rows to those of the faster.
+
+    Args:
+        lake: where the table is.
+        made: as from `outlook.table` (`contents.MADE`): one row a symbol, model, horizon and as-of session; left
+            untouched. An interval may be NaN.
+        data_version: what they were made from; what `data_version` tells of `lake`, if not given.
+        code_version: what they were made by; what `stockkit.lake.code_version` tells of the workbook, if not given.
+
+    Raises:
+        SchemaError, SymbolError: a column is missing, of another dtype, or holds what is no symbol.
+        ForecastError: a row that stands twice, or a value that no forecast can have. LakeError: the table cannot be
+        written or was made before forecasts were sealed. Nothing was sealed.
+    """
+    rows = _checked(made)
+    versions = {
+        "data_version": _data_version(lake) if data_version is None else data_version,
+        "code_version": _code_version(lake.root) if code_version is None else code_version,
+    }
+    rows = rows[rows["mean"].notna()].assign(**versions)
+    if len(rows) < len(made):
+        log.warning("event=no_forecast rows=%d: without a mean, not sealed", len(made) - len(rows))
+
+    def work_out(now: Any | None) -> commits.Rows | None:
+        fresh = rows if now is None else _fresh(now, rows)
+        if fresh.empty and now is not None:
+            return None
+        number, previous = _last(now) if now is not None else (-1, chain.GENESIS)
+        linked = chain.link(fresh, number=number + 1, previous=previous)
+        notes = {}
+        for last in linked.tail(1).itertuples():  # none where the first seal has no rows
+            notes = {NUMBER_NOTE: str(last.number), HASH_NOTE: str(last.hash)}
+        return commits.Rows(frames.to_arrow(schema.cast(linked, {**MADE, **SEAL})), None, notes)
+
+    return lake.commit(TABLE, work_out)
+
+
+def data_version(lake: Lake) -> str:
+    """Which tables, in which versions, a lake object has read so far: ``features=3 prices=12``."""
+    return " ".join(f"{table}={version}" for table, version in sorted(lake.reads.items()) if table != TABLE)
+
+
+_data_version = data_version  # where a parameter has the name
+
+
+def head(lake: Lake) -> str:
+    """The hash of the last row sealed, which stands for all rows up to it; 64 zeros where there is none.
+
+    Raises:
+        LakeError: there is no table, or it was made before forecasts were sealed.
+    """
+    return _last(_opened(lake))[1]
+
+
+def sealed(lake: Lake) -> pd.DataFrame:
+    """Every row of the ledger, in the order in which they were sealed; counts as a read.
+
+    Raises:
+        LakeError: there is no table, or it was made before forecasts were sealed.
+    """
+    _opened(lake)
+    return lake.read(TABLE).sort_values("number", kind="stable", ignore_index=True)
+
+
+def newest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows of the ledger, the last as-of session's forecast of each symbol, model and horizon, the first sealed."""
+    latest = rows.sort_values(["as_of", "number"], ascending=[False, True], kind="stable")
+    return latest.drop_duplicates(["symbol", "model", "horizon"]).sort_values(KEY, ignore_index=True)
+
+
+def verify(lake: Lake, head: str | None = None) -> pd.DataFrame:
+    """Find every row of the ledger that was edited, removed, added or put elsewhere since it was sealed.
+
+    Args:
+        lake: where the table is.
+        head: a hash that `head` told earlier and that was kept elsewhere; a row of the chain must still carry it.
+
+    Returns:
+        One row a problem, none when all is well: number (of the row; NA where it has none), symbol, problem and
+        detail. A row edited is found by its own hash; one edited and hashed anew by the row after it; a chain hashed
+        anew from there on by a head that was noted in the table's log or is given here.
+
+    Raises:
+        LakeError: there is no table, it was made before forecasts were sealed, or `head` is no hash.
+    """
+    if head is not None and not DIGEST.fullmatch(head):
+        raise LakeError(f"head {head!r} is no hash: give the 64 digits that `stockkit forecasts verify` told.")
+    now = _opened(lake)
+    return pd.DataFrame(list(_problems(now, head)), columns=list(PROBLEMS)).astype(PROBLEMS)
+
+
+def _problems(now: Any, head: str | None) -> Iterator[chain.Fault]:
+    import deltalake
+    import pyarrow as pa
+
+    for name in [one.name for one in now.schema().fields if one.name not in {**MADE, **SEAL}]:
+        yield None, "", "added", f"column {name!r} is not part of what was sealed"
+    try:
+        rows = frames.to_pandas(now.to_pyarrow_table(columns=[*MADE, *SEAL]))
+    except (OSError, pa.ArrowException, deltalake.exceptions.DeltaError) as error:
+        yield None, "", "unreadable", f"{str(error)[:200]} (`stockkit lake verify` names the file)"
+        return
+    yield from chain.faults(rows)
+    there = {f"{number:.0f}": hashed for number, hashed in rows[["number", "hash"]].itertuples(index=False)}
+    for number, noted in _noted(now):
+        if there.get(number) != noted:
+            state = "has another hash" if number in there else "is gone"
+            at = int(number) if number.isdecimal() else None
+            yield at, "", "not as noted", f"row {number}, noted in the log as {noted[:12]}…, {state}"
+    if head not in (None, chain.GENESIS, *there.values()):
+        yield None, "", "head unknown", f"no row has the hash {head}"
+
+
+def _noted(now: Any) -> Iterator[tuple[str, str]]:
+    """The number and hash of the last row of every commit that added some, as its log says."""
+    for commit in now.history():
+        if NUMBER_NOTE in commit:
+            yield str(commit[NUMBER_NOTE]), str(commit.get(HASH_NOTE))
+
+
+def _opened(lake: Lake) -> Any:
+    now = lake.delta(TABLE)
+    _check_sealed(now)
+    return now
+
+
+def _check_sealed(now: Any) -> None:
+    lacking = sorted({*MADE, *SEAL} - {one.name for one in now.schema().fields})
+    if lacking:
+        raise LakeError(
+            f"the table {TABLE!r} in {now.table_uri} was made before forecasts were sealed: it has no column "
+            f"{lacking[0]!r}. Move its folder to another place and make forecasts anew with "
+            f"`stockkit run params/sample.yaml`."
+        )
+
+
+def _fresh(now: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of `rows` that the ledger does not hold yet."""
+    _check_sealed(now)
+    if rows.empty:
+        return rows
+    said = [name for name in MADE if name != "made_at"]
+    days = [day.date() for day in rows["as_of"].drop_duplicates()]
+    wanted = [("symbol", "in", list(rows["symbol"].unique())), ("as_of", "in", days)]
+    old = frames.to_pandas(now.to_pyarrow_table(columns=said, filters=wanted)).drop_duplicates()
+    known = rows[said].merge(old, how="left", on=said, indicator="known")["known"] == "both"
+    return rows[~known.to_numpy()]
+
+
+def _last(now: Any) -> tuple[int, str]:
+    """The number and hash of the last row, from the file whose statistics say that it is there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    files = pa.table(now.get_add_actions(flatten=True))
+    if not files.num_rows:
+        return -1, chain.GENESIS
+    told = files["max.number"] if "max.number" in files.column_names else None
+    if told is None or told.null_count:
+        told = now.to_pyarrow_table(columns=["number"])["number"]
+    rows = now.to_pyarrow_table(columns=["number", "hash"], filters=[("number", "=", pc.max(told).as_py())])
+    return int(rows["number"][0].as_py()), str(rows["hash"][0].as_py())
+
+
+def _checked(made: pd.DataFrame) -> pd.DataFrame:
+    """`made` in the ledger's columns, order and precision."""
+    schema.check_frame(made, MADE, what="forecasts")
+    if made.empty:
+        return schema.cast(made, MADE)
+    schema.check_symbols(made["symbol"].unique())
+    for horizon in made["horizon"].unique():
+        check_horizon(int(horizon))
+    for fault, wrong in _wrong(made).items():
+        if wrong.any():
+            row = made[wrong.to_numpy()].iloc[0]
+            which = f"{row['symbol']} by {row['model']} as of {row['as_of']}"
+            raise ForecastError(f"forecast of {which}: {fault}. Nothing was sealed.")
+    rows = made.assign(made_at=made["made_at"].dt.floor("us"))  # what the table keeps
+    return frames.by_key(schema.cast(rows, MADE), key_of(TABLE))
+
+
+def _wrong(made: pd.DataFrame) -> Mapping[str, pd.Series]:
+    """What no forecast can have, each with the rows that have it."""
+    numbers = made[[name for name, dtype in MADE.items() if dtype == "float64"]]
+    days = made[["as_of", "target_session"]]
+    crossed = [made[f"lo{level}"] > made[f"hi{level}"] for level in (80, 90, 95)]
+    return {
+        "the model or a date is missing": made[["model", "made_at", *days]].isna().any(axis=1) | (made["model"] == ""),
+        "a session carries a time of day": (days != days.apply(lambda day: day.dt.normalize())).any(axis=1),
+        "its target session is not after the as-of session": ~(made["target_session"] > made["as_of"]),
+        "a number is infinite": numbers.apply(np.isinf).any(axis=1),
+        "sigma is not above 0": made["sigma"] <= 0,
+        "an interval ends below its start": pd.concat(crossed, axis=1).any(axis=1),
+        "it stands there twice: keep one": made.duplicated(KEY),
+    }

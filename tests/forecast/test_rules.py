@@ -1,0 +1,176 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockkit.errors import ForecastError, SchemaError
+from stockkit.forecast.rules import drawdown, trade
+from stockkit.market import schema, simulate
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+DAYS = pd.bdate_range("2023-01-02", periods=6)
+OPENS = [100.0, 110.0, 121.0, 108.9, 108.9, 87.12]  # growth from each open to the next: 10, 10, -10, 0, -20 %
+
+
+def prices(opens: list[float] = OPENS, symbol: str = "AAA", close: float = 100.0) -> pd.DataFrame:
+    days = DAYS[: len(opens)]
+    frame = pd.DataFrame({"symbol": symbol, "date": days, "open": opens, "close": close})
+    return frame.astype({"symbol": "string", "date": "datetime64[ns]"})
+
+
+def rows(mean: list[float], horizon: int = 1, symbol: str = "AAA", sigma: float = 0.02) -> pd.DataFrame:
+    fixed = {"symbol": symbol, "as_of": DAYS[: len(mean)], "horizon": horizon, "actual": np.nan, "scale": 0.01}
+    parts = [pd.DataFrame({**fixed, "model": name, "mean": m, "sigma": sigma})
+             for name, m in (("random_walk", 0.0), ("lasso", mean))]  # fmt: skip
+    return pd.concat(parts)
+
+
+def by_cost(frame: pd.DataFrame, **given: object) -> pd.DataFrame:
+    return trade(frame, given.pop("market", prices()), **given).by_symbol.set_index("cost_bp")
+
+
+def test_two_overlapping_sessions_by_hand() -> None:
+    """As of days 0, 1 and 2: +, +, -; each holds a half for two sessions from the next open on: 1/2, 1, 0, -1/2."""
+    found = trade(rows([0.01, 0.01, -0.01], horizon=2), prices(), costs=[0, 10])
+    np.testing.assert_allclose(found.daily["gross"], [0.5 * 0.1, 1 * -0.1, 0, -0.5 * -0.2], atol=1e-12)
+    np.testing.assert_allclose(found.daily["turnover"], [0.5, 0.5, 1, 0.5 + 0.5])  # the last half is closed again
+    assert found.daily["session"].tolist() == DAYS[1:5].tolist()
+    free, paid = (found.by_symbol.loc[k] for k in (0, 1))
+    assert free["annual_return"] == pytest.approx(252 * 0.05 / 4)
+    assert paid["annual_return"] == pytest.approx(252 * (0.05 - 3 * 0.001) / 4)
+    assert free["volatility"] == pytest.approx(np.std([0.05, -0.1, 0, 0.1], ddof=1) * np.sqrt(252))
+    assert free["sharpe"] == pytest.approx(free["annual_return"] / free["volatility"])
+    assert free["break_even_bp"] == pytest.approx(0.05 / 3 * 1e4)
+    assert free["turnover"] == pytest.approx(3 / 4 * 252)
+    assert free["max_drawdown"] == pytest.approx(-0.1)
+    assert (free["sessions"], free["unfilled"]) == (4, 0)
+
+
+def test_at_the_break_even_cost_nothing_is_left() -> None:
+    frame = rows([0.01, 0.01, -0.01], horizon=2)
+    cost = by_cost(frame)["break_even_bp"].iloc[0]
+    assert by_cost(frame, costs=[cost])["annual_return"].iloc[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_buying_and_holding_pays_once_to_get_in_and_once_to_get_out() -> None:
+    found = by_cost(rows([0.01, 0.01, -0.01], horizon=2), costs=[0, 20])
+    held = np.array([0.1, -0.1, 0.0, -0.2])
+    assert found.loc[0, "hold_return"] == pytest.approx(252 * held.mean())
+    assert found.loc[20, "hold_return"] == pytest.approx(252 * (held.sum() - 2 * 0.002) / 4)
+    assert found.loc[0, "hold_drawdown"] == pytest.approx(0.9 * 0.8 - 1)
+
+
+def test_a_fill_at_the_close_of_as_of_would_have_earned_what_ours_loses() -> None:
+    """All moves are overnight and every forecast knows the coming one: it is over before the next open."""
+    gaps = prices([100.0, 110, 99, 108.9, 98.01, 107.811])
+    frame, gaps["close"] = rows([0.01, -0.01, 0.01, -0.01]), gaps["open"]
+    ours = trade(frame, gaps, costs=[0])
+    np.testing.assert_allclose(ours.daily["gross"], [-0.1] * 4)
+    at_the_close = gaps.assign(open=gaps["close"].shift(fill_value=100.0))
+    np.testing.assert_allclose(trade(frame, at_the_close, costs=[0]).daily["gross"], [0.1] * 4)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_no_price_before_the_first_fill_and_no_close_at_all_matters(horizon: int) -> None:
+    market = simulate.bars(["AAA"], count=40, rng=np.random.default_rng(1))
+    days = market["date"].to_numpy()
+    means = np.random.default_rng(2).normal(size=20)
+    frame = rows([0.0]).drop(columns=["as_of", "mean"]).merge(pd.DataFrame({"as_of": days[10:30]}), how="cross")
+    frame["mean"] = np.where(frame["model"] == "lasso", np.tile(means, 2), 0.0)
+    other = market.assign(close=1.0, high=1.0, low=1.0, volume=0)
+    other.loc[:10, "open"] = 7.0  # up to and with the as_of of the first forecast
+    other.loc[31 + horizon :, "open"] *= 3  # after the last position was closed
+    one, two = (trade(frame, bars) for bars in (market, other))
+    for table in ("by_symbol", "portfolio", "daily"):
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table))
+    first = other.assign(open=other["open"].where(other.index != 11, other["open"] * 1.01))
+    assert not trade(frame, first).daily["gross"].equals(one.daily["gross"])
+
+
+def test_a_forecast_of_the_last_session_has_no_open_to_be_filled_at() -> None:
+    found = by_cost(rows([0.01] * 6), costs=[0])
+    assert (found.loc[0, "sessions"], found.loc[0, "unfilled"]) == (4, 1)
+
+
+def test_a_fill_at_the_last_open_has_earned_nothing_yet() -> None:
+    found = by_cost(rows([np.nan] * 4 + [0.01]), costs=[0])
+    assert (found.loc[0, "sessions"], found.loc[0, "unfilled"]) == (0, 0)
+
+
+def test_without_the_next_open_nothing_is_bought() -> None:
+    halted = prices([100, np.nan, 50, 100, 100, 100])
+    found = trade(rows([0.01, 0.0, 0.01]), halted, costs=[0])
+    assert found.by_symbol["unfilled"].tolist() == [1]
+    np.testing.assert_allclose(found.daily["gross"], [0, 0])
+
+
+def test_what_is_held_into_a_halt_is_held_to_its_end() -> None:
+    halted = prices([100, 100, np.nan, 50, 50, 50])
+    found = trade(rows([0.01]), halted, costs=[0])  # bought at 100, to be sold on day 2, sold on day 3 at 50
+    assert found.by_symbol["annual_return"].iloc[0] == pytest.approx(252 * found.daily["gross"].mean())
+    assert found.daily["gross"].sum() == pytest.approx(-0.5)
+
+
+def test_more_than_a_fortnight_later_is_not_the_next_open() -> None:
+    gap = prices()
+    gap.loc[2:, "date"] += pd.Timedelta(days=20)
+    found = trade(rows([0.01, 0.01]), gap, costs=[0])
+    assert found.by_symbol["unfilled"].tolist() == [1]
+
+
+@pytest.mark.parametrize("market", [prices(symbol="ZZZ"), prices()[:1], prices()[:0]], ids=["other", "one day", "none"])
+def test_a_symbol_without_prices_is_not_traded_and_keeps_its_row(market: pd.DataFrame) -> None:
+    found = by_cost(rows([0.01, 0.01]), market=market, costs=[5])
+    assert (found.loc[5, "sessions"], found.loc[5, "unfilled"]) == (0, 2)
+    assert found[["annual_return", "sharpe", "dsr", "break_even_bp", "max_drawdown"]].isna().all(axis=None)
+
+
+def test_a_threshold_leaves_weak_forecasts_alone() -> None:
+    found = trade(rows([0.01, 0.03, -0.03]), prices(), threshold=1.0, costs=[0])
+    np.testing.assert_allclose(found.daily["gross"], [0, -0.1, 0], atol=1e-12)
+    assert found.rule == "long or short where the mean is over 1 sigma"
+
+
+def test_the_portfolio_is_the_mean_of_its_symbols() -> None:
+    market = pd.concat([prices(), prices([100, 100, 130, 130, 130, 130], symbol="BBB")], ignore_index=True)
+    both = pd.concat([rows([0.01, 0.01]), rows([0.01, -0.01], symbol="BBB")])
+    found = trade(both, market, costs=[0])
+    np.testing.assert_allclose(found.daily["gross"], [(0.1 + 0.3) / 2, (-0.1 + 0) / 2], atol=1e-12)
+    np.testing.assert_allclose(found.daily["turnover"], [1, (0 + 2) / 2 + 1])
+    assert found.portfolio[["symbols", "sessions"]].to_numpy().tolist() == [[2, 2]]
+    assert found.trials == 3
+
+
+def test_more_trials_leave_less_certainty() -> None:
+    frame = rows([0.01, 0.01, -0.01], horizon=2)
+    few, many = (by_cost(frame, trials=trials).loc[0] for trials in (2, 200))
+    assert many["dsr"] < few["dsr"] < few["psr"] == many["psr"]
+
+
+def test_fewer_trials_than_there_are_strategies_are_refused() -> None:
+    with pytest.raises(ForecastError, match="trials 1: there are 2 strategies"):
+        trade(rows([0.01]), prices(), trials=1)
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": -1.0}, {"costs": [5, -1]}, {"costs": []}])
+def test_what_makes_no_sense_is_refused(wrong: dict) -> None:
+    with pytest.raises(ForecastError, match="none below 0"):
+        trade(rows([0.01]), prices(), **wrong)
+
+
+def test_prices_out_of_order_are_refused() -> None:
+    with pytest.raises(SchemaError, match="rows must be sorted"):
+        trade(rows([0.01]), prices()[::-1].reset_index(drop=True))
+
+
+def test_no_forecasts_give_empty_tables() -> None:
+    found = trade(rows([0.01])[:0], schema.empty(schema.BARS))
+    assert found.by_symbol.empty
+    assert found.portfolio.empty
+    assert found.daily.empty
+
+
+def test_capital_that_is_gone_does_not_come_back() -> None:
+    assert drawdown(np.array([0.5, -1.2, 3.0])) == -1
+    assert drawdown(np.array([0.1, 0.2])) == 0
+    assert drawdown(np.array([-0.25, 0.1])) == pytest.approx(-0.25)

@@ -1,0 +1,82 @@
+"""A study and what is saved of it: the newest forecasts are those that a served model gives."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockkit.errors import ForecastError
+from stockkit.forecast import study, trained
+from stockkit.forecast.models import Boosting, Drift, Lasso, MedianEnsemble, RandomWalk, Series
+from tests.forecast.series import planted
+
+RECIPES = (RandomWalk(), Drift(), Lasso(), Boosting(trees=5), MedianEnsemble())
+
+
+def panel(*symbols: str) -> pd.DataFrame:
+    parts = []
+    for k, symbol in enumerate(symbols):
+        own = planted(500, symbol=symbol, seed=k)
+        columns = {"symbol": symbol, "date": own.date.astype("datetime64[ns]"), "close": own.close}
+        parts.append(pd.DataFrame(columns | dict(zip(own.names, own.features.T, strict=True))))
+    return pd.concat(parts, ignore_index=True).astype({"symbol": "string"})
+
+
+NAMES = ["f0", "f1", "f2", "f3"]
+
+
+@pytest.fixture(scope="module")
+def done() -> study.Study:
+    return study.run(panel("AAA", "BBB"), models=RECIPES, features=NAMES, horizon=2, step=120)
+
+
+def series(symbol: str, last: int = 500) -> Series:
+    frame = panel(symbol) if symbol == "AAA" else panel("AAA", symbol)
+    own = frame[frame["symbol"] == symbol].tail(last)
+    return Series(symbol, own["date"].to_numpy(), own["close"].to_numpy(), own[NAMES].to_numpy(), tuple(NAMES))
+
+
+@pytest.mark.parametrize("model", [model.name for model in RECIPES])
+@pytest.mark.parametrize("symbol", ["AAA", "BBB"])
+def test_what_is_served_of_the_newest_session_is_what_was_forecast(done: study.Study, model: str, symbol: str) -> None:
+    rows = done.rows.query("model == @model and symbol == @symbol and fold == -1")
+    served = trained.of(done, model).forecast(series(symbol))
+    for column in ("mean", "sigma", "lo80", "hi80", "lo90", "hi90", "lo95", "hi95"):
+        assert served[column][-1] == pytest.approx(rows[column].iloc[0], rel=1e-9, abs=1e-12), column
+
+
+def test_one_row_is_enough_where_the_model_needs_no_more(done: study.Study) -> None:
+    lasso = trained.of(done, "lasso")
+    whole, one = lasso.forecast(series("AAA")), lasso.forecast(series("AAA", last=1))
+    assert one["mean"][0] == pytest.approx(whole["mean"][-1])
+    assert one["sigma"][0] == lasso.calibration["AAA"].sigma
+
+
+def test_another_symbol_or_other_features_are_refused_by_name(done: study.Study) -> None:
+    lasso, own = trained.of(done, "lasso"), series("AAA")
+    with pytest.raises(ForecastError, match="symbol 'CCC': lasso was fitted on AAA, BBB"):
+        lasso.forecast(Series("CCC", own.date, own.close, own.features, own.names))
+    with pytest.raises(ForecastError, match=r"with the feature 'f0' .4 in all., which is not given"):
+        lasso.forecast(Series("AAA", own.date, own.close, own.features[:, 1:], own.names[1:]))
+    with pytest.raises(ForecastError, match="not fitted with the feature 'extra'"):
+        lasso.forecast(Series("AAA", own.date, own.close, np.ones((500, 5)), (*own.names, "extra")))
+    with pytest.raises(ForecastError, match="in another order: f0, f1"):
+        lasso.forecast(Series("AAA", own.date, own.close, own.features, own.names[::-1]))
+
+
+def test_a_model_that_was_not_in_the_study_has_nothing_to_save(done: study.Study) -> None:
+    with pytest.raises(ForecastError, match="theta is fitted to no symbol"):
+        trained.of(done, "theta")
+
+
+def test_training_one_model_backtests_it_beside_the_random_walk() -> None:
+    fitted, rows = trained.train(panel("AAA", "BBB"), model=Lasso(), features=NAMES, horizon=1)
+    assert set(rows["model"]) == {"random_walk", "lasso"}
+    assert fitted.symbols == ["AAA", "BBB"]
+    assert fitted.as_of == series("AAA").date[-2].astype("datetime64[D]")
+
+
+def test_studies_of_several_horizons_are_put_together(done: study.Study) -> None:
+    both = [done, done]
+    assert len(study.rows_of(both)) == 2 * len(done.rows)
+    assert study.trials(both) == 2 * done.past.trials
+    assert study.skipped(both) == {}

@@ -1,0 +1,67 @@
+"""`stockkit models` as a user runs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from stockkit.lake import models
+from stockkit.lake.tables import Lake
+from tests.conftest import ROOT, stockkit
+from tests.lake.saved_models import linear, rows, told, trained
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A workbook's folder whose lake holds two good models of lasso and a bad one, gbm."""
+    lake = Lake(tmp_path / "data" / "lake", ROOT)
+    for mean in (0.1, 0.2):
+        found = rows({"random_walk": 0.0, "lasso": 0.0})
+        models.save(lake, trained(linear(mean)), **told(evidence=found))
+    found = rows({"random_walk": 0.0, "lasso": 0.0, "gbm": 0.5})
+    models.save(lake, trained(model="gbm"), **told(evidence=found))
+    return tmp_path
+
+
+def keys(folder):
+    return list(models.listing(Lake(folder / "data" / "lake", ROOT)).index)
+
+
+def run(folder, *words, code=0):
+    done = stockkit(folder, "models", *words, "--lake", str(folder / "data" / "lake"))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_models_are_promoted_listed_shown_and_rolled_back(folder):
+    _, one, two = keys(folder)
+    for key in (one, two):
+        assert f"{key} is champion of horizon 1" in run(folder, "promote", key).stdout
+    marks = {line.split()[0]: line.split()[-1] for line in run(folder, "list").stdout.splitlines()[1:]}
+    assert (marks[one], marks[two]) == ("was", "champion")
+    shown = run(folder, "show", "h1").stdout
+    assert f"| Version | `{two}` |" in shown
+    assert f"promoted: {two}" in shown
+    assert f"{one} is champion of horizon 1 (entry 3)" in run(folder, "rollback", "1").stdout
+
+
+def test_a_failed_gate_is_exit_code_1_with_the_reasons(folder):
+    gbm, *_ = keys(folder)
+    said = run(folder, "promote", gbm, code=1).stderr
+    assert "did not pass the gate; nothing was changed" in said
+    assert "Its squared error is larger than that of the random walk" in said
+    assert "no champion" in run(folder, "show", "h1", code=2).stderr
+
+
+def test_a_broken_model_is_listed_with_what_is_wrong_and_gives_exit_code_1(folder):
+    key = keys(folder)[1]
+    (folder / "data" / "lake" / "models" / key / "parameters.json").unlink()
+    done = run(folder, "list", code=1)
+    assert "parameters.json is missing" in done.stderr
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_an_empty_lake_and_a_wrong_name_are_told(tmp_path):
+    assert "no saved models yet" in run(tmp_path, "list").stdout
+    assert "is no saved model" in run(tmp_path, "promote", "lasso", code=2).stderr
+    assert "no champion: there is nothing to go back from" in run(tmp_path, "rollback", "1", code=2).stderr
