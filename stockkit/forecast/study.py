@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stockkit.forecast import backtest, intervals
-from stockkit.forecast.backtest import Backtest, OnDone
+from stockkit.forecast.backtest import Backtest
 from stockkit.forecast.models.ensemble import Recipe
 
 
@@ -36,22 +36,15 @@ def run(
     models: Sequence[Recipe],
     features: Sequence[str],
     horizon: int,
-    min_train: int = 250,
-    step: int = 126,
-    embargo: int = 0,
-    window: int | None = None,
     jobs: int = 1,
-    on_done: OnDone | None = None,
+    **how: Any,
 ) -> Study:
     """Backtest the models, let them forecast from the last session, and give every forecast its intervals.
 
-    Arguments and errors as for `backtest.backtest`.
+    Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.backtest`.
     """
     same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon, "jobs": jobs}
-    past = backtest.backtest(
-        panel, **same, min_train=min_train, step=step, embargo=embargo, window=window, on_done=on_done
-    )
-    newest = backtest.latest(panel, **same)
+    past, newest = backtest.backtest(panel, **same, **how), backtest.latest(panel, **same)
     rows = intervals.conformal(backtest.forecast_rows(past.rows, newest.rows))
     return Study(horizon, tuple(features), past, newest, rows)
 
