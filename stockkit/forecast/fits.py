@@ -11,7 +11,7 @@ import numpy as np
 from stockkit.errors import ForecastError
 from stockkit.forecast.folds import NEWEST, Fold
 from stockkit.forecast.models import ensemble
-from stockkit.forecast.models.protocol import Fitted, Forecast, Model, Training
+from stockkit.forecast.models.protocol import STILL, Fitted, Forecast, Model, Training
 from stockkit.forecast.panel import Cut, Own, Panel
 
 ALL = ""  # in place of a symbol: the fit of a pooled model
@@ -46,8 +46,8 @@ def alone(whole: Panel, own: Own, models: Sequence[Model], planned: list[Fold], 
     symbol = own.series.symbol
     if not taken:
         said.skipped[symbol] = (
-            f"{len(own.series)} sessions are too few: {min_train} to train on, those kept apart, and 1 to test. "
-            f"Give more history or a smaller min_train."
+            f"{len(own.series)} sessions are too few: {min_train} to train on in which the close moves, those kept "
+            f"apart, and 1 to test. Give more history or a smaller min_train."
         )
     trainings = [whole.training([own], fold) for fold in taken]
     for model in models:
@@ -73,8 +73,11 @@ def together(whole: Panel, model: Model, planned: list[Fold], min_train: int) ->
 
 
 def _takes_part(whole: Panel, own: Own, fold: Fold, min_train: int) -> bool:
+    """Whether a symbol has sessions to test, enough to train on, and outcomes among those that differ."""
     cut = whole.cut(own, fold)
-    return cut.known - cut.first >= min_train and cut.stop > cut.start
+    labels = own.labels[cut.first : max(cut.known - whole.horizon, cut.first)]
+    known = labels[np.isfinite(labels)]
+    return cut.known - cut.first >= min_train and cut.stop > cut.start and len(known) > 1 and np.ptp(known) > STILL
 
 
 def _fit(
@@ -82,27 +85,44 @@ def _fit(
 ) -> ForecastError | None:
     """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN."""
     symbol = ALL if getattr(model, "pooled", False) else owns[0].series.symbol
-    fitted, refused = None, None
     try:
         fitted = model.fit(now)
     except ForecastError as error:
-        refused = error
-    for own, labels in zip(owns, now.targets, strict=True):
-        cut = whole.cut(own, fold)
-        nothing = Forecast(*np.full((2, cut.stop - cut.start), np.nan))
+        for own in owns:
+            _keep(said, whole, model, own, fold, now, None)
+        return error
+    said.fitted[symbol, model.name] = fitted
+    said.fits.append(_note(symbol, model, fitted, whole, fold, now))
+    refused: dict[str, ForecastError] = {}
+    for own in owns:
         try:
-            forecast = _forecast(model, fitted, own, cut, said) if fitted is not None else nothing
+            _keep(said, whole, model, own, fold, now, _forecast(model, fitted, own, whole.cut(own, fold), said))
         except LookAhead:
             raise
         except ForecastError as error:
-            forecast, refused = nothing, error
-        known = labels[np.isfinite(labels)]
-        told = {"symbol": own.series.symbol, "model": model.name, "fold": fold.number, "start": own.start + cut.start}
-        said.blocks.append(told | {"forecast": forecast, "scale": np.abs(known).mean()})
-    if fitted is not None:
-        said.fitted[symbol, model.name] = fitted
-        said.fits.append(_note(symbol, model, fitted, whole, fold, now))
-    return refused
+            refused[own.series.symbol] = error
+            _keep(said, whole, model, own, fold, now, None)
+    return next(iter(refused.values())) if len(refused) == len(owns) else None
+
+
+def _keep(
+    said: Said, whole: Panel, model: Model, own: Own, fold: Fold, now: Training, forecast: Forecast | None
+) -> None:
+    """Take note of a forecast of one symbol's rows; without one they are NaN."""
+    cut = whole.cut(own, fold)
+    labels = next(
+        values for one, values in zip(now.series, now.targets, strict=True) if one.symbol == own.series.symbol
+    )
+    said.blocks.append(
+        {
+            "symbol": own.series.symbol,
+            "model": model.name,
+            "fold": fold.number,
+            "start": own.start + cut.start,
+            "forecast": forecast or Forecast(*np.full((2, cut.stop - cut.start), np.nan)),
+            "scale": np.abs(labels[np.isfinite(labels)]).mean(),
+        }
+    )
 
 
 def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, said: Said) -> Forecast:
@@ -118,7 +138,7 @@ def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, said: Said) -> F
         said.checked.add(pair)
         half = (len(seen) - first + 1) // 2
         again = fitted.forecast(seen.until(first + half), first)
-        if not np.allclose(again.mean, forecast.mean[:half], rtol=1e-6, atol=1e-12, equal_nan=True):
+        if not (_same(again.mean, forecast.mean, half) and _same(again.sigma, forecast.sigma, half)):
             raise LookAhead(
                 f"{model.name} sees the future: without the sessions after row {first + half - 1} of "
                 f"{own.series.symbol} it forecasts the rows before them differently. A row may use itself and what "
@@ -126,6 +146,12 @@ def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, said: Said) -> F
             )
     sigma = own.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
     return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
+
+
+def _same(again: np.ndarray | None, before: np.ndarray | None, half: int | None = None) -> bool:
+    if again is None or before is None:
+        return again is before
+    return np.allclose(again, before[:half], rtol=1e-6, atol=1e-12, equal_nan=True)
 
 
 def _note(symbol: str, model: Model, fitted: Fitted, whole: Panel, fold: Fold, now: Training) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from stockkit.errors import ForecastError
 from stockkit.forecast.folds import NEWEST, Fold
 from stockkit.forecast.models import volatility
-from stockkit.forecast.models.protocol import Series, Training, target
+from stockkit.forecast.models.protocol import STILL, Series, Training, target
 
 SHORTEST = 60  # sessions besides two horizons: with fewer, no symbol is forecast
 STALE = np.timedelta64(7, "D")  # a symbol whose last session is older than the panel's by more is no longer traded
@@ -107,7 +107,7 @@ def _own(series: Series, horizon: int, start: int) -> Own:
     if len(series) < SHORTEST + 2 * horizon:
         raise ForecastError(f"{len(series)} sessions are too few: give {SHORTEST + 2 * horizon} at the least.")
     known = labels[np.isfinite(labels)]
-    if not len(known) or np.ptp(known) <= 1e-12:
+    if not len(known) or np.ptp(known) <= STILL:
         raise ForecastError(
             f"the close never moves ({series.close[-1]:.6g}): the target is constant, so there is nothing to learn "
             f"and no scale to judge by. Check for a halted symbol or filled prices."

@@ -141,6 +141,20 @@ class Own(Peek):
         return Forecast(0.1 * np.log(series.close[first:] / series.close[first - 20 : -20]))
 
 
+@dataclass(frozen=True)
+class PeekingSigma(Peek):
+    """Its mean is honest, its sigma is that of the whole batch."""
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        own = series.returns[first:]
+        return Forecast(np.zeros(len(own)), np.full(len(own), own.std()))
+
+
+def test_a_sigma_that_peeks_is_caught_too() -> None:
+    with pytest.raises(LookAhead, match="peek sees the future"):
+        run(panel(), [RandomWalk(), PeekingSigma()])
+
+
 def test_a_model_of_a_users_own_takes_a_few_lines() -> None:
     rows = run(panel(), [RandomWalk(), Own()]).rows
     assert rows.query("model == 'momentum'")["mean"].notna().all()
@@ -227,6 +241,41 @@ def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> N
     assert own["actual"].abs().max() < 0.5
     assert own.loc["2020-12-29":"2020-12-31", "actual"].isna().all()
     assert own.loc["2022-06-01":, "mean"].notna().all()
+
+
+def test_a_symbol_that_stands_still_at_first_joins_when_it_moves_and_stops_nobody() -> None:
+    frame = panel(["AAA", "BBB"], count=500)
+    frame.loc[frame.index[500:760], "close"] = 7.0
+    found = run(frame, [RandomWalk(), Drift(), Boosting(trees=5)])
+    assert found.skipped == {}
+    first = found.rows[found.rows["mean"].notna()].groupby(["symbol", "model"])["as_of"].min()
+    assert (first["AAA"] < first["BBB"]).all()
+
+
+@dataclass(frozen=True)
+class Shy(Level):
+    """Says nothing of BBB."""
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        if series.symbol == "BBB":
+            raise ForecastError("BBB is not for me.")
+        return super().forecast(series, first)
+
+
+@dataclass(frozen=True)
+class Chooser(Pooled):
+    name: str = "chooser"
+
+    def fit(self, train: Training) -> Shy:
+        return Shy(float(train.rows()[1].mean()))
+
+
+def test_a_pooled_model_that_refuses_one_symbol_keeps_the_others() -> None:
+    rows = run(panel(), [RandomWalk(), Chooser()]).rows.query("model == 'chooser'")
+    assert rows.groupby("symbol")["mean"].apply(lambda mean: mean.notna().all()).to_dict() == {
+        "AAA": True,
+        "BBB": False,
+    }
 
 
 def test_every_setting_compared_in_a_fold_counts_as_a_trial() -> None:

@@ -110,7 +110,8 @@ def _stacked(train: Training) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (m, k), targets in units of the volatility (m,) and dates (m,) of the rows that have both."""
     parts = []
     for own, labels in zip(train.series, train.targets, strict=True):
-        scaled = labels / volatility.ewma(own, train.horizon)
+        sigma = volatility.ewma(own, train.horizon)
+        scaled = np.divide(labels, sigma, out=np.full(len(own), np.nan), where=sigma > 0)
         known = np.isfinite(scaled)
         parts.append((_finite(own.features[known]), scaled[known], own.date[known]))
     x, y, dates = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -12,6 +12,7 @@ from stockkit.errors import ForecastError
 
 RANDOM_WALK = "random_walk"
 LONGEST_HORIZON = 252  # sessions
+STILL = 1e-12  # log return: outcomes that differ by no more are constant
 LONGEST_STEP = np.timedelta64(15, "D")  # further apart, two rows are not neighbouring sessions
 
 
@@ -151,7 +152,7 @@ def _check_past(own: Series, labels: np.ndarray, horizon: int, cut: np.datetime6
         )
     if len(known) < 2:
         raise ForecastError(f"{own.symbol}: {len(known)} known outcomes: a model needs 2 at the very least.")
-    if np.ptp(labels[known]) <= 1e-12:
+    if np.ptp(labels[known]) <= STILL:
         raise ForecastError(
             f"{own.symbol}: the target is constant ({labels[known[0]]:.6g} in all {len(known)} rows): there is nothing "
             f"to learn and no scale to judge by. Check for a halted symbol or filled prices."
