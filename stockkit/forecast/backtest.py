@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stockkit.forecast import fits
+from stockkit.forecast import fits, workers
 from stockkit.forecast import folds as plans
 from stockkit.forecast import panel as panels
 from stockkit.forecast.folds import Fold
@@ -132,19 +133,17 @@ def _run(
     jobs: int,
     on_done: OnDone | None,
 ) -> Backtest:
-    from joblib import Parallel, delayed
-
     several = [model for model in models if isinstance(model, MedianEnsemble)]
     fitted = [model for model in models if not isinstance(model, MedianEnsemble)]
     for model in several:
         model.choose([one.name for one in fitted])
     pooled = [model for model in fitted if getattr(model, "pooled", False)]
     single = [model for model in fitted if model not in pooled]
-    todo = [(model.name, delayed(fits.together)(whole, model, planned, min_train)) for model in pooled]
+    todo = [(model.name, partial(fits.together, whole, model, planned, min_train)) for model in pooled]
     bare = replace(whole, owns={})  # a process is sent one symbol, not all of them each time
-    todo += [(name, delayed(fits.alone)(bare, own, single, planned, min_train)) for name, own in whole.owns.items()]
+    todo += [(name, partial(fits.alone, bare, own, single, planned, min_train)) for name, own in whole.owns.items()]
     said = fits.Said(skipped=dict(whole.skipped))
-    results = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)(task for _, task in todo)
+    results = workers.each([work for _, work in todo], jobs)
     for number, ((name, _), found) in enumerate(zip(todo, results, strict=True), 1):
         said.add(found)
         if on_done:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stockkit.forecast import backtest, intervals
+from stockkit.forecast import backtest, intervals, workers
 from stockkit.forecast.backtest import Backtest
 from stockkit.forecast.models.ensemble import Recipe
 
@@ -55,9 +55,7 @@ def several(panel: pd.DataFrame, *, horizons: Sequence[int], jobs: int = 1, **ho
         return [run(panel, horizon=horizon, jobs=jobs, **how) for horizon in horizons]
     finally:
         if jobs != 1:
-            from joblib.externals.loky import get_reusable_executor
-
-            get_reusable_executor().shutdown(wait=True)  # a kernel that is killed would leave them, and say so
+            workers.dismiss()
 
 
 def rows_of(studies: Sequence[Study]) -> pd.DataFrame:

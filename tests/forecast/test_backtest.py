@@ -232,6 +232,12 @@ def test_more_processes_give_the_same_numbers() -> None:
     pd.testing.assert_frame_equal(alone, together.rows, rtol=1e-12)
 
 
+@pytest.mark.parametrize("jobs", [0, -2, True, 1.5])
+def test_a_number_of_processes_that_cannot_be_is_refused(jobs: object) -> None:
+    with pytest.raises(ForecastError, match="give a number of processes"):
+        bt.backtest(panel(), models=FEW, features=FEATURES, horizon=1, jobs=jobs)  # type: ignore[arg-type]
+
+
 def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> None:
     frame = panel(["AAA", "BBB"], count=700)
     hole = (frame["symbol"] == "BBB") & frame["date"].between("2021-01-01", "2021-12-31")

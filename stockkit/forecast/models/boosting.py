@@ -60,8 +60,8 @@ class Boosting:
     """
 
     name: str = "boosting"
-    settings: tuple[tuple[int, float], ...] = ((4, 0.05), (8, 0.05), (8, 0.1))
-    trees: int = 40
+    settings: tuple[tuple[int, float], ...] = ((4, 0.07), (8, 0.07), (8, 0.14))
+    trees: int = 30
     seed: int = 0
     pooled: bool = True
 

@@ -61,7 +61,7 @@ class ElasticNet:
     """
 
     name: str = "elastic_net"
-    ratios: tuple[float, ...] = (0.2, 0.6)
+    ratios: tuple[float, ...] = (0.5,)
     alphas: int = 20
     folds: int = FOLDS
 
