@@ -15,10 +15,10 @@ from stockkit.forecast import folds as plans
 from stockkit.forecast import panel as panels
 from stockkit.forecast.folds import Fold
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
-from stockkit.forecast.models.protocol import RANDOM_WALK, Fitted, names_of
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, names_of
 from stockkit.forecast.panel import Panel
 
-KEY = ["symbol", "model", "horizon", "as_of"]
+KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
 OnDone = Callable[[str, int, int], None]
 

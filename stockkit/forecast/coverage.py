@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.intervals import BOUNDS, LEVELS, SERIES
+from stockkit.forecast.intervals import BOUNDS, LEVELS
+from stockkit.forecast.models.protocol import SERIES
 
 OF = ("all", "symbol", "year", "volatility")
 TERCILES = ("low", "middle", "high")

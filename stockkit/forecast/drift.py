@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
+from stockkit.forecast.models.protocol import SERIES
 
 MISS = 0.1  # the chance of an outcome outside the 90 % interval
 MISS_GRID = (0.01, 0.04, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)  # chances that are bet on in its stead
 EXCEED_GRID = (0.6, 0.7, 0.8, 0.9)  # of an error over the median of those before; a half if all is well
 SLOWNESS = 0.25
 SHOWN = 100  # outcomes up to an alarm that its sentence counts
-SERIES = ["symbol", "model", "horizon"]
 NEEDED = [*SERIES, "as_of", "mean", "sigma", "actual", "lo90", "hi90"]
 FOUND = {
     "symbol": "string",

@@ -88,31 +88,29 @@ def _fit(
     try:
         fitted = model.fit(now)
     except ForecastError as error:
-        for own in owns:
-            _keep(said, whole, model, own, fold, now, None)
+        for own, labels in zip(owns, now.targets, strict=True):
+            _keep(said, whole, model, own, fold, labels, None)
         return error
     said.fitted[symbol, model.name] = fitted
     said.fits.append(_note(symbol, model, fitted, whole, fold, now))
     refused: dict[str, ForecastError] = {}
-    for own in owns:
+    for own, labels in zip(owns, now.targets, strict=True):
+        forecast = None
         try:
-            _keep(said, whole, model, own, fold, now, _forecast(model, fitted, own, whole.cut(own, fold), said))
+            forecast = _forecast(model, fitted, own, whole.cut(own, fold), said)
         except LookAhead:
             raise
         except ForecastError as error:
             refused[own.series.symbol] = error
-            _keep(said, whole, model, own, fold, now, None)
+        _keep(said, whole, model, own, fold, labels, forecast)
     return next(iter(refused.values())) if len(refused) == len(owns) else None
 
 
 def _keep(
-    said: Said, whole: Panel, model: Model, own: Own, fold: Fold, now: Training, forecast: Forecast | None
+    said: Said, whole: Panel, model: Model, own: Own, fold: Fold, labels: np.ndarray, forecast: Forecast | None
 ) -> None:
     """Take note of a forecast of one symbol's rows; without one they are NaN."""
     cut = whole.cut(own, fold)
-    labels = next(
-        values for one, values in zip(now.series, now.targets, strict=True) if one.symbol == own.series.symbol
-    )
     said.blocks.append(
         {
             "symbol": own.series.symbol,

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.models.protocol import check_horizon
+from stockkit.forecast.models.protocol import SERIES, check_horizon
 
 LEVELS = (80, 90, 95)
-SERIES = ["symbol", "model", "horizon"]
 BOUNDS = tuple(f"{side}{level}" for level in LEVELS for side in ("lo", "hi"))
 TAKES = (*SERIES, "as_of", "mean", "sigma", "actual")
 STANDSTILL = 1e-12  # a sigma up to here is a symbol's that has not moved: scores of it would mean nothing

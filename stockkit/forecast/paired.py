@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.models import RANDOM_WALK
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
 
-SERIES = ["symbol", "model", "horizon"]
 VALUES = ["mean", "sigma", "actual", "scale", "lo80", "hi80", "lo90", "hi90", "lo95", "hi95"]
 NEEDED = [*SERIES, "as_of", "mean", "actual", "scale"]
 

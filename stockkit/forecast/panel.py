@@ -13,6 +13,7 @@ from stockkit.errors import ForecastError
 from stockkit.forecast.folds import NEWEST, Fold
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.protocol import STILL, Series, Training, target
+from stockkit.market import schema
 
 SHORTEST = 60  # sessions besides two horizons: with fewer, no symbol is forecast
 STALE = np.timedelta64(7, "D")  # a symbol whose last session is older than the panel's by more is no longer traded
@@ -85,7 +86,7 @@ def of(frame: pd.DataFrame, features: Sequence[str], horizon: int) -> Panel:
     close = frame["close"].to_numpy(dtype="float64", na_value=np.nan)
     date = frame["date"].to_numpy(dtype="datetime64[ns]")
     owns, skipped = {}, {}
-    for first, last in edges(symbols):
+    for first, last in itertools.pairwise(schema.symbol_edges(frame["symbol"]).tolist()):
         symbol, rows = str(symbols[first]), slice(first, last)
         try:
             series = Series(symbol, date[rows], close[rows], values[rows], tuple(features))
@@ -94,12 +95,6 @@ def of(frame: pd.DataFrame, features: Sequence[str], horizon: int) -> Panel:
             skipped[symbol] = str(error)
     sessions = np.unique(np.concatenate([own.series.date for own in owns.values()])) if owns else date[:0]
     return Panel(owns, sessions, horizon, skipped)
-
-
-def edges(symbols: np.ndarray) -> list[tuple[int, int]]:
-    """First and last row (exclusive) of each run of equal symbols."""
-    changes = np.flatnonzero(symbols[1:] != symbols[:-1]) + 1
-    return list(itertools.pairwise([0, *changes.tolist(), len(symbols)]))
 
 
 def _own(series: Series, horizon: int, start: int) -> Own:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from stockkit.errors import ForecastError
 from stockkit.forecast.fills import Book, book, pool
-from stockkit.forecast.models import RANDOM_WALK
-from stockkit.forecast.paired import SERIES, Paired, pair
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
+from stockkit.forecast.paired import Paired, pair
 from stockkit.forecast.sharpe import SESSIONS_A_YEAR, deflated, probabilistic, sharpe
 from stockkit.market import schema
 

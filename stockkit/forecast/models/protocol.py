@@ -11,6 +11,7 @@ import numpy as np
 from stockkit.errors import ForecastError
 
 RANDOM_WALK = "random_walk"
+SERIES = ["symbol", "model", "horizon"]  # what tells one series of forecasts from another
 LONGEST_HORIZON = 252  # sessions
 STILL = 1e-12  # log return: outcomes that differ by no more are constant
 LONGEST_STEP = np.timedelta64(15, "D")  # further apart, two rows are not neighbouring sessions

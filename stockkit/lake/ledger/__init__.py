@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from stockkit.lake.ledger.files import export
 from stockkit.lake.ledger.scoring import BACKTEST, LEDGER, SEALED, closed, keep_scores, outcomes, score
-from stockkit.lake.ledger.sealing import TABLE, data_version, head, newest, seal, sealed, verify
+from stockkit.lake.ledger.sealing import TABLE, data_version, head, newest, seal, sealed, verify, versions
 
 __all__ = [
     "BACKTEST",
@@ -32,4 +32,5 @@ __all__ = [
     "seal",
     "sealed",
     "verify",
+    "versions",
 ]

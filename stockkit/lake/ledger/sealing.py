@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError, LakeError
-from stockkit.forecast.models.protocol import check_horizon
+from stockkit.forecast.models.protocol import SERIES, check_horizon
 from stockkit.lake import commits, frames
-from stockkit.lake.code_version import code_version as _code_version
+from stockkit.lake.code_version import code_version
 from stockkit.lake.contents import MADE, SEAL, key_of
 from stockkit.lake.ledger import chain
 from stockkit.lake.tables import Lake
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TABLE = "forecasts"
 NUMBER_NOTE, HASH_NOTE = "sealed_number", "sealed_hash"
 PROBLEMS = {"number": "Int64", "symbol": "string", "problem": "string", "detail": "string"}
-KEY = ["symbol", "model", "horizon", "as_of"]
+KEY = [*SERIES, "as_of"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,11 +48,9 @@ def seal(lake: Lake, made: pd.DataFrame, *, data_version: str | None = None, cod
         written or was made before forecasts were sealed. Nothing was sealed.
     """
     rows = _checked(made)
-    versions = {
-        "data_version": _data_version(lake) if data_version is None else data_version,
-        "code_version": _code_version(lake.root) if code_version is None else code_version,
-    }
-    rows = rows[rows["mean"].notna()].assign(**versions)
+    given = {"data_version": data_version, "code_version": code_version}
+    told = versions(lake) | {name: value for name, value in given.items() if value is not None}
+    rows = rows[rows["mean"].notna()].assign(**told)
     if len(rows) < len(made):
         log.warning("event=no_forecast rows=%d: without a mean, not sealed", len(made) - len(rows))
 
@@ -75,7 +73,9 @@ def data_version(lake: Lake) -> str:
     return " ".join(f"{table}={version}" for table, version in sorted(lake.reads.items()) if table != TABLE)
 
 
-_data_version = data_version  # where a parameter has the name
+def versions(lake: Lake) -> dict[str, str]:
+    """What a lake object's tables and the workbook's code are now, as a forecast or a saved model carries it."""
+    return {"data_version": data_version(lake), "code_version": code_version(lake.root)}
 
 
 def head(lake: Lake) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from stockkit.forecast.trained import Trained
 from stockkit.lake import ledger, storage
-from stockkit.lake.code_version import code_version
 from stockkit.lake.models import files, writing
 from stockkit.lake.models.champions import Decision, Entry, history, promote, rollback, way_back
 from stockkit.lake.models.files import Saved
@@ -33,15 +32,14 @@ def save(lake: Lake, trained: Trained, **told: Any) -> Saved:
         lake: where.
         trained: what.
         told: `evidence`, `made_at` and `settings`, all needed; `data_version` and `code_version`, if they are not what
-            `ledger.data_version` and `stockkit.lake.code_version` tell of the lake and its workbook. See
+            `ledger.versions` tells of the lake and its workbook. See
             `writing.made`.
 
     Raises:
         ForecastError: it cannot be saved: a class that is not registered (see `allow`), or no evidence of it.
         LakeError: the lake cannot be written.
     """
-    versions = {"data_version": ledger.data_version(lake), "code_version": code_version(lake.root)}
-    card, parts = writing.made(trained, **{**versions, **told})
+    card, parts = writing.made(trained, **(ledger.versions(lake) | told))
     return writing.write(lake.files, f"models/{trained.model}-h{trained.horizon}/{card['version']}", card, parts)
 
 
