@@ -131,7 +131,8 @@ def _place(name: str, files: Files, marker: str) -> str:
     from stockkit.lake.athena.types import from_arrow
 
     if files.rows is not None:
-        return f"SELECT {', '.join(_column(field.name) for field in files.schema)} FROM {_column(HANDED.format(name))}"
+        columns = ", ".join(_handed(field) for field in files.schema)
+        return f"SELECT {columns} FROM {_column(HANDED.format(name))}"
     if not files.paths:
         kinds = ((field.name, from_arrow(field.type, f"{name}.{field.name}").local) for field in files.schema)
         return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {_column(one)}' for one, kind in kinds)} WHERE FALSE"
@@ -140,13 +141,27 @@ def _place(name: str, files: Files, marker: str) -> str:
     if files.partitions:
         texts = ", ".join(f"{_quoted(one)}: VARCHAR" for one in files.partitions)
         hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
-    return f"SELECT {columns} FROM read_parquet(${marker}, union_by_name = {str(not files.alike).lower()}{hive})"
+    # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
+    options = f"union_by_name = {str(not files.alike).lower()}, can_have_nan = true{hive}"
+    return f"SELECT {columns} FROM read_parquet(${marker}, {options})"
 
 
 def _source(name: str, partitions: Sequence[str]) -> str:
     """A column of the files; a partition's is wrapped, as DuckDB 2.0.0 fails on two windows over a bare one."""
+    return _wrapped(name) if name in partitions else _column(name)
+
+
+def _handed(field: Any) -> str:
+    """A column of rows handed over; a floating one is wrapped, or Arrow would drop rows by extremes without NaN."""
+    import pyarrow as pa
+
+    return _wrapped(field.name) if pa.types.is_floating(field.type) else _column(field.name)
+
+
+def _wrapped(name: str) -> str:
+    """A column through which no filter is pushed down to where it is read."""
     column = _column(name)
-    return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}" if name in partitions else column
+    return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}"
 
 
 def _quoted(text: str) -> str:

@@ -93,8 +93,13 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
         relation = _relation(found.columns, node, local, name)
         return relation, f"{found.sql} AS {local}"
     kinds = scope.context.schemas[name]
-    columns = tuple(Column(one.lower(), Value(quoted(one), kind, nan=kind.floating)) for one, kind in kinds.items())
+    columns = tuple(Column(one.lower(), Value(quoted(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items())
     return _relation(columns, node, local, name), f"({scope.context.places[name]}) AS {local}"
+
+
+def _may_be_nan(kind: types.Type) -> bool:
+    """Whether a value of this type is, or holds, a floating number, which may be NaN."""
+    return kind.floating or any(_may_be_nan(part) for part in kind.args if isinstance(part, types.Type))
 
 
 def quoted(name: str) -> str:
