@@ -146,13 +146,13 @@ def optimize(
 
 @app.command()
 def verify(lake: LakeOption = "data/lake") -> None:
-    """Check every file and row of every table; exit code 1 where something is wrong."""
+    """Check every raw file, and every file and row of every table; exit code 1 where something is wrong."""
     from stockkit.lake.tables import open_lake
 
     opened = open_lake(lake)
     problems = opened.verify()
     if len(problems):
-        print(problems.to_string(index=False))
+        print(problems.to_string(index=False, max_colwidth=None))
         fail(f"{len(problems)} problems in {opened.path}")
         raise typer.Exit(EXIT_FAILED)
     print(f"{len(opened.tables())} tables are whole: {', '.join(opened.tables()) or 'none there'}")

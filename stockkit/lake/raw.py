@@ -1,29 +1,74 @@
 """The raw zone: what a source answered, byte for byte, with the time it was fetched; never overwritten.
 
-``raw/source=S/symbol=Y/<fetched_at>-<sha256/12>.csv``, and ``actions/source=S/…`` for corporate actions. The
-lake is a local folder or a `storage.Bucket`; both are read and written in the same way.
+``raw/source=S/symbol=Y/<fetched_at>-<number>-<sha256/12>.csv``, and ``actions/source=S/…`` for corporate actions. The
+number counts a symbol's answers as they arrive: it is one more than the highest that is there, so an answer that is
+stored after another one comes after it, whatever the clock says. Answers that earlier versions kept have no number;
+they come first, by their time. The lake is a local folder or a `storage.Bucket`; both are read and written in the same way.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import pandas as pd
 
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, SymbolError
 from stockkit.lake import storage
 from stockkit.lake.storage import WAY_OUT, Files, write_atomically
 from stockkit.market import schema
 from stockkit.market.answers import Answer
 
-__all__ = ["STAMP", "WAY_OUT", "history", "holdings", "keep", "latest", "write_atomically"]
+__all__ = ["STAMP", "WAY_OUT", "history", "holdings", "keep", "latest", "read", "verify", "write_atomically"]
+
+log = logging.getLogger(__name__)
 
 STAMP = "%Y%m%dT%H%M%SZ"
+NAME = re.compile(r"(\d{8}T\d{6}Z)-(?:(\d{6,})-)?([0-9a-f]{12})\.csv")
+DAMAGED, FOREIGN, SET_BACK = "damaged raw file", "foreign file", "clock set back"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in the raw zone: the file, which `problem` (one of the constants above), and what of it."""
+
+    file: str
+    problem: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the raw zone holds of a symbol: its `answers` in the order of arrival, and the `faults` met on the way."""
+
+    answers: list[Answer] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def damaged(self) -> list[str]:
+        """The files that are not used, as they are damaged or cannot be read."""
+        return [fault.file for fault in self.faults if fault.problem == DAMAGED]
+
+
+@dataclass(frozen=True, order=True)
+class _Kept:
+    """A file of the raw zone, in the order of arrival."""
+
+    number: int
+    key: str
+    fetched_at: pd.Timestamp = field(compare=False)
+    digest: str = field(compare=False)
 
 
 def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
     """Store an answer and return it with its place; bytes equal to the last answer are not stored again.
+
+    A clock that shows less than at the last answer is logged; the answer comes after that one all the same.
 
     Args:
         root: the lake's `path`.
@@ -35,28 +80,71 @@ def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: byt
     Raises:
         LakeError: the lake cannot be written; nothing half-written is left.
     """
-    last = latest(root, source, symbol)
-    if last and last.body == body:
-        return last
-    name = f"{fetched_at.strftime(STAMP)}-{hashlib.sha256(body).hexdigest()[:12]}.csv"
-    key = f"{_folder(source, symbol)}/{name}"
-    storage.of(root).put(key, body)
-    return Answer(symbol or "", body, key, _fetched_at(key))
+    files = storage.of(root)
+    kept, _ = _listing(files, source, symbol)
+    last = _body(files, kept[-1]) if kept else None
+    if last == body:
+        return _answers([kept[-1]], {kept[-1].key: body}, symbol, kept)[0]
+    digest = hashlib.sha256(body).hexdigest()[:12]
+    number = 1 + max(len(kept), kept[-1].number if kept else 0)
+    key = f"{_folder(source, symbol)}/{fetched_at.strftime(STAMP)}-{number:06d}-{digest}.csv"
+    new = _Kept(number, key, pd.to_datetime(fetched_at.strftime(STAMP), format=STAMP, utc=True), digest)
+    if told := _set_back([*kept, new]):
+        log.warning("event=clock_set_back %s", told[0].detail)
+    files.put(key, body)
+    return _answers([new], {key: body}, symbol, [*kept, new])[0]
 
 
 def latest(root: Path | storage.Bucket, source: str, symbol: str | None) -> Answer | None:
-    """The last answer that the raw zone holds, or None."""
-    kept = _keys(storage.of(root), source, symbol)
-    return _answer(storage.of(root), kept[-1], symbol) if kept else None
+    """The last answer that arrived; None where there is none, or where it is damaged."""
+    files = storage.of(root)
+    kept, _ = _listing(files, source, symbol)
+    body = _body(files, kept[-1]) if kept else None
+    return _answers([kept[-1]], {kept[-1].key: body}, symbol, kept)[0] if isinstance(body, bytes) else None
 
 
 def history(
     root: Path | storage.Bucket, source: str, symbol: str | None, *, until: pd.Timestamp | None = None
 ) -> list[Answer]:
-    """All answers that the raw zone holds, oldest first; only those fetched before `until` (UTC) if given."""
-    files = storage.of(root)
-    kept = [key for key in _keys(files, source, symbol) if until is None or _fetched_at(key) < until]
-    return [_answer(files, key, symbol) for key in kept]
+    """All sound answers that the raw zone holds, as they arrived; see `read`.
+
+    Raises:
+        LakeError: one of its files is damaged.
+    """
+    holding = read(root, source, symbol, until=until)
+    if broken := [fault for fault in holding.faults if fault.problem == DAMAGED]:
+        raise LakeError(f"{broken[0].file}: {broken[0].detail}")
+    return holding.answers
+
+
+def read(
+    root: Path | storage.Bucket,
+    source: str,
+    symbol: str | None,
+    *,
+    until: pd.Timestamp | None = None,
+    known: Mapping[str, Answer] | None = None,
+) -> Holding:
+    """All answers that the raw zone holds, as they arrived, each checked against the hash in its name.
+
+    Args:
+        root: the lake's `path`.
+        source: the name of the source.
+        symbol: whose; None for corporate actions.
+        until: only what was known before (UTC).
+        known: answers that need not be read again, by file.
+
+    A file that is damaged, cannot be read or is none of ours is not used and is listed in the faults; so is a newest
+    answer that a clock set back dates before another one.
+    """
+    files, known = storage.of(root), known or {}
+    kept, faults = _listing(files, source, symbol)
+    kept = [one for one, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
+    bodies = {one.key: known[one.key].body if one.key in known else _body(files, one) for one in kept}
+    sound = [one for one in kept if isinstance(bodies[one.key], bytes)]
+    faults += [body for body in bodies.values() if isinstance(body, Fault)]
+    answers = _answers(sound, bodies, symbol, kept)
+    return Holding([known.get(one.file, one) for one in answers], [*faults, *_set_back(kept)])
 
 
 def holdings(root: Path | storage.Bucket) -> dict[str, list[str]]:
@@ -64,10 +152,30 @@ def holdings(root: Path | storage.Bucket) -> dict[str, list[str]]:
     files = storage.of(root)
     found: dict[str, list[str]] = {}
     for source in files.folders("raw"):
-        symbols = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
+        names = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
+        symbols = [name for name in names if _is_symbol(name)]
         if source.startswith("source=") and symbols:
             found[source.partition("=")[2]] = symbols
     return found
+
+
+def verify(files: Files) -> Iterator[Fault]:
+    """Read every file of the raw zone; a fault for each that is damaged, cannot be read or is none of ours."""
+    root: Path | storage.Bucket = files.path if isinstance(files, storage.Folder) else files
+    for zone in ("raw", "actions"):
+        yield from (_foreign(f"{zone}/{name}") for name in files.names(zone))
+        for folder in files.folders(zone):
+            source = folder.partition("=")[2]
+            if zone == "actions" and source:
+                yield from read(root, source, None).faults
+                continue
+            yield from (_foreign(f"{zone}/{folder}/{name}") for name in files.names(f"{zone}/{folder}"))
+            for name in files.folders(f"{zone}/{folder}"):
+                symbol = name.partition("=")[2]
+                if source and _is_symbol(symbol):
+                    yield from read(root, source, symbol).faults
+                else:
+                    yield _foreign(f"{zone}/{folder}/{name}")
 
 
 def _folder(source: str, symbol: str | None) -> str:
@@ -76,17 +184,72 @@ def _folder(source: str, symbol: str | None) -> str:
     return f"raw/source={source}/symbol={schema.check_symbol(symbol)}"
 
 
-def _keys(files: Files, source: str, symbol: str | None) -> list[str]:
+def _is_symbol(name: str) -> bool:
+    try:
+        return bool(schema.check_symbol(name))
+    except SymbolError:
+        return False
+
+
+def _listing(files: Files, source: str, symbol: str | None) -> tuple[list[_Kept], list[Fault]]:
+    """The files of a folder in the order of arrival, and those that are none of ours."""
     folder = _folder(source, symbol)
-    return [f"{folder}/{name}" for name in files.names(folder) if name.endswith(".csv")]
+    named = [(f"{folder}/{name}", _parsed(f"{folder}/{name}")) for name in files.names(folder)]
+    return sorted(one for _, one in named if one), [_foreign(key) for key, one in named if not one]
 
 
-def _fetched_at(key: str) -> pd.Timestamp:
-    return pd.to_datetime(key.rpartition("/")[2].split("-")[0], format=STAMP, utc=True)
+def _parsed(key: str) -> _Kept | None:
+    parts = NAME.fullmatch(key.rpartition("/")[2])
+    moment = pd.to_datetime(parts[1], format=STAMP, utc=True, errors="coerce") if parts else pd.NaT
+    return _Kept(int(parts[2] or 0), key, moment, parts[3]) if parts and not pd.isna(moment) else None
 
 
-def _answer(files: Files, key: str, symbol: str | None) -> Answer:
-    body = files.read(key)
+def _foreign(key: str) -> Fault:
+    return Fault(key, FOREIGN, "it is no answer of a source and is not used: move it out of the raw zone.")
+
+
+def _known_at(kept: Sequence[_Kept]) -> list[pd.Timestamp]:
+    """Since when each answer was known: no earlier than those that arrived before it, whatever the clock said."""
+    return list(accumulate((one.fetched_at for one in kept), max))
+
+
+def _set_back(kept: Sequence[_Kept]) -> list[Fault]:
+    """A fault where the newest answer is dated before one that arrived earlier."""
+    if not kept or (newest := max(one.fetched_at for one in kept)) == kept[-1].fetched_at:
+        return []
+    last = kept[-1]
+    return [
+        Fault(
+            last.key,
+            SET_BACK,
+            f"{last.key} is dated {last.fetched_at:%Y-%m-%d %H:%M:%S} UTC, before an answer of {newest:%Y-%m-%d %H:%M:%S} "
+            "UTC that arrived earlier: the clock was set back. The order of arrival counts; check the machine's clock.",
+        )
+    ]
+
+
+def _body(files: Files, kept: _Kept) -> bytes | Fault:
+    """The bytes of an answer, or what is wrong with its file."""
+    way_out = "Put it back from a copy, or move it out of the raw zone and fetch again."
+    try:
+        body = files.read(kept.key)
+    except OSError as error:
+        return Fault(kept.key, DAMAGED, f"it cannot be read ({error.strerror}) and is not used. {way_out}")
     if body is None:
-        raise LakeError(f"{key} has vanished from {files} while it was read: the raw zone is kept for ever.")
-    return Answer(symbol or "", body, key, _fetched_at(key))
+        return Fault(kept.key, DAMAGED, f"it vanished while it was read and is not used. {way_out}")
+    digest = hashlib.sha256(body).hexdigest()[:12]
+    if digest != kept.digest:
+        what = f"its {len(body):,} bytes have the hash {digest}, its name says {kept.digest}"
+        return Fault(kept.key, DAMAGED, f"{what}: it was changed or cut off and is not used. {way_out}")
+    return body
+
+
+def _answers(
+    sound: Sequence[_Kept], bodies: Mapping[str, bytes | Fault | None], symbol: str | None, every: Sequence[_Kept]
+) -> list[Answer]:
+    since = {one.key: moment for one, moment in zip(every, _known_at(every), strict=True)}
+    return [
+        Answer(symbol or "", body, one.key, one.fetched_at, since[one.key])
+        for one in sound
+        if isinstance(body := bodies[one.key], bytes)
+    ]

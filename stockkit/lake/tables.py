@@ -236,11 +236,11 @@ class Lake:
         return upkeep.optimize(self._place(table))
 
     def verify(self) -> pd.DataFrame:
-        """Check every file and row of every table; one row a problem, none when all is well.
+        """Check every raw file, and every file and row of every table; one row a problem, none when all is well.
 
         Columns ``table, problem, file, detail``; see `stockkit.lake.upkeep.verify`.
         """
-        return upkeep.verify([self._place(name) for name in self.tables()])
+        return upkeep.verify(self.files, [self._place(name) for name in self.tables()])
 
     def crawl(self, *, show: Any = print) -> crawl.Crawl:
         """Catalogue the raw zone, one partition a source and symbol, and tell what changed since the last time.

@@ -98,13 +98,15 @@ def optimize(place: Place) -> dict[str, int]:
     return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
 
 
-def verify(places: Sequence[Place]) -> pd.DataFrame:
-    """Check that the tables are whole; one row a problem, none when all is well.
+def verify(files: storage.Files, places: Sequence[Place]) -> pd.DataFrame:
+    """Check that a lake's raw zone and tables are whole; one row a problem, none when all is well.
 
-    Every data file that a table's log names exists, has the size that the log says and as many readable rows;
-    rows keep the table's contract; no key is there twice; `prices` has only symbols that the raw zone knows.
+    Every raw file has the bytes that the hash in its name was made of, and nothing else lies among them. Every data
+    file that a table's log names exists, has the size that the log says and as many readable rows; rows keep the
+    table's contract; no key is there twice; `prices` has only symbols that the raw zone knows.
     """
-    found = [(place.name, *fault) for place in places for fault in _faults(place)]
+    found = [("raw", fault.problem, fault.file, fault.detail) for fault in raw.verify(files)]
+    found += [(place.name, *fault) for place in places for fault in _faults(place)]
     return pd.DataFrame(found, columns=PROBLEMS, dtype="string")
 
 

@@ -30,12 +30,21 @@ Columns = dict[str, np.ndarray]  # by name, each of shape (rows,)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a source said about one symbol: the bytes, where they are kept, and when they were fetched (UTC)."""
+    """What a source said about one symbol: the bytes, where they are kept, and when they were fetched (UTC).
+
+    `known_at` is given where that is not since when it counts as known: where a clock was set back, see `lake.raw`.
+    """
 
     symbol: str
     body: bytes
     file: str
     fetched_at: pd.Timestamp
+    known_at: pd.Timestamp | None = None
+
+    @property
+    def since(self) -> pd.Timestamp:
+        """Since when it counts as known, UTC."""
+        return self.fetched_at if self.known_at is None else self.known_at
 
     @cached_property
     def plain(self) -> Columns | None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, SymbolError
-from stockkit.lake import raw
+from stockkit.lake import raw, storage
 
 MONDAY, TUESDAY = pd.Timestamp("2023-09-18", tz="UTC"), pd.Timestamp("2023-09-19", tz="UTC")
 
@@ -49,3 +53,107 @@ def test_a_part_left_by_a_killed_writer_is_no_answer(tmp_path):
     kept = raw.keep(tmp_path, "s", "A", b"one", MONDAY)
     (tmp_path / kept.file).with_name(".20230919T000000Z-abc.csv.1.part").write_bytes(b"tw")
     assert raw.latest(tmp_path, "s", "A").body == b"one"
+
+
+SECOND = pd.Timedelta("1s")
+
+
+def bodies(root, **how):
+    return [answer.body for answer in raw.read(root, "s", "A", **how).answers]
+
+
+def test_answers_of_the_same_second_count_in_the_order_of_their_arrival(tmp_path):
+    told = [f"answer {k}".encode() for k in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 1)]
+    for body in told:
+        raw.keep(tmp_path, "s", "A", body, MONDAY)
+    assert bodies(tmp_path) == told
+    assert raw.latest(tmp_path, "s", "A").body == told[-1]
+
+
+def test_an_answer_that_comes_back_after_another_one_in_the_same_second_is_the_newest(tmp_path):
+    for body in (b"one", b"two", b"one"):
+        raw.keep(tmp_path, "s", "A", body, MONDAY)
+    assert bodies(tmp_path) == [b"one", b"two", b"one"]
+
+
+def test_after_a_clock_was_set_back_the_later_answer_still_counts_and_it_is_said(tmp_path, caplog):
+    raw.keep(tmp_path, "s", "A", b"old", TUESDAY)
+    kept = raw.keep(tmp_path, "s", "A", b"new", MONDAY)
+    assert "clock_set_back" in caplog.text
+    found = raw.read(tmp_path, "s", "A")
+    assert [answer.body for answer in found.answers] == [b"old", b"new"]
+    assert [(fault.problem, fault.file) for fault in found.faults] == [(raw.SET_BACK, kept.file)]
+    assert found.answers[1].fetched_at == MONDAY
+    assert found.answers[1].since == TUESDAY, "nothing is known before what arrived earlier"
+    assert bodies(tmp_path, until=TUESDAY) == []
+    raw.keep(tmp_path, "s", "A", b"right again", TUESDAY + SECOND)
+    assert raw.read(tmp_path, "s", "A").faults == []
+
+
+def test_answers_that_earlier_versions_kept_come_first_and_stay_as_they_are(tmp_path):
+    old = {b"first": MONDAY, b"second": TUESDAY}
+    folder = tmp_path / "raw/source=s/symbol=A"
+    folder.mkdir(parents=True)
+    for body, moment in old.items():
+        name = f"{moment.strftime(raw.STAMP)}-{hashlib.sha256(body).hexdigest()[:12]}.csv"
+        (folder / name).write_bytes(body)
+    before = files(tmp_path)
+    assert raw.keep(tmp_path, "s", "A", b"second", TUESDAY + SECOND).fetched_at == TUESDAY
+    raw.keep(tmp_path, "s", "A", b"third", TUESDAY)
+    assert bodies(tmp_path) == [b"first", b"second", b"third"]
+    assert set(before) < set(files(tmp_path))
+
+
+def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_killed(tmp_path):
+    code = (
+        "import sys, pandas as pd; from pathlib import Path; from stockkit.lake import raw\n"
+        "for k in range(int(sys.argv[3])):\n"
+        "    raw.keep(Path(sys.argv[1]), 's', 'A', f'{sys.argv[2]} {k}'.encode(), pd.Timestamp(0, tz='UTC'))\n"
+        "    print(k, flush=True)\n"
+    )
+    words = [[name, count] for name, count in (("x", "12"), ("y", "12"), ("z", "100000"))]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), *word], stdout=subprocess.PIPE) for word in words
+    ]
+    for _ in range(5):
+        writers[2].stdout.readline()
+    writers[2].kill()
+    told = int((writers[2].communicate()[0].split() or [b"4"])[-1])
+    assert [writer.wait() for writer in writers[:2]] == [0, 0]
+    writers[0].stdout.close(), writers[1].stdout.close()
+    found = bodies(tmp_path)
+    assert raw.read(tmp_path, "s", "A").faults == []
+    for name, count in (("x", 12), ("y", 12), ("z", told + 1)):
+        own = [body for body in found if body.startswith(name.encode())]
+        assert own[:count] == [f"{name} {k}".encode() for k in range(count)]
+
+
+@pytest.mark.parametrize("harm", [lambda body: body[: len(body) // 2], lambda body: body[:-1] + b"7", lambda _: b""])
+def test_a_file_that_was_changed_is_not_used_and_named(tmp_path, harm):
+    for body in (b"one", b"two two two"):
+        kept = raw.keep(tmp_path, "s", "A", body, MONDAY)
+    (tmp_path / kept.file).write_bytes(harm(b"two two two"))
+    found = raw.read(tmp_path, "s", "A")
+    assert [answer.body for answer in found.answers] == [b"one"]
+    assert found.damaged == [kept.file]
+    with pytest.raises(LakeError, match="its name says"):
+        raw.history(tmp_path, "s", "A")
+    assert raw.latest(tmp_path, "s", "A") is None
+    raw.keep(tmp_path, "s", "A", b"two two two", TUESDAY)
+    assert bodies(tmp_path) == [b"one", b"two two two"]
+
+
+def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
+    kept = raw.keep(tmp_path, "s", "A", b"one", MONDAY)
+    raw.keep(tmp_path, "s", None, b"x", MONDAY)
+    foreign = ["raw/source=s/symbol=A/notes.csv", "raw/source=s/symbol=A/20239999T000000Z-0123456789ab.csv",
+               "raw/source=s/symbol=A/20230918T000000Z.csv.bak", "raw/readme.txt", "raw/source=s/A.csv",
+               "actions/source=s/actions.csv", "raw/source=s/symbol=a b/x.csv"]  # fmt: skip
+    for name in foreign:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert [answer.file for answer in raw.read(tmp_path, "s", "A").answers] == [kept.file]
+    found = list(raw.verify(storage.Folder(tmp_path)))
+    assert {fault.problem for fault in found} == {raw.FOREIGN}
+    assert {fault.file for fault in found} == {*foreign[:-1], "raw/source=s/symbol=a b"}
+    assert raw.holdings(tmp_path) == {"s": ["A"]}
