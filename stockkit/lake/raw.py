@@ -3,7 +3,8 @@
 ``raw/source=S/symbol=Y/<fetched_at>-<number>-<sha256/12>.csv``, and ``actions/source=S/…`` for corporate actions. The
 number counts a symbol's answers as they arrive: it is one more than the highest that is there, so an answer that is
 stored after another one comes after it, whatever the clock says. Answers that earlier versions kept have no number;
-they come first, by their time. The lake is a local folder or a `storage.Bucket`; both are read and written in the same way.
+they come first, by their time. The lake is a local folder or a `storage.Bucket`; both are read and written in the same
+way.
 """
 
 from __future__ import annotations
@@ -222,8 +223,9 @@ def _set_back(kept: Sequence[_Kept]) -> list[Fault]:
         Fault(
             last.key,
             SET_BACK,
-            f"{last.key} is dated {last.fetched_at:%Y-%m-%d %H:%M:%S} UTC, before an answer of {newest:%Y-%m-%d %H:%M:%S} "
-            "UTC that arrived earlier: the clock was set back. The order of arrival counts; check the machine's clock.",
+            f"{last.key} is dated {last.fetched_at:%Y-%m-%d %H:%M:%S} UTC, before an answer of "
+            f"{newest:%Y-%m-%d %H:%M:%S} UTC that arrived earlier: the clock was set back. The order of arrival "
+            "counts; check the machine's clock.",
         )
     ]
 
