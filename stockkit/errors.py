@@ -60,7 +60,7 @@ class RunError(StockkitError):
 
 
 class LeakError(StockkitError):
-    """Something that sees the future, or that could not be proved not to; names it, the check and the date."""
+    """Something that sees the future, or that could not be tested for it; names it, the check and the date."""
 
 
 class UnfitError(StockkitError):

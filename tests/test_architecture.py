@@ -19,6 +19,8 @@ ONLY = {
 }  # fmt: skip
 IMPURE = {"os", "sys", "subprocess", "socket", "pathlib", "tempfile", "shutil", "httpx", "requests", "urllib", "time",
           "random", "glob"}  # fmt: skip
+# what has to do with processes and files in a room that is pure otherwise, and why
+EXCEPTIONS = {"market/causality/isolation.py": ("os:", "sys:", "open(")}  # a user's function in its own process
 PURE_ROOMS = {"errors", "market", "forecast", "plots"}
 CLOCKS = (
     "datetime.now",
@@ -73,7 +75,9 @@ def faults(place: str, source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [p for p in modules() if p.parent != PACKAGE or p.stem != "__init__"], ids=str)
 def test_a_module_keeps_to_its_room(path):
-    assert faults(room(path), path.read_text()) == []
+    allowed = EXCEPTIONS.get(path.relative_to(PACKAGE).as_posix(), ())
+    kept = [fault for fault in faults(room(path), path.read_text()) if not any(part in fault for part in allowed)]
+    assert kept == []
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_features_that_hold_give_exit_code_0(folder):
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[1:4]] == ["rsi_14", "sma_20", "momentum"]
     assert "not for models" in done.stdout
-    assert "3 of 3 proved causal" in done.stdout
+    assert "3 of 3 without a leak, tested at" in done.stdout
 
 
 def test_a_function_that_leaks_is_named_with_the_way_out_and_gives_exit_code_1(folder):
@@ -44,14 +44,14 @@ def test_a_function_that_leaks_is_named_with_the_way_out_and_gives_exit_code_1(f
     assert "error: 1 leak: peeking" in done.stderr
     assert "changes when the rows after it are taken away" in done.stderr
     assert "The way out: use only rows up to the one computed" in done.stderr
-    assert "2 of 3 proved causal" in done.stdout
+    assert "2 of 3 without a leak, tested at" in done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_a_function_with_nothing_to_check_is_not_green(folder):
     done = stockkit(folder, "audit", "--function", "mine.py:flat")
     assert done.returncode == 1
-    assert "error: 1 not proved: flat" in done.stderr
+    assert "error: 1 not tested: flat" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_bars_of_a_lake_are_audited(folder, prices):
     assert done.returncode == 1
     assert "1 leak: peeking" in done.stderr
     assert "(AAPL)" in done.stderr
-    assert "1 of 2 proved causal" in done.stdout
+    assert "1 of 2 without a leak, tested at" in done.stdout
 
 
 def test_two_functions_of_one_name_are_refused(folder):

@@ -156,12 +156,15 @@ def audit(
         str | None, typer.Option("--bars", metavar="LAKE", help="Audit on a lake's prices, not on simulated ones.")
     ] = None,
     cuts: Annotated[int, typer.Option(help="Sessions after which rows are taken away.")] = 20,
+    at_open: Annotated[
+        bool, typer.Option("--at-open", help="Used at the open: of its day a value knows the open only.")
+    ] = False,
 ) -> None:
-    """Prove that features see nothing of the future; exit code 1 where one does, or cannot be proved not to."""
+    """Test whether features see the future; exit code 1 where one does, or could not be tested."""
     from stockkit.workbook import auditing
 
-    found = auditing.audit(names or [], function or [], bars, cuts=cuts)
-    auditing.show(found)
+    found = auditing.audit(names or [], function or [], bars, cuts=cuts, at_open=at_open)
+    auditing.show(found, cuts)
     if not found.ok:
         fail(*auditing.faults(found))
         raise typer.Exit(EXIT_FAILED)

@@ -20,7 +20,8 @@ from stockkit.market import causality
 WIDTH = 160  # columns where the output is no terminal
 
 
-def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, cuts: int) -> causality.Audit:
+def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, cuts: int,
+          at_open: bool = False) -> causality.Audit:  # fmt: skip
     """Audit features by name and functions by place; the whole catalogue where neither is given.
 
     Args:
@@ -28,6 +29,7 @@ def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, c
         functions: each as path/to/file.py:name or package.module:name.
         lake: whose prices to audit on; simulated bars by default.
         cuts: sessions after which rows are taken away.
+        at_open: whether the values are used at the open of their day.
 
     Raises:
         ParamError: an unknown feature, a function that is not there. LakeError: no such lake or table.
@@ -39,7 +41,7 @@ def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, c
     bars = open_lake(lake).read("prices") if lake else None
     asked: list[Any] = [list(names) or None] if names or not own else []
     asked += [own] if own else []
-    return causality.combined([causality.audit(what, bars, cuts=cuts) for what in asked])
+    return causality.combined([causality.audit(what, bars, cuts=cuts, at_open=at_open) for what in asked])
 
 
 def function_at(place: str) -> Callable[..., Any]:
@@ -80,21 +82,21 @@ def _module(home: str) -> Any:
         raise ParamError(f"{home} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def show(found: causality.Audit) -> None:
-    """Print the table: a feature a line, a column a check, what is wrong in bold red."""
+def show(found: causality.Audit, cuts: int) -> None:
+    """Print the table: a feature a line, a column a check, what is wrong in bold red; and at how many cuts."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     told = found.table.drop(columns=["date", "what"])
     table = Table(*map(str, told.columns), box=None)
-    bad = {*found.leaks, *found.unproved}
+    bad = {*found.leaks, *found.untested}
     for row in told.itertuples(index=False):
         table.add_row(*map(str, row), style="bold red" if row[0] in bad else None)
     console.print(table, highlight=False)
-    proved = len(told) - len(bad)
-    console.print(f"{proved} of {len(told)} proved causal", highlight=False)
+    clean = len(told) - len(bad)
+    console.print(f"{clean} of {len(told)} without a leak, tested at {cuts} cuts", highlight=False)
 
 
 def faults(found: causality.Audit) -> list[str]:
     """What to say of an audit that is not ok: how many leak, then a line each with date, reason and way out."""
     counts = [f"{len(found.leaks)} leak: {', '.join(found.leaks)}"] if found.leaks else []
-    counts += [f"{len(found.unproved)} not proved: {', '.join(found.unproved)}"] if found.unproved else []
+    counts += [f"{len(found.untested)} not tested: {', '.join(found.untested)}"] if found.untested else []
     return ["; ".join(counts), *found.complaints()]

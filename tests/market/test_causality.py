@@ -54,7 +54,7 @@ def test_every_leak_of_the_corpus_is_found(leaking):
 def test_no_clean_look_alike_is_accused(clean):
     assert len(CLEAN) == 49
     assert clean.leaks == []
-    assert clean.unproved == []
+    assert clean.untested == []
     assert clean.ok
     assert clean.raise_for_leaks() is clean
 
@@ -270,7 +270,7 @@ def test_a_function_that_cannot_be_judged_gets_a_finding_of_its_own(function, st
     found = causality.audit({"mine": function})
     assert row(found)[["runs", "verdict"]].tolist() == [state, "fault"]
     assert told in row(found)["what"]
-    assert found.unproved == ["mine"]
+    assert found.untested == ["mine"]
     assert not found.ok
     with pytest.raises(LeakError, match=r"mine: fault \(runs\)"):
         found.raise_for_leaks()
@@ -465,7 +465,7 @@ def test_corrupted_bars_are_bars_and_only_the_rows_asked_for_change(bars, how):
     assert (found.loc[where, "close"] != bars.loc[where, "close"]).all()
     features.compute(found)
     if how != "mild":
-        assert np.log10(found.loc[where, "close"] / bars.loc[where, "close"]).abs().max() > 2
+        assert np.log10(found.loc[where, "close"] / bars.loc[where, "close"]).abs().max() > 1
 
 
 def test_rounding_is_no_leak_but_a_small_leak_is():

@@ -262,7 +262,7 @@ def test_the_cut_may_be_a_date(X, y):
 def test_what_differs_from_fit_to_fit_is_not_green(X, y):
     found = causality.audit_fitted(RandomForestRegressor(3).fit(X[:150], y[:150]), X, y, 150)
     assert found.leaks == []
-    assert "estimators_" in found.unproved
+    assert "estimators_" in found.untested
     assert not found.ok
 
 
@@ -278,3 +278,48 @@ def test_what_differs_from_fit_to_fit_is_not_green(X, y):
 def test_a_cut_or_model_that_cannot_be_audited_is_refused(X, y, model, cut, told):
     with pytest.raises(ParamError, match=told):
         causality.audit_fitted(model, X, y, cut)
+
+
+# --- what is no leak, and what hides in a kept fit ----------------------------------------------------------------
+
+
+def yesterdays_label(X, y, train, test):
+    """Adds half of the last label that has ended (of a horizon of 1: the row before) to a ridge."""
+    before = np.concatenate([[0.0], np.asarray(y)[:-1]])
+    return Ridge().fit(X[train], y[train]).predict(X[test]) + 0.5 * before[test]
+
+
+def todays_label(X, y, train, test):
+    return Ridge().fit(X[train], y[train]).predict(X[test]) + 0.5 * y[test]
+
+
+def todays_label_on_some_days(X, y, train, test):
+    return Ridge().fit(X[train], y[train]).predict(X[test]) + np.where(test % 7 == 3, 0.5 * y[test], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "leaks"), [(yesterdays_label, False), (todays_label, True), (todays_label_on_some_days, True)]
+)
+def test_a_label_that_has_ended_may_be_used_and_no_other(X, y, model, leaks):
+    assert bool(causality.audit_fit(model, X, y, FOLDS[:2]).leaks) == leaks
+
+
+class Learned:
+    scaler: StandardScaler | None = None
+
+
+def scaled_once(X, y, train, test):
+    Learned.scaler = Learned.scaler or StandardScaler().fit(X)
+    scaled = Learned.scaler.transform(X)
+    return KNeighborsRegressor().fit(scaled[train], y[train]).predict(scaled[test])
+
+
+def test_a_scaler_kept_in_a_class_from_the_first_fit_does_not_hide(X, y):
+    assert causality.audit_fit(scaled_once, X, y, FOLDS[:2]).leaks
+    assert Learned.scaler is None
+
+
+def test_a_search_is_compared_without_the_times_it_took(X, y):
+    search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [0.1, 10]}, cv=TimeSeriesSplit(3))
+    assert causality.audit_fitted(search.fit(X[:150], y[:150]), X, y, 150).ok
+    assert causality.audit_fitted(search.fit(X, y), X, y, 150).leaks

@@ -1,4 +1,4 @@
-"""The causality audit: proves or refutes that features, labels, folds and fitted models see nothing of the future.
+"""The causality audit: tests whether features, labels, folds or fitted models see the future.
 
 `audit` runs a feature on bars that are cut, corrupted after a session, reordered, thinned out to one symbol and split,
 and compares with the whole run, row by row. `audit_label` allows a label its horizon. `audit_fit` refits a model on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ import pandas as pd
 from stockkit.errors import ParamError, UnfitError
 from stockkit.market import schema
 from stockkit.market.causality import scenes
+from stockkit.market.causality.isolation import ProcessEnded, isolated
 from stockkit.market.causality.look_backs import look_backs
 from stockkit.market.causality.scenes import Scene
 from stockkit.market.causality.subjects import Claim, Known, Subject, subjects
 from stockkit.market.causality.verdicts import CHECKS, EMPTY, Audit, Finding, weigh
 
-ROUNDING = 1e-11  # relative: sums in another order, as of a matrix product over fewer rows, differ by less
+ROUNDING = 1e-9  # relative: sums in another order, as of a matrix product over fewer rows, differ by less
+AMPLIFIED = 1e3  # times what one unit in the last place of the prices changes: rounding, of a badly conditioned value
+MOST_ROUNDING = 1e-5  # relative: a larger difference is never called rounding
+LARGE = 1e-2  # relative: after numbers that are far off sums have lost digits; what a leak of them adds is far larger
 SCALE = 1e-6  # relative: how far a feature that claims to be scale-free may move with a split
 LEAST_CUTS = 5
 RARE = 0.5  # share of rows with one same value from which a value counts as rare events
@@ -33,8 +38,12 @@ def audit(
     look_back: int | None = None,
     scale_free: bool | None = None,
     cross: bool = False,
+    at_open: bool = False,
 ) -> Audit:
-    """Prove or refute that values use no row after their own.
+    """Test whether values use a row after their own.
+
+    Functions that are not stockkit's run in forked processes (on Linux), so that nothing which they keep from a call,
+    be it in memory or in files, reaches another one.
 
     Args:
         what: None for the whole catalogue, names of features or groups, one function, or a dict of name to function
@@ -46,15 +55,16 @@ def audit(
         arrays: whether functions take `features.Arrays`; by default those whose parameter is so annotated.
         look_back, scale_free, cross: what is claimed of functions (the catalogue says it of its features): sessions
             needed before t, unchanged by a later split, depends on the other symbols.
+        at_open: the values are used at the open of their day: of its row they may use the open only.
 
-    Not seen: constants worked out beforehand from the same market (audit on the bars they come from does not help
-    either; see `audit_fitted`), and a leak on a few days only that no cut falls on: raise `cuts`.
+    Not seen: constants worked out beforehand from the same market, also those that lie in a file or a cache from before
+    (see `audit_fitted`), and a leak on a few days only that no cut falls on: raise `cuts`.
 
     Raises:
         ParamError: an unknown feature, no function, too few cuts. SchemaError: bars that cannot be cut.
     """
-    chosen = subjects(what, Claim(look_back, scale_free, cross), arrays=arrays)
-    return weigh(_examine(chosen, bars, _at_least(cuts), seed, 0))
+    chosen = subjects(what, Claim(look_back, scale_free, cross, at_open=at_open), arrays=arrays)
+    return weigh(_examine(chosen, bars, _at_least(cuts), seed, 0), (*CHECKS, "open") if at_open else CHECKS)
 
 
 def audit_label(
@@ -67,7 +77,7 @@ def audit_label(
     arrays: bool | None = None,
     cross: bool = False,
 ) -> Audit:
-    """Prove or refute that a label looks ahead `horizon` of its symbol's sessions at most, and is NaN in the last ones.
+    """Test whether a label looks ahead `horizon` of its symbol's sessions at most, and is NaN in the last ones.
 
     Arguments as in `audit`; the table has one more check, `tail`.
 
@@ -86,6 +96,29 @@ def _at_least(cuts: int) -> int:
     return cuts
 
 
+@dataclass(frozen=True, eq=False)
+class _Bars:
+    """What the functions are shown: bars, how often they are cut, the seed, and sessions that a label looks ahead."""
+
+    bars: pd.DataFrame
+    cuts: int
+    seed: int
+    horizon: int
+
+    def rng(self, stage: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stage])
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """A `Known` without its function, which cannot be sent from one process to another."""
+
+    position: int
+    values: pd.DataFrame
+    typical: pd.Series
+    rounding: pd.Series
+
+
 def _examine(
     chosen: list[Subject], given: pd.DataFrame | None, cuts: int, seed: int, horizon: int
 ) -> Iterator[Finding]:
@@ -93,24 +126,62 @@ def _examine(
     bars = scenes.practice_bars(rng, count=_enough(chosen)) if given is None else scenes.ordered(given)
     if any(subject.claims for subject in chosen):
         schema.check_bars(bars)
+    shown = _Bars(bars, cuts, seed, horizon)
+    for group in ([one for one in chosen if one.claims], [one for one in chosen if not one.claims]):
+        if group:
+            yield from _findings(group, shown)
+
+
+def _findings(chosen: list[Subject], shown: _Bars) -> Iterator[Finding]:
+    """First all that needs every row, then all that is cut: in a process that never saw every row."""
     known: list[Known] = []
-    for subject in chosen:
-        whole, found = _whole(subject, bars)
+    try:
+        for item in _run(chosen, lambda: _of_every_row(chosen, shown)):
+            if isinstance(item, _Values):
+                known.append(Known(chosen[item.position], item.values, item.typical, item.rounding))
+            else:
+                yield item
+        yield from _run(chosen, lambda: _through_time(known, shown))
+    except ProcessEnded as ended:
+        yield from (Finding(name, "runs", "ends", None, str(ended)) for one in chosen for name in _names(one))
+
+
+def _run(chosen: list[Subject], items: Any) -> Iterator[Any]:
+    """Here for stockkit's own features, which keep nothing; elsewhere for a user's."""
+    return iter(items()) if chosen[0].claims else isolated(items)
+
+
+def _names(subject: Subject) -> list[str]:
+    return list(subject.claims or [subject.name])
+
+
+def _of_every_row(chosen: list[Subject], shown: _Bars) -> Iterator[Finding | _Values]:
+    """The values of all bars, and the checks that take no rows of the future away."""
+    bars, known = shown.bars, []
+    for position, subject in enumerate(chosen):
+        values, found = _all_values(subject, bars, shown.rng(0))
         yield from found
-        known += [] if whole is None else [whole]
-        if whole is not None and horizon:
-            yield from _tails(whole, bars, horizon)
-    dates = {check: scenes.cut_dates(bars, cuts, rng) for check in ("cut", "corrupt")}
-    for check, days in dates.items():
-        for scene in scenes.through_time(bars, days, horizon, rng, [check]):
-            yield from _all(known, scene, bars)
-    for one in known:
-        for scene in scenes.through_time(bars, _events(one, bars, dates["cut"]), horizon, rng):
-            yield from compare(one, scene, bars)
-    for scene in scenes.across_rows(bars, rng):
+        if values is not None:
+            known.append(values)
+            yield _Values(position, values.values, values.typical, values.rounding)
+            yield from _tails(values, bars, shown.horizon) if shown.horizon else ()
+    for scene in scenes.across_rows(bars, shown.rng(1)):
         yield from _all(known, scene, bars)
     for one in known:
-        yield from look_backs(one, bars, rng)
+        yield from look_backs(one, bars, shown.rng(2))
+
+
+def _through_time(known: list[Known], shown: _Bars) -> Iterator[Finding]:
+    """Cuts, corruptions and, where it matters, opens; the cuts first, the earliest first."""
+    bars, rng = shown.bars, shown.rng(3)
+    checks = ["cut", "corrupt", *(["open"] if any(one.subject.claim.at_open for one in known) else [])]
+    dates = {check: scenes.cut_dates(bars, shown.cuts, rng) for check in checks}
+    for check, days in dates.items():
+        for scene in scenes.through_time(bars, days, shown.horizon, rng, [check]):
+            yield from _all(known, scene, bars)
+    for one in known:
+        for scene in scenes.through_time(bars, _events(one, bars, dates["cut"]), shown.horizon, rng):
+            yield from compare(one, scene, bars)
 
 
 def _enough(chosen: list[Subject]) -> int:
@@ -119,19 +190,41 @@ def _enough(chosen: list[Subject]) -> int:
     return max(scenes.SESSIONS, *(150 + (claim.look_back or 0) * 2 for claim in claims))
 
 
-def _whole(subject: Subject, bars: pd.DataFrame) -> tuple[Known | None, list[Finding]]:
-    """The values of the whole run, and whether the function runs, keeps its input and repeats itself."""
-    names = list(subject.claims or [subject.name])
+def _all_values(subject: Subject, bars: pd.DataFrame, rng: np.random.Generator) -> tuple[Known | None, list[Finding]]:
+    """The values of all bars, and whether the function runs, keeps its input and repeats itself."""
     try:
         values, again = subject.values(bars), subject.values(bars)
     except UnfitError as error:
-        return None, [Finding(name, "runs", error.state, None, str(error)) for name in names]
+        return None, [Finding(name, "runs", error.state, None, str(error)) for name in _names(subject)]
     if list(values) != list(again) or not _equal(values.to_numpy(), again.to_numpy()).all():
         what = "gives other values when called again with the same bars: seed its random numbers, keep no state"
-        return None, [Finding(name, "runs", "random", None, what) for name in names]
+        return None, [Finding(name, "runs", "random", None, what) for name in _names(subject)]
     found = [_to_check(name, values[name], bars["symbol"]) for name in values]
     typical = (values - values.median()).abs().median().fillna(0.0) + 1e-300
-    return Known(subject, values, typical), found
+    return Known(subject, values, typical, _rounding(subject, values, typical, bars, rng)), found
+
+
+def _rounding(subject: Subject, values: pd.DataFrame, typical: pd.Series, bars: pd.DataFrame,
+              rng: np.random.Generator) -> pd.Series:  # fmt: skip
+    """The largest relative difference that is rounding, by prices that are one unit in the last place off.
+
+    A badly conditioned value, such as the kurtosis of a window of prices, loses digits to whatever stands beside it.
+    """
+    if subject.claims is not None:
+        return pd.Series(ROUNDING, values.columns)
+    try:
+        other = subject.values(scenes.rounded(bars, rng)).reindex(columns=values.columns)
+    except UnfitError:  # what it refuses there, it need not have refused of real prices
+        return pd.Series(ROUNDING, values.columns)
+    noise = pd.DataFrame({name: _gap(values[name].to_numpy(), other[name].to_numpy(), typical[name])
+                          for name in values}).quantile(0.99)  # fmt: skip
+    return (AMPLIFIED * noise.fillna(0.0)).clip(ROUNDING, MOST_ROUNDING)
+
+
+def _gap(before: np.ndarray, after: np.ndarray, typical: float) -> np.ndarray:
+    """The difference relative to the values, or to what is typical where they are smaller."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(before - after) / np.maximum(np.maximum(np.abs(before), np.abs(after)), typical))
 
 
 def _to_check(name: str, values: pd.Series, symbols: pd.Series) -> Finding:
@@ -166,8 +259,9 @@ def compare(known: Known, scene: Scene, bars: pd.DataFrame) -> Iterator[Finding]
         if scene.check == "neighbour" and claim.cross:
             yield Finding(name, scene.check, "n/a")
             continue
-        before, after = known.values[name].to_numpy()[scene.rows], values[name].to_numpy()
-        yield _judge(name, claim, scene, before, after, float(known.typical[name]), bars)
+        if scene.check == "open" and not claim.at_open:
+            continue
+        yield _judge(known, name, scene, values[name].to_numpy(), bars)
 
 
 def _unfit(name: str, claim: Claim, scene: Scene, error: UnfitError) -> Finding:
@@ -177,15 +271,14 @@ def _unfit(name: str, claim: Claim, scene: Scene, error: UnfitError) -> Finding:
     return Finding(name, "runs", error.state, None, str(error))
 
 
-def _judge(name: str, claim: Claim, scene: Scene, before: np.ndarray, after: np.ndarray, typical: float,
-           bars: pd.DataFrame) -> Finding:  # fmt: skip
+def _judge(known: Known, name: str, scene: Scene, after: np.ndarray, bars: pd.DataFrame) -> Finding:
+    before, claim = known.values[name].to_numpy()[scene.rows], known.subject.claim_of(name)
     changed = scene.same & ~_equal(before, after)
     if not changed.any():
         seen = np.isfinite(before[scene.same]).any()
         return Finding(name, scene.check, "ok" if seen else EMPTY)
-    with np.errstate(all="ignore"):
-        gap = np.abs(before - after) / np.maximum(np.maximum(np.abs(before), np.abs(after)), typical)
-    far = changed & ~(gap <= (SCALE if scene.check == "split" else ROUNDING))
+    most = SCALE if scene.check == "split" else LARGE if scene.large else float(known.rounding[name])
+    far = changed & ~(_gap(before, after, float(known.typical[name])) <= most)
     if not far.any():
         return Finding(name, scene.check, "ok" if scene.check == "split" else "rounding")
     rows = np.flatnonzero(far)

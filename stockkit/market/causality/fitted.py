@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,10 +14,11 @@ from stockkit.market.causality.verdicts import EMPTY, Audit, Finding, weigh
 
 TOLERANCE = 1e-9  # relative: of sums in another order
 DEEPEST = 8
+TIMED = re.compile(r"(^|_)time(s|_|$)")  # mean_fit_time, refit_time_: of the clock, not of the rows
 
 
 def audit_fitted(model: Any, X: Any, y: Any, cut: Any, *, dates: Any = None) -> Audit:
-    """Prove or refute that a fitted estimator or Pipeline has learned from the rows up to a cut only.
+    """Test whether a fitted estimator or Pipeline has learned from the rows up to a cut only.
 
     Args:
         model: fitted; each of its steps' fitted attributes (mean_, scale_, statistics_, coef_, … and what lies within
@@ -70,8 +72,15 @@ def learned(model: Any) -> Iterator[tuple[str, Any]]:
     for name, step in _steps(model):
         yield from ((f"{name}.{inner}", value) for inner, value in learned(step))
     for name, value in vars(model).items() if hasattr(model, "__dict__") else ():
-        if name not in _parameters(model) and not _is_made_of_steps(name):
-            yield name, value
+        if name not in _parameters(model) and not _is_made_of_steps(name) and not TIMED.search(name):
+            yield name, _untimed(value)
+
+
+def _untimed(value: Any) -> Any:
+    """Without the times that a search notes beside its scores."""
+    if not isinstance(value, dict):
+        return value
+    return {key: inner for key, inner in value.items() if not TIMED.search(str(key))}
 
 
 def _parameters(model: Any) -> set[str]:
@@ -139,6 +148,8 @@ def alike(a: Any, b: Any, depth: int = 0) -> bool:
 def _alike_arrays(a: np.ndarray, b: np.ndarray, depth: int) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if isinstance(a, np.ma.MaskedArray):
+        return _alike_arrays(np.ma.getmaskarray(a), np.ma.getmaskarray(b), depth) and alike(a.tolist(), b.tolist())
     if a.dtype.kind in "fc":
         scale = float(np.nanmax(np.abs(b), initial=0.0)) if b.size else 0.0
         return bool(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * 1e-3 * scale, equal_nan=True))

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ParamError
+from stockkit.market.causality.isolation import ProcessEnded, isolated
 from stockkit.market.causality.subjects import fresh
 from stockkit.market.causality.verdicts import EMPTY, Audit, Finding, weigh
 
 CHECKS = ("runs", "overlap", "forward", "purge", "fitted")
 TOLERANCE = 1e-9  # relative to the spread of the predictions
+MOST_SESSIONS = 8  # looked at one by one, where labels outside training matter
 Predict = Callable[[Any, Any, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -30,11 +32,12 @@ class _Fold:
 
 
 def audit_fit(model: Any, X: Any, y: Any, folds: Any, *, horizon: int = 1, dates: Any = None, seed: int = 11) -> Audit:
-    """Prove or refute that no fold's predictions know anything from after the session they are made in.
+    """Test whether a fold's predictions know anything from after the session they are made in.
 
-    Every fold is fitted and predicted again with X and y corrupted where they may not be known: the labels of all
-    rows outside training, and, at the first, middle and last test session, the rows of X after it and the labels that
-    end after it. Predictions made until then must stay as they were.
+    Every fold is fitted and predicted again with X and y corrupted where they may not be known: at the first, middle
+    and last test session the rows of X after it and the labels that end after it, and the same for labels at further
+    sessions where labels outside training matter at all. Predictions made until then must stay as they were; a label
+    that has ended by then may be used. Models run in forked processes (on Linux), as in `audit`.
 
     Args:
         model: an unfitted estimator or Pipeline; or a function (X_train, y_train, X_test) -> predictions; or, for code
@@ -59,7 +62,7 @@ def audit_fit(model: Any, X: Any, y: Any, folds: Any, *, horizon: int = 1, dates
     found: list[Finding] = []
     for k, (train, test) in enumerate(_pairs(folds, X, len(rank))):
         fold = _Fold(f"fold {k}", train, test, rank)
-        found += [*_layout(fold, horizon), *_refits(predict, X, y, fold, horizon, np.random.default_rng([seed, k]))]
+        found += [*_layout(fold, horizon), *_refits(predict, X, y, fold, horizon, [seed, k])]
     if not found:
         raise ParamError("there are no folds: give at least one pair of training and test rows.")
     return weigh(found, CHECKS)
@@ -137,7 +140,30 @@ def _take(data: Any, rows: np.ndarray) -> Any:
     return data.iloc[rows] if hasattr(data, "iloc") else np.asarray(data)[rows]
 
 
-def _refits(predict: Predict, X: Any, y: Any, fold: _Fold, horizon: int, rng: np.random.Generator) -> Iterator[Finding]:
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """The predictions of a fold's test rows from the rows as they are, and how far they spread."""
+
+    predictions: np.ndarray
+    spread: float
+
+
+def _refits(predict: Predict, X: Any, y: Any, fold: _Fold, horizon: int, seed: list[int]) -> Iterator[Finding]:
+    """The reference in one process, the refits in another: what a model keeps from a fit does not reach them."""
+    try:
+        for item in isolated(lambda: _reference(predict, X, y, fold, np.random.default_rng([*seed, 0]))):
+            if isinstance(item, Finding):
+                yield item
+            else:
+                rng = np.random.default_rng([*seed, 1])
+                yield from isolated(lambda: _probed(predict, X, y, fold, horizon, item, rng))  # noqa: B023 - used at once
+    except ProcessEnded as ended:
+        yield Finding(fold.name, "runs", "ends", None, str(ended))
+
+
+def _reference(
+    predict: Predict, X: Any, y: Any, fold: _Fold, rng: np.random.Generator
+) -> Iterator[Finding | _Reference]:
     first = _attempt(predict, X, y, fold)
     again = first if isinstance(first, str) else _attempt(predict, X, y, fold)
     if isinstance(first, str) or isinstance(again, str):
@@ -154,7 +180,7 @@ def _refits(predict: Predict, X: Any, y: Any, fold: _Fold, horizon: int, rng: np
         yield Finding(fold.name, "runs", EMPTY, None, "its predictions do not depend on X and y: nothing to check")
         return
     yield Finding(fold.name, "runs", "ok")
-    yield from (_probe(predict, X, y, fold, one, first, spread, rng) for one in _probes(fold, horizon))
+    yield _Reference(first, spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,30 +193,64 @@ class _Probe:
     words: str
 
 
+def _probed(predict: Predict, X: Any, y: Any, fold: _Fold, horizon: int, reference: _Reference,
+            rng: np.random.Generator) -> Iterator[Finding]:  # fmt: skip
+    for probe in _probes(fold, horizon):
+        yield _finding(fold, probe, _changed(predict, X, y, fold, probe, reference, rng))
+    unseen = _labels_outside_training(fold)
+    changed = _changed(predict, X, y, fold, unseen, reference, rng)
+    if isinstance(changed, str) or not changed.any():
+        yield _finding(fold, unseen, changed)
+        return
+    sessions = np.unique(fold.rank[fold.test][changed])  # a label that has ended by then may be used: look at each
+    for at in sessions[np.unique(np.linspace(0, len(sessions) - 1, MOST_SESSIONS).astype(int))]:
+        probe = _not_ended(fold, int(at), horizon)
+        yield _finding(fold, probe, _changed(predict, X, y, fold, probe, reference, rng))
+
+
+def _labels_outside_training(fold: _Fold) -> _Probe:
+    none, untrained = np.zeros(len(fold.rank), dtype=bool), ~np.isin(np.arange(len(fold.rank)), fold.train)
+    return _Probe(none, untrained, fold.rank[fold.test] >= 0, "the labels outside training")
+
+
+def _not_ended(fold: _Fold, at: int, horizon: int) -> _Probe:
+    none, tested = np.zeros(len(fold.rank), dtype=bool), fold.rank[fold.test]
+    return _Probe(none, fold.rank + horizon > at, tested <= at, f"the labels that end after session {at}")
+
+
 def _probes(fold: _Fold, horizon: int) -> list[_Probe]:
+    """At the first, middle and last test session: later rows of X, and labels that end later."""
     rank, none = fold.rank, np.zeros(len(fold.rank), dtype=bool)
     tested = rank[fold.test]
-    untrained = ~np.isin(np.arange(len(rank)), fold.train)
-    probes = [_Probe(none, untrained, tested >= 0, "the labels outside training")]
     sessions = np.unique(tested)
+    probes = []
     for at in dict.fromkeys((sessions[0], sessions[len(sessions) // 2], sessions[-1])):
-        same = tested <= at
-        probes.append(_Probe(rank > at, none, same, f"the features of rows after session {at}"))
-        probes.append(_Probe(none, rank + horizon > at, same, f"the labels that end after session {at}"))
+        probes.append(_Probe(rank > at, none, tested <= at, f"the features of rows after session {at}"))
+        probes.append(_not_ended(fold, int(at), horizon))
     return probes
 
 
-def _probe(predict: Predict, X: Any, y: Any, fold: _Fold, probe: _Probe, first: np.ndarray, spread: float,
-           rng: np.random.Generator) -> Finding:  # fmt: skip
-    told = f"predictions of the test rows change when {probe.words} are other ones"
+def _changed(predict: Predict, X: Any, y: Any, fold: _Fold, probe: _Probe, reference: _Reference,
+             rng: np.random.Generator) -> np.ndarray | str:  # fmt: skip
+    """Which predictions that must not change do, or how the fit with other rows fails."""
     if not probe.x.any() and not probe.y.any():
+        return np.zeros(0, dtype=bool)
+    answer = _attempt(predict, corrupted(X, probe.x, rng), corrupted(y, probe.y, rng), fold)
+    if isinstance(answer, str):
+        return answer
+    return probe.same & ~_same(reference.predictions, answer, reference.spread)
+
+
+def _finding(fold: _Fold, probe: _Probe, changed: np.ndarray | str) -> Finding:
+    if isinstance(changed, str):
+        return Finding(fold.name, "fitted", "raises", None, f"with {probe.words} being other ones it {changed}")
+    if not len(changed):
         return Finding(fold.name, "fitted", "n/a")
-    found = _attempt(predict, corrupted(X, probe.x, rng), corrupted(y, probe.y, rng), fold)
-    if isinstance(found, str):
-        return Finding(fold.name, "fitted", "raises", None, f"with {probe.words} being other ones it {found}")
-    return Finding(fold.name, "fitted", *(
-        ("ok",) if _same(first, found, spread)[probe.same].all() else ("leak", None, told)
-    ))  # fmt: skip
+    if not changed.any():
+        return Finding(fold.name, "fitted", "ok")
+    return Finding(
+        fold.name, "fitted", "leak", None, f"predictions of the test rows change when {probe.words} are other ones"
+    )
 
 
 def _attempt(predict: Predict, X: Any, y: Any, fold: _Fold) -> np.ndarray | str:

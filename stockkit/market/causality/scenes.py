@@ -25,12 +25,13 @@ class Scene:
     """Bars made from the whole, and what must be as it is there.
 
     Attributes:
-        check: cut, corrupt, order, neighbour or split.
+        check: cut, corrupt, open, order, neighbour or split.
         bars: what the function is shown, rows numbered from 0.
         rows: for each row of `bars`, its row in the whole.
         same: for each row of `bars`, whether its value must be the whole run's.
         words: what was done, to follow "changes when".
         after: the last session left as it was, of a cut or a corruption.
+        large: whether numbers were put in that are so far off that sums over them lose digits.
     """
 
     check: str
@@ -39,6 +40,7 @@ class Scene:
     same: np.ndarray
     words: str
     after: pd.Timestamp | None = None
+    large: bool = False
 
 
 def practice_bars(rng: np.random.Generator, *, count: int = SESSIONS) -> pd.DataFrame:
@@ -133,7 +135,22 @@ def _cut(bars: pd.DataFrame, after: pd.Timestamp, horizon: int) -> Scene:
 def _corrupt(bars: pd.DataFrame, after: pd.Timestamp, horizon: int, how: str, rng: np.random.Generator) -> Scene:
     shown = corrupted(bars, (bars["date"] > after).to_numpy(), how, rng)
     words = f"the rows after {after:%Y-%m-%d} hold other prices and volumes"
-    return Scene("corrupt", shown, np.arange(len(bars)), _settled(bars, after, horizon), words, after)
+    return Scene("corrupt", shown, np.arange(len(bars)), _settled(bars, after, horizon), words, after, how != "mild")
+
+
+def _before_close(bars: pd.DataFrame, after: pd.Timestamp, how: str, rng: np.random.Generator) -> Scene:
+    """Of the session `after` itself only the open is as it was."""
+    day = (bars["date"] == after).to_numpy()
+    shown = corrupted(bars, (bars["date"] >= after).to_numpy(), how, rng)
+    if "open" in bars.columns:
+        shown.loc[day, "open"] = bars.loc[day, "open"]
+        prices = [name for name in PRICES if name in bars.columns]
+        for name, extreme in (("high", "max"), ("low", "min")):
+            if name in prices:
+                shown.loc[day, name] = shown.loc[day, prices].agg(extreme, axis=1)
+    words = f"all but the open of {after:%Y-%m-%d} is another"
+    kept = (bars["date"] <= after).to_numpy()
+    return Scene("open", shown, np.arange(len(bars)), kept, words, after, how != "mild")
 
 
 def corrupted(bars: pd.DataFrame, where: np.ndarray, how: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -142,12 +159,13 @@ def corrupted(bars: pd.DataFrame, where: np.ndarray, how: str, rng: np.random.Ge
     Args:
         bars: any frame with some of the columns of daily bars; every other column of numbers is changed too.
         where: shape (rows,), boolean.
-        how: wild (each row by its own factor from a thousandth to a thousandfold), low or high (all of them
-            far below or above), mild (a few per cent: what survives a clip or a filter of outliers).
+        how: wild (each row by its own factor from a tenth to tenfold), low or high (all of them far below or
+            above), mild (of ordinary size, a few per cent: what survives a clip or a filter of outliers). Larger
+            factors would show nothing more, and make sums over all rows lose the digits of the others.
         rng: the only source of randomness.
     """
     out, n = bars.copy(), int(where.sum())
-    reach = {"wild": (-3.0, 3.0), "low": (-4.0, -1.0), "high": (1.0, 4.0), "mild": (-0.08, 0.08)}[how]
+    reach = {"wild": (-1.0, 1.0), "low": (-1.5, -0.5), "high": (0.5, 1.5), "mild": (-0.08, 0.08)}[how]
     row = 10 ** rng.uniform(*reach, n)
     spread = 0.02 if how == "mild" else 0.3
     for name in bars.columns:
@@ -155,7 +173,7 @@ def corrupted(bars: pd.DataFrame, where: np.ndarray, how: str, rng: np.random.Ge
         if pd.api.types.is_bool_dtype(kind):
             out.loc[where, name] = rng.random(n) < 0.5
         elif pd.api.types.is_integer_dtype(kind):
-            out.loc[where, name] = rng.integers(0, 10**9, n).astype(str(kind).lower())
+            out.loc[where, name] = _other_integers(out.loc[where, name], how, rng)
         elif pd.api.types.is_float_dtype(kind):
             out.loc[where, name] = out.loc[where, name] * row * 10 ** rng.uniform(-spread, spread, n)
     prices = [name for name in PRICES if name in bars.columns]
@@ -166,14 +184,34 @@ def corrupted(bars: pd.DataFrame, where: np.ndarray, how: str, rng: np.random.Ge
     return out
 
 
+def _other_integers(now: pd.Series, how: str, rng: np.random.Generator) -> np.ndarray:
+    """As many other integers: anything up to a milliard, or, if mild, some per cent and a few units off."""
+    kind = str(now.dtype).lower()
+    if how != "mild":
+        return rng.integers(0, 10**9, len(now)).astype(kind)
+    off = now.to_numpy(dtype="float64", na_value=0.0) * 10 ** rng.uniform(-0.08, 0.08, len(now))
+    return np.asarray((np.rint(off) + rng.integers(1, 100, len(now))).astype(kind))
+
+
+def rounded(bars: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The bars with each row's prices up to one unit in the last place off: what that changes is rounding."""
+    factor = 1 + rng.integers(-1, 2, len(bars)) * 2.0**-52
+    return bars.assign(**{name: bars[name] * factor for name in PRICES if name in bars.columns})
+
+
 def through_time(bars: pd.DataFrame, dates: Sequence[pd.Timestamp], horizon: int,
                  rng: np.random.Generator, checks: Sequence[str] = ("cut", "corrupt")) -> Iterator[Scene]:  # fmt: skip
-    """A cut, a corruption or both after each of `dates`; rows whose `horizon` reaches beyond may change."""
-    for k, after in enumerate(dates):
+    """For each of `dates`, earliest first, a cut, a corruption, or a day of which only the open is known.
+
+    Rows whose `horizon` reaches beyond the date may change.
+    """
+    for k, after in enumerate(sorted(dates)):
         if "cut" in checks:
             yield _cut(bars, after, horizon)
         if "corrupt" in checks:
             yield _corrupt(bars, after, horizon, CORRUPTIONS[k % len(CORRUPTIONS)], rng)
+        if "open" in checks:
+            yield _before_close(bars, after, CORRUPTIONS[k % len(CORRUPTIONS)], rng)
 
 
 def across_rows(bars: pd.DataFrame, rng: np.random.Generator) -> Iterator[Scene]:

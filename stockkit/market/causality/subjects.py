@@ -27,6 +27,7 @@ class Claim:
         cross: whether it may depend on the other symbols.
         any_order: whether rows may come in any order; bars are sorted by contract, so a function need not.
         horizon: sessions that it may look ahead: 0 but for a label.
+        at_open: whether it is used at the open of its day, of which only the open is known then.
     """
 
     look_back: int | None = None
@@ -34,6 +35,7 @@ class Claim:
     cross: bool = False
     any_order: bool = False
     horizon: int = 0
+    at_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Subject:
                 answer = fresh(self.function)(given)
         except UnfitError:
             raise
-        except Exception as error:  # a user's own code may raise anything: that is a finding, not our failure
+        except (Exception, SystemExit) as error:  # a user's own code may raise anything: a finding, not our failure
             shown = f"{type(error).__name__}: {error}".splitlines()[0][:160]
             raise UnfitError("raises", f"raises {shown} {_size(bars)}") from error
         if not unchanged(bars, given):
@@ -79,11 +81,17 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A subject with its values on the whole bars; `typical` is each column's usual distance from its median."""
+    """A subject with its values on all bars.
+
+    Attributes:
+        typical: each column's usual distance from its median.
+        rounding: each column's largest difference, relative to the value, that counts as rounding.
+    """
 
     subject: Subject
     values: pd.DataFrame
     typical: pd.Series
+    rounding: pd.Series
 
 
 def _size(bars: pd.DataFrame) -> str:

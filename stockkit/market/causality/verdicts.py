@@ -17,6 +17,7 @@ WAYS_OUT = {
     "expanding() or of the training rows",
     "neighbour": "compute each symbol by itself (groupby('symbol')), or declare it with cross=True",
     "split": "divide by a price of the same day, or declare the unit as 'price' or 'shares'",
+    "open": "take close, high, low and volume of the session before: shift(1); only the open of the day is known",
     "look_back": "state the look-back that it has",
     "order": "sort by symbol and date first",
     "tail": "leave the last `horizon` rows of each symbol NaN: they are not known yet",
@@ -45,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What was proved or refuted.
+    """What the checks saw.
 
     Attributes:
         table: one row a feature (fold, fitted attribute): feature, a column a check, verdict, date (of the first bad
@@ -65,27 +66,27 @@ class Audit:
         return list(self.table.loc[self.table["verdict"] == "leak", "feature"])
 
     @property
-    def unproved(self) -> list[str]:
-        """The names of those that neither leak nor are proved causal: faults, and where there was nothing to check."""
+    def untested(self) -> list[str]:
+        """The names of those that could not be tested: faults, and where there was nothing to check."""
         return list(self.table.loc[self.table["verdict"].isin(["fault", "nothing to check"]), "feature"])
 
     @property
     def ok(self) -> bool:
-        """Whether everything is proved causal: nothing leaks, fails, or had no values to check."""
-        return len(self.table) > 0 and not self.leaks and not self.unproved
+        """Whether nothing leaked, failed, or had no values to check."""
+        return len(self.table) > 0 and not self.leaks and not self.untested
 
     def raise_for_leaks(self) -> Audit:
         """Return this audit when it is ok.
 
         Raises:
-            LeakError: names each that leaks or could not be proved, the check, the date and the way out.
+            LeakError: names each that leaks or could not be tested, the check, the date and the way out.
         """
         if not self.ok:
             raise LeakError("\n".join(self.complaints()) or "nothing was audited: name a feature or function.")
         return self
 
     def complaints(self) -> list[str]:
-        """A line for each that leaks or could not be proved: the check, what happened when, and the way out."""
+        """A line for each that leaks or could not be tested: the check, what happened when, and the way out."""
         bad = self.table["verdict"].isin(["leak", "fault", "nothing to check"])
         return [self._line(row) for _, row in self.table[bad].iterrows()]
 

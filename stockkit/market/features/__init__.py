@@ -1,6 +1,6 @@
 """The catalogue of features: each a function of one symbol's bars, with its look-back, unit and source.
 
-A feature at row t uses rows up to and including t, never a later one; `stockkit.market.causality` proves it for
+A feature at row t uses rows up to and including t, never a later one; `stockkit.market.causality` tests it for
 each. `look_back` is the number of sessions before t that it needs; rows before that are NaN.
 
 Groups: `basic` (indicators), `lags`, `calendar`, `cross` (a symbol against the others of its day), `alpha158` (the 158
