@@ -3,7 +3,8 @@
 Each commit notes the version of `prices` that it saw and how the features were defined. The next one compares the bars
 of then and now: a symbol with new sessions is computed from the first of them on, with as much history as the
 look-back needs; one whose past changed (a split, a correction) from there on; all of it where the definition
-changed. What is stored is then, bit for bit, what a computation of everything would have given.
+changed since the newest commit that touched it. What is stored is then, bit for bit, what a computation of
+everything would have given.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -34,10 +35,16 @@ OnDone = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be computed: `whole` symbols, and those only `since` a session, symbol by symbol."""
+    """What is to be computed: `whole` symbols, those only `since` a session, and which are `gone` from the prices."""
 
     whole: list[str]
     since: dict[str, pd.Timestamp]
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def concerned(self) -> list[str]:
+        """The symbols whose stored rows change."""
+        return [*self.whole, *self.since, *self.gone]
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Update:
     Attributes:
         version: the table's version afterwards. whole: symbols computed from their first session.
         since: symbols computed from a later one on. kept: symbols that were up to date. rows: how many were computed.
+        gone: symbols whose features were removed, because the prices have them no more.
     """
 
     version: int
@@ -54,12 +62,14 @@ class Update:
     since: dict[str, pd.Timestamp]
     kept: list[str]
     rows: int
+    gone: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """One line: how many symbols were computed anew, extended and left alone."""
         parts = [f"{len(self.whole)} symbols whole"] if self.whole else []
         parts += [f"{len(self.since)} from {min(self.since.values()):%Y-%m-%d} on"] if self.since else []
         parts += [f"{len(self.kept)} up to date"] if self.kept else []
+        parts += [f"{len(self.gone)} removed"] if self.gone else []
         return f"features version {self.version}: {self.rows:,} rows computed; {', '.join(parts)}"
 
 
@@ -75,6 +85,7 @@ class _Job:
     calendar: str
     threads: int
     on_done: OnDone | None
+    gone: Callable[[set[str]], list[str]]
     done: dict[str, int] = field(default_factory=dict)
     failed: list[StockkitError] = field(default_factory=list)
 
@@ -100,14 +111,24 @@ class _Job:
 
     @cached_property
     def definition(self) -> str:
-        """A fingerprint of everything but the bars that the values depend on."""
+        """A fingerprint of everything but the bars that the values depend on; a table made anew has another id."""
         rooms = [Path(features.__file__).parent, Path(sessions.__file__)]
         files = sorted(path for room in rooms for path in ([room] if room.is_file() else room.glob("*.py")))
-        said = [self.names, self.dtype, self.calendar, [metadata.version(name) for name in ("numpy", "ta-lib")]]
+        libraries = [metadata.version(name) for name in ("numpy", "ta-lib", "exchange-calendars")]
+        others = self.symbols if self.across else []
+        said = [self.names, self.dtype, self.calendar, libraries, others, self.prices.metadata().id]
         digest = hashlib.sha256(json.dumps(said).encode())
         for file in files:
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def shape(self) -> Any:
+        """The schema of the table where it has these symbols alone."""
+        import pyarrow as pa
+
+        kind = pa.float64() if self.dtype == "float64" else pa.float32()
+        return pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in self.names)])
 
 
 def update(
@@ -126,7 +147,8 @@ def update(
     Args:
         lake: has `prices`.
         names: of the catalogue; the group `basic` by default.
-        symbols: whom; all of `prices` by default. Other symbols of the table stay as they are.
+        symbols: whom; all of `prices` by default, and those that it has no more are removed. Where symbols are named,
+            the others of the table stay as they are.
         dtype: "float64", or "float32" for half the space. Where other symbols stay, so does the wider type.
         calendar: the exchange, for the group `calendar`.
         whole: compute everything, whatever is stored.
@@ -145,13 +167,16 @@ def update(
             f"prices has no rows of {unknown[0]!r}; it has {', '.join(held[:20]) or 'no symbol'}. Ingest it first."
         )
     chosen = [feature.name for feature in features.check_names(names, dtype)]
-    job = _Job(lake, prices, chosen, wanted, dtype, calendar, threads, on_done)
+    job = _Job(
+        lake, prices, chosen, wanted, dtype, calendar, threads, on_done,
+        gone=lambda stored: sorted(stored - set(held)) if symbols is None else [],
+    )  # fmt: skip
     plans: list[Plan] = []
 
     def work_out(now: Any | None) -> commits.Rows | None:
         job.done.clear()
-        plans.append(Plan(wanted, {}) if whole or now is None else _plan(job, now))
-        return _rows(job, now, plans[-1]) if plans[-1].whole or plans[-1].since else None
+        plans.append(_plan(job, now, whole=whole))
+        return _rows(job, now, plans[-1]) if plans[-1].concerned or now is None else None
 
     lake.reads[SOURCE] = int(prices.version())
     try:
@@ -160,14 +185,34 @@ def update(
         raise (job.failed or [error])[0] from None  # a feature's own error, not what the writer made of it
     plan = plans[-1]
     kept = [symbol for symbol in wanted if symbol not in plan.whole and symbol not in plan.since]
-    return Update(version, plan.whole, plan.since, kept, sum(job.done.values()))
+    return Update(version, plan.whole, plan.since, kept, sum(job.done.values()), plan.gone)
 
 
-def _plan(job: _Job, now: Any) -> Plan:
+def _stored(now: Any | None) -> set[str]:
+    """The symbols that the table has rows of."""
+    return set() if now is None else {part["symbol"] for part in now.partitions()}
+
+
+def _plan(job: _Job, now: Any | None, *, whole: bool) -> Plan:
+    stored = _stored(now)
+    gone = job.gone(stored)
+    own = any(features.CATALOGUE[name].group == "user" for name in job.names)
+    if now is None or whole or own or _other_shape(job, now, stored - set(gone)):
+        return Plan(job.symbols, {}, gone)
+    return replace(_compared(job, now), gone=gone)
+
+
+def _other_shape(job: _Job, now: Any, stored: set[str]) -> bool:
+    """Whether only the wanted symbols are stored, but under other columns or types than they would get anew."""
+    import pyarrow as pa
+
+    return stored <= set(job.symbols) and set(pa.schema(now.schema().to_arrow())) != set(job.shape)
+
+
+def _compared(job: _Job, now: Any) -> Plan:
     """Compare the bars of now with those that each symbol's stored features were computed from."""
     seen = _seen(now, job)
-    own = any(features.CATALOGUE[name].group == "user" for name in job.names)
-    if own or (job.across and set(seen) != set(job.symbols)):
+    if job.across and set(seen) != set(job.symbols):
         return Plan(job.symbols, {})
     changed: dict[str, pd.Timestamp | None] = {}
     for version in set(seen.values()):
@@ -184,18 +229,20 @@ def _plan(job: _Job, now: Any) -> Plan:
 def _seen(now: Any, job: _Job) -> dict[str, int]:
     """The version of the prices that each symbol's stored features were computed from; only what is still true.
 
-    A commit by other hands ends the search: what it changed is not known.
+    Of a symbol the newest commit that touched it decides. A commit by other hands ends the search: what it changed
+    is not known.
     """
-    seen: dict[str, int] = {}
-    stored = {part["symbol"] for part in now.partitions()}
+    newest: dict[str, int | None] = {}
     for commit in now.history():
         if NOTE in commit:
             note = json.loads(commit[NOTE])
-            for symbol in note["symbols"] if note["definition"] == job.definition else ():
-                seen.setdefault(symbol, note["prices"])
+            version = note["prices"] if note["definition"] == job.definition else None
+            for symbol in note["symbols"]:
+                newest.setdefault(symbol, version)
         elif commit.get("operation") not in TIDYING:
             break
-    return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in stored}
+    seen = {symbol: version for symbol, version in newest.items() if version is not None}
+    return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in _stored(now)}
 
 
 def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:
@@ -203,11 +250,22 @@ def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:
     stored = _last_sessions(now, sorted(plan.since)) if plan.since else {}
     note = {"prices": job.prices.version(), "definition": job.definition, "symbols": job.symbols}
     notes = {NOTE: json.dumps(note)}
-    if not plan.whole and all(stored[symbol] < first for symbol, first in plan.since.items()):
+    if plan.since and plan.concerned == list(plan.since) and all(stored[s] < first for s, first in plan.since.items()):
         return commits.Rows(_new_rows(job, plan), None, notes)
-    concerned = [*plan.whole, *plan.since]
-    everyone = now is not None and {part["symbol"] for part in now.partitions()} <= set(concerned)
-    return commits.Rows(_reader(job, now, plan), concerned, notes, reshape=everyone)
+    others = sorted(_stored(now) - set(plan.concerned))
+    if others and _too_narrow(job, now):
+        return commits.Rows(_reader(job, now, plan, others), [*plan.concerned, *others], notes, reshape=True)
+    return commits.Rows(_reader(job, now, plan), plan.concerned, notes, reshape=now is not None and not others)
+
+
+def _too_narrow(job: _Job, now: Any) -> bool:
+    """Whether a column of the table would round what is to be stored in it."""
+    import pyarrow as pa
+
+    held = pa.schema(now.schema().to_arrow())
+    return any(name in held.names and held.field(name).type != job.shape.field(name).type for name in job.names) and (
+        job.dtype == "float64"
+    )
 
 
 def _last_sessions(now: Any, symbols: list[str]) -> dict[str, pd.Timestamp]:
@@ -225,17 +283,20 @@ def _new_rows(job: _Job, plan: Plan) -> Any:
     return rows.filter(pc.greater_equal(rows["date"], frames.to_arrow(own.to_frame("date"))["date"]))
 
 
-def _reader(job: _Job, now: Any | None, plan: Plan) -> Any:
-    """All rows of the symbols concerned, computed a few symbols at a time while they are written."""
+def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) -> Any:
+    """All rows of the symbols concerned, computed a few symbols at a time while they are written.
+
+    With `others` their stored rows too, in a shape that has room for all.
+    """
     import pyarrow as pa
 
-    kind = pa.float64() if job.dtype == "float64" else pa.float32()
-    shape = pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in job.names)])
-
+    shape = _wide_enough(job, now) if others else job.shape
     # deltalake takes the batches in a thread of its own, in which it cannot be asked for anything: so read now
     ahead = []
+    if others and now is not None:
+        ahead = [_filled(now.to_pyarrow_table(filters=[("symbol", "in", list(others))]), shape)]
     if plan.since and now is not None:
-        ahead = [_earlier(now, plan, shape), _new_rows(job, plan).cast(shape)]
+        ahead += [_filled(rows, shape) for rows in (_earlier(now, plan, job.shape), _new_rows(job, plan))]
     bars = job.bars(plan.whole)
     if job.across:
         bars = pd.concat([bars, _carried(job, bars)], axis=1)
@@ -250,9 +311,26 @@ def _reader(job: _Job, now: Any | None, plan: Plan) -> Any:
             except StockkitError as error:
                 job.failed.append(error)
                 raise
-            yield from rows.cast(shape).to_batches(commits.CHUNK)
+            yield from _filled(rows, shape).to_batches(commits.CHUNK)
 
     return pa.RecordBatchReader.from_batches(shape, batches())
+
+
+def _wide_enough(job: _Job, now: Any) -> Any:
+    """The table's columns, those of the job in their own type, and those that the table lacks."""
+    import pyarrow as pa
+
+    held = pa.schema(now.schema().to_arrow())
+    kept = (job.shape.field(one.name) if one.name in job.shape.names else one for one in held)
+    return pa.schema([*kept, *(one for one in job.shape if one.name not in held.names)])
+
+
+def _filled(rows: Any, shape: Any) -> Any:
+    """Rows in another shape; a column that they lack is NULL."""
+    import pyarrow as pa
+
+    columns = [rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type) for one in shape]
+    return pa.table(columns, names=shape.names).cast(shape)
 
 
 def _earlier(now: Any, plan: Plan, shape: Any) -> Any:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from stockkit.errors import FeatureError, LakeError, ParamError
 from stockkit.lake import feature_table
@@ -200,3 +203,93 @@ def test_the_command_brings_the_features_up_to_date(lake, tmp_path):
     wrong = stockkit(tmp_path, "lake", "features", "calender", "--lake", "lake")
     assert wrong.returncode == 2
     assert "'calender' is no feature, nor a group of them. Did you mean 'calendar'?" in wrong.stderr
+
+
+def test_a_definition_that_comes_back_is_computed_again(lake):
+    feature_table.update(lake, ["weekday", "holiday_left", "ret_1"], calendar="XNYS")
+    feature_table.update(lake, ["weekday", "holiday_left"], calendar="XHKG", dtype="float32")
+    assert feature_table.update(lake, ["weekday", "holiday_left", "ret_1"], calendar="XNYS").whole == SYMBOLS
+    assert_true(lake, ["weekday", "holiday_left", "ret_1"])
+
+
+def test_prices_made_anew_are_other_prices_whatever_their_version(lake, bars):
+    feature_table.update(lake, ALONE)
+    shutil.rmtree(lake.folder / "tables" / "prices")
+    put(lake, bars.assign(close=bars["open"]))
+    assert (lake.version("prices"), feature_table.update(lake, ALONE).whole) == (0, SYMBOLS)
+    assert_true(lake, ALONE)
+
+
+def test_a_symbol_that_the_prices_have_no_more_goes(lake):
+    feature_table.update(lake, NAMES)
+    lake.write("prices", lake.read("prices", symbols=["AAA"]).iloc[:0], symbols=["NAN"])
+    found = feature_table.update(lake, NAMES)
+    assert (found.gone, "1 removed" in str(found)) == (["NAN"], True)
+    assert_true(lake, NAMES)
+
+
+def test_doubles_of_one_symbol_are_not_rounded_to_the_type_of_the_others(lake):
+    feature_table.update(lake, ["ret_1"], dtype="float32")
+    feature_table.update(lake, ["ret_1"], symbols=["BBB"])
+    expected = features.compute(lake.read("prices", symbols=["BBB"])[list(schema.BARS)], ["ret_1"])["ret_1"]
+    assert lake.read("features", symbols=["BBB"])["ret_1"].equals(expected)
+
+
+FEW = ["ret_1", "sma_5", "ret_1_lag_2", "holiday_left", "days_since"]
+DEFINITIONS = st.tuples(
+    st.sampled_from([FEW, FEW[:2], FEW[2:], [*FEW[:2], "rank_ret_5"], ["rank_ret_5", "beta_60"]]),
+    st.sampled_from(["XNYS", "XHKG"]),
+    st.sampled_from(["float64", "float32"]),
+    st.sampled_from([None, None, ["AAA"], ["AAA", "NAN"]]),
+)
+NEWS = st.lists(
+    st.tuples(st.sampled_from(["new", "corrected", "withdrawn", "gone", "back"]), st.sampled_from(SYMBOLS),
+              st.integers(1, 79)),
+    max_size=3,
+)  # fmt: skip
+
+
+def after(bars: pd.DataFrame, every: pd.DataFrame, what: str, symbol: str, at: int) -> pd.DataFrame:
+    """The bars after one piece of news on a symbol; `at` says which of its sessions, or how many."""
+    mine = bars["symbol"] == symbol
+    if what in ("gone", "back"):
+        whole = every[(every["symbol"] == symbol) & (what == "back")]
+        return pd.concat([bars[~mine], whole]).sort_values(["symbol", "date"], ignore_index=True)
+    if what == "new":
+        return pd.concat([bars[~mine], every[every["symbol"] == symbol].iloc[: mine.sum() + at % 3]]).sort_values(
+            ["symbol", "date"], ignore_index=True
+        )
+    if not mine.any():
+        return bars
+    place = bars.index[mine][at % mine.sum()]
+    if what == "withdrawn":
+        return bars.drop(index=place).reset_index(drop=True)
+    return bars.assign(volume=bars["volume"].where(bars.index != place, at))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(steps=st.lists(st.tuples(DEFINITIONS, NEWS, st.booleans()), min_size=2, max_size=6))
+def test_any_sequence_of_definitions_and_news_equals_computing_anew(steps, tmp_path_factory):
+    every = schema.cast(simulate.bars(SYMBOLS, count=90, rng=np.random.default_rng(7)), schema.BARS)
+    bars = every[every["date"] < every["date"].unique()[80]].reset_index(drop=True)
+    lake = Lake(tmp_path_factory.mktemp("lake"), tmp_path_factory.getbasetemp())
+    for (names, calendar, dtype, some), news, tidied in steps:
+        for one in news:
+            bars = after(bars, every, *one)
+        lake.write("prices", prices_of(bars), symbols=SYMBOLS)
+        held = sorted(set(bars["symbol"]))
+        wanted = None if some is None or not set(some) & set(held) else sorted(set(some) & set(held))
+        feature_table.update(lake, names, symbols=wanted, dtype=dtype, calendar=calendar, threads=1)
+        if tidied:
+            lake.optimize("features")
+        stored = lake.read("features")
+        chosen = bars[bars["symbol"].isin(wanted or held)].reset_index(drop=True)
+        anew = features.compute(chosen, names, dtype=dtype, calendar=calendar)
+        found = stored[stored["symbol"].isin(wanted or held)].reset_index(drop=True)
+        if wanted is None:
+            assert set(stored) == set(anew)
+            assert set(stored.dtypes.astype(str)) == set(anew.dtypes.astype(str)) | {"string"} - {"object"}
+            assert set(stored["symbol"]) == set(held)
+        assert len(found) == len(anew)
+        for name in names:
+            pd.testing.assert_series_equal(found[name], anew[name], check_exact=True, check_dtype=wanted is None)
