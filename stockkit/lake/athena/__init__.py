@@ -54,7 +54,6 @@ def translate(
     from stockkit.lake.athena.queries import statement
 
     tree = words.parse(text)
-    words.table_names(tree)
     _check_parameters(tree, parameters)
     kinds = {
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}

@@ -204,6 +204,8 @@ def direction(key: Any) -> str:
 def windowed(node: Any, scope: Scope) -> Value:
     """function OVER (PARTITION BY … ORDER BY … frame)."""
     only(node, "this", "partition_by", "order", "spec", "over")
+    if node.args["over"] != "OVER":
+        raise refuse(node, f"{node.args['over']} is not translated.")
     return expressions.hoisted(_window(node, replace(scope, hoisted=None)), scope)
 
 

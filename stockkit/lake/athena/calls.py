@@ -17,6 +17,10 @@ from stockkit.lake.athena.values import Scope, Value, coerced, refuse, unified
 CLOCK = ("now", "current_date", "current_timestamp", "localtimestamp", "random", "rand", "uuid", "shuffle")
 
 
+EXTRACTED = ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DAY_OF_MONTH", "DAY_OF_WEEK", "DOW", "DAY_OF_YEAR", "DOY",
+             "YEAR_OF_WEEK", "YOW", "HOUR", "MINUTE", "SECOND")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Signature:
     """One way to call a function: the types it takes, the type it gives, and its SQL."""
@@ -135,6 +139,8 @@ def position(node: Any, scope: Scope) -> Value:
 
 def extract(node: Any, scope: Scope) -> Value:
     """EXTRACT(field FROM moment)."""
+    if node.this.name.upper() not in EXTRACTED:
+        raise refuse(node, f"EXTRACT takes one of {', '.join(EXTRACTED)}.")
     return moments.extracted(node.this.name, scope.value(node.expression), node)
 
 

@@ -25,7 +25,10 @@ SQL_NAMES = {"INT": "integer", "BIGINT": "bigint", "SMALLINT": "smallint", "TINY
 def named_type(node: Any) -> tuple[Type, int | None]:
     """The type that CAST names, and the length of a varchar(n)."""
     name = node.this.name if hasattr(node.this, "name") else str(node.this)
-    sizes = [int(one.name) for one in node.expressions if one.key == "datatypeparam" and one.name.isdigit()]
+    given = [one.this for one in node.expressions if one.key == "datatypeparam"]
+    if not all(one.key == "literal" and not one.is_string and one.name.isdigit() for one in given):
+        raise refuse(node, "the digits or length of a type are whole numbers.")
+    sizes = [int(one.name) for one in given]
     if name == "VARCHAR":
         return types.VARCHAR, sizes[0] if sizes else None
     if name in SQL_NAMES and not node.expressions:
@@ -60,8 +63,6 @@ def _row_type(node: Any) -> Type:
 
 def cast_node(node: Any, value: Value) -> Value:
     """The value of a CAST, without the TRY of a TRY_CAST."""
-    if node.args.get("format") or node.args.get("default"):
-        raise refuse(node, "only CAST(x AS type) is translated.")
     if node.to.this.name == "TIMESTAMPTZ" and value.type == types.VARCHAR:
         return _zoned_literal(node, value)
     kind, length = named_type(node.to)
@@ -125,10 +126,11 @@ def _zoned_literal(node: Any, value: Value) -> Value:
     if not found:
         raise refuse(node, "give the zone in the text, as in TIMESTAMP '2012-10-31 01:00 UTC'.")
     zone = checked_zone(found.groups()[-1], node)
-    digits = len((found.group(4) or ".")[1:])
-    return Value(
-        f"(CAST({text(found.group(1))} AS TIMESTAMP) AT TIME ZONE {text(zone)})", Type("zoned", (digits, zone))
+    digits = named_type(node.to)[0].args[0]
+    clock = _to_digits(
+        Value(f"CAST({text(found.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
     )
+    return Value(f"({clock.sql} AT TIME ZONE {text(zone)})", Type("zoned", (digits, zone)))
 
 
 def checked_zone(name: object, node: Any) -> str:

@@ -5,33 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from stockkit.lake.athena import casts, nested, operators, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import NOTHING, Query, Scope, Value, coerced, only, refuse, text, unified
+from stockkit.lake.athena.values import NOTHING, Query, Scope, Value, coerced, refuse, text, unified
 
 LIMITS = {"integer": 2**31, "bigint": 2**63}
 
 
 def expression(node: Any, scope: Scope) -> Value:
     """Translate one expression."""
-    from stockkit.lake.athena import aggregates, calls
-
-    kinds: dict[str, Callable[[Any, Scope], Value]] = {
-        "Anonymous": calls.call, "Filter": aggregates.filtered, "Window": aggregates.windowed,
-        "GroupConcat": aggregates.listagg, "Trim": calls.trim, "Substring": calls.substring,
-        "StrPosition": calls.position, "Extract": calls.extract, "AtTimeZone": calls.at_time_zone,
-        "Interval": calls.interval, **KINDS,
-    }  # fmt: skip
     name = type(node).__name__
     if name in operators.SYMBOLS:
         return operators.arithmetic(operators.SYMBOLS[name], scope.value(node.this), scope.value(node.expression), node)
     if name in operators.COMPARISONS:
         return _compare(node, scope)
-    if name not in kinds:
+    if name not in kinds():
         raise refuse(node, f"{name.upper()} is not translated; use Athena for it.")
-    return kinds[name](node, scope)
+    return kinds()[name](node, scope)
+
+
+@cache
+def kinds() -> dict[str, Callable[[Any, Scope], Value]]:
+    """The handlers by the class of the node; what each reads is declared in `reads.READS`."""
+    from stockkit.lake.athena import aggregates, calls
+
+    return {
+        "Anonymous": calls.call, "Filter": aggregates.filtered, "Window": aggregates.windowed,
+        "GroupConcat": aggregates.listagg, "Trim": calls.trim, "Substring": calls.substring,
+        "StrPosition": calls.position, "Extract": calls.extract, "AtTimeZone": calls.at_time_zone,
+        "Interval": calls.interval, **KINDS,
+    }  # fmt: skip
 
 
 def _compare(node: Any, scope: Scope) -> Value:
@@ -73,11 +79,10 @@ def _parameter(node: Any, scope: Scope) -> Value:
 
 
 def _column(node: Any, scope: Scope) -> Value:
-    only(node, "this", "table", "db", "catalog")
     if type(node.this).__name__ == "Star":
         raise refuse(node, "`*` stands only in SELECT and count(*).")
     name, table = node.name.lower(), node.table.lower()
-    found = scope.column(name, table)
+    found = scope.column(name, table) if not node.args.get("db") else None
     if found is None and table:
         whole = scope.column(table, node.text("db").lower())
         if whole is not None and whole.type.name == "row":
@@ -117,7 +122,6 @@ def _is(node: Any, scope: Scope) -> Value:
 
 
 def _in(node: Any, scope: Scope) -> Value:
-    only(node, "this", "expressions", "query")
     left = scope.value(node.this)
     if node.args.get("query"):
         return _in_query(node, left, scope)
@@ -172,7 +176,6 @@ def _exists(node: Any, scope: Scope) -> Value:
 
 
 def _between(node: Any, scope: Scope) -> Value:
-    only(node, "this", "low", "high")
     value = scope.value(node.this)
     low = operators.comparison(">=", value, scope.value(node.args["low"]), node)
     high = operators.comparison("<=", value, scope.value(node.args["high"]), node)
@@ -191,7 +194,8 @@ def _like(node: Any, scope: Scope) -> Value:
         mark = scope.value(escape).const
         _check_escapes(pattern.const, mark, node)
         ending = f" ESCAPE {text(str(mark))}"
-    return Value(f"({value.sql} LIKE {pattern.sql}{ending})", types.BOOLEAN)
+    word = "NOT LIKE" if node.args.get("negate") else "LIKE"
+    return Value(f"({value.sql} {word} {pattern.sql}{ending})", types.BOOLEAN)
 
 
 def _check_escapes(pattern: object, mark: object, node: Any) -> None:
@@ -220,7 +224,6 @@ def _case(node: Any, scope: Scope) -> Value:
 
 
 def _if(node: Any, scope: Scope) -> Value:
-    only(node, "this", "true", "false")
     no = node.args.get("false")
     results = [scope.value(node.args["true"]), scope.value(no) if no is not None else Value("NULL", types.UNKNOWN)]
     yes, other = unified(results, node)
@@ -229,7 +232,6 @@ def _if(node: Any, scope: Scope) -> Value:
 
 
 def _cast(node: Any, scope: Scope) -> Value:
-    only(node, "this", "to", "safe", "format", "default")
     literal = type(node.this).__name__ == "Literal" and node.this.is_string
     if literal and node.to.this.name == "DECIMAL" and not node.to.expressions and "." in node.this.this:
         return _decimal_literal(node.this.this.strip(), node)

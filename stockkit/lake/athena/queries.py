@@ -201,7 +201,7 @@ def _group(node: Any, items: list[Item], scope: Scope) -> str:
 
 
 def _ordinal(node: Any, items: list[Item]) -> Item:
-    if not node.this.isdigit() or not 1 <= int(node.this) <= len(items):
+    if node.is_string or not node.this.isdigit() or not 1 <= int(node.this) <= len(items):
         raise refuse(node, f"the position must be a whole number from 1 to {len(items)}.")
     return items[int(node.this) - 1]
 
@@ -214,7 +214,7 @@ def _ending(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> l
         parts.append(f"ORDER BY {', '.join(keys)}")
     for word in ("limit", "offset"):
         clause = node.args.get(word)
-        if clause is not None and clause.expression.name != "ALL":
+        if clause is not None and not (type(clause.expression).__name__ == "Var" and clause.expression.name == "ALL"):
             only(clause, "expression")
             number = scope.value(clause.expression).const
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:

@@ -9,8 +9,9 @@ from typing import Any
 
 from stockkit.errors import QueryError
 from stockkit.lake.athena import types
+from stockkit.lake.athena.reads import only
+from stockkit.lake.athena.trino import shown
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.words import shown
 
 NOTHING = object()  # the value of what is not known before it runs
 
@@ -129,13 +130,6 @@ def refuse(node: Any, reason: str) -> QueryError:
     return QueryError(f"{shown(node) if hasattr(node, 'sql') else node}: {reason}")
 
 
-def only(node: Any, *allowed: str) -> None:
-    """Refuse a node that carries anything beyond what its translator reads."""
-    for name, given in node.args.items():
-        if given and name not in allowed:
-            raise refuse(node, f"{name.strip('_').replace('_', ' ').upper()} is not translated; use Athena for it.")
-
-
 def text(value: str) -> str:
     """A string literal of the local engine."""
     return "'" + value.replace("'", "''") + "'"
@@ -182,3 +176,20 @@ def unified(values: list[Value], node: Any) -> list[Value]:
             raise refuse(node, f"all must be of one type, found {kind} and {value.type}. CAST one of them.")
         kind = wider
     return [coerced(value, kind, node) for value in values]
+
+
+__all__ = [
+    "NOTHING",
+    "Column",
+    "Context",
+    "Query",
+    "Relation",
+    "Scope",
+    "Value",
+    "coerced",
+    "fail",
+    "only",
+    "refuse",
+    "text",
+    "unified",
+]

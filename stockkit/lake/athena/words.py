@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from functools import cache
 from typing import Any
 
 from stockkit.errors import QueryError
+from stockkit.lake.athena import reads, trino
+from stockkit.lake.athena.trino import shown
 
 CATALOGS = ("", "awsdatacatalog")
-SPECIAL = ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM", "LISTAGG")
-
-
-@cache
-def dialect() -> Any:
-    """Trino's grammar, without the rewriting that sqlglot does on the way in.
-
-    sqlglot turns the functions it knows into nodes of its own, which lose what Athena means by them. Here a
-    function stays a name with arguments, and an array index stays as written.
-    """
-    from sqlglot.dialects.trino import Trino
-    from sqlglot.parsers.trino import TrinoParser
-
-    class WordsParser(TrinoParser):
-        FUNCTIONS = {}  # noqa: RUF012
-        FUNCTION_PARSERS = {name: TrinoParser.FUNCTION_PARSERS[name] for name in SPECIAL}  # noqa: RUF012
-        NO_PAREN_FUNCTION_PARSERS = {n: TrinoParser.NO_PAREN_FUNCTION_PARSERS[n] for n in ("CASE", "IF", "ANY")}  # noqa: RUF012
-
-    class Words(Trino):
-        INDEX_OFFSET = 0
-        Parser = WordsParser
-
-    return Words
 
 
 def parse(text: str) -> Any:
@@ -44,15 +21,18 @@ def parse(text: str) -> Any:
     from sqlglot import exp
 
     try:
-        _refuse_foreign_words(text)
-        statements = [one for one in sqlglot.parse(text, read=dialect()) if one is not None]
-    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        tokens = trino.check_text(text)
+        statements = [one for one in sqlglot.parse(text, read=trino.dialect()) if one is not None]
+    except sqlglot.errors.SqlglotError as error:
         raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         what = (
             "an empty text" if not statements else f"{len(statements)} statement(s), {statements[0].key.upper()} first"
         )
         raise QueryError(f"expected one SELECT, found {what}: the lake answers questions, nothing else.")
+    table_names(statements[0])
+    reads.check(statements[0])
+    trino.check_nothing_lost(tokens, statements[0])
     _write_out_windows(statements[0])
     return statements[0]
 
@@ -76,25 +56,6 @@ def _write_out_windows(tree: Any) -> None:
             for part in parts:
                 if found.args.get(part):
                     window.set(part, found.args[part])
-
-
-def _refuse_foreign_words(text: str) -> None:
-    """Stop at spellings that sqlglot lets through and Athena does not, or reads otherwise."""
-    from sqlglot import TokenType
-
-    tokens = dialect()().tokenize(text)
-    for token, following in itertools.pairwise(tokens):
-        if token.token_type == TokenType.DCOLON:
-            raise QueryError("`::` is no Athena SQL: write CAST(x AS type).")
-        glued = token.token_type == TokenType.NUMBER and following.start == token.end + 1
-        if glued and following.text[:1] in "_abcdefghijklmnopqrstuvwxyz$":
-            raise QueryError(f"{token.text}{following.text}: write a plain number; digits are not grouped here.")
-    for word, kind, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        bare = kind.token_type == TokenType.DECIMAL and end.token_type == TokenType.R_PAREN
-        if word.token_type == TokenType.ALIAS and bare:  # the grammar does not tell it from DECIMAL '1.5'
-            raise QueryError("AS decimal: write the digits, as in CAST(x AS decimal(38, 0)).")
-    if "\x00" in text:
-        raise QueryError("the text contains a NUL character: remove it.")
 
 
 def table_names(statement: Any) -> set[str]:
@@ -133,8 +94,3 @@ def _is_defined(table: Any) -> bool:
                 break
         inside, node = node, node.parent
     return False
-
-
-def shown(node: Any) -> str:
-    """A part of a statement as its author wrote it, near enough, for an error."""
-    return str(node.sql(dialect="trino"))[:160]
