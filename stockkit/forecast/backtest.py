@@ -80,8 +80,8 @@ def backtest(
         ForecastError: a panel that lacks a column or is not sorted, models with the same name. What is wrong with
             one symbol only (too short, constant) is told in `skipped`, and the others go on. A model that cannot be
             fitted yet (too few rows with all features) has NaN as its mean until it can.
-        LookAhead: a model used rows after the one that it forecast. Its first fit to each symbol is made to forecast
-            half of its rows with the others taken away, and has to say the same.
+        LookAhead: a model used rows after the one that it forecast. Every fit is made to forecast its rows with the
+            later ones taken away, at up to eleven cuts (`fits.check_cuts`), and has to say the same.
     """
     names_of(models)
     whole = panels.of(panel, features, horizon)

@@ -11,7 +11,7 @@ import numpy as np
 from stockkit.errors import ForecastError
 from stockkit.forecast.folds import NEWEST, Fold
 from stockkit.forecast.models import ensemble
-from stockkit.forecast.models.protocol import STILL, Fitted, Forecast, Model, Training
+from stockkit.forecast.models.protocol import STILL, Fitted, Forecast, Model, Series, Training
 from stockkit.forecast.panel import Cut, Own, Panel
 
 ALL = ""  # in place of a symbol: the fit of a pooled model
@@ -29,7 +29,6 @@ class Said:
     fits: list[dict[str, Any]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     fitted: dict[tuple[str, str], Fitted] = field(default_factory=dict)
-    checked: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, other: Said) -> None:
         """Take over what others said."""
@@ -94,10 +93,10 @@ def _fit(
     said.fitted[symbol, model.name] = fitted
     said.fits.append(_note(symbol, model, fitted, whole, fold, now))
     refused: dict[str, ForecastError] = {}
-    for own, labels in zip(owns, now.targets, strict=True):
+    for k, (own, labels) in enumerate(zip(owns, now.targets, strict=True)):
         forecast = None
         try:
-            forecast = _forecast(model, fitted, own, whole.cut(own, fold), said)
+            forecast = _forecast(model, fitted, own, whole.cut(own, fold), (k, len(owns)))
         except LookAhead:
             raise
         except ForecastError as error:
@@ -123,33 +122,56 @@ def _keep(
     )
 
 
-def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, said: Said) -> Forecast:
-    """The fold's rows, sigma filled in; of the first fit to a symbol proved not to hang on later rows."""
+def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, part: tuple[int, int]) -> Forecast:
+    """The fold's rows, sigma filled in, checked not to hang on later rows at cuts of the (k, n)-th part."""
     seen = own.series.until(cut.stop).since(cut.first)
     first = cut.start - cut.first
+    cuts = _cuts_of_part(check_cuts(seen, first), *part)
+    shorter = [(at, fitted.forecast(seen.until(at + 1), first)) for at in cuts]  # first: a model may remember
     forecast = fitted.forecast(seen, first)
     for what, values in (("mean", forecast.mean), ("sigma", forecast.sigma)):
         if values is not None and np.shape(values) != (len(seen) - first,):
             raise ForecastError(f"{model.name}: {what} must be ({len(seen) - first},), found {np.shape(values)}.")
-    pair = (own.series.symbol, model.name)
-    if pair not in said.checked:
-        said.checked.add(pair)
-        half = (len(seen) - first + 1) // 2
-        again = fitted.forecast(seen.until(first + half), first)
-        if not (_same(again.mean, forecast.mean, half) and _same(again.sigma, forecast.sigma, half)):
+    for at, again in shorter:
+        rows = at + 1 - first
+        if not (_same(again.mean, forecast.mean, rows) and _same(again.sigma, forecast.sigma, rows)):
             raise LookAhead(
-                f"{model.name} sees the future: without the sessions after row {first + half - 1} of "
-                f"{own.series.symbol} it forecasts the rows before them differently. A row may use itself and what "
-                f"came before."
+                f"{model.name} sees the future: without the sessions after {np.datetime_as_string(seen.date[at], 'D')} "
+                f"of {own.series.symbol} it forecasts those up to it differently. A row may use itself and what came "
+                f"before."
             )
     sigma = own.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
     return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
 
 
-def _same(again: np.ndarray | None, before: np.ndarray | None, half: int | None = None) -> bool:
+def check_cuts(series: Series, first: int) -> list[int]:
+    """Rows of a fold after which later ones are taken away: at most eleven, in ascending order.
+
+    One on each weekday, a month's last, the last but one, and those on and before the largest rise and fall: a model
+    that peeks on Fridays only, or around large moves, is caught only by a cut on such a row.
+    """
+    rows = np.arange(first, len(series) - 1)
+    if not len(rows):
+        return []
+    rng = np.random.default_rng([first, len(series)])
+    days = series.date.astype("datetime64[D]")
+    weekday, month = (days.astype("int64") + 3) % 7, days.astype("datetime64[M]")
+    groups = [rows[weekday[rows] == day] for day in range(7)] + [rows[month[rows] != month[rows + 1]]]
+    chosen = {int(rng.choice(group)) for group in groups if len(group)} | {int(rows[-1])}
+    for moves in (np.nan_to_num(series.returns[rows]), np.nan_to_num(series.returns[rows + 1])):
+        chosen |= {int(rows[moves.argmax()]), int(rows[moves.argmin()])}
+    return sorted(chosen)
+
+
+def _cuts_of_part(cuts: list[int], k: int, n: int) -> list[int]:
+    """A pooled model is one fit: of four symbols or more each takes a quarter of the cuts."""
+    return cuts if n < 4 else cuts[k % 4 :: 4]
+
+
+def _same(again: np.ndarray | None, before: np.ndarray | None, rows: int) -> bool:
     if again is None or before is None:
         return again is before
-    return np.allclose(again, before[:half], rtol=1e-6, atol=1e-12, equal_nan=True)
+    return np.shape(again) == (rows,) and np.allclose(again, before[:rows], rtol=1e-6, atol=1e-12, equal_nan=True)
 
 
 def _note(symbol: str, model: Model, fitted: Fitted, whole: Panel, fold: Fold, now: Training) -> dict[str, Any]:

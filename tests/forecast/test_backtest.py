@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,6 +153,87 @@ class PeekingSigma(Peek):
 def test_a_sigma_that_peeks_is_caught_too() -> None:
     with pytest.raises(LookAhead, match="peek sees the future"):
         run(panel(), [RandomWalk(), PeekingSigma()])
+
+
+def _late(series: Series) -> np.ndarray:
+    return np.arange(len(series)) >= 500
+
+
+def _fridays(series: Series) -> np.ndarray:
+    return (series.date.astype("datetime64[D]").astype("int64") + 3) % 7 == 4
+
+
+def _after_large_moves(series: Series) -> np.ndarray:
+    return np.abs(np.nan_to_num(series.returns)) > 0.03
+
+
+def _before_large_moves(series: Series) -> np.ndarray:
+    return np.append(_after_large_moves(series)[1:], False)
+
+
+def _after_falls(series: Series) -> np.ndarray:
+    return np.nan_to_num(series.returns) < -0.03
+
+
+def _at_month_ends(series: Series) -> np.ndarray:
+    month = series.date.astype("datetime64[M]")
+    return np.append(month[1:] != month[:-1], False)
+
+
+@dataclass(frozen=True)
+class PeekingAtTimes(Peek):
+    """Knows the next session's return, but uses it on some rows only."""
+
+    when: Callable[[Series], np.ndarray] = _late
+    pooled: bool = False
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        ahead = np.append(np.diff(np.log(series.close)), 0.0)
+        return Forecast(np.where(self.when(series), ahead, 0.0)[first:])
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize(
+    "when", [_late, _fridays, _after_large_moves, _before_large_moves, _after_falls, _at_month_ends]
+)
+def test_a_model_that_peeks_at_times_only_is_caught(when: Callable[[Series], np.ndarray], pooled: bool) -> None:
+    walks = _walks(("AAA", "BBB", "CCC", "DDD"), 760)
+    with pytest.raises(LookAhead, match=r"peek sees the future: without the sessions after \d{4}-\d\d-\d\d"):
+        bt.backtest(
+            walks, models=[RandomWalk(), PeekingAtTimes(when=when, pooled=pooled)], features=[], horizon=1,
+            min_train=250, step=250,
+        )  # fmt: skip
+
+
+def _walks(symbols: tuple[str, ...], count: int) -> pd.DataFrame:
+    """Random walks with a standard deviation of 2 %."""
+    rng = np.random.default_rng(3)
+    days = pd.bdate_range("2019-01-01", periods=count)
+    closes = [100 * np.exp(np.cumsum(rng.normal(0, 0.02, count))) for _ in symbols]
+    return pd.concat(
+        [
+            pd.DataFrame({"symbol": name, "date": days, "close": close})
+            for name, close in zip(symbols, closes, strict=True)
+        ],
+        ignore_index=True,
+    )
+
+
+def test_a_model_that_remembers_what_it_was_shown_gains_nothing() -> None:
+    shown: dict[str, Series] = {}
+
+    @dataclass(frozen=True)
+    class Remembering(Peek):
+        def forecast(self, series: Series, first: int) -> Forecast:
+            longest = max(series, shown.get(series.symbol, series), key=len)
+            shown[series.symbol] = longest
+            ahead = np.append(np.diff(np.log(longest.close)), 0.0)
+            return Forecast(ahead[first : len(series)])
+
+    with pytest.raises(LookAhead):
+        bt.backtest(
+            _walks(("AAA",), 600), models=[RandomWalk(), Remembering()], features=[], horizon=1, min_train=250, step=250
+        )
 
 
 def test_a_model_of_a_users_own_takes_a_few_lines() -> None:
