@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stockkit.lake.athena import expressions, operators, types
+from stockkit.lake.athena import expressions, operators, statistics, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text
 
@@ -16,7 +16,8 @@ FINITE = ("corr", "regr_slope", "regr_intercept")
 RANKS = {"row_number": "bigint", "rank": "bigint", "dense_rank": "bigint", "percent_rank": "double",
          "cume_dist": "double"}  # fmt: skip
 VALUES = ("lag", "lead", "first_value", "last_value", "nth_value")
-NAMES = (*MOMENTS, "count", "count_if", "sum", "avg", "min", "max", "min_by", "max_by", "arbitrary", "any_value",
+NAMES = (*MOMENTS, *statistics.BITS, *statistics.SHAPES,
+         "count", "count_if", "sum", "avg", "min", "max", "min_by", "max_by", "arbitrary", "any_value",
          "array_agg", "map_agg", "histogram", "bool_and", "bool_or", "every", "approx_percentile", "approx_distinct",
          "geometric_mean", "grouping")  # fmt: skip
 
@@ -33,8 +34,10 @@ def aggregate(node: Any, scope: Scope, *, test: str = "", over: str | None = Non
             raise refuse(node, "ORDER BY inside an aggregate is translated for array_agg and listagg only.")
     if written and type(written[0]).__name__ == "Distinct":
         written, distinct = written[0].expressions, True
-    if over is not None and (distinct or order or test):
-        raise refuse(node, "DISTINCT, FILTER and ORDER BY inside a window's aggregate are not translated.")
+    if over is not None and order:
+        raise refuse(node, "Window function with ORDER BY is not supported.")
+    if over is not None and distinct and name == "array_agg":
+        raise refuse(node, "array_agg of DISTINCT values in a window has no order that both engines share.")
     if distinct and (len(written) != 1 or name not in ("count", "sum", "avg", "array_agg", "min", "max")):
         raise refuse(node, f"{name} of DISTINCT values is not translated.")
     result = _translated(name, written, ("DISTINCT " if distinct else "", order), node, scope)
@@ -56,7 +59,7 @@ def _translated(name: str, written: list[Any], extra: tuple[str, str], node: Any
         steps = {"map_agg": _map_agg, "approx_percentile": _percentile}
         return steps[name](values, node) if name in steps else _by(name, values, node)
     if name in ("min", "max") and len(values) == 2:
-        raise refuse(node, f"{name}(x, n) is not translated: use slice(array_sort(array_agg(x)), 1, n).")
+        return _largest(name, values, node)
     if len(values) != 1:
         raise refuse(node, f"Unexpected number of arguments for {name}.")
     return _of_one(name, values[0], distinct, order, node)
@@ -80,6 +83,10 @@ def _of_one(name: str, value: Value, distinct: str, order: str, node: Any) -> Va
         return Value(f"CAST(histogram({sql})\0 AS {result.local})", result)
     if name in ("min", "max"):
         return _extreme(name, value, distinct, node)
+    if name in statistics.SHAPES:
+        return statistics.shape(name, value, node)
+    if name in statistics.BITS:
+        return statistics.bits(name, value, node)
     if name == "geometric_mean":
         return Value(f"exp(avg(ln({coerced(value, types.DOUBLE, node).sql}))\0)", types.DOUBLE, nan=True)
     return _total(name, value, distinct, node)
@@ -100,6 +107,13 @@ def _total(name: str, value: Value, distinct: str, node: Any) -> Value:
         return Value(f"CAST(sum({distinct}{sql})\0 AS BIGINT)", types.BIGINT)
     result = kind if kind.floating else types.DOUBLE
     return Value(f"CAST({name}({distinct}{sql})\0 AS {result.local})", result, nan=True)
+
+
+def _largest(name: str, values: list[Value], node: Any) -> Value:
+    value, number = values
+    _extreme(name, value, "", node)
+    found = statistics.largest(name, value, number, node)
+    return replace(found, sql=_without_nan(name, value, found.sql, found.type))
 
 
 def _extreme(name: str, value: Value, distinct: str, node: Any) -> Value:
@@ -171,22 +185,34 @@ def _percentile(values: list[Value], node: Any) -> Value:
 
 def filtered(node: Any, scope: Scope) -> Value:
     """aggregate FILTER (WHERE condition)."""
+    test = expressions.condition(node.expression.this, replace(scope, hoisted=None))
+    if type(node.this).__name__ == "GroupConcat":
+        return listagg(node.this, scope, test=test)
     if type(node.this).__name__ != "Anonymous" or node.this.name.lower() not in NAMES:
         raise refuse(node, "FILTER stands after an aggregate.")
-    return aggregate(node.this, scope, test=expressions.condition(node.expression.this, scope))
+    return aggregate(node.this, scope, test=test)
 
 
-def listagg(node: Any, scope: Scope) -> Value:
-    """listagg(text, separator) WITHIN GROUP (ORDER BY …)."""
+def listagg(node: Any, scope: Scope, *, test: str = "", over: str | None = None) -> Value:
+    """listagg([DISTINCT] text, separator) WITHIN GROUP (ORDER BY …) [FILTER (WHERE …)]."""
+    outer, scope = scope, replace(scope, hoisted=None)
     only(node, "this", "separator")
     if type(node.this).__name__ != "Order":
         raise refuse(node, "write WITHIN GROUP (ORDER BY …): without it the answer is in any order.")
-    value = coerced(scope.value(node.this.this), types.VARCHAR, node).sql
+    inner, distinct = node.this.this, ""
+    if type(inner).__name__ == "Distinct":
+        if len(inner.expressions) != 1:
+            raise refuse(node, "listagg takes one text and a separator.")
+        inner, distinct = inner.expressions[0], "DISTINCT "
+    value = coerced(scope.value(inner), types.VARCHAR, node).sql
+    if distinct and any(scope.value(key.this).sql != value for key in node.this.expressions):
+        raise refuse(node, "For aggregate function with DISTINCT, ORDER BY expressions must appear in arguments.")
     separator = scope.value(node.args["separator"]).const if node.args.get("separator") else ""
     if not isinstance(separator, str):
         raise refuse(node, "the separator must be a known text.")
-    sql = f"string_agg({value}, {text(separator)}{order_by(node.this.expressions, scope)})"
-    return expressions.hoisted(Value(sql, types.VARCHAR), scope)
+    tail = (f" FILTER (WHERE {test})" if test else "") + ("" if over is None else f" OVER ({over})")
+    sql = f"string_agg({distinct}{value}, {text(separator)}{order_by(node.this.expressions, scope)}){tail}"
+    return expressions.hoisted(Value(sql, types.VARCHAR), outer)
 
 
 def order_by(keys: list[Any], scope: Scope) -> str:
@@ -214,6 +240,10 @@ def _window(node: Any, scope: Scope) -> Value:
     if type(inner).__name__ in ("IgnoreNulls", "RespectNulls"):
         nulls = " IGNORE NULLS" if type(inner).__name__ == "IgnoreNulls" else ""
         inner = inner.this
+    if type(inner).__name__ == "Filter":
+        raise refuse(node, "FILTER is not supported for window functions: write sum(CASE WHEN … THEN x END) OVER (…).")
+    if type(inner).__name__ == "GroupConcat":
+        return listagg(inner, scope, over=_over(node, scope))
     if type(inner).__name__ != "Anonymous":
         raise refuse(node, "this is no window function that is translated.")
     name, over = inner.name.lower(), _over(node, scope)

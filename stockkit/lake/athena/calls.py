@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from stockkit.lake.athena import casts, moments, operators, types
+from stockkit.lake.athena import casts, mathematics, moments, operators, types
 from stockkit.lake.athena.signatures import SIGNATURES, STAYS
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Scope, Value, coerced, refuse, unified
@@ -53,7 +53,7 @@ def call(node: Any, scope: Scope) -> Value:
 def signatures() -> dict[str, list[Signature]]:
     """The table of simple functions, read once."""
     table: dict[str, list[Signature]] = {}
-    for entry in re.split(r"\n(?! )", SIGNATURES.strip()):
+    for entry in re.split(r"\n(?! )", f"{mathematics.SIGNATURES.strip()}\n{SIGNATURES.strip()}"):
         found = re.fullmatch(r"(\w+(?:,\w+)*)\((.*?)\)->(\S+) =\s(.*)", entry, re.DOTALL)
         assert found, entry
         names, takes, gives, sql = found.groups()

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Any
 
-from stockkit.lake.athena import types
+from stockkit.lake.athena import spelling, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
 
@@ -68,9 +68,7 @@ def cast_node(node: Any, value: Value) -> Value:
     kind, length = named_type(node.to)
     if length is None:
         return cast(value, kind, node)
-    if value.type not in (types.VARCHAR, types.UNKNOWN):
-        raise refuse(node, "Athena fails where the text is longer than varchar(n): write varchar.")
-    return Value(f"substr(CAST({value.sql} AS VARCHAR), 1, {length})", types.VARCHAR)
+    return spelling.shortened(cast(value, kind, node), length, value.type)
 
 
 def cast(value: Value, kind: Type, node: Any) -> Value:
@@ -82,9 +80,12 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     if value.type.name in steps:
         return steps[value.type.name](value, kind, node)
     source = value.type
-    if source.floating and (kind.name in ("decimal", "varchar", "boolean")):
-        ways = {"varchar": "format('%.4f', x)", "decimal": "round(x, n)", "boolean": "x <> 0"}
-        raise refuse(node, f"a {source} cast to {kind.name} is spelled otherwise in Athena: use {ways[kind.name]}.")
+    if source.floating and kind.name == "decimal":
+        return spelling.floating_decimal(value, kind)
+    if source.floating and kind.name == "varchar":
+        return spelling.floating_text(value)
+    if source.floating and kind.name == "boolean":
+        return Value(f"({value.sql} <> 0)", kind)
     if source.floating and kind.whole:
         return Value(f"CAST(round({value.sql}) AS {kind.local})", kind)
     numbers = (source.number or source.name == "boolean") and (kind.number or kind.name in ("varchar", "boolean"))

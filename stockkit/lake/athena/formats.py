@@ -192,6 +192,33 @@ def _regexp_replace(node: Any, scope: Scope) -> Value:
     return Value(f"regexp_replace({sql}, {text(pattern)}, {text(replacement)}, 'g')", types.VARCHAR)
 
 
+def _regexp_split(node: Any, scope: Scope) -> Value:
+    sql, pattern, _ = _parts(node, scope, 2, 2)
+    _no_empty_match(pattern, node)
+    return Value(f"string_split_regex({sql}, {text(pattern)})", types.array(types.VARCHAR))
+
+
+def _regexp_count(node: Any, scope: Scope) -> Value:
+    sql, pattern, _ = _parts(node, scope, 2, 2)
+    _no_empty_match(pattern, node)
+    return Value(f"CAST(len(regexp_extract_all({sql}, {text(pattern)})) AS BIGINT)", types.BIGINT)
+
+
+def _regexp_position(node: Any, scope: Scope) -> Value:
+    """The place of the nth match from a start on: behind the parts before it and the matches between them."""
+    sql, pattern, rest = _parts(node, scope, 2, 4)
+    _no_empty_match(pattern, node)
+    start, nth = ([one.const for one in rest] + [1, 1])[:2] if len(rest) < 2 else [one.const for one in rest]
+    if any(not isinstance(one, int) or isinstance(one, bool) or one < 1 for one in (start, nth)):
+        raise refuse(node, "start position and occurrence must be known whole numbers from 1.")
+    parts = f"string_split_regex(substr(n.t, {start}), {text(pattern)})"
+    matches = f"regexp_extract_all(substr(n.t, {start}), {text(pattern)})"
+    before = f"list_sum(list_transform({parts}[1:{nth}] || {matches}[1:{nth - 1}], lambda part: length(part)))"
+    place = f"CASE WHEN len({matches}) < {nth} THEN -1 ELSE {before} + {start} END"
+    cases = f"CASE WHEN n.t IS NULL THEN NULL WHEN length(n.t) < {start} THEN -1 ELSE {place} END"
+    return Value(f"CAST(list_transform([{{'t': {sql}}}], lambda n: {cases})[1] AS INTEGER)", types.INTEGER)
+
+
 def _no_empty_match(pattern: str, node: Any) -> None:
     if re.search(pattern, "") or re.search(r"\^|\$", pattern.replace("[^", "").replace("\\$", "").replace("\\^", "")):
         raise refuse(node, "a pattern that is anchored or matches an empty text is not translated here.")
@@ -199,5 +226,6 @@ def _no_empty_match(pattern: str, node: Any) -> None:
 
 HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
     "regexp_like": _regexp_like, "regexp_extract": _regexp_extract, "regexp_extract_all": _regexp_extract_all,
-    "regexp_replace": _regexp_replace,
+    "regexp_replace": _regexp_replace, "regexp_split": _regexp_split, "regexp_count": _regexp_count,
+    "regexp_position": _regexp_position,
 }  # fmt: skip

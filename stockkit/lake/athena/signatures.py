@@ -82,7 +82,6 @@ sign(W)->W = CAST(sign({{0}}) AS {{local}})
 sign(F)->F = CASE WHEN isnan({{0}}) THEN {{0}} ELSE CAST(sign({{0}}) AS {{local}}) END
 round(W)->W = {{0}}
 round(F)->F = round({{0}})
-round(W;integer)->W = CASE WHEN {{1}} >= 0 THEN {{0}} ELSE {_fail("round to tens is not translated for integers")} END
 round(real;integer)->real = CAST({_ROUND.replace("{0}", "CAST({0} AS DOUBLE)")} AS FLOAT)
 round(double;integer)->double = {_ROUND}
 floor(W)->W = {{0}}

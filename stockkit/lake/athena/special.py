@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,8 @@ def _rounding(name: str) -> Callable[[Any, Scope], Value]:
 
     def translate(node: Any, scope: Scope) -> Value:
         values = calls.arguments(node, scope, 1, 2)
+        if name == "mod" and len(values) == 2 and any(value.type.floating for value in values):
+            return operators.arithmetic("%", values[0], values[1], node)
         if values[0].type.name == "decimal" or (name == "mod" and values[-1].type.name == "decimal"):
             return _decimal(name, values, node)
         return calls.simple(name, values, node)
@@ -153,20 +156,43 @@ def _decimal(name: str, values: list[Value], node: Any) -> Value:
     value, kind = values[0], values[0].type
     if name == "mod" and len(values) == 2:
         return operators.arithmetic("%", value, values[1], node)
-    if any(v.type.floating for v in values):
-        return calls.simple(name, [coerced(v, types.DOUBLE, node) for v in values], node)
     digits = values[1].const if len(values) == 2 else 0
     precision, scale = kind.args
     if name == "abs" and len(values) == 1:
         return Value(f"CAST(abs({value.sql}) AS {kind.local})", kind)
-    if name == "round" and len(values) == 2 and isinstance(digits, int) and 0 <= digits <= scale:
-        wider, rough = types.decimal(precision + 1, scale), types.decimal(precision + 1, digits)
-        return Value(f"CAST(CAST({value.sql} AS {rough.local}) AS {wider.local})", wider)
+    if name == "sign" and len(values) == 1:
+        return Value(f"CAST(sign({value.sql}) AS DECIMAL(1,0))", types.decimal(1, 0))
+    if name == "truncate" and len(values) == 1:
+        return _cut(value, 0, types.decimal(max(1, precision - scale), 0), "0")
+    if name in ("round", "truncate") and len(values) == 2 and isinstance(digits, int) and digits + precision > scale:
+        wider = types.decimal(precision + 1, scale) if name == "round" else kind
+        if digits >= scale:
+            return Value(f"CAST({value.sql} AS {wider.local})", wider)
+        return _cut(value, digits, wider, f"{10 ** (scale - digits) // 2}" if name == "round" else "0")
     if name in ("round", "floor", "ceil", "ceiling") and len(values) == 1:
         whole = types.decimal(precision - scale + min(1, scale), 0)
         wide = f"CAST({value.sql} AS {types.decimal(precision + 1, scale).local})"
         return Value(f"CAST({'ceil' if name == 'ceiling' else name}({wide}) AS {whole.local})", whole)
     raise refuse(node, f"{name} of a {kind} is not translated like this: CAST to double.")
+
+
+def _cut(value: Value, digits: int, kind: Type, half: str) -> Value:
+    """A decimal without its digits from a place on, towards zero after half of that place is added."""
+    lost, shift = value.type.args[1] - digits, digits - kind.args[1]
+    whole = f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)"
+    parts = f"[{{'u': abs({operators.unscaled(value)}) + {half}, 's': CAST(sign({value.sql}) AS HUGEINT)}}]"
+    return Value(operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind), kind)
+
+
+def _typeof(node: Any, scope: Scope) -> Value:
+    """typeof: the name of the type, where it is the same here; the length of a varchar is not kept here."""
+    (value,) = calls.arguments(node, scope, 1, 1)
+    named = type(node.expressions[0]).__name__ in ("Cast", "TryCast") and not node.expressions[0].to.expressions
+    if "varchar" in str(value.type) and not (named and value.type == types.VARCHAR):
+        raise refuse(node, "the length of a varchar is not kept here: CAST(x AS varchar) has the type varchar.")
+    name = value.type.name if value.type.name == "unknown" else str(value.type)
+    name = re.sub(r"(decimal\([0-9]+), ", r"\1,", name)
+    return Value(text(name), types.VARCHAR, name)
 
 
 def _listed(name: str) -> Callable[[Any, Scope], Value]:
@@ -189,7 +215,8 @@ HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
     "date_parse": _date_parse, "from_unixtime": _from_unixtime, "at_timezone": _at_timezone,
     "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": _row,
     **{name: _field(name) for name in moments.FIELDS},
-    **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod")},
+    **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
+    "typeof": _typeof,
     **{name: _listed(name) for name in ("contains", "array_position", "array_remove")},
     **formats.HANDLERS,
 }  # fmt: skip
