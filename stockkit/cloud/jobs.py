@@ -44,7 +44,7 @@ def features(words: Sequence[str]) -> int:
             own.load()
         named = [*(asked.names or ()), *(catalogue.names(*asked.groups) if asked.groups else ())]
         lake = open_lake(asked.lake)
-        sessions.every(asked.calendar)
+        sessions.zone(asked.calendar)
         catalogue.check_names(named or None, asked.dtype)  # here and not in ten seconds, when Spark has started
         symbols = spark.symbols_of(lake, asked.source, asked.symbols)
         lake.version(asked.table)

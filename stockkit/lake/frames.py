@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 
-def to_arrow(frame: pd.DataFrame) -> Any:
-    """Sessions (naive midnights) become DATE, instants UTC microseconds, NaN becomes NULL."""
+def to_arrow(frame: pd.DataFrame, contract: Mapping[str, str] | None = None) -> Any:
+    """Sessions (naive midnights) become DATE, instants UTC microseconds, NaN becomes NULL.
+
+    A column that `contract` calls int64 stays so; where it holds NaN (an unknown volume) that is NULL.
+    """
     import pyarrow as pa
 
     fields = []
@@ -22,7 +25,7 @@ def to_arrow(frame: pd.DataFrame) -> Any:
         elif isinstance(dtype, pd.StringDtype):
             kind = pa.string()
         else:
-            kind = pa.from_numpy_dtype(dtype)
+            kind = pa.from_numpy_dtype((contract or {}).get(str(name), dtype))
         fields.append(pa.field(str(name), kind))
     return pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False).replace_schema_metadata(None)
 

@@ -128,19 +128,20 @@ class Lake:
         Raises:
             SchemaError: the frame breaks the table's contract. LakeError: it cannot be written.
         """
-        schema.check_frame(frame, TABLES[table].contract if table in TABLES else {}, what=table)
+        contract = TABLES[table].contract if table in TABLES else {}
+        schema.check_frame(frame, contract, what=table)
         if table == "prices":
             schema.check_bars(frame, contract=schema.PRICES, what=table)
         named = schema.check_symbols(symbols)
         stray = set(frame["symbol"].unique()) - set(named)
         if stray:
             raise LakeError(f"{table}: the frame has rows of {sorted(stray)[0]!r}, which the write does not name.")
-        new = frames.to_arrow(frames.by_key(frame, key_of(table)))
+        new = frames.to_arrow(frames.by_key(frame, key_of(table)), contract)
 
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None:
                 return commits.Rows(new, named)
-            changed = frames.changed(frames.to_arrow(self._rows(table, now, named)), new, named)
+            changed = frames.changed(frames.to_arrow(self._rows(table, now, named), contract), new, named)
             return commits.Rows(frames.only(new, changed), changed) if changed else None
 
         return self.commit(table, work_out)

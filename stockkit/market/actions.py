@@ -123,7 +123,7 @@ def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     adjusted = {**raw, "close_raw": raw["close"], "split_factor": factor, "dividend": dividend}
     if (factor != 1).any():
         adjusted |= {name: raw[name].to_numpy() / factor for name in ("open", "high", "low", "close")}
-        adjusted["volume"] = np.rint(raw["volume"].to_numpy() * factor).astype("int64")
+        adjusted["volume"] = schema.whole(np.rint(raw["volume"].to_numpy() * factor))
     return pd.DataFrame(adjusted, index=raw.index, copy=False)
 
 

@@ -8,7 +8,7 @@ answer counts, and what it changed is listed too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,21 +17,31 @@ from pandas.api.types import is_datetime64_dtype
 from stockkit.errors import SourceError
 from stockkit.market import actions as corporate
 from stockkit.market import answers, schema, sessions
-from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Columns
+from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Choices, Columns, Reading
 
 MAX_JUMP = 0.5
 SPIKE = 5
 MAX_VOLUME = 2**53
+ALLOWABLE = ("before_calendar", "fractional_volume")
 
 RULES: dict[str, str] = {
+    "long_line": "the line is longer than 128 KB: it is no row of daily bars",
     "short_row": "the row has fewer fields than the header: it was cut off",
-    "bad_date": "the date is not a day written as YYYY-MM-DD",
-    "missing_value": "a price or the volume is empty or NaN",
-    "not_a_number": "a price or the volume is not a finite number, or the volume is not whole",
+    "spare_field": "the row has more fields than the header: a separator of thousands, or a stray comma",
+    "other_symbol": "the row is of another symbol",
+    "bad_date": "the date is not a day, written as the column's others are",
+    "missing_value": "a price is empty or NaN",
+    "not_a_number": (
+        "a price or the volume is not a finite number, or the volume is not whole (-p 'allow=[fractional_volume]' "
+        "rounds it)"
+    ),
     "non_positive_price": "a price is zero or negative",
     "negative_volume": "the volume is below zero",
     "high_below_low": "the high is below the low",
     "outside_range": "the open or the close lies outside low to high",
+    "before_calendar": (
+        "the exchange's calendar does not reach back to that day: -p 'allow=[before_calendar]' keeps such rows"
+    ),
     "closed_day": "the exchange was closed on that day",
     "session_not_closed": "the session had not closed when the source answered",
     "repeated_row": "the same row stands earlier in the file",
@@ -47,24 +57,29 @@ RULES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """The rows of one answer: the `good` ones (day, numbers; ascending), all `days` it speaks of, its `rejects`."""
+    """The rows of one answer: the `good` ones (day, numbers; ascending), all `days` it speaks of, its `rejects`.
+
+    `reading` is how they were read.
+    """
 
     good: Columns
     days: np.ndarray
     rejects: pd.DataFrame | None
+    reading: Reading
 
 
 @dataclass(frozen=True)
 class Cleaned:
     """Trusted `prices` (schema.PRICES), `rejects` (REJECTS), `corrections` (CORRECTIONS), of all symbols.
 
-    `failures` says of a symbol why none of it could be read.
+    `failures` says of a symbol why none of it could be read, `readings` how its last answer was read.
     """
 
     prices: pd.DataFrame
     rejects: pd.DataFrame
     corrections: pd.DataFrame
     failures: dict[str, str]
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 def clean(
@@ -74,6 +89,7 @@ def clean(
     start: pd.Timestamp,
     as_of: pd.Timestamp,
     calendar: str = sessions.DEFAULT,
+    choices: Choices | None = None,
 ) -> Cleaned:
     """Turn all that a source answered into split-adjusted bars.
 
@@ -84,29 +100,34 @@ def clean(
         start: the first session kept; jumps are judged from the first row on all the same.
         as_of: the last; rows and actions after it are as if not yet known.
         calendar: the exchange.
+        choices: what the files leave open and the user has decided.
     """
+    decided = choices or Choices()
+    readings: dict[str, Reading] = {}
     good: dict[str, Columns] = {}
     rejects: list[pd.DataFrame] = []
     corrections: list[pd.DataFrame] = []
     failures: dict[str, str] = {}
     for symbol, answered in sorted(told.items()):
         try:
-            judged = [judge(answer, as_of, calendar) for answer in answered]
+            judged = [judge(answer, as_of, calendar, decided) for answer in answered]
         except SourceError as error:
             failures[symbol] = str(error)
             continue
+        readings[symbol] = judged[-1].reading
         good[symbol], changes = _merge(answered, judged)
         corrections += [change.assign(symbol=symbol) for change in changes]
         rejects += _standing(judged, good[symbol]["day"])
     prices = corporate.adjust(_block(good), actions[actions["ex_date"] <= as_of])
     jump = _jumps_by_symbol(prices, actions)
-    rejects += _jump_rejects(told, prices[jump != ""].assign(rule=jump[jump != ""]))
+    rejects += _jump_rejects(told, prices[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
     kept = (jump == "") & (prices["date"] >= start).to_numpy()
     return Cleaned(
         prices=schema.cast(prices if kept.all() else prices[kept], schema.PRICES),
         rejects=schema.stack(rejects, schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
         corrections=schema.stack(corrections, schema.CORRECTIONS),
         failures=failures,
+        readings=readings,
     )
 
 
@@ -128,11 +149,14 @@ def _block(good: Mapping[str, Columns]) -> pd.DataFrame:
     return pd.DataFrame(block, copy=False)
 
 
-def judge(answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT) -> Judged:
+def judge(
+    answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT, choices: Choices | None = None
+) -> Judged:
     """Judge every row of one answer up to `as_of` by the rules that concern one answer alone.
 
     Raises:
-        SourceError: it is no CSV of daily bars at all (empty, JSON, HTML, a column missing).
+        SourceError: it is no table of daily bars at all (empty, JSON, HTML, a column missing), or can be read in
+            more than one way.
     """
     closed = min(as_of, sessions.last_closed(answer.fetched_at, calendar))
     plain = answer.plain
@@ -140,14 +164,17 @@ def judge(answer: Answer, as_of: pd.Timestamp, calendar: str = sessions.DEFAULT)
         known = slice(np.searchsorted(plain["day"], as_of.to_datetime64(), side="right"))
         days = plain["day"][known]
         if not len(days) or days[-1] <= closed.to_datetime64():
-            return Judged({name: column[known] for name, column in plain.items()}, days, None)
-    rows = answers.read(answer)
-    rows = rows[~(rows["day"] > as_of)]
-    rule = _first_broken_rule(rows, answer, calendar)
-    good = rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day").astype({"volume": "int64"})
+            good = {name: column[known] for name, column in plain.items()}
+            return Judged(good, days, None, answers.reading_of(answer))
+    decided = choices or Choices()
+    found = answers.read_whole(answer, decided, zone=sessions.zone(calendar))
+    rows = found.frame[~(found.frame["day"] > as_of)]
+    rule = _first_broken_rule(rows, answer, calendar, decided.allow)
+    good = _columns(rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day"))
+    good["volume"] = schema.whole(np.rint(good["volume"]))
     bad = rows[rule != ""].assign(rule=rule[rule != ""])
     days = rows["day"].dropna().unique().to_numpy()
-    return Judged(_columns(good), days, _rejects(bad, answer) if len(bad) else None)
+    return Judged(good, days, _rejects(bad, answer) if len(bad) else None, found.reading)
 
 
 def _columns(frame: pd.DataFrame) -> Columns:
@@ -158,7 +185,7 @@ def _is_plain(rows: Columns, calendar: str) -> bool:
     """Whether no row breaks a rule, in one go; `_first_broken_rule` says which where it does."""
     day, volume = rows["day"], rows["volume"]
     open_, high, low, close = (rows[name] for name in PRICE_COLUMNS)
-    held = sessions.every(calendar).to_numpy()
+    held = sessions.reaching(day.min(), calendar).to_numpy()
     at = np.minimum(np.searchsorted(held, day), len(held) - 1)
     return bool(
         (day[1:] > day[:-1]).all()
@@ -167,28 +194,34 @@ def _is_plain(rows: Columns, calendar: str) -> bool:
         and np.isfinite(high).all()
         and (low <= np.minimum(open_, close)).all()
         and (high >= np.maximum(open_, close)).all()
-        and (volume >= 0).all()
-        and (volume <= MAX_VOLUME).all()
+        and (volume.dtype.kind == "f" or (volume >= 0).all())  # of floats there are only columns that are not there
+        and (volume.dtype.kind == "f" or (volume <= MAX_VOLUME).all())
     )
 
 
-def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str) -> np.ndarray:
-    """The name of the first rule that each row breaks, "" for a good row."""
+def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str, allow: Sequence[str] = ()) -> np.ndarray:
+    """The name of the first rule that each row breaks, "" for a good row; rules of `allow` are not applied."""
     low, high, volume = rows["low"], rows["high"], rows["volume"]
     prices = rows[list(PRICE_COLUMNS)]
-    numbers = rows[list(COLUMNS)].to_numpy()
+    odd_volume = ~rows["unknown"] & ~(volume.abs() <= MAX_VOLUME)
+    if "fractional_volume" not in allow:
+        odd_volume |= volume % 1 > 0
+    early = rows["day"] < sessions.first(calendar)
+    held = sessions.reaching(rows["day"].min(), calendar)
     broken = {
-        "short_row": rows["short"],
+        **{name: rows["fault"] == name for name in ("long_line", "short_row", "spare_field", "other_symbol")},
         "bad_date": rows["day"].isna(),
         "missing_value": rows["blank"],
-        "not_a_number": ~np.isfinite(numbers).all(axis=1) | (volume % 1 != 0) | (volume.abs() > MAX_VOLUME),
+        "not_a_number": ~np.isfinite(prices.to_numpy()).all(axis=1) | odd_volume,
         "non_positive_price": (prices <= 0).any(axis=1),
         "negative_volume": volume < 0,
         "high_below_low": high < low,
         "outside_range": (prices.max(axis=1) > high) | (prices.min(axis=1) < low),
-        "closed_day": ~rows["day"].isin(sessions.every(calendar)),
+        "before_calendar": early,
+        "closed_day": ~rows["day"].isin(held) & ~early,
         "session_not_closed": rows["day"] > sessions.last_closed(answer.fetched_at, calendar),
     }
+    broken = {name: mask for name, mask in broken.items() if name not in allow}
     rule = np.select([np.asarray(mask) for mask in broken.values()], list(broken), default="").astype(object)
     good = rows[rule == ""]
     same, day = good.duplicated(["day", *COLUMNS]), good.duplicated("day", keep=False)
@@ -211,7 +244,7 @@ def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, l
         inside = both["day"].between(now.days.min(), now.days.max()) & ~both["day"].isin(now.days)
         withdrawn = (both["where"] == "left_only") & inside
         kept = (both["where"] == "left_only") & ~inside
-        differs = pd.concat([both[name] != both[f"{name}_before"] for name in COLUMNS], axis=1).any(axis=1)
+        differs = pd.concat([_differ(both[name], both[f"{name}_before"]) for name in COLUMNS], axis=1).any(axis=1)
         corrected = (both["where"] == "both") & differs
         for name in COLUMNS:
             both[name] = both[name].where(~kept, both[f"{name}_before"])
@@ -219,8 +252,14 @@ def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, l
         both["known_at"] = both["known_at"].where(~fresh, answer.fetched_at.tz_convert(None))
         if (corrected | withdrawn).any():
             changes.append(_changes(both[corrected | withdrawn], withdrawn, answer))
-        current = both.loc[~withdrawn, current.columns].astype({"volume": "int64"}).reset_index(drop=True)
+        current = both.loc[~withdrawn, current.columns].reset_index(drop=True)
+        current["volume"] = schema.whole(current["volume"].to_numpy())
     return _columns(current), changes
+
+
+def _differ(now: pd.Series, before: pd.Series) -> pd.Series:
+    """Where two columns differ; two volumes that are both unknown do not."""
+    return (now != before) & ~(now.isna() & before.isna())
 
 
 def _changes(rows: pd.DataFrame, withdrawn: pd.Series, answer: Answer) -> pd.DataFrame:
@@ -282,12 +321,14 @@ def _standing(judged: Sequence[Judged], good: np.ndarray) -> list[pd.DataFrame]:
     return standing
 
 
-def _jump_rejects(told: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame) -> list[pd.DataFrame]:
+def _jump_rejects(
+    told: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame, choices: Choices, calendar: str
+) -> list[pd.DataFrame]:
     """Rows that broke a jump rule, found again in the answers that gave them."""
     parts = []
     for (symbol, moment), own in jumped.groupby(["symbol", "known_at"]):
         answer = next(one for one in told[str(symbol)] if one.fetched_at == moment)
-        rows = answers.read(answer).drop_duplicates("day").drop(columns="date")
+        rows = answers.read(answer, choices, zone=sessions.zone(calendar)).drop_duplicates("day").drop(columns="date")
         parts.append(_rejects(rows.merge(own[["date", "rule"]], left_on="day", right_on="date"), answer))
     return parts
 

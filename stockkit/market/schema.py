@@ -14,6 +14,7 @@ SYMBOL = re.compile(r"\^?[A-Z0-9]+(?:[.=&-][A-Z0-9]+)*")
 MAX_SYMBOL = 20
 DAY = 86_400 * 10**9  # nanoseconds
 
+UNKNOWN = ("volume",)  # int64, or float64 with NaN where a source does not give it (an index, a currency)
 BARS: Mapping[str, str] = {
     "symbol": "string",
     "date": "datetime64[ns]",
@@ -92,9 +93,20 @@ def empty(contract: Mapping[str, str]) -> pd.DataFrame:
     return cast(pd.DataFrame(columns=list(contract)), contract)
 
 
+def whole(values: np.ndarray) -> np.ndarray:
+    """Volumes as int64 where all are known, else as whole float64 with NaN for those that are not."""
+    return values if values.dtype.kind == "f" and np.isnan(values).any() else values.astype("int64")
+
+
+def _kept(column: pd.Series, name: str, dtype: str) -> str:
+    """The dtype that a column is given: an unknown volume is NaN, and no whole number could say so."""
+    return "float64" if name in UNKNOWN and column.dtype == "float64" and column.hasnans else dtype
+
+
 def cast(frame: pd.DataFrame, contract: Mapping[str, str]) -> pd.DataFrame:
     """The columns of `contract`, in its order and dtypes, rows numbered from 0; text is kept in Arrow's layout."""
     kinds = {name: "string[pyarrow]" if dtype == "string" else dtype for name, dtype in contract.items()}
+    kinds |= {name: _kept(frame[name], name, kinds[name]) for name in UNKNOWN if name in kinds}
     columns = {name: frame[name] if str(frame[name].dtype) == kind else frame[name].astype(kind)
                for name, kind in kinds.items()}  # fmt: skip
     return pd.DataFrame({name: column.array for name, column in columns.items()}, copy=False)
@@ -117,7 +129,7 @@ def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) 
         raise SchemaError(f"{what} lacks the column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}.")
     for name, dtype in contract.items():
         found = str(frame[name].dtype)
-        if found != dtype:
+        if found != dtype and _kept(frame[name], name, dtype) != found:
             raise SchemaError(f"{what}: column {name!r} must be {dtype}, found {found}. Convert it with astype.")
     return frame
 
@@ -127,7 +139,8 @@ def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: 
 
     Args:
         bars: one row a symbol and session, sorted by symbol then date; prices in the listing currency
-            (float64, finite, above zero, low <= open, close <= high), volume in shares (int64, not below 0).
+            (float64, finite, above zero, low <= open, close <= high), volume in shares (int64, not below 0; where
+            some of it is not known float64, whole or NaN).
         contract: `BARS`, or `PRICES` for the adjusted table.
         what: the name used in messages.
 
@@ -158,6 +171,7 @@ def check_values(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what
         | (high < bars["open"])
         | (high < bars["close"]),
         "volume is below zero": bars["volume"] < 0,
+        "volume is not whole": bars["volume"] % 1 > 0,
     }
     for fault, rows in broken.items():
         if rows.any():
@@ -174,8 +188,14 @@ def _sound(bars: pd.DataFrame) -> bool:
         and (high < 1e308).all()
         and (low <= np.minimum(opened, close)).all()
         and (np.maximum(opened, close) <= high).all()
-        and (bars["volume"].to_numpy() >= 0).all()
+        and _sound_volume(bars["volume"].to_numpy())
     )
+
+
+def _sound_volume(volume: np.ndarray) -> bool:
+    if volume.dtype.kind != "f":
+        return bool((volume >= 0).all())
+    return bool((np.isnan(volume) | ((volume >= 0) & (volume % 1 == 0))).all())
 
 
 def day_numbers(date: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def bars(
         volatility: standard deviation of the log return a session.
         rng: the only source of randomness.
     """
-    days = sessions.every(calendar)
+    days = sessions.reaching(sessions.FIRST, calendar)
     end = int(days.searchsorted(pd.Timestamp(last), side="right"))
     parts = [_walk(symbol, days[end - count : end], drift, volatility, rng) for symbol in sorted(symbols)]
     return pd.concat(parts, ignore_index=True).astype(dict(schema.BARS))

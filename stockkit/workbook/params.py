@@ -142,7 +142,7 @@ def check(name: str, value: Any) -> Any:
     if name == "symbols":
         return schema.check_symbols(value)
     if name == "calendar":
-        sessions.every(value)
+        sessions.zone(value)
     elif name == "groups":
         _check_groups(value)
     elif name in CHOICES and value not in CHOICES[name]:

@@ -147,7 +147,7 @@ def test_since_a_day_after_the_last_is_no_row_and_before_the_first_is_all(bars):
     pd.testing.assert_frame_equal(features.compute(bars, EACH, since="1990-01-01"), features.compute(bars, EACH))
 
 
-@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+@pytest.mark.parametrize("column", ["open", "high", "low", "close"])
 def test_a_row_without_a_price_has_no_features_and_harms_no_later_one(bars, column):
     hole = [100, 101, 650]
     holed = bars.astype({column: "float64"})
@@ -158,6 +158,36 @@ def test_a_row_without_a_price_has_no_features_and_harms_no_later_one(bars, colu
     pd.testing.assert_frame_equal(found.drop(hole).reset_index(drop=True), without)
     late = features.compute(holed, EACH, since=bars["date"].iloc[90])
     pd.testing.assert_frame_equal(late, found[found["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
+
+
+def test_an_unknown_volume_costs_the_features_that_look_at_it_and_only_while_they_do(bars):
+    hole = [100, 101, 650]
+    holed = bars.astype({"volume": "float64"})
+    holed.loc[hole, "volume"] = np.nan
+    whole, found = features.compute(bars, ALONE), features.compute(holed, ALONE)
+    other = features.compute(bars.assign(volume=bars["volume"].to_numpy()[::-1]), ALONE)
+    looks = [name for name in ALONE if not other[name].equals(whole[name])]
+    assert {"mfi_14", "obv_20", "volume_z_20", "vma5", "corr60", "vsumd10"} <= set(looks)
+    now = [name for name in looks if not name.startswith(("cord", "volume_z_20_lag"))]  # CORD leaves such pairs out
+    assert found.loc[hole, now].isna().all(axis=None)
+    blind = [name for name in ALONE if name not in looks]
+    pd.testing.assert_frame_equal(found[blind], whole[blind], check_exact=True)
+    for name in looks:
+        reach = {at + k for at in hole for k in range(features.CATALOGUE[name].look_back + 1)}
+        clear = [k for k in range(800) if k not in reach]
+        pd.testing.assert_series_equal(found.loc[clear, name], whole.loc[clear, name], check_exact=True)
+    late = features.compute(holed, EACH, since=bars["date"].iloc[90])
+    every = features.compute(holed, EACH)
+    pd.testing.assert_frame_equal(late, every[every["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
+
+
+def test_a_symbol_without_any_volume_has_all_features_of_its_prices(bars):
+    index = bars.assign(volume=np.where(bars["symbol"] == "AAA", np.nan, bars["volume"]))
+    found = features.compute(index, ["ret_1", "rsi_14", "mfi_14", "volume_z_20"]).groupby("symbol").count()
+    assert found["ret_1"].tolist() == [399, 399]
+    assert found["rsi_14"].tolist() == [386, 386]
+    assert (found.loc["AAA", ["mfi_14", "volume_z_20"]] == 0).all()
+    assert (found.loc["BBB", ["mfi_14", "volume_z_20"]] > 0).all()
 
 
 def test_float32_is_float64_rounded(bars):

@@ -55,3 +55,40 @@ def test_another_exchange_has_its_own_days():
 def test_an_unknown_exchange_is_refused_with_the_nearest():
     with pytest.raises(ParamError, match=r"'XNYZ' is not an exchange calendar. Did you mean"):
         sessions.every("XNYZ")
+
+
+@pytest.mark.parametrize(("code", "use"), [("XNSE", "Use XBOM"), ("XSHE", "Use XSHG"), ("xnys", "Did you mean 'XNYS'")])
+def test_a_real_market_that_is_not_recorded_is_not_taken_for_another_city(code, use):
+    with pytest.raises(ParamError, match=use):
+        sessions.every(code)
+
+
+@pytest.mark.parametrize("calendar", ["XNYS +2023-09-16 -2023-09-18", "NYSE -2023-09-18 +2023-09-16"])
+def test_single_days_can_be_overruled(calendar):
+    days = sessions.between("2023-09-15", "2023-09-19", calendar)
+    assert list(days.strftime("%m-%d")) == ["09-15", "09-16", "09-19"]
+    assert sessions.shift("2023-09-15", 2, calendar) == pd.Timestamp("2023-09-19")
+    assert sessions.last_closed(pd.Timestamp("2023-09-17 03:59", tz="UTC"), calendar) == pd.Timestamp("2023-09-15")
+    assert sessions.last_closed(pd.Timestamp("2023-09-17 04:00", tz="UTC"), calendar) == pd.Timestamp("2023-09-16")
+
+
+@pytest.mark.parametrize("word", ["2023-09-16", "+2023-02-30", "+16/09/2023", "open"])
+def test_a_day_that_overrules_nothing_is_refused(word):
+    with pytest.raises(ParamError, match="overrules no day"):
+        sessions.every(f"XNYS {word}")
+
+
+def test_new_york_is_known_since_1928_with_its_saturdays():
+    assert sessions.first() == pd.Timestamp("1928-01-01")
+    october = sessions.between("1929-10-21", "1929-11-04")
+    assert list(october.strftime("%m-%d")) == [
+        "10-21", "10-22", "10-23", "10-24", "10-25", "10-26", "10-28", "10-29", "10-30", "10-31", "11-04"
+    ]  # fmt: skip
+    assert sessions.shift("1960-01-04", -1) == pd.Timestamp("1959-12-31")
+    assert not (sessions.between("1952-09-29", "1959-12-31").dayofweek == 5).any()
+
+
+def test_what_never_closes_has_every_day_or_every_weekday():
+    assert len(sessions.between("2023-01-01", "2023-12-31", "24/7")) == 365
+    assert len(sessions.between("2023-01-01", "2023-12-31", "24/5")) == 260
+    assert sessions.last_closed(pd.Timestamp("2023-09-17 00:00", tz="UTC"), "24/7") == pd.Timestamp("2023-09-16")

@@ -26,6 +26,7 @@ __all__ = [
     "forget", "label", "named", "names", "register",
 ]  # fmt: skip
 
+PRICES = COLUMNS[:4]
 GROUPS = ("basic", "lags", "calendar", "cross", alpha158.GROUP, "user")
 CATALOGUE: dict[str, Feature] = {
     feature.name: feature
@@ -128,7 +129,8 @@ def compute(
 ) -> pd.DataFrame:
     """Compute features of daily bars, symbol by symbol.
 
-    A row that lacks a price or its volume has no features, and later rows are computed as if it were not there.
+    A row that lacks a price has no features, and later rows are computed as if it were not there. A volume that is not
+    known is NaN, and so are the features that look at it.
 
     Args:
         bars: as `schema.BARS` (more columns are allowed; NaN too), rows in any order; left untouched.
@@ -226,9 +228,9 @@ def _known(name: str, among: Collection[str], what: str) -> str:
 
 
 def _complete(bars: pd.DataFrame) -> np.ndarray | None:
-    """Which rows have all prices and the volume; None where all have."""
+    """Which rows have all prices; None where all have."""
     whole = np.ones(len(bars), bool)
-    for column in COLUMNS:
+    for column in PRICES:
         if column in bars and bars[column].dtype.kind == "f":
             whole &= ~np.isnan(bars[column].to_numpy())
     return None if whole.all() else whole
@@ -237,7 +239,7 @@ def _complete(bars: pd.DataFrame) -> np.ndarray | None:
 def _sorted(bars: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The bars in order of symbol and date, themselves where they are already; and where symbols start."""
     holed = {"volume": "float64"} if "volume" in bars and bars["volume"].dtype == "float64" else {}
-    schema.check_frame(bars, {**schema.BARS, **holed}, what="bars")  # whole numbers with a NaN among them are floats
+    schema.check_frame(bars, {**schema.BARS, **holed}, what="bars")  # a part of rows may have all their volumes
     edges = schema.symbol_edges(bars["symbol"])
     if schema.disorder(bars, edges) is not None:
         bars = bars.sort_values(["symbol", "date"], ignore_index=True)
