@@ -19,6 +19,7 @@ from stockkit.market import saturdays
 
 DEFAULT = "XNYS"
 FIRST, LAST = "1960-01-01", "2035-12-31"
+RULES_SINCE = pd.Timestamp("1970-01-01")
 EARLIEST = {"XNYS": "1928-01-01", "24/7": "1928-01-01", "24/5": "1928-01-01"}  # the others from FIRST on
 ELSEWHERE = {
     "XNSE": "XBOM (Bombay), whose holidays the National Stock Exchange of India shares",
@@ -84,6 +85,17 @@ def _parsed(calendar: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     return name, tuple(day[1:] for day in days if day[0] == "+"), tuple(day[1:] for day in days if day[0] == "-")
 
 
+def _held(calendar: Any) -> pd.DatetimeIndex:
+    """The sessions of a library's calendar, datetime64[ns], without the holidays by rule before 1970.
+
+    The library asks pandas for these with pandas' own first day, 1970-01-01, and so takes earlier ones for sessions.
+    """
+    days = pd.DatetimeIndex(calendar.sessions, freq=None).as_unit("ns")
+    if calendar.regular_holidays is None or days[0] >= RULES_SINCE:
+        return days
+    return days.difference(calendar.regular_holidays.holidays(days[0], RULES_SINCE).as_unit("ns"))
+
+
 def _overruled(days: pd.DatetimeIndex, calendar: str) -> pd.DatetimeIndex:
     _, opened, closed = _parsed(calendar)
     if not opened and not closed:
@@ -94,8 +106,7 @@ def _overruled(days: pd.DatetimeIndex, calendar: str) -> pd.DatetimeIndex:
 @lru_cache(maxsize=8)
 def _recent(calendar: str) -> pd.DatetimeIndex:
     """The sessions from 1960 on, or from the calendar's own first day."""
-    days = pd.DatetimeIndex(_calendar(_parsed(calendar)[0]).sessions, freq=None).as_unit("ns")
-    return _overruled(days, calendar)
+    return _overruled(_held(_calendar(_parsed(calendar)[0])), calendar)
 
 
 @lru_cache(maxsize=8)
@@ -108,7 +119,7 @@ def every(calendar: str = DEFAULT) -> pd.DatetimeIndex:
         return recent
     eve = pd.Timestamp(FIRST) - pd.Timedelta(days=1)
     old = exchange_calendars.get_calendar(name, start=EARLIEST[name], end=eve)
-    days = pd.DatetimeIndex(old.sessions, freq=None).as_unit("ns")
+    days = _held(old)
     if name == "XNYS":
         days = days.union(saturdays.traded(old))
     return _overruled(days.union(recent), calendar)

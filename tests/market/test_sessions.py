@@ -85,6 +85,8 @@ def test_new_york_is_known_since_1928_with_its_saturdays():
         "10-21", "10-22", "10-23", "10-24", "10-25", "10-26", "10-28", "10-29", "10-30", "10-31", "11-04"
     ]  # fmt: skip
     assert sessions.shift("1960-01-04", -1) == pd.Timestamp("1959-12-31")
+    for holiday in ("1929-07-04", "1936-12-25", "1944-11-07", "1959-01-01", "1963-02-22", "1968-05-30"):
+        assert pd.Timestamp(holiday) not in sessions.every()
     assert not (sessions.between("1952-09-29", "1959-12-31").dayofweek == 5).any()
 
 
