@@ -64,6 +64,8 @@ def rebuild(
     source: Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")] = None,
     into: Annotated[str, typer.Option(help="The table to write.")] = "prices",
     calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
+    dates: Annotated[str, typer.Option(help="DMY, MDY or YMD, where files do not tell.")] = "auto",
+    allow: Annotated[list[str] | None, typer.Option(help="A rule that is not applied; as in a run.")] = None,
     lake: LakeOption = "data/lake",
 ) -> None:
     """Make the prices anew from the raw zone, as they were knowable at the end of a day; latest undoes it."""
@@ -72,7 +74,9 @@ def rebuild(
     from stockkit.workbook import params
 
     opened = open_lake(lake)
-    made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, calendar=calendar)
+    how: dict[str, Any] = {"calendar": calendar, "dates": dates, "allow": allow or []}
+    checked = {name: params.check(name, value) for name, value in how.items()}
+    made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, **checked)
     when = "as known now" if as_of == "latest" else f"as knowable at the end of {as_of}"
     print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows {when}")
 
@@ -90,10 +94,11 @@ def features(
     from stockkit.lake import feature_table
     from stockkit.lake.tables import open_lake
     from stockkit.market import features as catalogue
-    from stockkit.workbook import progress
+    from stockkit.workbook import params, progress
 
     chosen = catalogue.named(names or ["basic"])
-    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": calendar, "whole": whole}
+    exchange = params.check("calendar", calendar)
+    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": exchange, "whole": whole}
     with progress.bar("features") as bar:
         print(feature_table.update(open_lake(lake), chosen, **how, on_done=bar))
 

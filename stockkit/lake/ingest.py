@@ -13,7 +13,7 @@ from stockkit.lake.sources import Source, fetch_many, open_source
 from stockkit.lake.tables import Lake
 from stockkit.market import actions as corporate
 from stockkit.market import answers, clean, schema, sessions
-from stockkit.market.answers import Answer
+from stockkit.market.answers import Answer, Reading
 
 EARLIEST, LATEST = "earliest", "latest"
 COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
@@ -54,6 +54,12 @@ class Ingested:
     missing: dict[str, str]
     deferred: dict[str, str] = field(default_factory=dict)
     conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    def layouts(self) -> pd.DataFrame:
+        """How each symbol's last answer was read: layout, which price, how dates are written, and what to know."""
+        rows = [(symbol, one.layout, one.prices, one.dates, one.remarks) for symbol, one in self.readings.items()]
+        return pd.DataFrame(rows, columns=["symbol", "layout", "prices", "dates", "remarks"]).set_index("symbol")
 
     def gaps(self, calendar: str = sessions.DEFAULT) -> dict[str, list[str]]:
         """The sessions that a symbol lacks between its first and last one; symbols without gaps are left out."""
@@ -216,7 +222,13 @@ def recall(
 
 
 def clean_all(
-    fetched: Fetched, *, start: str = EARLIEST, as_of: str = LATEST, calendar: str = sessions.DEFAULT
+    fetched: Fetched,
+    *,
+    start: str = EARLIEST,
+    as_of: str = LATEST,
+    calendar: str = sessions.DEFAULT,
+    dates: str = answers.AUTO,
+    allow: Sequence[str] = (),
 ) -> Ingested:
     """Clean all answers into split-adjusted bars and rejects.
 
@@ -225,21 +237,41 @@ def clean_all(
         start: the first session wanted, YYYY-MM-DD or "earliest".
         as_of: the last, with the splits known then; "latest" is the last session closed by the source's clock.
         calendar: the exchange, as a market code of `exchange_calendars`.
+        dates: the order of day and month (DMY, MDY, YMD) of files whose columns do not tell.
+        allow: rules of `clean.ALLOWABLE` that are not applied.
 
     Raises:
         SourceError: no symbol has a single usable row; gives the reason of each.
     """
-    first = pd.Timestamp("1900-01-01" if start == EARLIEST else start)
+    first = pd.Timestamp.min if start == EARLIEST else pd.Timestamp(start)
     last = sessions.last_closed(fetched.now, calendar) if as_of == LATEST else pd.Timestamp(as_of)
-    cleaned = clean.clean(fetched.told, fetched.actions, start=first, as_of=last, calendar=calendar)
+    choices = answers.Choices(dates, tuple(allow))
+    cleaned = clean.clean(fetched.told, fetched.actions, start=first, as_of=last, calendar=calendar, choices=choices)
     missing = {**fetched.failures, **cleaned.failures}
-    rules = cleaned.rejects.groupby("symbol")["rule"].value_counts()
     for symbol in sorted(set(fetched.told) - set(cleaned.prices["symbol"].unique()) - set(missing)):
-        why = rules[symbol].to_dict() if symbol in rules.index else "all outside start to as_of"
-        missing[symbol] = f"{symbol} has no usable row between {first.date()} and {last.date()}: {why}."
+        span = f"up to {last.date()}" if start == EARLIEST else f"between {first.date()} and {last.date()}"
+        why = _why_none(cleaned.rejects[cleaned.rejects["symbol"] == symbol])
+        missing[symbol] = f"{symbol} has no usable row {span}: {why}."
     if cleaned.prices.empty:
         raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
-    return Ingested(cleaned.prices, cleaned.rejects, cleaned.corrections, missing, fetched.deferred, fetched.conflicts)
+    return Ingested(
+        cleaned.prices,
+        cleaned.rejects,
+        cleaned.corrections,
+        missing,
+        fetched.deferred,
+        fetched.conflicts,
+        cleaned.readings,
+    )
+
+
+def _why_none(rejects: pd.DataFrame) -> str:
+    """What is wrong with a symbol of which every row was refused: the rules, and the first row with its line."""
+    if rejects.empty:
+        return "all lie outside start to as_of"
+    first = rejects.iloc[0]
+    rules = ", ".join(f"{count} x {rule}" for rule, count in rejects["rule"].value_counts().items())
+    return f"{rules}; the first is line {first['line']} of {first['file']}, {first['row'][:80]!r}: {first['reason']}"
 
 
 def rebuild(
@@ -249,6 +281,8 @@ def rebuild(
     source: str | None = None,
     into: str = "prices",
     calendar: str = sessions.DEFAULT,
+    dates: str = answers.AUTO,
+    allow: Sequence[str] = (),
 ) -> Ingested:
     """Make `prices` anew from the raw zone as they were knowable at the end of a day (UTC), and write them.
 
@@ -260,7 +294,7 @@ def rebuild(
         as_of: YYYY-MM-DD, or "latest".
         source: which source's answers, as the raw zone names it; may be left out where there is only one.
         into: the table written.
-        calendar: the exchange.
+        calendar, dates, allow: as for `clean_all`.
 
     Raises:
         LakeError: no such source, or several and none named. SourceError: nothing was known by then.
@@ -275,6 +309,6 @@ def rebuild(
     if not known.told:
         raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
     newest = max(answer.fetched_at for told in known.told.values() for answer in told)
-    ingested = clean_all(replace(known, now=until or newest), calendar=calendar)
+    ingested = clean_all(replace(known, now=until or newest), calendar=calendar, dates=dates, allow=allow)
     lake.write(into, ingested.prices, symbols=held[name])
     return ingested

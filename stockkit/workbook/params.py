@@ -16,11 +16,16 @@ from typing import Any
 from stockkit.errors import ForecastError, LakeError, ParamError
 from stockkit.lake import address
 from stockkit.lake.ingest import EARLIEST, LATEST
-from stockkit.market import schema, sessions
+from stockkit.market import answers, schema
+from stockkit.workbook import calendars
 from stockkit.workbook.notebooks import Notebook
 
 MAX_FILE = 1_000_000
-CHOICES = {"engine": ("local", "spark"), "dtype": ("float64", "float32")}
+CHOICES = {
+    "engine": ("local", "spark"),
+    "dtype": ("float64", "float32"),
+    "dates": (answers.AUTO, *answers.dates.ORDERS),
+}
 
 
 @dataclass(frozen=True)
@@ -142,8 +147,10 @@ def check(name: str, value: Any) -> Any:
     if name == "symbols":
         return schema.check_symbols(value)
     if name == "calendar":
-        sessions.zone(value)
-    elif name == "groups":
+        return calendars.resolve(value)
+    if name == "allow":
+        return calendars.allowed(value)
+    if name == "groups":
         _check_groups(value)
     elif name in CHOICES and value not in CHOICES[name]:
         raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")

@@ -74,6 +74,9 @@ def test_all_symbols_broken_in_different_ways_leaves_the_good_one(lake, folder):
     (folder / "BAD.csv").write_bytes(b"timestamp,open,high,low,close,volume\n2021-03-31,1,1,1,0,5\n")
     got = get(lake, folder, ["BAD", "IBM"])
     assert "no usable row" in got.missing["BAD"]
+    assert re.search(
+        r"1 x non_positive_price; the first is line 2 of raw/.*BAD.*'2021-03-31,1,1,1,0,5'", got.missing["BAD"]
+    )
     assert got.figures()["rejects"] == {"non_positive_price": 1}
 
 

@@ -146,3 +146,30 @@ def test_what_features_are_asked_for_is_known_before_anything_starts(name, good,
     assert params.check(name, good) == good
     with pytest.raises(ParamError, match=says):
         params.check(name, bad)
+
+
+def test_a_file_overrules_single_days_of_the_calendar(tmp_path):
+    path = tmp_path / "days.csv"
+    path.write_text("# ours\nday,state\n2023-09-16,open\n2023-09-18 closed # a storm\n\n")
+    assert params.check("calendar", f"XNYS@{path}") == "XNYS +2023-09-16 -2023-09-18"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("2023-09-16\n", "line 1: '2023-09-16' overrules no day"), ("2023-09-31,open\n", "overrules no day"),
+     ("a day,open\n", "overrules no day"), (None, "cannot be read")],
+)  # fmt: skip
+def test_a_file_of_days_that_overrules_nothing_is_refused(tmp_path, text, says):
+    path = tmp_path / "days.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ParamError, match=says):
+        params.check("calendar", f"XNYS@{path}")
+
+
+def test_which_rules_are_allowed_and_how_dates_are_written_is_checked_before_the_start():
+    assert params.check("allow", ["before_calendar"]) == ["before_calendar"]
+    with pytest.raises(ParamError, match="Did you mean 'before_calendar'"):
+        params.check("allow", ["before_calender"])
+    with pytest.raises(ParamError, match="dates must be auto or DMY or MDY or YMD, found 'dmy'"):
+        params.check("dates", "dmy")

@@ -53,6 +53,12 @@ class Reading:
     note: str = ""
     no_volume: int = 0
 
+    @property
+    def remarks(self) -> str:
+        """What else to know, in words."""
+        volume = f"{self.no_volume:,} rows without a volume" if self.no_volume else ""
+        return "; ".join(word for word in (self.numbers, self.note, volume) if word)
+
 
 @dataclass(frozen=True)
 class Answer:
