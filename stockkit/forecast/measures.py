@@ -126,6 +126,18 @@ def rank_correlations(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return ratio((one * other).sum(axis=1), np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1)))
 
 
+def rank_products(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """What each column adds to the correlations of `rank_correlations`: they are its means over the columns known.
+
+    (rows, columns), NaN where either is unknown or a row has no correlation.
+    """
+    both = np.isfinite(mean) & np.isfinite(actual)
+    one, other = (centred_ranks(np.where(both, grid, np.nan)) for grid in (mean, actual))
+    spread = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    count = both.sum(axis=1)
+    return np.where(both, one * other * ratio(count.astype("float64"), spread)[:, None], np.nan)
+
+
 def ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """One over other, NaN where other is 0 or either is NaN."""
     return np.divide(one, other, out=np.full(np.shape(one), np.nan), where=np.asarray(other) > 0)

@@ -40,6 +40,11 @@ class Paired:
         """The random walk's value of the same symbol, horizon and session, (n,); NaN where there is none."""
         return np.where(self.walk >= 0, self.values[name][self.walk], np.nan)
 
+    def own_sigma(self, rows: np.ndarray) -> bool:
+        """Whether a sigma of the rows given is not the random walk's, or nothing is known of it."""
+        own, base = self.values["sigma"][rows], self.beside("sigma")[rows]
+        return bool((~(np.abs(own - base) <= 1e-9 * base)).any())
+
     def total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Sums (s,) of each series' values (n,) over the rows `where`."""
         return np.add.reduceat(np.where(where, values, 0.0), self.starts)

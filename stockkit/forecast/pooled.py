@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
-from stockkit.forecast.measures import rank_correlations, winkler
+from stockkit.forecast.measures import rank_correlations, rank_products, winkler
 from stockkit.forecast.paired import Paired
-from stockkit.forecast.significance import diebold_mariano
+from stockkit.forecast.trials import Trial, against_walk, of_intervals, of_rank_ic
 
 MIN_SYMBOLS = 5  # with fewer, a rank correlation across symbols says next to nothing
 
 
-def rank_ic(paired: Paired, known: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of mean and actual over the time of each series, (s,); NaN where either is constant."""
-    out = np.full(len(paired.keys), np.nan)
+def rank_ic(paired: Paired, known: np.ndarray) -> dict[str, np.ndarray]:
+    """Spearman's correlation of mean and actual over the time of each series, its error and p value, (s,) each.
+
+    NaN where either is constant.
+    """
+    out = np.full((3, len(paired.keys)), np.nan)
     for own, rows in _pools(paired, known):
-        out[own] = rank_correlations(*_grids(paired, own, rows))
-    return out
+        horizon = int(paired.keys["horizon"].iloc[own[0]])
+        products = rank_products(*_grids(paired, own, rows))
+        out[:, own] = np.array([of_rank_ic(row[np.isfinite(row)], horizon) for row in products]).T
+    return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), out, strict=True))
 
 
-def overall(paired: Paired, known: np.ndarray) -> list[dict[str, Any]]:
-    """A row a model and horizon with two symbols or more: `scores.OVERALL` without p_holm."""
-    return [_line(paired, own, rows) for own, rows in _pools(paired, known) if len(own) > 1]
+def overall(paired: Paired, known: np.ndarray, nesting: Collection[str]) -> tuple[list[dict[str, Any]], list[Trial]]:
+    """A row a model and horizon with two symbols or more, `scores.OVERALL` without corrections, and its test each."""
+    found = [_line(paired, own, rows, nesting) for own, rows in _pools(paired, known) if len(own) > 1]
+    return [line for line, _ in found], [trial for _, trial in found]
 
 
 def _pools(paired: Paired, known: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -32,7 +38,9 @@ def _pools(paired: Paired, known: np.ndarray) -> Iterator[tuple[np.ndarray, np.n
     pool = paired.keys.groupby(["model", "horizon"], sort=False).ngroup().to_numpy()
     scored = paired.total(np.ones(len(known)), known) > 0
     for k in range(pool.max() + 1):
-        yield np.flatnonzero((pool == k) & scored), np.flatnonzero(known & (pool == k)[paired.series])
+        own = np.flatnonzero((pool == k) & scored)
+        if len(own):
+            yield own, np.flatnonzero(known & (pool == k)[paired.series])
 
 
 def _grids(paired: Paired, own: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,38 +52,64 @@ def _grids(paired: Paired, own: np.ndarray, rows: np.ndarray) -> tuple[np.ndarra
     return grids[0], grids[1]
 
 
-def _line(paired: Paired, own: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
-    name, horizon = paired.keys.loc[own[0], ["model", "horizon"]]
+def _line(paired: Paired, own: np.ndarray, rows: np.ndarray, nesting: Collection[str]) -> tuple[dict[str, Any], Trial]:
+    name, horizon = str(paired.keys["model"].iloc[own[0]]), int(paired.keys["horizon"].iloc[own[0]])
     values, actual, walk = paired.values, paired.values["actual"][rows], paired.walk[rows]
     error, base = actual - values["mean"][rows], actual - values["mean"][walk]
-    gain = _by_session(paired, rows, base**2 - error**2)
-    return {
+    trial = _trial(paired, rows, base, base - error, horizon, name in nesting)
+    line = {
         "model": name,
         "horizon": horizon,
         "symbols": len(own),
         "n": len(rows),
-        "n_sessions": len(gain),
+        "n_sessions": len(np.unique(paired.day[rows])),
         "first": paired.days[paired.day[rows].min()],
         "last": paired.days[paired.day[rows].max()],
         "mae_ratio": _relative(paired, rows, np.abs(error), np.abs(base)),
         "rmse_ratio": np.sqrt(_relative(paired, rows, error**2, base**2)),
-        **_intervals(paired, rows, walk),
-        "rank_ic": _daily_rank_ic(paired, own, rows),
-        "dm_p": diebold_mariano(gain, int(horizon)) if gain.any() else np.nan,
+        **_intervals(paired, rows, walk, horizon),
+        **_daily_rank_ic(paired, own, rows, horizon),
+        "test": trial.test,
+        "dm_p": trial.p,
     }
+    return line, trial
 
 
-def _intervals(paired: Paired, rows: np.ndarray, walk: np.ndarray) -> dict[str, float]:
+def _trial(paired: Paired, rows: np.ndarray, base: np.ndarray, apart: np.ndarray, horizon: int, nests: bool) -> Trial:
+    """The test over all symbols, each in the unit of its outcomes: a wild one counts no more than a calm one."""
+    if not apart.any():
+        return Trial()
+    unit, reach = (np.sqrt(_per_symbol(paired, rows, part**2)) for part in (base, apart))
+    outcome, forecast = (np.divide(part, unit, out=np.zeros(len(rows)), where=unit > 0) for part in (base, apart))
+    scaled = np.divide(unit, reach, out=np.zeros(len(rows)), where=reach > 0)  # the forecast in a unit of its own
+    parts = 2 * outcome * forecast - forecast**2, forecast**2, outcome * forecast * scaled
+    return against_walk(*(_by_session(paired, rows, part) for part in parts), horizon=horizon, nests=nests)
+
+
+def _per_symbol(paired: Paired, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of values (one a row of `rows`) over all rows of the same series, for each of them."""
+    series = paired.series[rows]
+    return (np.bincount(series, values) / np.maximum(np.bincount(series), 1))[series]
+
+
+def _intervals(paired: Paired, rows: np.ndarray, walk: np.ndarray, horizon: int) -> dict[str, float]:
     actual, low, high = (paired.values[name] for name in ("actual", "lo90", "hi90"))
     score = winkler(actual[rows], low[rows], high[rows], 0.9)
     base = winkler(actual[rows], low[walk], high[walk], 0.9)
     both = np.isfinite(score + base)
     inside = (low[rows] <= actual[rows]) & (actual[rows] <= high[rows])
     covered = _by_session(paired, rows, np.where(np.isfinite(score), inside, np.nan))
-    return {
-        "winkler90_ratio": _relative(paired, rows[both], score[both], base[both]),
+    known, score, base = rows[both], score[both], base[both]
+    out = {
+        "winkler90_ratio": _relative(paired, known, score, base),
         "coverage90": float(covered.mean()) if len(covered) else np.nan,
+        "winkler90_p": np.nan,
     }
+    if paired.own_sigma(known):
+        unit = _per_symbol(paired, known, base)
+        gain = np.divide(base - score, unit, out=np.zeros(len(known)), where=unit > 0)
+        out["winkler90_p"] = of_intervals(_by_session(paired, known, gain), horizon)
+    return out
 
 
 def _relative(paired: Paired, rows: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
@@ -93,11 +127,12 @@ def _by_session(paired: Paired, rows: np.ndarray, values: np.ndarray) -> np.ndar
     return total[count > 0] / count[count > 0]
 
 
-def _daily_rank_ic(paired: Paired, own: np.ndarray, rows: np.ndarray) -> float:
-    """The mean over sessions of Spearman's correlation across symbols, of those with 5 symbols or more."""
-    if len(own) < MIN_SYMBOLS:
-        return np.nan
-    mean, actual = _grids(paired, own, rows)
-    enough = np.isfinite(mean).sum(axis=0) >= MIN_SYMBOLS
-    daily = rank_correlations(mean.T[enough], actual.T[enough])
-    return float(np.nanmean(daily)) if np.isfinite(daily).any() else np.nan
+def _daily_rank_ic(paired: Paired, own: np.ndarray, rows: np.ndarray, horizon: int) -> dict[str, float]:
+    """The mean over sessions of Spearman's correlation across symbols, of those with 5 or more, and its test."""
+    daily = np.empty(0)
+    if len(own) >= MIN_SYMBOLS:
+        mean, actual = _grids(paired, own, rows)
+        enough = np.isfinite(mean).sum(axis=0) >= MIN_SYMBOLS
+        daily = rank_correlations(mean.T[enough], actual.T[enough])
+    found = of_rank_ic(daily[np.isfinite(daily)], horizon)
+    return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), found, strict=True))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from stockkit.errors import ParamError, SchemaError
 from stockkit.forecast import ranks
-from stockkit.forecast.significance import holm
+from stockkit.forecast.significance import holm, mean_error
 
 COEFFICIENTS: dict[str, str] = {
     "feature": "string",
@@ -210,24 +210,10 @@ def _line(daily: ranks.Daily, span: slice, horizon: int) -> tuple[float, float, 
     if scale == 0:
         return *nothing, n, "no change in the year"
     values = product[known] / scale
-    error, df = _error(values, horizon)
+    error, df = mean_error(values, horizon)
+    if horizon > 1 and df < MIN_WAVES:
+        return *nothing, n, f"too few sessions for {horizon} ahead"
     if not error > 0:
-        return *nothing, n, f"too few sessions for {horizon} ahead" if np.isnan(error) else "no spread over sessions"
+        return *nothing, n, "no spread over sessions"
     mean = float(values.mean())
     return mean, error, df, float(2 * stats.t.sf(abs(mean) / error, df)), n, ""
-
-
-def _error(values: np.ndarray, horizon: int) -> tuple[float, float]:
-    """The standard error of the mean of values in time order, with its degrees of freedom.
-
-    For outcomes that overlap, the long-run variance is the mean square of the first waves of a cosine transform:
-    min(n / 2 horizon, 0.4 n^(2/3)) of them, slow enough to hold what neighbours share.
-    """
-    n = len(values)
-    if horizon == 1:
-        return float(values.std(ddof=1) / np.sqrt(n)), n - 1
-    waves = min(n // (2 * horizon), int(0.4 * n ** (2 / 3)))
-    if waves < MIN_WAVES:
-        return np.nan, np.nan
-    phase = np.pi * np.outer(np.arange(1, waves + 1), (np.arange(n) + 0.5) / n)
-    return float(np.sqrt(2 / n * ((np.cos(phase) @ values) ** 2).mean() / n)), waves

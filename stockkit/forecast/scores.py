@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -10,15 +11,18 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import measures, pooled
+from stockkit.forecast import measures, models, pooled
 from stockkit.forecast.models import RANDOM_WALK
 from stockkit.forecast.paired import Paired, pair
-from stockkit.forecast.significance import diebold_mariano, holm
+from stockkit.forecast.significance import holm
+from stockkit.forecast.trials import Trial, against_walk, of_intervals
 from stockkit.market import schema
 
 FIGURES = ["mae", "rmse", "mae_ratio", "rmse_ratio", "mase", "pinball", "crps", "winkler90", "winkler90_ratio",
            "coverage80", "coverage90", "coverage95", "width90", "hit_rate", "n_hit", "hit_lo", "hit_hi", "up_rate",
-           "ic", "rank_ic", "dm_p", "p_holm"]  # fmt: skip
+           "ic", "ic_80", "rank_ic", "rank_ic_se", "rank_ic_p", "rank_ic_holm", "winkler90_p", "winkler90_holm",
+           "test", "dm_p", "p_holm"]  # fmt: skip
+KINDS = {"n_hit": "int64", "test": "string"}
 SCORES: dict[str, str] = {
     "symbol": "string",
     "model": "string",
@@ -26,7 +30,7 @@ SCORES: dict[str, str] = {
     "n": "int64",
     "first": "datetime64[ns]",
     "last": "datetime64[ns]",
-    **{name: "int64" if name == "n_hit" else "float64" for name in FIGURES},
+    **{name: KINDS.get(name, "float64") for name in FIGURES},
 }
 OVERALL: dict[str, str] = {
     "model": "string",
@@ -36,11 +40,13 @@ OVERALL: dict[str, str] = {
     "n_sessions": "int64",
     "first": "datetime64[ns]",
     "last": "datetime64[ns]",
-    **dict.fromkeys(["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", "rank_ic", "dm_p", "p_holm"],
-                    "float64"),
+    **{name: KINDS.get(name, "float64")
+       for name in ["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", *FIGURES[FIGURES.index("ic_80"):]]},
 }  # fmt: skip
+CORRECTED = {"dm_p": "p_holm", "winkler90_p": "winkler90_holm", "rank_ic_p": "rank_ic_holm"}
 NAMED = 5  # symbols that a sentence bears
 LEVEL = 0.05  # the chance allowed of a single false claim
+NESTING = models.nesting()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,8 @@ class Verdict:
         tried: how many tests the correction counts.
         level: the family-wise error rate allowed.
         overall: the models that do over all symbols together, the surest first.
+        risk: the models whose intervals are better than the random walk's, over all symbols or for one, the surest
+            first; Holm's correction counts these tests apart.
     """
 
     text: str
@@ -73,6 +81,7 @@ class Verdict:
     tried: int
     level: float
     overall: tuple[str, ...] = ()
+    risk: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """The first sentence in large type, as a report should show it, the rest below."""
@@ -81,12 +90,15 @@ class Verdict:
         return f'<p class="verdict" style="{large}">{escape(first)}{dot.strip()}</p><p>{escape(rest)}</p>'
 
 
-def board(rows: pd.DataFrame) -> Board:
+def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
     """Score forecasts by symbol, model and horizon, and each model and horizon over all symbols.
 
     Args:
         rows: symbol, model, as_of, horizon, mean, actual and scale of each forecast; sigma and the interval bounds
             lo80 to hi95 where there are any. In any order; left untouched.
+        nesting: the models that contain the random walk as a special case, as from `models.nesting`; the package's
+            own if not given. Any other is judged by Diebold and Mariano's test, which is right for it, and for these
+            finds little.
 
     Returns:
         By symbol, in the order of `rows`, over the n sessions from first to last whose outcome is known and which the
@@ -98,17 +110,23 @@ def board(rows: pd.DataFrame) -> Board:
           that have what it needs;
         - hit_rate, the share of right signs among n_hit rows where neither mean nor actual is 0, with its exact 95 %
           interval hit_lo to hit_hi; up_rate, the share of rises among moves, which is what "always up" would get;
-        - ic and rank_ic, Pearson's and Spearman's correlation of mean and actual over time;
-        - dm_p, `significance.diebold_mariano` of squared errors; p_holm, corrected for every dm_p of both tables.
+        - ic and rank_ic, Pearson's and Spearman's correlation of mean and actual over time, the latter with its
+          standard error rank_ic_se and rank_ic_p, one-sided for an ic over 0;
+        - dm_p, one-sided, of squared errors, by the `test` named: "clark_west" for the models of `nesting`,
+          "diebold_mariano" for others (see `significance`);
+        - ic_80, the correlation with the outcome at which a forecast that moves as this one does would have
+          had a p_holm under 5 % with 80 % probability, were it the only one (worked out from forecasts and outcomes);
+        - winkler90_p, one-sided, of interval scores, for models with a sigma that is not the random walk's;
+        - p_holm, winkler90_holm, rank_ic_holm: each corrected by Holm's method for all of its kind in both tables.
 
         Overall, of models with two symbols or more: every figure is averaged over the symbols of a session first, so
         that symbols which move together count once, then over n_sessions; rank_ic is the mean over sessions of
-        Spearman's correlation across symbols (5 symbols or more); dm_p tests the series of session means.
+        Spearman's correlation across symbols (5 symbols or more). The tests are of the series of session means, each
+        symbol's losses first divided by the mean of the random walk's, so that a wild symbol counts no more.
 
-        NaN where a figure has no rows to stand on; dm_p and p_holm are NaN for the random walk,
-        and for a model that says the same. No rows give no
-        scores. With horizon > 1 outcomes overlap, and hit_lo to hit_hi is narrower than it should be; dm_p allows
-        for it, counting overlap in sessions of any symbol.
+        NaN where a figure has no rows to stand on; tests are NaN for the random walk, and for a model that says the
+        same. No rows give no scores. With horizon > 1 outcomes overlap, and hit_lo to hit_hi is narrower than it should
+        be; the tests allow for it, counting overlap in sessions of any symbol.
 
     Raises:
         ForecastError: a column missing, a symbol and horizon without a forecast of the random walk, or a session
@@ -118,21 +136,30 @@ def board(rows: pd.DataFrame) -> Board:
         return Board(schema.empty(SCORES), schema.empty(OVERALL))
     paired = pair(rows)
     known = measures.compared(paired)
-    own, whole = _by_symbol(paired, known), pooled.overall(paired, known)
-    p = np.concatenate([own["dm_p"], [line["dm_p"] for line in whole]])
-    corrected = np.full(len(p), np.nan)
-    corrected[np.isfinite(p)] = holm(p[np.isfinite(p)])
-    by_symbol = pd.DataFrame({**own, "p_holm": corrected[: len(paired.keys)]})
-    overall = pd.DataFrame([{**line, "p_holm": q} for line, q in zip(whole, corrected[len(by_symbol) :], strict=True)])
+    tests = _tests(paired, known, nesting)
+    lines, whole = pooled.overall(paired, known, nesting)
+    by_symbol, overall = pd.DataFrame(_by_symbol(paired, known, tests)), pd.DataFrame(lines)
+    level = LEVEL / max(sum(np.isfinite(one.p) for one in [*tests, *whole]), 1)
+    by_symbol["ic_80"] = [one.detectable_ic(level) for one in tests]
+    overall["ic_80"] = [one.detectable_ic(level) for one in whole]
+    for p, q in CORRECTED.items():
+        by_symbol[q], overall[q] = _corrected(by_symbol[p].to_numpy(), overall[p].to_numpy() if whole else np.empty(0))
     return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if whole else schema.empty(OVERALL))
 
 
-def score(rows: pd.DataFrame) -> pd.DataFrame:
+def score(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> pd.DataFrame:
     """The scores of each symbol, model and horizon: `board(rows).by_symbol`."""
-    return board(rows).by_symbol
+    return board(rows, nesting=nesting).by_symbol
 
 
-def _by_symbol(paired: Paired, known: np.ndarray) -> dict[str, Any]:
+def _corrected(own: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The p values of both tables, corrected for all of them; NaN stays."""
+    p = np.concatenate([own, whole])
+    p[np.isfinite(p)] = holm(p[np.isfinite(p)])
+    return p[: len(own)], p[len(own) :]
+
+
+def _by_symbol(paired: Paired, known: np.ndarray, tests: list[Trial]) -> dict[str, Any]:
     n = paired.total(np.ones(len(known)), known).astype("int64")
     latest = np.maximum.reduceat(np.where(known, paired.day, -1), paired.starts)
     earliest = np.minimum.reduceat(np.where(known, paired.day, len(paired.days)), paired.starts)
@@ -146,27 +173,51 @@ def _by_symbol(paired: Paired, known: np.ndarray) -> dict[str, Any]:
         **measures.distributions(paired, known),
         **measures.hits(paired, known),
         "ic": measures.correlation(paired, known),
-        "rank_ic": pooled.rank_ic(paired, known),
-        "dm_p": _tests(paired, known),
+        **pooled.rank_ic(paired, known),
+        "winkler90_p": _interval_tests(paired, known),
+        "test": [one.test for one in tests],
+        "dm_p": [one.p for one in tests],
     }
 
 
-def _tests(paired: Paired, known: np.ndarray) -> np.ndarray:
-    """The p value of each series against the random walk, NaN for the random walk itself."""
-    values = paired.values
-    gain = (values["actual"] - paired.beside("mean")) ** 2 - (values["actual"] - values["mean"]) ** 2
-    edges = np.append(np.cumsum(known)[paired.starts] - known[paired.starts], known.sum())
-    gain, horizon = gain[known], paired.keys["horizon"].to_numpy()
-    p = np.full(len(horizon), np.nan)
-    for k in np.flatnonzero((paired.keys["model"] != RANDOM_WALK).to_numpy(dtype=bool)):
-        own = gain[edges[k] : edges[k + 1]]
-        if own.any() or not len(own):  # a model that says the same as the random walk is no try at beating it
-            p[k] = diebold_mariano(own, int(horizon[k]))
+def _tests(paired: Paired, known: np.ndarray, nesting: Collection[str]) -> list[Trial]:
+    """The test of each series against the random walk."""
+    base = paired.values["actual"] - paired.beside("mean")
+    apart = paired.values["mean"] - paired.beside("mean")
+    out = [Trial()] * len(paired.keys)
+    for k, horizon, rows in _tried_series(paired, known):
+        y, d = base[rows], apart[rows]
+        unit = np.sqrt((y**2).mean() * (d**2).mean()) if len(y) else 0.0
+        product = y * d / unit if unit > 0 else np.zeros(len(y))
+        nests = str(paired.keys["model"].iloc[k]) in nesting
+        out[k] = against_walk(2 * y * d - d**2, d**2, product, horizon=horizon, nests=nests)
+    return out
+
+
+def _interval_tests(paired: Paired, known: np.ndarray) -> np.ndarray:
+    """The p value of each series' interval scores against the random walk's, NaN where its sigma is the same."""
+    values, p = paired.values, np.full(len(paired.keys), np.nan)
+    score = measures.winkler(values["actual"], values["lo90"], values["hi90"], 0.9)
+    gain = np.where(paired.walk >= 0, score[paired.walk], np.nan) - score
+    for k, horizon, rows in _tried_series(paired, known & np.isfinite(gain)):
+        if paired.own_sigma(rows):
+            p[k] = of_intervals(gain[rows], horizon)
     return p
+
+
+def _tried_series(paired: Paired, where: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Each series but the random walk's, its horizon, and those of its rows that are `where`."""
+    ends = np.append(paired.starts[1:], len(where))
+    horizon = paired.keys["horizon"].to_numpy()
+    for k in np.flatnonzero((paired.keys["model"] != RANDOM_WALK).to_numpy(dtype=bool)):
+        first = paired.starts[k]
+        yield int(k), int(horizon[k]), first + np.flatnonzero(where[first : ends[k]])
 
 
 def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) -> Verdict:
     """Say what may be said of a board: who beats the random walk after Holm's correction, or that nobody does.
+
+    Of prices first, then of risk (whose intervals score better), then what the tests could have found at all.
 
     Args:
         board: as from `board`, whole: leaving rows out hides how many were tried.
@@ -181,37 +232,78 @@ def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) ->
         raise ForecastError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
     own, whole = (table[table["p_holm"].notna()] for table in (board.by_symbol, board.overall))
     found, of_all = (table[table["p_holm"] < level].sort_values("p_holm", kind="stable") for table in (own, whole))
+    risk, on_risk = _risk(board, level)
     sentences = [_finding(board, found, of_all)]
     if len(board.by_symbol):
-        sentences.append(_tried(own, whole))
+        sentences += [_tried(own, whole), _power(board), on_risk]
     if trials is not None:
         sentences.append(f"The fits compared {_count(trials, 'setting')}.")
     return Verdict(
-        " ".join(sentences),
+        " ".join(filter(None, sentences)),
         tuple(dict.fromkeys(zip(found["symbol"].astype(str), found["model"].astype(str), strict=True))),
         len(own) + len(whole),
         level,
         tuple(dict.fromkeys(of_all["model"].astype(str))),
+        risk,
     )
 
 
 def _finding(board: Board, found: pd.DataFrame, of_all: pd.DataFrame) -> str:
     if board.by_symbol.empty:
         return "Nothing could be judged. No model has forecasts of the past to compare."
+    claims = _claims(board, found, of_all, "p_holm", "beats the random walk")
+    return f"{claims}." if claims else "Not distinguishable from the random walk."
+
+
+def _claims(board: Board, found: pd.DataFrame, of_all: pd.DataFrame, p: str, does: str) -> str:
     several = board.by_symbol["horizon"].nunique() > 1
     claims = [
-        _claim(row["model"], f"over all {row['symbols']} symbols", row["horizon"] * several, row["p_holm"])
+        _claim(row["model"], f"{does} over all {row['symbols']} symbols", row["horizon"] * several, row[p])
         for row in of_all.to_dict("records")
     ]
     for (model, horizon), rows in found.groupby(["model", "horizon"], sort=False):
-        claims.append(_claim(model, f"for {_names(list(rows['symbol']))}", horizon * several, rows["p_holm"].max()))
-    return f"{'; '.join(claims)}." if claims else "Not distinguishable from the random walk."
+        where = f"{does} for {_names(list(rows['symbol']))}"
+        claims.append(_claim(str(model), where, horizon * several, rows[p].max()))
+    return "; ".join(claims)
 
 
-def _claim(model: str, where: str, horizon: int, p: float) -> str:
+def _claim(model: str, does: str, horizon: int, p: float) -> str:
     name = model.replace("_", " ")
     ahead = f" {_count(horizon, 'session')} ahead" if horizon else ""
-    return f"{name[:1].upper()}{name[1:]} beats the random walk {where}{ahead} (Holm-corrected {_p(p)})"
+    return f"{name[:1].upper()}{name[1:]} {does}{ahead} (Holm-corrected {_p(p)})"
+
+
+def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
+    """The models whose intervals are shown to be better than the random walk's, and the sentence on risk."""
+    p = "winkler90_holm"
+    if p not in board.by_symbol:  # scores of before
+        return (), ""
+    tables = [table[table[p].notna()] for table in (board.by_symbol, board.overall)]
+    tried = sum(map(len, tables))
+    if not tried:
+        return (), ""
+    own, whole = (table[table[p] < level].sort_values(p, kind="stable") for table in tables)
+    claims = _claims(board, own, whole, p, "has better 90 % intervals than the random walk")
+    least = _p(min(table[p].min() for table in tables if len(table)))
+    nothing = f"no model has 90 % intervals shown to be better than the random walk's (smallest Holm-corrected {least})"
+    names = dict.fromkeys([*whole["model"].astype(str), *own["model"].astype(str)])
+    return tuple(names), f"Of risk: {claims or nothing}, {_count(tried, 'test')}."
+
+
+def _power(board: Board) -> str:
+    """How much a forecast would have had to tell to be found: the middle of the models, over all symbols if it can."""
+    if "ic_80" not in board.by_symbol:  # scores of before
+        return ""
+    pooled = board.overall[board.overall["ic_80"].notna()]
+    table = pooled if len(pooled) else board.by_symbol
+    middle = table.groupby("horizon")["ic_80"].median().dropna()
+    if middle.empty:
+        return ""
+    several = board.by_symbol["horizon"].nunique() > 1
+    ahead = [f" {_count(int(horizon), 'session')} ahead" * several for horizon in middle.index]
+    parts = [f"{ic:.3f}{after}" for ic, after in zip(middle, ahead, strict=True)]
+    where = "over all symbols" if len(pooled) else "of one symbol"
+    return f"An information coefficient of {' or '.join(parts)} {where} would have been found with 80 % probability."
 
 
 def _names(symbols: list[str]) -> str:

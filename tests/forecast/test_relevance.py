@@ -85,8 +85,8 @@ def test_of_features_that_tell_nothing_one_in_twenty_is_beyond_its_band(way, hor
 
 
 def test_an_error_that_forgets_the_overlap_would_break_its_word(monkeypatch):
-    plain = relevance._error
-    monkeypatch.setattr(relevance, "_error", lambda values, horizon: plain(values, 1))
+    plain = relevance.mean_error
+    monkeypatch.setattr(relevance, "mean_error", lambda values, _: plain(values, 1))
     assert rejected("symbols", 5, tries=10) > 0.2
 
 

@@ -238,8 +238,9 @@ def test_a_constant_forecast_has_no_correlation() -> None:
 
 def test_what_a_series_scores_does_not_hang_on_the_others_or_on_the_order_of_rows() -> None:
     one = PANEL[PANEL["symbol"] == "S03"]
-    both = score(PANEL.sample(frac=1, random_state=1)).set_index("symbol").loc["S03"].drop(columns="p_holm")
-    alone = score(one).set_index("symbol").drop(columns="p_holm")
+    counted = ["ic_80", "p_holm", "winkler90_holm", "rank_ic_holm"]  # which hang on how many are tested
+    both = score(PANEL.sample(frac=1, random_state=1)).set_index("symbol").loc["S03"].drop(columns=counted)
+    alone = score(one).set_index("symbol").drop(columns=counted)
     pd.testing.assert_frame_equal(both.sort_values("model"), alone.sort_values("model"))
 
 

@@ -18,13 +18,23 @@ from stockkit.forecast.models.volatility import Ewma, GarchT, RollingVolatility
 
 __all__ = ["CORE", "EXTRAS", "RANDOM_WALK", "Arima", "AutoArima", "AutoEts", "Boosting", "Drift", "ElasticNet", "Ewma",
            "Fitted", "Forecast", "GarchT", "HistoricalMean", "Lasso", "Lstm", "MedianEnsemble", "Model", "Prophet",
-           "RandomWalk", "Recipe", "RollingVolatility", "Series", "Theta", "Training", "by_name", "target"]  # fmt: skip
+           "RandomWalk", "Recipe", "RollingVolatility", "Series", "Theta", "Training", "by_name", "nesting",
+           "target"]  # fmt: skip
 
 CORE: tuple[Recipe, ...] = (
     RandomWalk(), Drift(), HistoricalMean(), Lasso(), ElasticNet(), Boosting(), Arima(), AutoEts(), Theta(),
     RollingVolatility(), Ewma(), GarchT(), MedianEnsemble(),
 )  # fmt: skip
 EXTRAS: tuple[Recipe, ...] = (AutoArima(), Prophet(), Lstm())  # slow, or of a package that is an extra
+
+
+def nesting(recipes: Iterable[Recipe] = (*CORE, *EXTRAS)) -> frozenset[str]:
+    """The names of those that contain the random walk as a special case; an ensemble does if all of its members do."""
+    given = list(recipes)
+    several = [model for model in given if isinstance(model, MedianEnsemble)]
+    alone = {model.name for model in given if getattr(model, "nests_random_walk", False)}
+    others = {model.name for model in given if model not in several}
+    return frozenset(alone | {model.name for model in several if others & set(model.members) <= alone})
 
 
 def by_name(names: Iterable[str]) -> tuple[Recipe, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Boosting:
         seed: of the histogram's subsample; the same seed, the same trees.
     """
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "boosting"
     settings: tuple[tuple[int, float], ...] = ((4, 0.07), (8, 0.07), (8, 0.14))
     trees: int = 30

@@ -92,6 +92,7 @@ class Lstm:
         ForecastError: a setting under 1.
     """
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "lstm"
     seed: int = 0
     window: int = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class ElasticNet:
         folds: inner folds.
     """
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "elastic_net"
     ratios: tuple[float, ...] = (0.5,)
     alphas: int = 20

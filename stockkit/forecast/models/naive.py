@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class RandomWalk:
 class Drift:
     """The random walk with drift: the slope of the training closes (Hyndman and Athanasopoulos 2021, 5.2)."""
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "drift"
 
     def fit(self, train: Training) -> Constant:
@@ -59,6 +61,7 @@ class PrevailingMean:
 class HistoricalMean:
     """The prevailing mean: of all sessions so far, brought up to date at each of them (Welch and Goyal 2008)."""
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "historical_mean"
 
     def fit(self, train: Training) -> PrevailingMean:

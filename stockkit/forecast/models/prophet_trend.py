@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -74,6 +74,7 @@ class Prophet:
         flexibility: scale of the Laplace prior of the bends (`changepoint_prior_scale`).
     """
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "prophet"
     changepoints: int = 25
     flexibility: float = 0.05

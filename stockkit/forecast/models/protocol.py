@@ -193,6 +193,8 @@ class Model(Protocol):
     """A recipe, not yet fitted; `fit` is given nothing later than the cut.
 
     A model that sets ``pooled = True`` is fitted once to all symbols; any other to each symbol by itself.
+    One that sets ``nests_random_walk = True`` says that for some value of what it fits (all slopes 0, say) its mean is
+    0 everywhere, so that it is judged by Clark and West's test; any other by Diebold and Mariano's.
     """
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Arima:
     """
 
     order: tuple[int, int, int] = (1, 0, 0)
+    nests_random_walk: ClassVar[bool] = True
     name: str = "arima"
 
     def fit(self, train: Training) -> Arma:
@@ -44,6 +45,7 @@ class AutoArima:
     """ARMA whose order and mean the stepwise search of Hyndman and Khandakar (2008) chose by AICc inside the fit."""
 
     largest: int = 3  # of p and of q
+    nests_random_walk: ClassVar[bool] = True
     name: str = "auto_arima"
 
     def fit(self, train: Training) -> Arma:
@@ -63,6 +65,7 @@ class AutoEts:
     Errors are additive: multiplicative ones of a log close would depend on the price's unit.
     """
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "ets"
 
     def fit(self, train: Training) -> Smoothing:
@@ -91,6 +94,7 @@ class AutoEts:
 class Theta:
     """The standard Theta method (Assimakopoulos and Nikolopoulos 2000) on the log close, through statsforecast."""
 
+    nests_random_walk: ClassVar[bool] = True
     name: str = "theta"
 
     def fit(self, train: Training) -> ThetaLines:
