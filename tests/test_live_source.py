@@ -43,7 +43,8 @@ def test_a_run_plans_with_its_allowance_and_says_what_waits(workbook, monkeypatc
         assert "ZZZ waits" in page
         again, manifest, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[AAA, IBM]")
         assert len(server.requests) == 2
-    assert again.returncode == 0, "what was said before stands"
+    assert again.returncode == 3, "no symbol could be asked for: what was said before stands, and nothing is fresh"
+    assert "No symbol could be asked for" in manifest["reason"]
     assert [warning.partition(" waits")[0] for warning in manifest["warnings"]] == ["AAA", "IBM"]
     assert everywhere(workbook, done.stdout, done.stderr, again.stdout, again.stderr) == []
 

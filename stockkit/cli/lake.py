@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from stockkit.cli import actions
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import StockkitError
 
 app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
+app.add_typer(actions.app, name="actions")
 
 
 @app.command()

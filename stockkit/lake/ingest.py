@@ -2,105 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
-from stockkit.lake import raw
-from stockkit.lake.sources import Source, fetch_many, open_source
+from stockkit.lake import ingested, raw
+from stockkit.lake.ingested import NOTES, Fetched, Ingested
+from stockkit.lake.sources import ACTIONS_FILE, Source, fetch_many, open_source
 from stockkit.lake.tables import Lake
+from stockkit.market import action_history, answers, clean, schema, sessions
 from stockkit.market import actions as corporate
-from stockkit.market import answers, clean, schema, sessions
-from stockkit.market.answers import Answer, Reading
+from stockkit.market.action_history import Statement
+from stockkit.market.answers import Answer
 
 EARLIEST, LATEST = "earliest", "latest"
 COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
+HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
+SHORT = 100  # rows of a short answer; a longer one is a whole history
 OnDone = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """All that is known of a source's symbols, and why one has no fresh answer (`failures`: symbol to reason).
-
-    `told` has each symbol's answers, oldest first; `now` is the source's clock; `deferred` are symbols that had to
-    wait for the source's allowance, with the reason; `conflicts` the corporate actions that a second source denies.
-    """
-
-    told: dict[str, list[Answer]]
-    actions: pd.DataFrame
-    failures: dict[str, str]
-    now: pd.Timestamp
-    deferred: dict[str, str] = field(default_factory=dict)
-    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
-
-    def summary(self) -> pd.DataFrame:
-        """One row a symbol: its answers so far, and of the last one bytes, fetched_at (UTC) and file in the lake."""
-        rows = [
-            (symbol, len(told), len(told[-1].body), told[-1].fetched_at, told[-1].file)
-            for symbol, told in self.told.items()
-        ]
-        return pd.DataFrame(rows, columns=["symbol", "answers", "bytes", "fetched_at", "file"]).set_index("symbol")
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """Trusted `prices`, `rejects` and `corrections` of all symbols, and `missing`: why one has no fresh prices."""
-
-    prices: pd.DataFrame
-    rejects: pd.DataFrame
-    corrections: pd.DataFrame
-    missing: dict[str, str]
-    deferred: dict[str, str] = field(default_factory=dict)
-    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
-    readings: dict[str, Reading] = field(default_factory=dict)
-
-    def layouts(self) -> pd.DataFrame:
-        """How each symbol's last answer was read: layout, which price, how dates are written, and what to know."""
-        rows = [(symbol, one.layout, one.prices, one.dates, one.remarks) for symbol, one in self.readings.items()]
-        return pd.DataFrame(rows, columns=["symbol", "layout", "prices", "dates", "remarks"]).set_index("symbol")
-
-    def gaps(self, calendar: str = sessions.DEFAULT) -> dict[str, list[str]]:
-        """The sessions that a symbol lacks between its first and last one; symbols without gaps are left out."""
-        dates = self.prices.groupby("symbol")["date"]
-        found = {str(symbol): sessions.gaps(own, calendar) for symbol, own in dates}
-        return {symbol: [str(day.date()) for day in days] for symbol, days in found.items() if len(days)}
-
-    def defects(self, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
-        """Everything that was wrong, one row a symbol and defect: how often, the first day, what it means."""
-        rejects = self.rejects.groupby(["symbol", "rule"], as_index=False).agg(
-            count=("line", "size"), first=("date", "min"), meaning=("reason", "first")
-        )
-        gaps = [(symbol, "missing_session", len(days), days[0], "the exchange was open and the source has no bar")
-                for symbol, days in self.gaps(calendar).items()]  # fmt: skip
-        missing = [(symbol, "no_fresh_answer", 1, "", reason) for symbol, reason in self.missing.items()]
-        columns = ["symbol", "rule", "count", "first", "meaning"]
-        return pd.concat([rejects[columns], pd.DataFrame([*gaps, *missing], columns=columns)], ignore_index=True)
-
-    def figures(self, calendar: str = sessions.DEFAULT) -> dict[str, object]:
-        """The headline figures of an ingest: dates, freshness, rows, and the defects by kind."""
-        last = self.prices.groupby("symbol")["date"].max()
-        return {
-            "as_of": f"{last.max():%Y-%m-%d}",
-            "known_at": f"{self.prices['known_at'].max():%Y-%m-%dT%H:%M:%SZ}",
-            "rows": len(self.prices),
-            "symbols": sorted(last.index),
-            "last_session": {symbol: f"{day:%Y-%m-%d}" for symbol, day in last.items()},
-            "missing_symbols": self.missing,
-            "rejects": {rule: int(count) for rule, count in self.rejects["rule"].value_counts().sort_index().items()},
-            "corrections": len(self.corrections),
-            "gaps": self.gaps(calendar),
-            "warnings": self.warnings(),
-        }
-
-    def warnings(self) -> list[str]:
-        """What a reader should know though nothing is wrong: symbols that wait, actions that two sources dispute."""
-        disputed = [
-            f"{row['symbol']}: a {row['kind']} on {row['ex_date']:%Y-%m-%d} is not applied, {row['reason']}."
-            for row in self.conflicts.to_dict("records")
-        ]
-        return [*self.deferred.values(), *disputed]
 
 
 def fetch(
@@ -108,7 +30,8 @@ def fetch(
 ) -> Fetched:
     """Ask a source for each symbol and keep every usable answer in the raw zone.
 
-    A symbol whose answer is unusable is listed in `failures`; what the same source said before stands. Where the
+    A symbol whose answer is unusable is listed in `failures`; what the same source said before stands, and so it is
+    where its corporate actions cannot be read or a file of the raw zone is damaged. Where the
     source's allowance does not reach, the symbols with the oldest data go first and the rest are `deferred`.
 
     Args:
@@ -120,7 +43,7 @@ def fetch(
         on_done: called with symbol, how many are done, and of how many.
 
     Raises:
-        SymbolError, ParamError: before anything is fetched. SchemaError: the corporate actions are broken.
+        SymbolError, ParamError: before anything is fetched. SchemaError: the list of corporate actions is none.
         LakeError: the lake cannot be written.
     """
     symbols = schema.check_symbols(symbols)
@@ -130,36 +53,62 @@ def fetch(
     second = _ask(lake, check, symbols, on_done)
     told = [_covered(one, both) for both in [_span(first, second)] for one in (first, second)]
     trusted, conflicts = corporate.agree(*told)
-    return replace(first, actions=trusted, conflicts=conflicts)
+    return replace(first, known=replace(first.known, actions=trusted), conflicts=conflicts)
 
 
 def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
     """What one source says now, or said before, of each symbol."""
     origin = open_source(source, root=lake.root, lake=lake.folder, secrets_client=lake.secrets_client)
-    before = {symbol: raw.latest(lake.path, origin.name, symbol) for symbol in symbols}
-    seen = {symbol: answer.fetched_at for symbol, answer in before.items() if answer}
+    before = {symbol: raw.read(lake.path, origin.name, symbol) for symbol in symbols}
+    seen = {symbol: held.answers[-1].fetched_at for symbol, held in before.items() if held.answers}
     now, later = origin.plan(symbols, seen)
-    compact = {symbol: origin.now() - moment < COMPACT_WITHIN for symbol, moment in seen.items()}
+    compact = {
+        symbol: origin.now() - moment < COMPACT_WITHIN and not before[symbol].damaged and _reads(before[symbol].answers)
+        for symbol, moment in seen.items()
+    }
     fresh, errors = _gather(lake, origin, now, compact, on_done)
-    deferred = dict.fromkeys(later, "the allowance of today is spent")
-    deferred |= {symbol: str(error) for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
-    failures = {symbol: str(error) for symbol, error in errors.items() if symbol not in deferred}
     body = origin.actions()
     if body is not None:
-        corporate.parse(body, file="actions.csv")
+        corporate.read(body, file="actions.csv")
         raw.keep(lake.path, origin.name, None, body, origin.now())
-    known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None)
-    for told in known.told.values():
-        told[:] = [fresh.get(one.file, one) for one in told]
+    sound = {one.file: one for held in before.values() for one in held.answers} | fresh
+    known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None, cached=sound)
+    deferred = dict.fromkeys(later, "the allowance of today is spent")
+    deferred |= {symbol: str(error) for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
     reset = f" Next try after {origin.resets_at():%Y-%m-%d %H:%M} UTC." if later and origin.resets_at() else ""
+    deferred = {symbol: f"{symbol} waits: {reason}.{reset}" for symbol, reason in deferred.items()}
+    none_asked = set(deferred) == set(symbols)
+    failures = {symbol: str(error) for symbol, error in errors.items() if symbol not in deferred}
     for symbol, reason in deferred.items():
-        deferred[symbol] = f"{symbol} waits: {reason}.{reset}"
         if symbol not in known.told:
-            failures[symbol] = f"{deferred[symbol]} Nothing is known of it yet."
+            failures[symbol] = f"{reason} Nothing is known of it yet."
+        elif none_asked:
+            failures[symbol] = f"{reason} No symbol could be asked for."
+    return replace(known, failures=_with_earlier(known, failures), deferred=deferred)
+
+
+def _with_earlier(known: Fetched, failures: Mapping[str, str]) -> dict[str, str]:
+    """Each failure with what stands in its place, and those that the raw zone itself has."""
+    said = dict(failures)
     for symbol in failures:
         if earlier := known.told.get(symbol):
-            failures[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
-    return replace(known, failures=failures, deferred=deferred)
+            said[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
+    return {
+        **known.failures,
+        **{symbol: _joined(reason, known.failures.get(symbol)) for symbol, reason in said.items()},
+    }
+
+
+def _joined(*reasons: str | None) -> str:
+    return " ".join(reason for reason in reasons if reason)
+
+
+def _reads(told: Sequence[Answer]) -> bool:
+    """Whether the newest answer can be read, so that the last rows are enough to go on from it."""
+    try:
+        return bool(len(answers.read(told[-1])))
+    except SourceError:
+        return False
 
 
 def _gather(
@@ -181,7 +130,7 @@ def _gather(
 
 def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
     """The days that both sources have bars of: symbol, start and end; of symbols that both know."""
-    days = [{symbol: _days(told) for symbol, told in one.told.items()} for one in (first, second)]
+    days = [{symbol: _days(told) for symbol, told in one.told.items() if _reads(told)} for one in (first, second)]
     rows = [
         (symbol, max(days[0][symbol][0], days[1][symbol][0]), min(days[0][symbol][1], days[1][symbol][1]))
         for symbol in sorted(set(days[0]) & set(days[1]))
@@ -190,7 +139,7 @@ def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
 
 
 def _days(told: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
-    days = pd.concat([answers.read(answer)["day"] for answer in told])
+    days = pd.concat([pd.Series(one.plain["day"]) if one.plain else answers.read(one)["day"] for one in told])
     return days.min(), days.max()
 
 
@@ -209,16 +158,74 @@ def recall(
     now: pd.Timestamp,
     until: pd.Timestamp | None = None,
     with_actions: bool = True,
+    cached: Mapping[str, Answer] | None = None,
 ) -> Fetched:
-    """What the raw zone holds of a source, without asking it; only what was fetched before `until` (UTC) if given."""
-    told = {symbol: raw.history(lake.path, source, symbol, until=until) for symbol in symbols}
-    lists = raw.history(lake.path, source, None, until=until) if with_actions else []
-    known = [corporate.parse(one.body, file=one.file) for one in lists[-1:]]
-    known += [corporate.events(answer.body, symbol) for symbol, answered in told.items() for answer in answered]
-    actions = pd.concat([one for one in known if len(one)] or [corporate.none()])
-    actions = actions.drop_duplicates(["symbol", "ex_date", "kind"], keep="last")
-    actions = actions.sort_values(["symbol", "ex_date", "kind"], ignore_index=True)
-    return Fetched({symbol: one for symbol, one in told.items() if one}, actions, {}, now)
+    """What the raw zone holds of a source, without asking it; only what was known before `until` (UTC) if given.
+
+    `cached` are answers that need not be read again, by file.
+    """
+    held = {symbol: raw.read(lake.path, source, symbol, until=until, known=cached) for symbol in symbols}
+    told = {symbol: one.answers for symbol, one in held.items() if one.answers}
+    known = action_history.known(
+        _lists(lake, source, until) if with_actions else [],
+        [statement for answered in told.values() for statement in _statements(answered)],
+        _lists(lake, HAND, until),
+    )
+    faults = known.faults[known.faults["symbol"].isin(symbols).fillna(False) | known.faults["symbol"].isna()]
+    failures = _lacking(held, whole=source == "sample" or source.startswith("folder-"))
+    for name, own in faults.assign(symbol=faults["symbol"].fillna(ACTIONS_FILE)).groupby("symbol"):
+        failures[str(name)] = _joined(failures.get(str(name)), f"{name}: " + " ".join(own["reason"]))
+    return Fetched(told, replace(known, faults=faults), failures, now, notes=_notes(held))
+
+
+def _lists(lake: Lake, source: str, until: pd.Timestamp | None) -> list[Statement]:
+    """The lists of corporate actions of a source, as they arrived.
+
+    Raises:
+        LakeError: the newest is damaged: without it no price is on a known scale.
+    """
+    file = "the list of added actions" if source == HAND else ACTIONS_FILE
+    held = raw.read(lake.path, source, None, until=until)
+    newest = raw.order(held.answers[-1].file if held.answers else "")
+    if broken := [fault for fault in held.faults if fault.problem == raw.DAMAGED and raw.order(fault.file) > newest]:
+        raise LakeError(f"the list of corporate actions {broken[-1].file}: {broken[-1].detail}")
+    return [Statement(corporate.read(one.body, file=file), one.since) for one in held.answers]
+
+
+def _statements(answered: Sequence[Answer]) -> Iterator[Statement]:
+    """What one symbol's answers say of corporate actions beside their bars, each of its days."""
+    told = [(one, corporate.read_events(one.body, one.symbol)) for one in answered]
+    if not any(len(listed.actions) or len(listed.faults) for _, listed in told):
+        return
+    for one, listed in told:
+        with suppress(SourceError):  # an answer that cannot be read says nothing
+            yield Statement(listed, one.since, _days([one]))
+
+
+def _lacking(held: Mapping[str, raw.Holding], *, whole: bool) -> dict[str, str]:
+    """The symbols of which a damaged file may have held what no later answer tells, each with the reason.
+
+    A later answer makes up for it when it has the same bytes or is a whole history: always of a source whose answers
+    are `whole`, else where it has more than `SHORT` rows.
+    """
+    lacking = {}
+    for symbol, holding in held.items():
+        for fault in (fault for fault in holding.faults if fault.problem == raw.DAMAGED):
+            later = [answer for answer in holding.answers if raw.order(answer.file) > raw.order(fault.file)]
+            digest = fault.file.rpartition("-")[2]
+            if not any(whole or one.file.endswith(digest) or one.body.count(b"\n") > SHORT for one in later):
+                lacking[symbol] = f"{symbol}: {fault.file}: {fault.detail}"
+    return lacking
+
+
+def _notes(held: Mapping[str, raw.Holding]) -> pd.DataFrame:
+    """What is wrong in the raw zone, as `NOTES`."""
+    rows = [
+        (symbol, fault.problem.replace(" ", "_"), "", f"{fault.file}: {fault.detail}")
+        for symbol, one in held.items()
+        for fault in one.faults
+    ]
+    return schema.cast(pd.DataFrame(rows, columns=list(NOTES)), NOTES)
 
 
 def clean_all(
@@ -246,23 +253,40 @@ def clean_all(
     first = pd.Timestamp.min if start == EARLIEST else pd.Timestamp(start)
     last = sessions.last_closed(fetched.now, calendar) if as_of == LATEST else pd.Timestamp(as_of)
     choices = answers.Choices(dates, tuple(allow))
-    cleaned = clean.clean(fetched.told, fetched.actions, start=first, as_of=last, calendar=calendar, choices=choices)
-    missing = {**fetched.failures, **cleaned.failures}
-    for symbol in sorted(set(fetched.told) - set(cleaned.prices["symbol"].unique()) - set(missing)):
-        span = f"up to {last.date()}" if start == EARLIEST else f"between {first.date()} and {last.date()}"
-        why = _why_none(cleaned.rejects[cleaned.rejects["symbol"] == symbol])
-        missing[symbol] = f"{symbol} has no usable row {span}: {why}."
+    cleaned = clean.clean(fetched.told, fetched.known, start=first, as_of=last, calendar=calendar, choices=choices)
+    made = Ingested(
+        cleaned.prices, cleaned.rejects, cleaned.corrections, {}, fetched.deferred, fetched.conflicts, cleaned.jumps,
+        schema.stack([fetched.notes, _superseded(cleaned.unusable)], NOTES), first, cleaned.readings,
+    )  # fmt: skip
+    missing = _missing(fetched, cleaned, made, (first, last), calendar)
     if cleaned.prices.empty:
         raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
-    return Ingested(
-        cleaned.prices,
-        cleaned.rejects,
-        cleaned.corrections,
-        missing,
-        fetched.deferred,
-        fetched.conflicts,
-        cleaned.readings,
-    )
+    return replace(made, missing=missing)
+
+
+def _superseded(unusable: pd.DataFrame) -> pd.DataFrame:
+    """Answers that cannot be read and that a later one has replaced, as `NOTES`."""
+    old = unusable[unusable["superseded"]]
+    return old.assign(rule="unusable_answer", date="", meaning=old["reason"] + " A later answer has replaced it.")
+
+
+def _missing(
+    fetched: Fetched, cleaned: clean.Cleaned, made: Ingested, window: tuple[pd.Timestamp, pd.Timestamp], calendar: str
+) -> dict[str, str]:
+    """Why symbols are not all there: no fresh answer, none that can be read, or rows refused that matter."""
+    missing = dict(fetched.failures)
+    there = set(cleaned.prices["symbol"].unique())
+    for symbol, reason in cleaned.failures.items():
+        stands = "What earlier answers said stands." if symbol in there else None
+        missing[symbol] = _joined(missing.get(symbol), reason, stands)
+    first, last = window[0].date(), window[1].date()
+    span = f"up to {last}" if window[0] == pd.Timestamp.min else f"between {first} and {last}"
+    for symbol in sorted(set(fetched.told) - there - set(missing)):
+        why = _why_none(cleaned.rejects[cleaned.rejects["symbol"] == symbol])
+        missing[symbol] = f"{symbol} has no usable row {span}: {why}."
+    for symbol, reason in ingested.refused(made, calendar).items():
+        missing[symbol] = _joined(missing.get(symbol), reason)
+    return missing
 
 
 def _why_none(rejects: pd.DataFrame) -> str:
@@ -299,6 +323,51 @@ def rebuild(
     Raises:
         LakeError: no such source, or several and none named. SourceError: nothing was known by then.
     """
+    known = _remembered(lake, as_of, source)
+    newest = max(answer.since for told in known.told.values() for answer in told)
+    now = known.now if as_of != LATEST else newest
+    made = clean_all(replace(known, now=now), calendar=calendar, dates=dates, allow=allow)
+    lake.write(into, made.prices, symbols=list(known.told))
+    return made
+
+
+def suggest(
+    lake: Lake,
+    *,
+    source: str | None = None,
+    calendar: str = sessions.DEFAULT,
+    dates: str = answers.AUTO,
+    allow: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The ratio that would explain each jump of the prices that no known split does, as `market.jumps.SUGGESTED`.
+
+    From the raw zone alone; arguments and errors are those of `rebuild`.
+    """
+    known = _remembered(lake, LATEST, source)
+    newest = max(answer.since for told in known.told.values() for answer in told)
+    return clean_all(replace(known, now=newest), calendar=calendar, dates=dates, allow=allow).jumps
+
+
+def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.DataFrame:
+    """Add corporate actions by hand, for the symbols of every source; return all that were added so far.
+
+    They are kept in the raw zone, are believed before what sources say, and count from `now` (UTC) on.
+
+    Raises:
+        SchemaError: a line is no action. LakeError: the lake cannot be written.
+    """
+    new = corporate.parse(body, file=file)
+    before = raw.read(lake.path, HAND, None).answers
+    old = [corporate.parse(one.body, file=one.file) for one in before[-1:]]
+    rows = pd.concat([*old, new]).assign(real=lambda frame: (frame["kind"] == "split") & (frame["value"] == 1.0))
+    rows = rows.drop_duplicates(["symbol", "ex_date", "kind", "real"], keep="last").drop(columns="real")
+    rows = rows.sort_values(list(corporate.ACTIONS), ignore_index=True)
+    raw.keep(lake.path, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
+    return rows
+
+
+def _remembered(lake: Lake, as_of: str, source: str | None) -> Fetched:
+    """All that was knowable of one source's symbols at the end of a day, from the raw zone."""
     held = raw.holdings(lake.path)
     name = source or (next(iter(held)) if len(held) == 1 else "")
     if name not in held:
@@ -308,7 +377,4 @@ def rebuild(
     known = recall(lake, name, held[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
     if not known.told:
         raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
-    newest = max(answer.fetched_at for told in known.told.values() for answer in told)
-    ingested = clean_all(replace(known, now=until or newest), calendar=calendar, dates=dates, allow=allow)
-    lake.write(into, ingested.prices, symbols=held[name])
-    return ingested
+    return known

@@ -160,6 +160,12 @@ def holdings(root: Path | storage.Bucket) -> dict[str, list[str]]:
     return found
 
 
+def order(file: str) -> tuple[int, str]:
+    """Where an answer's file stands in the order of arrival of its folder; a name that is none of ours comes first."""
+    kept = _parsed(file)
+    return (kept.number, file) if kept else (-1, file)
+
+
 def verify(files: Files) -> Iterator[Fault]:
     """Read every file of the raw zone; a fault for each that is damaged, cannot be read or is none of ours."""
     root: Path | storage.Bucket = files.path if isinstance(files, storage.Folder) else files

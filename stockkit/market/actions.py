@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,49 +33,134 @@ EVENT_COLUMNS: Mapping[str, tuple[str, float]] = {
     "split_coefficient": ("split", 1.0),
     "dividend_amount": ("dividend", 0.0),
 }  # the kind of action that a column of a source's bars tells, and the value of a day without one
+LARGE = 15.0  # percent: a move on an ex-date that a reader should look up
+Action = tuple[str, date, str, float]
+Fault = tuple[Any, Any, Any, int, str]
+
+
+FAULTS: Mapping[str, str] = {
+    "symbol": "string",  # NA where it is none
+    "ex_date": "datetime64[ns]",  # NaT where it is no day
+    "kind": "string",
+    "line": "int64",
+    "reason": "string",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The corporate actions that a file gives (`actions`, as `ACTIONS`), and its lines that give none (`faults`)."""
+
+    actions: pd.DataFrame
+    faults: pd.DataFrame
 
 
 def parse(body: bytes, *, file: str) -> pd.DataFrame:
+    """Read corporate actions as `read` does, all or none.
+
+    Raises:
+        SchemaError: as `read`, or a line is no action; names file, line and value.
+    """
+    return _all(read(body, file=file))
+
+
+def _all(listed: Listed) -> pd.DataFrame:
+    if len(listed.faults):
+        raise SchemaError(listed.faults["reason"].iloc[0])
+    return listed.actions
+
+
+def read(body: bytes, *, file: str) -> Listed:
     """Read corporate actions from CSV bytes with the columns symbol, ex_date, kind, value.
 
     A `split` has as value the new shares for one old (4.0 for 4:1); a `dividend` the cash a share, as paid.
-    A split of 1.0 states that a large move on that day was no split, and lets it pass `clean`.
+    A split of 1.0 states that a large move on that day was no split, and lets it pass `clean`; it may stand beside a
+    split of the same day. A line that begins with # is a comment.
 
     Returns:
-        A frame as `ACTIONS`, sorted by symbol, ex_date and kind; a repeated line counts once.
+        Actions sorted by symbol, ex_date and kind; a repeated line counts once. A line that is no action, and lines
+        that give two values for one day, are faults and cost only what they are about.
 
     Raises:
-        SchemaError: names file, line and value.
+        SchemaError: the file is not UTF-8 text, or its first line is another.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SchemaError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
-    reader = csv.reader(io.StringIO(text))
-    header = [name.strip().lower() for name in next(reader, [])]
+    lines = _lines(text)
+    header = [name.strip().lower() for name in next(lines, (0, []))[1]]
     if header != list(ACTIONS):
         raise SchemaError(f"{file}: the first line must be {','.join(ACTIONS)}, found {','.join(header)[:80]!r}.")
-    rows = {_action(row, f"{file} line {reader.line_num}") for row in reader if row}
-    frame = pd.DataFrame(sorted(rows), columns=list(ACTIONS)).astype(dict(ACTIONS))
-    twice = frame[frame.duplicated(["symbol", "ex_date", "kind"])]
-    if len(twice):
-        at = twice.iloc[0]
-        raise SchemaError(
-            f"{file} gives two different values for the {at['kind']} of {at['symbol']} on "
-            f"{at['ex_date'].date()}: keep the right one."
-        )
-    return frame
+    return _listed(((number, row) for number, row in lines if "".join(row).strip()), file)
 
 
-def _action(row: list[str], where: str) -> tuple[str, date, str, float]:
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV with their numbers, comments left out; one that csv cannot read is a single field."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = [f"(unreadable: {error})"]
+        if not row or not row[0].lstrip().startswith("#"):
+            yield reader.line_num, row
+
+
+def _listed(lines: Iterable[tuple[int, list[str]]], file: str) -> Listed:
+    found: dict[Action, int] = {}
+    faults = []
+    for number, row in lines:
+        try:
+            found.setdefault(_action(row, f"{file} line {number}"), number)
+        except SchemaError as error:
+            faults.append(_fault(row, number, str(error)))
+    days: dict[Hashable, list[Action]] = {}
+    for action in found:
+        days.setdefault((*action[:3], action[2] == "split" and action[3] == 1.0), []).append(action)
+    for twice in (own for own in days.values() if len(own) > 1):
+        faults += [_contradiction(twice, [found[action] for action in twice], file)]
+    sound = sorted(own[0] for own in days.values() if len(own) == 1)
+    return Listed(
+        pd.DataFrame(sound, columns=list(ACTIONS)).astype(dict(ACTIONS)),
+        schema.cast(pd.DataFrame(faults, columns=list(FAULTS)), FAULTS),
+    )
+
+
+def _action(row: list[str], where: str) -> Action:
     try:
         symbol, ex_date, kind, value = (field.strip() for field in row)
         action = (schema.check_symbol(symbol), date.fromisoformat(ex_date), kind, float(value))
     except ValueError as error:
         raise SchemaError(f"{where}: {','.join(row)[:80]!r} is not an action ({error}).") from error
-    if kind not in KINDS or not math.isfinite(action[3]) or action[3] <= 0:
+    if kind not in KINDS or not math.isfinite(action[3]) or action[3] <= 0 or "_" in value:
         raise SchemaError(f"{where}: expected split or dividend and a value above zero, found {row!r}.")
     return action
+
+
+def _fault(row: list[str], line: int, reason: str) -> Fault:
+    """What can be told of a line that is no action: whose, on which day, and of which kind."""
+    symbol, day, kind = (field.strip() for field in [*row, "", "", ""][:3])
+    try:
+        ex_date = pd.Timestamp(date.fromisoformat(day))
+    except ValueError:
+        ex_date = pd.NaT
+    named = len(symbol) <= schema.MAX_SYMBOL and schema.SYMBOL.fullmatch(symbol)
+    return symbol if named else None, ex_date, kind if kind in KINDS else None, line, reason
+
+
+def _contradiction(actions: Sequence[Action], lines: Sequence[int], file: str) -> Fault:
+    symbol, day, kind, _ = actions[0]
+    way_out = "write their sum in one line if all were paid, else keep" if kind == "dividend" else "keep"
+    count = "two" if len(lines) == 2 else str(len(lines))
+    values = ", ".join(f"{action[3]:g}" for action in actions)
+    reason = (
+        f"{file} lines {' and '.join(map(str, lines))} give {count} different values for the {kind} of {symbol} "
+        f"on {day} ({values}): {way_out} the right one."
+    )
+    return symbol, pd.Timestamp(day), kind, lines[0], reason
 
 
 def none() -> pd.DataFrame:
@@ -134,7 +221,8 @@ def split_days(prices: pd.DataFrame) -> pd.DataFrame:
         prices: as `schema.PRICES`.
 
     Returns:
-        symbol, ex_date, ratio, raw_return_pct and adjusted_return_pct (close to close), a row a split.
+        symbol, ex_date, ratio, raw_return_pct and adjusted_return_pct (close to close), a row a split; `note` says
+        where the adjusted return is beyond `LARGE`, for a reader to look up.
     """
     before = prices.groupby("symbol")[["close", "close_raw", "split_factor"]].shift(1)
     ratio = before["split_factor"] / prices["split_factor"]
@@ -147,10 +235,20 @@ def split_days(prices: pd.DataFrame) -> pd.DataFrame:
             "adjusted_return_pct": (prices["close"] / before["close"] - 1) * 100,
         }
     )
+    table["note"] = np.where(table["adjusted_return_pct"].abs() > LARGE, "large: news, or a wrong split", "")
     return table[(ratio - 1).abs() > 1e-9].reset_index(drop=True)
 
 
 def events(body: bytes, symbol: str) -> pd.DataFrame:
+    """The corporate actions that come with a source's own bars, as `read_events` reads them, all or none.
+
+    Raises:
+        SchemaError: a value that is no action, or two for one day; names line and value.
+    """
+    return _all(read_events(body, symbol))
+
+
+def read_events(body: bytes, symbol: str) -> Listed:
     """The splits and dividends that come with a source's own bars, in columns beside them.
 
     Args:
@@ -160,28 +258,23 @@ def events(body: bytes, symbol: str) -> pd.DataFrame:
         symbol: whose bars these are.
 
     Returns:
-        A frame as `ACTIONS`, sorted by ex_date and kind; a repeated row counts once. It knows only of the days
-        of the answer.
-
-    Raises:
-        SchemaError: a value that is no action, or two for one day; names line and value.
+        Actions sorted by ex_date and kind; a repeated row counts once. It knows only of the days of the answer.
     """
     first = body.partition(b"\n")[0].decode("utf-8-sig", "replace")
-    header = [name.strip().lower() for name in next(csv.reader([first]), [])]
+    header = [name.strip().lower() for name in next(_lines(first), (0, []))[1]]
     day = next((at for at, name in enumerate(header) if name in ("timestamp", "date")), None)
     columns = [(header.index(name), *means) for name, means in EVENT_COLUMNS.items() if name in header]
     if day is None or not columns:
-        return none()
-    reader = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace")))
-    next(reader)
-    found = {
-        (fields[day], kind, fields[at])
-        for fields in reader
+        return Listed(none(), schema.empty(FAULTS))
+    lines = _lines(body.decode("utf-8-sig", "replace"))
+    next(lines)
+    rows = (
+        (number, [symbol, fields[day], kind, fields[at]])
+        for number, fields in lines
         for at, kind, nothing in columns
         if max(day, at) < len(fields) and fields[at].strip() and not _is(fields[at], nothing)
-    }
-    lines = [",".join(ACTIONS), *(f"{symbol},{day},{kind},{value}" for day, kind, value in sorted(found))]
-    return parse("\n".join(lines).encode(), file=f"the events of {symbol}")
+    )
+    return _listed(rows, f"the events of {symbol}")
 
 
 def _is(text: str, value: float) -> bool:

@@ -16,14 +16,15 @@ from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import SourceError
 from stockkit.market import actions as corporate
-from stockkit.market import answers, schema, sessions
+from stockkit.market import answers, jumps, schema, sessions
+from stockkit.market.action_history import Known
 from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Choices, Columns, Reading
+from stockkit.market.jumps import MAX_JUMP
 
-MAX_JUMP = 0.5
-SPIKE = 5
 MAX_VOLUME = 2**53
 ALLOWABLE = ("before_calendar", "fractional_volume")
 
+SUGGEST = "`stockkit lake actions suggest`"
 RULES: dict[str, str] = {
     "long_line": "the line is longer than 128 KB: it is no row of daily bars",
     "short_row": "the row has fewer fields than the header: it was cut off",
@@ -48,11 +49,23 @@ RULES: dict[str, str] = {
     "conflicting_rows": "several rows of the file disagree about that day, so none is used",
     "unexplained_jump": (
         f"the close moves by more than {MAX_JUMP} in log terms (a fall of 39 % or a rise of 65 %) from the row "
-        "before and no split explains it: add the split to actions.csv, or a split of 1.0 on that day if "
-        "the move is real"
+        "before and no split explains it: add the split, or a split of 1.0 on that day if the move is real; "
+        f"{SUGGEST} lists such moves with the ratio that would explain them"
     ),
-    "after_jump": "the row comes after an unexplained jump, so its scale is not known",
+    "before_jump": (
+        "the row comes before a move of the close that no split explains, so it is on another scale than the rows "
+        f"after it: {SUGGEST} lists such moves with the ratio that would explain them"
+    ),
+    "after_jump": (
+        "the row comes after a move of the close that no split explains, and the rows since are too few to stand by "
+        f"themselves: {SUGGEST} lists such moves with the ratio that would explain them"
+    ),
 }
+STRETCH = ("before_jump", "after_jump")
+SCALE = ("unexplained_jump", *STRETCH)
+
+
+UNUSABLE: Mapping[str, str] = {"symbol": "string", "file": "string", "reason": "string", "superseded": "bool"}
 
 
 @dataclass(frozen=True)
@@ -72,19 +85,23 @@ class Judged:
 class Cleaned:
     """Trusted `prices` (schema.PRICES), `rejects` (REJECTS), `corrections` (CORRECTIONS), of all symbols.
 
-    `failures` says of a symbol why none of it could be read, `readings` how its last answer was read.
+    `failures` says of a symbol why its newest answer could not be read, `unusable` (UNUSABLE) of each answer,
+    `jumps` (jumps.SUGGESTED) which ratio would explain each jump that divides a history, and `readings` how each
+    symbol's last answer was read.
     """
 
     prices: pd.DataFrame
     rejects: pd.DataFrame
     corrections: pd.DataFrame
     failures: dict[str, str]
+    unusable: pd.DataFrame
+    jumps: pd.DataFrame
     readings: dict[str, Reading] = field(default_factory=dict)
 
 
 def clean(
     told: Mapping[str, Sequence[Answer]],
-    actions: pd.DataFrame,
+    actions: pd.DataFrame | Known,
     *,
     start: pd.Timestamp,
     as_of: pd.Timestamp,
@@ -94,41 +111,64 @@ def clean(
     """Turn all that a source answered into split-adjusted bars.
 
     Args:
-        told: symbol to its answers, oldest first. An answer speaks for every day from its first to its last: a
-            later one replaces what earlier ones said of those days, and withdraws days that it leaves out.
-        actions: as `actions.ACTIONS`.
+        told: symbol to its answers, in the order of arrival. An answer speaks for every day from its first to its
+            last: a later one replaces what earlier ones said of those days, and withdraws days that it leaves out.
+            One that cannot be read says nothing.
+        actions: as `actions.ACTIONS`, or with their history: then a row is known no earlier than the splits that
+            scale it and the dividend that it carries.
         start: the first session kept; jumps are judged from the first row on all the same.
         as_of: the last; rows and actions after it are as if not yet known.
         calendar: the exchange.
         choices: what the files leave open and the user has decided.
     """
     decided = choices or Choices()
+    known = actions if isinstance(actions, Known) else Known(actions)
     readings: dict[str, Reading] = {}
     good: dict[str, Columns] = {}
     rejects: list[pd.DataFrame] = []
     corrections: list[pd.DataFrame] = []
-    failures: dict[str, str] = {}
+    unusable: list[tuple[str, str, str, bool]] = []
     for symbol, answered in sorted(told.items()):
-        try:
-            judged = [judge(answer, as_of, calendar, decided) for answer in answered]
-        except SourceError as error:
-            failures[symbol] = str(error)
+        sound, judged, faults = _judged(answered, as_of, calendar, decided)
+        unusable += faults
+        if not judged:
             continue
         readings[symbol] = judged[-1].reading
-        good[symbol], changes = _merge(answered, judged)
+        good[symbol], changes = _merge(sound, judged)
         corrections += [change.assign(symbol=symbol) for change in changes]
         rejects += _standing(judged, good[symbol]["day"])
-    prices = corporate.adjust(_block(good), actions[actions["ex_date"] <= as_of])
-    jump = _jumps_by_symbol(prices, actions)
-    rejects += _jump_rejects(told, prices[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
-    kept = (jump == "") & (prices["date"] >= start).to_numpy()
+    effective = known.actions[known.actions["ex_date"] <= as_of]
+    rows = corporate.adjust(_block(good), effective)
+    jump, borders = _jumps_by_symbol(rows, known, as_of)
+    rejects += _jump_rejects(told, rows[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
+    rows["known_at"] = _known_at(rows, known.changed[known.changed["ex_date"] <= as_of])
+    kept = (jump == "") & (rows["date"] >= start).to_numpy()
     return Cleaned(
-        prices=schema.cast(prices if kept.all() else prices[kept], schema.PRICES),
+        prices=schema.cast(rows if kept.all() else rows[kept], schema.PRICES),
         rejects=schema.stack(rejects, schema.REJECTS).sort_values(["symbol", "line"], ignore_index=True),
         corrections=schema.stack(corrections, schema.CORRECTIONS),
-        failures=failures,
+        failures={symbol: reason for symbol, _, reason, superseded in unusable if not superseded},
+        unusable=schema.cast(pd.DataFrame(unusable, columns=list(UNUSABLE)), UNUSABLE),
+        jumps=jumps.suggest(rows, borders, effective),
         readings=readings,
     )
+
+
+def _judged(
+    answered: Sequence[Answer], as_of: pd.Timestamp, calendar: str, choices: Choices
+) -> tuple[list[Answer], list[Judged], list[tuple[str, str, str, bool]]]:
+    """The answers that can be read, how each is judged, and the others as `UNUSABLE`."""
+    sound: list[Answer] = []
+    judged: list[Judged] = []
+    faults: list[tuple[str, str, str, bool]] = []
+    for answer in answered:
+        try:
+            judged.append(judge(answer, as_of, calendar, choices))
+            sound.append(answer)
+            faults = [(*fault[:3], True) for fault in faults]
+        except SourceError as error:
+            faults.append((answer.symbol, answer.file, str(error), False))
+    return sound, judged, faults
 
 
 def _block(good: Mapping[str, Columns]) -> pd.DataFrame:
@@ -232,7 +272,7 @@ def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str, allow:
 
 def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, list[pd.DataFrame]]:
     """All answers as one: day, numbers, known_at (naive UTC: since when); and what later ones changed."""
-    known_at = told[0].fetched_at.tz_convert(None).as_unit("ns").to_datetime64()
+    known_at = told[0].since.tz_convert(None).as_unit("ns").to_datetime64()
     first = {**judged[0].good, "known_at": np.full(len(judged[0].good["day"]), known_at)}
     if len(told) == 1:
         return first, []
@@ -249,7 +289,7 @@ def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, l
         for name in COLUMNS:
             both[name] = both[name].where(~kept, both[f"{name}_before"])
         fresh = corrected | (both["where"] == "right_only")
-        both["known_at"] = both["known_at"].where(~fresh, answer.fetched_at.tz_convert(None))
+        both["known_at"] = both["known_at"].where(~fresh, answer.since.tz_convert(None))
         if (corrected | withdrawn).any():
             changes.append(_changes(both[corrected | withdrawn], withdrawn, answer))
         current = both.loc[~withdrawn, current.columns].reset_index(drop=True)
@@ -267,7 +307,7 @@ def _changes(rows: pd.DataFrame, withdrawn: pd.Series, answer: Answer) -> pd.Dat
     return pd.DataFrame(
         {
             "date": rows["day"],
-            "changed_at": answer.fetched_at,
+            "changed_at": answer.since,
             "change": np.where(gone, "withdrawn", "corrected"),
             "close_before": rows["close_before"],
             "close_after": rows["close"].where(~gone),
@@ -276,38 +316,53 @@ def _changes(rows: pd.DataFrame, withdrawn: pd.Series, answer: Answer) -> pd.Dat
     )
 
 
-def _jumps_by_symbol(prices: pd.DataFrame, actions: pd.DataFrame) -> np.ndarray:
-    """The jump rule that each row breaks, "" for the others, shape (rows,); most symbols have none."""
+def _jumps_by_symbol(prices: pd.DataFrame, known: Known, as_of: pd.Timestamp) -> tuple[np.ndarray, pd.DataFrame]:
+    """The jump rule that each row breaks, "" for the others, shape (rows,); and the jumps that stay, symbol and date.
+
+    Most symbols have none. Where a split is listed with a value that cannot be used, the scale of what comes before it
+    is not known either.
+    """
     codes, names = pd.factorize(prices["symbol"])
     level = np.log(prices["close"].to_numpy())
     moved = (np.abs(np.diff(level)) > MAX_JUMP) & (codes[1:] == codes[:-1])
+    lost = known.faults[(known.faults["kind"] != "dividend").fillna(True) & (known.faults["ex_date"] <= as_of)]
+    doubtful = np.flatnonzero(names.isin(lost["symbol"].dropna()))
     rule = np.full(len(prices), "", dtype=object)
-    for code in np.unique(codes[1:][moved]):
-        own = slice(*np.searchsorted(codes, [code, code + 1]))
-        real = actions[(actions["symbol"] == names[code]) & (actions["kind"] == "split") & (actions["value"] == 1.0)]
-        rule[own] = _jumps(level[own], prices["date"].iloc[own].isin(real["ex_date"]).to_numpy())
-    return rule
+    borders = []
+    for code in np.union1d(codes[1:][moved], doubtful):
+        own, symbol = slice(*np.searchsorted(codes, [code, code + 1])), names[code]
+        days = prices["date"].iloc[own]
+        stated = known.actions[(known.actions["symbol"] == symbol) & (known.actions["kind"] == "split")]
+        real = days.isin(stated.loc[stated["value"] == 1.0, "ex_date"]).to_numpy()
+        broken = days.searchsorted(lost.loc[lost["symbol"] == symbol, "ex_date"])
+        found = jumps.stretches(level[own], real, broken)
+        rule[own] = found.rule
+        borders += [(symbol, days.iloc[at]) for at in found.borders]
+    return rule, pd.DataFrame(borders, columns=["symbol", "date"])
 
 
-def _jumps(level: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """The jump rule that each row breaks, "" for the others, shape as `level` (log closes, ascending).
+def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
+    """Since when each row is as it is: no earlier than the splits after it became known, and its own dividend.
 
-    A spike that returns within `SPIKE` rows costs only itself. After a jump that stays, no later row can be
-    trusted: a reader cannot tell on which scale it is.
+    A split counts from its ex-date on. Where the close jumps on that day, the rows since hang on it as well: without
+    the split one side of the jump was not trusted.
     """
-    rule = np.full(len(level), "", dtype=object)
-    far = np.abs(np.diff(level, prepend=level[:1])) > MAX_JUMP
-    back_at = 0
-    for at in np.flatnonzero(far & ~explained):
-        if at <= back_at and back_at:
-            continue
-        back = np.flatnonzero(np.abs(level[at + 1 : at + 1 + SPIKE] - level[at - 1]) <= MAX_JUMP)
-        if not len(back):
-            rule[at:] = np.where(far[at:], "unexplained_jump", "after_jump")
-            break
-        back_at = at + 1 + back[0]
-        rule[at:back_at] = "unexplained_jump"
-    return rule
+    since = rows["known_at"].to_numpy("datetime64[ns]")
+    edges = schema.symbol_edges(rows["symbol"])
+    names = rows["symbol"].iloc[edges[:-1]].tolist() if len(rows) else []
+    place = {name: slice(first, last) for name, first, last in zip(names, edges[:-1], edges[1:], strict=True)}
+    raw, date = rows["close_raw"].to_numpy(), rows["date"].to_numpy()
+    for one in changed[changed["symbol"].isin(place)].to_dict("records"):
+        own, day = place[one["symbol"]], one["ex_date"].to_datetime64()
+        moment = max(one["changed_at"].tz_convert(None), one["ex_date"]).to_datetime64()
+        at = own.start + int(np.searchsorted(date[own], day))
+        if one["kind"] == "dividend":
+            first, last = at, at + int(at < own.stop and date[at] == day)
+        else:
+            jumped = own.start < at < own.stop and abs(np.log(raw[at] / raw[at - 1])) > MAX_JUMP
+            first, last = own.start, own.stop if jumped else at
+        since[first:last] = np.maximum(since[first:last], moment)
+    return pd.Series(pd.DatetimeIndex(since).tz_localize("UTC"), index=rows.index)
 
 
 def _standing(judged: Sequence[Judged], good: np.ndarray) -> list[pd.DataFrame]:
@@ -324,12 +379,21 @@ def _standing(judged: Sequence[Judged], good: np.ndarray) -> list[pd.DataFrame]:
 def _jump_rejects(
     told: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame, choices: Choices, calendar: str
 ) -> list[pd.DataFrame]:
-    """Rows that broke a jump rule, found again in the answers that gave them."""
+    """Rows that broke a jump rule, with the line of the newest answer that says so of them."""
     parts = []
-    for (symbol, moment), own in jumped.groupby(["symbol", "known_at"]):
-        answer = next(one for one in told[str(symbol)] if one.fetched_at == moment)
-        rows = answers.read(answer, choices, zone=sessions.zone(calendar)).drop_duplicates("day").drop(columns="date")
-        parts.append(_rejects(rows.merge(own[["date", "rule"]], left_on="day", right_on="date"), answer))
+    for symbol, own in jumped.groupby("symbol"):
+        left = own[["date", "rule", "close_raw"]]
+        for answer in reversed(told[str(symbol)]):
+            if not len(left):
+                break
+            try:
+                rows = answers.read(answer, choices, zone=sessions.zone(calendar)).drop_duplicates("day")
+            except SourceError:
+                continue
+            keys = {"left_on": ["day", "close"], "right_on": ["date", "close_raw"]}
+            both = rows.drop(columns="date").merge(left, **keys)
+            parts.append(_rejects(both, answer))
+            left = left[~left["date"].isin(both["date"])]
     return parts
 
 

@@ -163,3 +163,36 @@ def test_a_repeated_row_is_one_event_and_a_contradicting_one_none():
     assert len(actions.events(head + row + row, "AAPL")) == 1
     with pytest.raises(SchemaError, match="two different values"):
         actions.events(head + row + row.replace(b"4.0", b"5.0"), "AAPL")
+
+
+def test_one_bad_line_costs_only_what_it_is_about_and_is_named_by_line_and_value():
+    listed = actions.read(
+        HEADER
+        + b"# a comment, with commas\nA,2020-01-03,split,4\nB,2020-01-06,split,four\n\nA,2020-02-03,dividend,0.5\n"
+        b'A,2020-02-03,dividend,0.7\n"' + b"x" * 200_000 + b'",1,2,3\nC,2020-03-02,split,2\nC,2020-03-02,split,1\n',
+        file="actions.csv",
+    )
+    assert listed.actions[["symbol", "kind", "value"]].values.tolist() == [
+        ["A", "split", 4.0],
+        ["C", "split", 1.0],
+        ["C", "split", 2.0],
+    ], "a real move may stand beside a split of its day"
+    assert listed.faults["line"].tolist() == [4, 8, 6]
+    assert listed.faults["symbol"].fillna("").tolist() == ["B", "", "A"]
+    assert "'B,2020-01-06,split,four' is not an action" in listed.faults["reason"][0]
+    assert "lines 6 and 7 give two different values for the dividend of A" in listed.faults["reason"][2]
+
+
+def test_lines_that_end_as_on_an_old_mac_are_read():
+    body = (HEADER + b"A,2020-01-03,split,4\n").replace(b"\n", b"\r")
+    assert actions.parse(body, file="a")["value"].tolist() == [4.0]
+
+
+def test_a_large_move_on_an_ex_date_is_marked_and_nothing_stops(prices):
+    assert set(actions.split_days(prices)["note"]) == {""}
+    own = prices[prices["symbol"] == "AAPL"].reset_index(drop=True)
+    later = own["date"] >= pd.Timestamp("2020-08-31")
+    crashed = own.assign(close=own["close"].where(~later, own["close"] * 0.78))
+    notes = actions.split_days(crashed).set_index("ex_date")["note"]
+    assert notes.to_dict() == {pd.Timestamp("2014-06-09"): "", pd.Timestamp("2020-08-31"): notes.iloc[1]}
+    assert notes.iloc[1].startswith("large")

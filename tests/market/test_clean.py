@@ -180,17 +180,33 @@ def test_close_raw_is_the_file_to_the_last_digit(prices):
         }
 
 
-def test_without_the_actions_every_large_split_is_flagged_and_nothing_after_it_is_trusted():
-    flagged, last = set(), {}
+@pytest.fixture(scope="module")
+def without_actions():
+    """The sample cleaned as if no split were known."""
+    told = {}
     for symbol in SYMBOLS:
         data = (ROOT / "data" / "sample" / f"{symbol}.csv").read_bytes()
-        answer = clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)
-        cleaned = clean.clean({answer.symbol: [answer]}, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
-        jumps = cleaned.rejects[cleaned.rejects["rule"] == "unexplained_jump"]
-        flagged |= {(symbol, day) for day in jumps["date"]}
-        last[symbol] = str(cleaned.prices["date"].max().date())
-    assert flagged == LARGE_SPLITS
-    assert all(last[symbol] < day for symbol, day in LARGE_SPLITS)
+        told[symbol] = [clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)]
+    return clean.clean(told, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+
+
+def test_without_the_actions_every_large_split_is_found_with_its_ratio_and_nothing_else(without_actions):
+    found = without_actions.jumps
+    assert {(row.symbol, f"{row.ex_date:%Y-%m-%d}") for row in found.itertuples()} == LARGE_SPLITS
+    assert set(found["kind"]) == {"split"}
+    ratios = {(row.symbol, f"{row.ex_date:%Y}"): row.ratio for row in found.itertuples()}
+    assert ratios == {("AAPL", "2014"): 7, ("AAPL", "2020"): 4, ("AMZN", "2022"): 20, ("GOOG", "2014"): 2,
+                      ("GOOG", "2022"): 20, ("NFLX", "2015"): 7, ("NVDA", "2021"): 4}  # fmt: skip
+
+
+def test_without_the_actions_the_newest_rows_are_trusted_and_none_on_another_scale(without_actions):
+    for symbol, own in without_actions.prices.groupby("symbol"):
+        newest_split = max((day for name, day in LARGE_SPLITS if name == symbol), default="2000-01-01")
+        assert own["date"].min() >= pd.Timestamp(newest_split)
+        assert own["date"].max() == pd.Timestamp("2023-09-21")
+    counts = without_actions.rejects.groupby("symbol")["rule"].value_counts()
+    assert counts["AAPL"].to_dict() == {"before_jump": 1928, "unexplained_jump": 1}
+    assert len(without_actions.prices) + len(without_actions.rejects) == 16_194
 
 
 def test_a_jump_is_judged_by_the_rows_before_it_alone(good):

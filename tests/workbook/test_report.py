@@ -319,7 +319,7 @@ def test_missing_symbols_stand_in_a_box_with_their_reasons(tmp_path: Path) -> No
     run = manifest(status="failed", reason="Incomplete: MSFT")
     run["headlines"]["missing_symbols"] = {"MSFT": "no such symbol"}
     page = render_index(tmp_path, run)
-    assert "Missing: MSFT" in page
+    assert "Missing or incomplete: MSFT" in page
     assert page.index("no such symbol") < page.index("<main>")
 
 
