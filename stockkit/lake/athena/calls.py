@@ -32,12 +32,14 @@ class Signature:
 
 def call(node: Any, scope: Scope) -> Value:
     """Translate a call by the function's name."""
-    from stockkit.lake.athena import aggregates, lambdas, special
+    from stockkit.lake.athena import aggregates, lambdas, special, structures
 
     name = node.name.lower()
     if name in aggregates.NAMES:
         return aggregates.aggregate(node, scope)
-    handlers: dict[str, Callable[[Any, Scope], Value]] = {**special.HANDLERS, **lambdas.HANDLERS}
+    handlers: dict[str, Callable[[Any, Scope], Value]] = {
+        **special.HANDLERS, **lambdas.HANDLERS, **structures.HANDLERS,
+    }  # fmt: skip
     if name in handlers:
         return handlers[name](node, scope)
     if name in signatures():

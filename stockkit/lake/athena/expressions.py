@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from stockkit.lake.athena import casts, nested, operators, types
+from stockkit.lake.athena import casts, nested, operators, predicates, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import NOTHING, Query, Scope, Value, coerced, refuse, text, unified
 
@@ -30,17 +30,19 @@ def expression(node: Any, scope: Scope) -> Value:
 @cache
 def kinds() -> dict[str, Callable[[Any, Scope], Value]]:
     """The handlers by the class of the node; what each reads is declared in `reads.READS`."""
-    from stockkit.lake.athena import aggregates, calls
+    from stockkit.lake.athena import aggregates, calls, special
 
     return {
         "Anonymous": calls.call, "Filter": aggregates.filtered, "Window": aggregates.windowed,
         "GroupConcat": aggregates.listagg, "Trim": calls.trim, "Substring": calls.substring,
         "StrPosition": calls.position, "Extract": calls.extract, "AtTimeZone": calls.at_time_zone,
-        "Interval": calls.interval, **KINDS,
+        "Interval": calls.interval, "Tuple": special.row, **KINDS,
     }  # fmt: skip
 
 
 def _compare(node: Any, scope: Scope) -> Value:
+    if predicates.quantified(node) is not None:
+        return predicates.over_rows(node, scope)
     symbol = operators.COMPARISONS[type(node).__name__]
     return operators.comparison(symbol, scope.value(node.this), scope.value(node.expression), node)
 
@@ -116,6 +118,8 @@ def condition(node: Any, scope: Scope) -> str:
 
 
 def _is(node: Any, scope: Scope) -> Value:
+    if predicates.tests_truth(node):
+        return predicates.truth(node, scope)
     if type(node.expression).__name__ != "Null":
         raise refuse(node, "Athena knows IS NULL and IS DISTINCT FROM only.")
     return Value(f"({scope.value(node.this).sql} IS NULL)", types.BOOLEAN)
@@ -126,7 +130,11 @@ def _in(node: Any, scope: Scope) -> Value:
     if node.args.get("query"):
         return _in_query(node, left, scope)
     tests = [operators.comparison("=", left, one, node) for one in _members(node, scope)]
-    if left.nan or not all(left.type == one.type for one in _members(node, scope)):
+    if (
+        left.nan
+        or left.type.name in ("array", "row")
+        or not all(left.type == one.type for one in _members(node, scope))
+    ):
         return Value(f"({' OR '.join(test.sql for test in tests)})", types.BOOLEAN)
     return Value(f"({left.sql} IN ({', '.join(one.sql for one in _members(node, scope))}))", types.BOOLEAN)
 
@@ -147,6 +155,8 @@ def _members(node: Any, scope: Scope) -> list[Value]:
 
 
 def _in_query(node: Any, left: Value, scope: Scope) -> Value:
+    if left.type.name == "row":
+        return predicates.row_in(node, left, scope.context.query(node.args["query"], scope), scope)
     query = one_column(node.args["query"], scope)
     right = query.columns[0].value
     operators.comparison("=", left, right, node)

@@ -100,7 +100,13 @@ def _zip_with(node: Any, scope: Scope) -> Value:
     return Value(f"CASE WHEN {both} THEN {sql} END", types.array(body.type), nan=body.nan)
 
 
-def _on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
+def applied(node: Any, scope: Scope, given: list[Value]) -> Value:
+    """The body of a lambda for the given arguments."""
+    return _lambda(node, scope, list(given))[1]
+
+
+def on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
+    """A map, the body of a lambda for the key and value of an entry, and the name of the entry in the SQL."""
     if len(node.expressions) != 2:
         raise refuse(node, "expected 2 arguments.")
     value = scope.value(node.expressions[0])
@@ -115,13 +121,13 @@ def _on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
 
 
 def _transform_values(node: Any, scope: Scope) -> Value:
-    value, body, entry = _on_map(node, scope)
+    value, body, entry = on_map(node, scope)
     pairs = f"list_transform(map_entries({value.sql}), lambda {entry}: {{'key': {entry}.key, 'value': {body.sql}}})"
     return Value(f"map_from_entries({pairs})", Type("map", (value.type.args[0], body.type)), nan=True)
 
 
 def _map_filter(node: Any, scope: Scope) -> Value:
-    value, body, entry = _on_map(node, scope)
+    value, body, entry = on_map(node, scope)
     test = coerced(body, types.BOOLEAN, node).sql
     return Value(
         f"map_from_entries(list_filter(map_entries({value.sql}), lambda {entry}: {test}))", value.type, nan=True

@@ -95,7 +95,11 @@ def comparison(symbol: str, one: Value, other: Value, node: Any) -> Value:
     if one.type.moment and other.type.moment and "zoned" in (one.type.name, other.type.name):
         kind = Type("zoned", (6, "UTC"))
         one, other = (Value(side.sql, kind) if side.type.name == "zoned" else side for side in (one, other))
-    if kind is None or kind.name in ("interval", "array", "map", "row"):
+    if kind is not None and kind.name in ("array", "row"):
+        from stockkit.lake.athena import structures
+
+        return structures.equality(symbol, one, other, node)
+    if kind is None or kind.name in ("interval", "map"):
         raise mismatch(symbol, one, other, node)
     one, other = coerced(one, kind), coerced(other, kind)
     plain = f"({one.sql} {symbol} {other.sql})"

@@ -54,6 +54,8 @@ def query(node: Any, outer: Scope) -> Query:
             found = _ended(node, found, scope)
     elif name == "Values":
         found = sources.values(node, scope)
+        if any(node.args.get(part) for part in ENDINGS[:3]):
+            found = _ended(node, found, scope)
     else:
         raise refuse(node, f"{name.upper()} is not translated.")
     return replace(found, sql=prefix + found.sql)
@@ -113,8 +115,6 @@ def _recursive(cte: Any, name: str, local: str, scope: Scope) -> Query:
 
 def _select(node: Any, scope: Scope, steps: str = "") -> Query:
     only(node, "expressions", "from_", "joins", "where", "group", "having", "distinct", *ENDINGS)
-    if type(node.args.get("limit")).__name__ == "Fetch":
-        raise refuse(node.args["limit"], "write LIMIT n.")
     scope, from_sql = sources.from_clause(node, scope)
     items = _items(node, scope)
     if steps:
@@ -133,9 +133,16 @@ def _select(node: Any, scope: Scope, steps: str = "") -> Query:
         parts.append(_group(node.args["group"], items, scope))
     if node.args.get("having"):
         parts.append(f"HAVING {condition(node.args['having'].this, scope)}")
-    parts += _ending(node, items, scope, distinct is not None)
-    columns = tuple(Column(item.name, replace(item.value, sql=item.local, const=None)) for item in items)
-    return Query(" ".join(part for part in parts if part), tuple(_plain(column) for column in columns))
+    columns = tuple(_plain(Column(item.name, replace(item.value, sql=item.local))) for item in items)
+    ties = _ties(node)
+    if ties is not None and distinct is None:
+        keys = _tie_keys(node, items, scope, False)
+        parts[0] += "".join(f", {sql} AS {name}" for sql, name, _ in keys)
+        return _with_ties(Query(" ".join(part for part in parts if part), columns), keys, ties, scope)
+    if ties is None:
+        parts += _ending(node, items, scope, distinct is not None)
+    found = Query(" ".join(part for part in parts if part), columns)
+    return found if ties is None else _ended(node, found, scope)
 
 
 def _plain(column: Column) -> Column:
@@ -214,26 +221,72 @@ def _ending(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> l
         parts.append(f"ORDER BY {', '.join(keys)}")
     for word in ("limit", "offset"):
         clause = node.args.get(word)
+        if type(clause).__name__ == "Fetch":
+            parts.append(f"LIMIT {_count(clause, clause.args.get('count'), scope)}")
+            continue
         if clause is not None and not (type(clause.expression).__name__ == "Var" and clause.expression.name == "ALL"):
             only(clause, "expression")
-            number = scope.value(clause.expression).const
-            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-                raise refuse(clause, "a whole number from 0 is expected.")
-            parts.append(f"{word.upper()} {number}")
+            parts.append(f"{word.upper()} {_count(clause, clause.expression, scope)}")
     return parts
 
 
+def _count(clause: Any, node: Any, scope: Scope) -> int:
+    """The known number of a LIMIT, OFFSET or FETCH; FETCH FIRST ROW is of one."""
+    number = scope.value(node).const if node is not None else 1
+    least = 1 if type(clause).__name__ == "Fetch" else 0
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise refuse(clause, f"a whole number from {least} is expected.")
+    return number
+
+
+def _ties(node: Any) -> Any:
+    """The FETCH … WITH TIES of a query, None where it has none."""
+    clause = node.args.get("limit")
+    if type(clause).__name__ != "Fetch" or not clause.args["limit_options"].args.get("with_ties"):
+        return None
+    if not node.args.get("order") or node.args.get("offset"):
+        raise refuse(clause, "WITH TIES needs an ORDER BY, and is not translated after an OFFSET.")
+    return clause
+
+
+def _tie_keys(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> list[tuple[str, str, str]]:
+    """What ORDER BY orders by: its SQL, a new name for it, and the direction."""
+    keys = []
+    for key in node.args["order"].expressions:
+        sql, _ = _order_value(key, items, scope, outputs_only)
+        keys.append((sql, scope.context.fresh("c"), aggregates.direction(key)))
+    return keys
+
+
+def _with_ties(found: Query, keys: list[tuple[str, str, str]], clause: Any, scope: Scope) -> Query:
+    """The first rows, and those that are ordered like the last of them; `found` gives the keys under their names."""
+    inner, outer, place = (scope.context.fresh(letter) for letter in "ssc")
+    order = ", ".join(f"{name} {way}" for _, name, way in keys)
+    ranked = f"SELECT *, rank() OVER (ORDER BY {order}) AS {place} FROM ({found.sql}) AS {inner}"
+    columns = ", ".join(column.value.sql for column in found.columns)
+    limit = _count(clause, clause.args.get("count"), scope)
+    sql = f"SELECT {columns} FROM ({ranked}) AS {outer} WHERE {place} <= {limit} ORDER BY {place}"
+    return Query(sql, found.columns)
+
+
 def _order_key(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> str:
-    node, way = key.this, aggregates.direction(key)
+    sql, local = _order_value(key, items, scope, outputs_only)
+    return f"{local or sql} {aggregates.direction(key)}"
+
+
+def _order_value(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> tuple[str, str | None]:
+    """What a key of ORDER BY stands for: its SQL, and the name of the column of the answer that it is."""
+    node = key.this
     if type(node).__name__ == "Literal":
-        return f"{_ordinal(node, items).local} {way}"
+        item = _ordinal(node, items)
+        return item.value.sql, item.local
     named = {(item.name, item.value.sql): item.value for item in items if item.name}
     answer = Relation(None, tuple(Column(name, value) for (name, _), value in named.items()))
     sql = Scope(scope.context, scope, (answer,)).value(node).sql  # names of the answer go before those of FROM
     same = [item.local for item in items if item.value.sql == sql]
     if outputs_only and not same:
         raise refuse(node, "after DISTINCT or a set operation ORDER BY takes columns of the answer only.")
-    return f"{same[0] if same else sql} {way}"
+    return sql, same[0] if same else None
 
 
 def _set_operation(node: Any, scope: Scope) -> Query:
@@ -268,5 +321,10 @@ def _ended(node: Any, found: Query, scope: Scope) -> Query:
     local = scope.context.fresh("s")
     items = [Item(c.name, Value(c.value.sql, c.value.type), c.value.sql) for c in found.columns]
     relation = Relation(None, tuple(Column(c.name, c.value) for c in found.columns))
-    ending = _ending(node, items, replace(scope, relations=(relation,)), True)
+    inner, ties = replace(scope, relations=(relation,)), _ties(node)
+    if ties is not None:
+        keys = _tie_keys(node, items, inner, True)
+        named = f"SELECT *, {', '.join(f'{sql} AS {name}' for sql, name, _ in keys)} FROM ({found.sql}) AS {local}"
+        return _with_ties(Query(named, found.columns), keys, ties, scope)
+    ending = _ending(node, items, inner, True)
     return Query(f"SELECT * FROM ({found.sql}) AS {local} {' '.join(ending)}", found.columns)

@@ -18,7 +18,7 @@ _BINARY = (
 )  # fmt: skip
 _UNARY = (
     "Paren", "Neg", "Not", "Exists", "IgnoreNulls", "RespectNulls", "Where", "Having", "From", "Boolean",
-    "Placeholder", "Var", "DataTypeParam",
+    "Any", "All", "Placeholder", "Var", "DataTypeParam",
 )  # fmt: skip
 _ENDINGS = ("with_", "order", "limit", "offset")
 
@@ -54,6 +54,9 @@ READS: dict[str, tuple[str, ...]] = {
     "Ordered": ("this", "desc", "nulls_first"),
     "Select": ("expressions", "from_", "joins", "where", "group", "having", "distinct", "windows", *_ENDINGS),
     "Subquery": ("this", "alias", *_ENDINGS),
+    "Fetch": ("count", "direction", "limit_options"),  # FIRST and NEXT mean the same
+    "LimitOptions": ("with_ties", "rows"),
+    "Lateral": ("this", "alias"),
     "Values": ("expressions", "alias", *_ENDINGS),
     "With": ("expressions", "recursive"),
     "CTE": ("this", "alias"),
@@ -66,7 +69,8 @@ READS: dict[str, tuple[str, ...]] = {
 # what the parser writes into every node of the class, whatever the statement says
 ALWAYS: dict[tuple[str, str], Any] = {
     ("Div", "typed"): True, ("Div", "safe"): False, ("DPipe", "safe"): False, ("Array", "value_constructor"): False,
-    ("TryCast", "safe"): True, ("ColumnDef", "constraints"): [],
+    ("TryCast", "safe"): True, ("LimitOptions", "percent"): False, ("Lateral", "view"): False,
+    ("Lateral", "outer"): False, ("Lateral", "ordinality"): False, ("ColumnDef", "constraints"): [],
 }  # fmt: skip
 
 
@@ -102,7 +106,6 @@ def only(node: Any, *allowed: str) -> None:
 
 
 HINTS = {
-    "Fetch": "FETCH is not translated: write LIMIT n.",
     "CurrentDate": "the answer would change from run to run: give the day as a :parameter.",
     "CurrentTime": "the answer would change from run to run: give the time as a :parameter.",
     "CurrentTimestamp": "the answer would change from run to run: give the moment as a :parameter.",

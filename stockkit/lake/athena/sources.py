@@ -37,11 +37,11 @@ def _join(join: Any, scope: Scope, sql: str) -> tuple[Scope, str]:
         raise refuse(join, f"{side} {kind} JOIN is not translated.")
     relation, right = _source(join.this, scope)
     wider = replace(scope, relations=(*scope.relations, relation))
-    lateral = type(join.this).__name__ == "Unnest"
+    lateral = type(join.this).__name__ in ("Unnest", "Lateral")
     if kind == "CROSS" or (not side and not join.args.get("on") and not join.args.get("using")):
         return wider, f"{sql} CROSS JOIN {right}"
     if lateral and (side != "LEFT" or join.args["on"].sql().upper() != "TRUE"):
-        raise refuse(join, "UNNEST is joined by CROSS JOIN or LEFT JOIN … ON TRUE.")
+        raise refuse(join, "UNNEST and LATERAL are joined by CROSS JOIN or LEFT JOIN … ON TRUE.")
     words = f"{side} JOIN" if side else "JOIN"
     if join.args.get("using"):
         return _using(join, scope, relation, f"{sql} {words} {right}")
@@ -78,6 +78,8 @@ def _source(node: Any, scope: Scope) -> tuple[Relation, str]:
         only(node, "this", "alias", "with_")
         found = scope.context.query(node.this, replace(scope, relations=()))
         return _derived(found, node, scope)
+    if name == "Lateral":
+        return _lateral(node, scope)
     if name == "Values":
         return _derived(values(node, scope), node, scope)
     if name == "Unnest":
@@ -100,6 +102,16 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
 def _may_be_nan(kind: types.Type) -> bool:
     """Whether a value of this type is, or holds, a floating number, which may be NaN."""
     return kind.floating or any(_may_be_nan(part) for part in kind.args if isinstance(part, types.Type))
+
+
+def _lateral(node: Any, scope: Scope) -> tuple[Relation, str]:
+    """LATERAL (SELECT …), which may name the columns of what stands before it."""
+    if type(node.this).__name__ != "Subquery":
+        raise refuse(node, "LATERAL takes a subquery.")
+    only(node.this, "this", "with_")
+    found = scope.context.query(node.this, scope)
+    relation, sql = _derived(found, node, scope)
+    return relation, f"LATERAL {sql}"
 
 
 def quoted(name: str) -> str:

@@ -131,7 +131,8 @@ def _date(node: Any, scope: Scope) -> Value:
     return casts.cast(calls.arguments(node, scope, 1, 1)[0], types.DATE, node)
 
 
-def _row(node: Any, scope: Scope) -> Value:
+def row(node: Any, scope: Scope) -> Value:
+    """ROW(…), or values in parentheses."""
     values = calls.arguments(node, scope, 1, 99)
     kind = Type("row", tuple(value.type for value in values), (None,) * len(values))
     parts = (f"'{types.field(kind, k)}': {value.sql}" for k, value in enumerate(values))
@@ -213,7 +214,7 @@ HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
     "concat": _concat, "concat_ws": _concat_ws, "format": _format, "date_add": _date_add, "date_diff": _date_diff,
     "date_trunc": _date_trunc, "date_format": _date_format, "format_datetime": _format_datetime,
     "date_parse": _date_parse, "from_unixtime": _from_unixtime, "at_timezone": _at_timezone,
-    "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": _row,
+    "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": row,
     **{name: _field(name) for name in moments.FIELDS},
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
     "typeof": _typeof,

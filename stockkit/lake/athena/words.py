@@ -25,7 +25,7 @@ def parse(text: str) -> Any:
         statements = [one for one in sqlglot.parse(text, read=trino.dialect()) if one is not None]
     except sqlglot.errors.SqlglotError as error:
         raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    if len(statements) != 1 or not isinstance(statements[0], (exp.Query, exp.Values)):
         what = (
             "an empty text" if not statements else f"{len(statements)} statement(s), {statements[0].key.upper()} first"
         )
