@@ -894,7 +894,6 @@ FAILING = [  # what Trino fails: the statement, a word of the reason
     ("SELECT sum('a')", "Unexpected parameters"),
     ("SELECT length(1)", "Unexpected parameters"),
     ("SELECT * FROM (VALUES (1), (1, 2)) t", "mismatched"),
-    ("VALUES (1)", "expected one SELECT"),
     ("SELECT 5 LIKE 'a'", "expected varchar"),
 ]
 
@@ -926,18 +925,10 @@ REFUSED = [  # what Athena answers and this does not: named, before anything run
     ("SELECT TIMESTAMP '2020-01-01 00:00:00.123456789'", "not translated"),
     ("SELECT max(x) FROM (VALUES nan(), 1e0) t(x)", "NaN"),
     ("SELECT max_by(x, y) FROM (VALUES (1, nan()), (2, 1e0)) t(x, y)", "NaN"),
-    ("SELECT x > ANY (SELECT 1) FROM (VALUES 1) t(x)", "ANY"),
     ("SELECT approx_percentile(x, x, 0.5) FROM (VALUES 1) t(x)", "translated is approx_percentile"),
-    ("SELECT array_sort(ARRAY[3, 1], (a, b) -> b - a)", "LAMBDA"),
     ("SELECT array_join(ARRAY[1e0], ',')", "Unexpected parameters"),
     ("SELECT date_format(DATE '2020-01-01', '%D')", "%D"),
-    ("SELECT DATE '2020-01-02' - DATE '2020-01-01'", "date_diff"),
-    ("SELECT INTERVAL '1' DAY", "interval"),
-    ("SELECT ARRAY[1] = ARRAY[1]", "Cannot apply operator"),
-    ("SELECT 1 = ALL (SELECT 1)", "not translated"),
     ("SELECT x FROM (VALUES 1) t(x) NATURAL JOIN (VALUES 1) u(x)", "NATURAL"),
-    ("SELECT * FROM LATERAL (SELECT 1)", "LATERAL"),
-    ("SELECT 1 FETCH FIRST 1 ROWS ONLY", "LIMIT"),
     ("SELECT CAST(1 AS int)::bigint", "CAST"),
     ("SELECT 1_000", "plain number"),
     ("SELECT * EXCEPT (a) FROM (VALUES 1) t(a)", "wrong place"),
@@ -946,10 +937,6 @@ REFUSED = [  # what Athena answers and this does not: named, before anything run
     ("SELECT * FROM information_schema.tables", "catalogue"),
     ("SELECT 1 WHERE 'a' ILIKE 'A'", "not translated"),
     ("SELECT map_agg(k, v) FROM (VALUES (1, 2), (1, 3)) t(k, v)", "unique"),
-    (
-        "SELECT sum(x) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM (VALUES 1) t(x)",
-        "ROWS or GROUPS",
-    ),
     ("SELECT medan(1)", "not translated"),
 ]
 

@@ -13,15 +13,16 @@ from sqlglot import exp
 from stockkit.errors import QueryError
 from stockkit.lake import athena
 from stockkit.lake.athena import expressions, operators, reads, words
-from tests.lake import corpus, corpus_kinds
+from tests.lake import corpus, corpus_functions, corpus_kinds
 
 STATEMENTS = [
     *(f"SELECT {text}" for pairs in corpus.CORPUS.values() for text, _ in pairs),
-    *(text for text, _ in [*corpus.QUERIES, *corpus_kinds.ANSWERED]),
+    *(f"SELECT {text}" for pairs in corpus_functions.VALUES.values() for text, _ in pairs),
+    *(text for text, _ in [*corpus.QUERIES, *corpus_kinds.ANSWERED, *corpus_functions.QUERIES]),
     "SELECT :given",
 ]
-# read by none, because they change nothing: how a name was quoted, and that a type has others inside
-UNREAD = {("Identifier", "quoted"), ("DataType", "nested")}
+# read by none, because they change nothing: how a name was quoted, that a type has others inside, FIRST for NEXT, ROWS
+UNREAD = {("Identifier", "quoted"), ("DataType", "nested"), ("Fetch", "direction"), ("LimitOptions", "rows")}
 
 
 class Recorded(dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stockkit.lake.athena import expressions, operators, statistics, types
+from stockkit.lake.athena import expressions, intervals, operators, statistics, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text
 
@@ -118,7 +118,7 @@ def _largest(name: str, values: list[Value], node: Any) -> Value:
 
 def _extreme(name: str, value: Value, distinct: str, node: Any) -> Value:
     kind = value.type
-    if not (kind.number or kind.moment or kind.name in ("varchar", "boolean")):
+    if not (kind.number or kind.moment or kind.name in ("varchar", "boolean", "interval")):
         raise refuse(node, f"{kind} has no {name}.")
     return Value(_without_nan(name, value, f"{name}({distinct}{value.sql})\0", kind), kind)
 
@@ -289,26 +289,31 @@ def _over(node: Any, scope: Scope) -> str:
     if node.args.get("order"):
         parts.append(order_by(node.args["order"].expressions, scope).strip())
     if node.args.get("spec"):
-        parts.append(_frame(node.args["spec"], scope))
+        keys = [scope.value(key.this) for key in node.args["order"].expressions] if node.args.get("order") else []
+        parts.append(_frame(node.args["spec"], keys, scope))
     return " ".join(parts)
 
 
-def _frame(spec: Any, scope: Scope) -> str:
+def _frame(spec: Any, keys: list[Value], scope: Scope) -> str:
     only(spec, "kind", "start", "start_side", "end", "end_side")
     kind = spec.args["kind"].upper()
-    ends = [_bound(spec, side, kind, scope) for side in ("start", "end") if spec.args.get(side)]
+    ends = [_bound(spec, side, kind, keys, scope) for side in ("start", "end") if spec.args.get(side)]
     return f"{kind} BETWEEN {ends[0]} AND {ends[1]}" if len(ends) == 2 else f"{kind} {ends[0]}"
 
 
-def _bound(spec: Any, side: str, kind: str, scope: Scope) -> str:
+def _bound(spec: Any, side: str, kind: str, keys: list[Value], scope: Scope) -> str:
     given, way = spec.args[side], spec.args.get(f"{side}_side") or ""
     if given == "CURRENT ROW":
         return "CURRENT ROW"
     if given == "UNBOUNDED":
         return f"UNBOUNDED {way}"
+    if kind == "RANGE":
+        if len(keys) != 1:
+            raise refuse(spec, "a RANGE frame with an offset needs ORDER BY of exactly one value.")
+        return f"{intervals.frame_offset(scope.value(given), keys[0], spec)} {way}"
     number = scope.value(given).const
-    if kind == "RANGE" or not isinstance(number, int) or number < 0:
-        raise refuse(spec, "the offset of a frame must be a known whole number, in ROWS or GROUPS.")
+    if not isinstance(number, int) or number < 0:
+        raise refuse(spec, "the offset of ROWS and GROUPS must be a known whole number.")
     return f"{number} {way}"
 
 

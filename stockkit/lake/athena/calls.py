@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from stockkit.lake.athena import casts, mathematics, moments, operators, types
+from stockkit.lake.athena import casts, intervals, mathematics, moments, operators, types
 from stockkit.lake.athena.signatures import SIGNATURES, STAYS
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Scope, Value, coerced, refuse, unified
@@ -154,7 +154,7 @@ def at_time_zone(node: Any, scope: Scope) -> Value:
 
 def interval(node: Any, scope: Scope) -> Value:
     """INTERVAL '2' DAY."""
-    return moments.interval(node)
+    return intervals.interval(node)
 
 
 def arguments(node: Any, scope: Scope, low: int, high: int) -> list[Value]:

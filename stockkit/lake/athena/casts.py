@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Any
 
-from stockkit.lake.athena import spelling, types
+from stockkit.lake.athena import intervals, spelling, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
 
@@ -80,6 +80,8 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     if value.type.name in steps:
         return steps[value.type.name](value, kind, node)
     source = value.type
+    if source.name == "interval" and kind.name == "varchar":
+        return Value(intervals.spelled(value.sql, source), kind)
     if source.floating and kind.name == "decimal":
         return spelling.floating_decimal(value, kind)
     if source.floating and kind.name == "varchar":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stockkit.lake.athena import types
+from stockkit.lake.athena import intervals, types
 from stockkit.lake.athena.casts import from_local, local_time
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
@@ -14,53 +14,10 @@ MONTHS = {"month": 1, "quarter": 3, "year": 12}
 MILLIS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000,
           "week": 604_800_000}  # fmt: skip
 ON_DATES = ("day", "week", "month", "quarter", "year")
-INTERVAL = Type("interval")
 FIELDS = {"year": "year", "quarter": "quarter", "month": "month", "week": "week", "week_of_year": "week",
           "day": "day", "day_of_month": "day", "day_of_week": "isodow", "dow": "isodow", "day_of_year": "doy",
           "doy": "doy", "year_of_week": "isoyear", "yow": "isoyear", "hour": "hour", "minute": "minute",
           "second": "second", "millisecond": "millisecond"}  # fmt: skip
-
-
-def interval(node: Any) -> Value:
-    """INTERVAL '2' DAY: its months and milliseconds are known."""
-    import re
-
-    unit = node.args["unit"].name.lower() if node.args.get("unit") is not None else ""
-    inner, sign = (node.this.this, -1) if node.this.key == "neg" else (node.this, 1)
-    written = inner.name
-    if inner.key != "literal" or not inner.is_string or not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]{1,3})?", written):
-        raise refuse(node, "an interval is written INTERVAL '2' DAY, with one unit.")
-    if unit in ("month", "year") and "." not in written:
-        return Value("", INTERVAL, (sign * int(written) * MONTHS[unit], 0))
-    if unit in ("second", "minute", "hour", "day") and ("." not in written or unit == "second"):
-        return Value("", INTERVAL, (0, sign * round(float(written) * MILLIS[unit])))
-    raise refuse(node, f"an interval of {unit.upper() or 'no unit'} is not translated.")
-
-
-def negative_interval(value: Value) -> Value:
-    """The interval backwards."""
-    return replace(value, const=tuple(-part for part in value.const))
-
-
-def with_interval(symbol: str, one: Value, other: Value, node: Any) -> Value:
-    """A moment plus or minus an interval; two intervals are added now."""
-    if symbol == "-" and other.type == INTERVAL:
-        other, symbol = negative_interval(other), "+"
-    if symbol != "+":
-        raise refuse(node, "intervals are only added and subtracted here: use date_add('day', n, x).")
-    if one.type == other.type == INTERVAL:
-        return replace(one, const=tuple(a + b for a, b in zip(one.const, other.const, strict=True)))
-    value, gap = (other, one) if one.type == INTERVAL else (one, other)
-    months, millis = gap.const
-    if not value.type.moment or (months and millis):
-        raise refuse(node, f"Cannot apply operator: {one.type} {symbol} {other.type}.")
-    if value.type == types.DATE and millis % MILLIS["day"]:
-        raise refuse(node, "Cannot add hour, minutes or seconds to a date: CAST it to timestamp.")
-    if months:
-        return from_local(f"({local_time(value)} + to_months({months}))", value.type)
-    if value.type == types.DATE:
-        return Value(f"CAST({value.sql} + {millis // MILLIS['day']} AS DATE)", types.DATE)
-    return Value(f"({value.sql} + to_milliseconds({millis}))", value.type)
 
 
 def unit_of(value: Value, kind: Type, node: Any) -> str:
@@ -198,9 +155,10 @@ def formatted(value: Value, pattern: str, node: Any) -> Value:
 
 def sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:
     """sequence over dates, a day or a given interval apart; each entry is counted from the start."""
-    if step is not None and step.type != INTERVAL:
-        raise refuse(node, "the step between dates is an interval.")
-    months, millis = step.const if step is not None else (0, 0)
+    if step is not None and not (step.type.name == "interval" and isinstance(step.const, int)):
+        raise refuse(node, "the step between dates is an interval that is known before the query runs.")
+    months = step.const if step is not None and step.type == intervals.MONTHS else 0
+    millis = step.const if step is not None and step.type == intervals.SECONDS else 0
     if step is not None and (millis % MILLIS["day"] or not (months or millis)):
         raise refuse(node, "the step between dates is whole days or months.")
     gap = str(months or millis // MILLIS["day"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stockkit.lake.athena import moments, types
+from stockkit.lake.athena import intervals, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Value, coerced, refuse
 
@@ -23,10 +23,10 @@ def mismatch(operator: str, one: Value, other: Value, node: Any) -> Exception:
 def arithmetic(symbol: str, one: Value, other: Value, node: Any) -> Value:
     """`one` symbol `other`, with Athena's result type."""
     if "interval" in (one.type.name, other.type.name):
-        return moments.with_interval(symbol, one, other, node)
+        return intervals.arithmetic(symbol, one, other, node)
     kind = types.common(one.type, other.type)
     if one.type.moment and other.type.moment and symbol == "-":
-        raise refuse(node, "the result would be an interval, which is not kept here: use date_diff('day', from, to).")
+        return intervals.between(other, one, node)
     if kind is None or not (kind.number or kind.name == "unknown"):
         raise mismatch(symbol, one, other, node)
     if kind.name == "decimal":
@@ -81,7 +81,7 @@ def quotient(numerator: str, denominator: str, kind: Type) -> str:
 def negative(value: Value, node: Any) -> Value:
     """-x; the smallest integer has none and fails."""
     if value.type.name == "interval":
-        return moments.negative_interval(value)
+        return intervals.negative(value)
     if not value.type.number:
         raise refuse(node, f"Cannot apply operator: -{value.type}.")
     if isinstance(value.const, int) and "$" not in value.sql:
@@ -99,7 +99,7 @@ def comparison(symbol: str, one: Value, other: Value, node: Any) -> Value:
         from stockkit.lake.athena import structures
 
         return structures.equality(symbol, one, other, node)
-    if kind is None or kind.name in ("interval", "map"):
+    if kind is None or kind.name == "map":
         raise mismatch(symbol, one, other, node)
     one, other = coerced(one, kind), coerced(other, kind)
     plain = f"({one.sql} {symbol} {other.sql})"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stockkit.lake.athena import aggregates, sources, types
+from stockkit.lake.athena import aggregates, intervals, sources, types
 from stockkit.lake.athena.expressions import condition, expression
 from stockkit.lake.athena.values import Column, Context, Query, Relation, Scope, Value, coerced, fail, only, refuse
 
@@ -36,7 +36,20 @@ def statement(
 ) -> tuple[Query, dict[str, Any]]:
     """Translate a parsed statement; return it with the values to bind."""
     context = Context(schemas, parameters, places, expression, query)
-    return query(node, Scope(context)), context.bound
+    return _shown(query(node, Scope(context)), node), context.bound
+
+
+def _shown(found: Query, node: Any) -> Query:
+    """The answer with its intervals spelled out."""
+    kinds = [column.value.type for column in found.columns]
+    if any("interval" in str(kind) and kind.name != "interval" for kind in kinds):
+        raise refuse(node, "an interval inside an array, map or row is not shown: use date_diff.")
+    if not any(kind.name == "interval" for kind in kinds):
+        return found
+    names = [column.value.sql for column in found.columns]
+    cells = (intervals.spelled(n, k) if k.name == "interval" else n for n, k in zip(names, kinds, strict=True))
+    selected = ", ".join(f"{cell} AS {name}" for cell, name in zip(cells, names, strict=True))
+    return replace(found, sql=f"SELECT {selected} FROM ({found.sql}) AS s")
 
 
 def query(node: Any, outer: Scope) -> Query:
@@ -159,8 +172,6 @@ def _items(node: Any, scope: Scope) -> list[Item]:
             continue
         name = alias or (inner.name.lower() if type(inner).__name__ in ("Column", "Dot") else None)
         value = scope.value(inner)
-        if value.type.name == "interval":
-            raise refuse(inner, "an interval is no column here: use date_diff.")
         items.append(Item(name, value, scope.context.fresh("c")))
     return items
 

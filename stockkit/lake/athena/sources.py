@@ -40,7 +40,7 @@ def _join(join: Any, scope: Scope, sql: str) -> tuple[Scope, str]:
     lateral = type(join.this).__name__ in ("Unnest", "Lateral")
     if kind == "CROSS" or (not side and not join.args.get("on") and not join.args.get("using")):
         return wider, f"{sql} CROSS JOIN {right}"
-    if lateral and (side != "LEFT" or join.args["on"].sql().upper() != "TRUE"):
+    if lateral and (side != "LEFT" or join.args.get("on") is None or join.args["on"].sql().upper() != "TRUE"):
         raise refuse(join, "UNNEST and LATERAL are joined by CROSS JOIN or LEFT JOIN … ON TRUE.")
     words = f"{side} JOIN" if side else "JOIN"
     if join.args.get("using"):

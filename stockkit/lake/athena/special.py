@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from stockkit.lake.athena import calls, casts, formats, moments, operators, types
+from stockkit.lake.athena import calls, casts, formats, intervals, moments, operators, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import Scope, Value, coerced, fail, refuse, text, unified
 
@@ -185,6 +185,13 @@ def _cut(value: Value, digits: int, kind: Type, half: str) -> Value:
     return Value(operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind), kind)
 
 
+def _to_milliseconds(node: Any, scope: Scope) -> Value:
+    (value,) = calls.arguments(node, scope, 1, 1)
+    if value.type != intervals.SECONDS:
+        raise refuse(node, f"Unexpected parameters ({value.type}) for function to_milliseconds.")
+    return Value(value.sql, types.BIGINT)
+
+
 def _typeof(node: Any, scope: Scope) -> Value:
     """typeof: the name of the type, where it is the same here; the length of a varchar is not kept here."""
     (value,) = calls.arguments(node, scope, 1, 1)
@@ -217,7 +224,7 @@ HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
     "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": row,
     **{name: _field(name) for name in moments.FIELDS},
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
-    "typeof": _typeof,
+    "typeof": _typeof, "to_milliseconds": _to_milliseconds,
     **{name: _listed(name) for name in ("contains", "array_position", "array_remove")},
     **formats.HANDLERS,
 }  # fmt: skip

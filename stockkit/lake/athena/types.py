@@ -13,18 +13,20 @@ LADDER = (*WHOLE, "decimal", *FLOATING)
 DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 LOCAL = {"boolean": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT",
          "real": "FLOAT", "double": "DOUBLE", "varchar": "VARCHAR", "date": "DATE", "timestamp": "TIMESTAMP",
-         "zoned": "TIMESTAMPTZ", "unknown": "INTEGER"}  # fmt: skip
+         "zoned": "TIMESTAMPTZ", "unknown": "INTEGER", "interval": "BIGINT"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Type:
-    """A type of Athena. `args`: digits and scale, digits of a second (and zone), elements, fields."""
+    """A type of Athena. `args`: digits and scale, digits of a second (and zone), elements, fields, the finest unit."""
 
     name: str
     args: tuple[Any, ...] = ()
     names: tuple[str | None, ...] = ()
 
     def __str__(self) -> str:
+        if self.name == "interval":
+            return "interval year to month" if self.args[0] == "month" else "interval day to second"
         if self.name == "zoned":
             return f"timestamp({self.args[0]}) with time zone"
         if self.name == "row":
