@@ -289,8 +289,8 @@ def _over(node: Any, scope: Scope) -> str:
     if node.args.get("order"):
         parts.append(order_by(node.args["order"].expressions, scope).strip())
     if node.args.get("spec"):
-        keys = [scope.value(key.this) for key in node.args["order"].expressions] if node.args.get("order") else []
-        parts.append(_frame(node.args["spec"], keys, scope))
+        ordered = node.args["order"].expressions if node.args.get("order") else []
+        parts.append(_frame(node.args["spec"], [scope.value(key.this) for key in ordered], scope))
     return " ".join(parts)
 
 

@@ -164,8 +164,8 @@ def _equal(one: Value, other: Value, node: Any) -> str:
         return f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN ({parts}) END"
     if one.type.name == other.type.name == "array":
         place = f"q{str(one.type).count('array')}"
-        items = (Value(f"({side.sql})[{place}]", side.type.args[0], nan=True) for side in (one, other))
-        tests = f"list_transform(range(1, len({one.sql}) + 1), lambda {place}: {_equal(*items, node)})"
+        a, b = (Value(f"({side.sql})[{place}]", side.type.args[0], nan=True) for side in (one, other))
+        tests = f"list_transform(range(1, len({one.sql}) + 1), lambda {place}: {_equal(a, b, node)})"
         return (
             f"CASE WHEN {one.sql} IS NULL OR {other.sql} IS NULL THEN NULL WHEN len({one.sql}) <> len({other.sql})"
             f" THEN FALSE WHEN list_contains({tests}, FALSE) THEN FALSE"
