@@ -101,7 +101,7 @@ def test_neither_a_forged_note_nor_a_forged_timestamp_of_a_commit_makes_a_foreca
 
 def test_rows_that_no_commit_of_the_ledger_added_are_undated_and_found(priced):
     seal(priced, made(["AAPL"], models=["drift"]))
-    fresh = made(["AAPL"], models=["lasso"]).assign(**VERSIONS)
+    fresh = made(["AAPL"], models=["lasso"]).assign(**VERSIONS, made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC"))
     linked = schema.cast(chain.link(fresh, number=1, previous=ledger.head(priced)), {**MADE, **SEAL})
     deltalake.write_deltalake(priced.delta("forecasts"), frames.to_arrow(linked), mode="append")
     assert states(priced) == ["closed", "undated"]
@@ -110,7 +110,7 @@ def test_rows_that_no_commit_of_the_ledger_added_are_undated_and_found(priced):
 
 def test_a_ledger_of_before_times_were_noted_goes_by_the_timestamps_of_its_commits(priced):
     """Its log is then kept whole, and the notes begin with the next seal."""
-    part = made(["AAPL"])
+    part = made(["AAPL"]).assign(made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC"))
     linked = schema.cast(chain.link(part.assign(**VERSIONS), number=0, previous=chain.GENESIS), {**MADE, **SEAL})
     notes = {"sealed_number": "1", "sealed_hash": str(linked["hash"].iloc[-1])}
     priced.commit("forecasts", lambda now: commits.Rows(frames.to_arrow(linked), None, notes))
