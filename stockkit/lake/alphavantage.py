@@ -144,6 +144,8 @@ class AlphaVantage:
             raise SourceError(f"{who}: the CSV has a header but no rows.")
         if not body.endswith(b"\n"):
             raise SourceError(f"{who}: the CSV is cut off: its last line has no end. Nothing of it is used.")
+        if b"\x00" in body or not _is_utf8(body):
+            raise SourceError(f"{who}: the CSV holds bytes that are no UTF-8 text. Nothing of it is used.")
         if self.secret.is_in(body):
             raise SourceError(f"{who}: the answer repeats the key, so it is not kept.")
 
@@ -163,6 +165,14 @@ class AlphaVantage:
         if TOO_FAST.search(said):
             hint = "Lower STOCKKIT_ALPHAVANTAGE_PER_SECOND, or run again in a minute."
         return SourceError(f"{who}: expected CSV, got JSON: {said[:300]} {hint}".rstrip())
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _message(body: bytes) -> str:

@@ -7,7 +7,9 @@ outside of `except` blocks, so that no traceback leads back to it, even one that
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from time import monotonic
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -31,7 +34,11 @@ LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer may cost: bytes when unpacked, seconds to connect, to the next byte, and in all."""
+    """What an answer may cost: bytes when unpacked, seconds to connect, to the next byte, and in all.
+
+    `total` is the time of all attempts together, from the first connection to the last byte of the last answer; only
+    the waits between attempts are not counted.
+    """
 
     size: int = 64 * 1024 * 1024
     connect: float = 10.0
@@ -73,6 +80,55 @@ class Question:
     patience: Patience
 
 
+class _Deadline(threading.local):
+    """When the request that this thread is sending has to be over, by the monotonic clock."""
+
+    end = math.inf
+
+    def left(self, timeout: float | None, error: type[httpx.TimeoutException]) -> float | None:
+        """`timeout`, or less where the end is nearer; raises `error` after the end."""
+        left = self.end - monotonic()
+        if left <= 0:
+            raise error("the whole request took too long")
+        return min((limit for limit in (timeout, left) if limit is not None and limit < math.inf), default=None)
+
+
+DEADLINE = _Deadline()
+
+
+class _Timed:
+    """A network stream of httpcore's that keeps to the deadline: a byte in time does not give the next one more."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        received: bytes = self._inner.read(max_bytes, DEADLINE.left(timeout, httpx.ReadTimeout))
+        return received
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, DEADLINE.left(timeout, httpx.WriteTimeout))
+
+    def start_tls(self, *words: Any, timeout: float | None = None, **more: Any) -> _Timed:
+        return _Timed(self._inner.start_tls(*words, timeout=DEADLINE.left(timeout, httpx.ConnectTimeout), **more))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _TimedBackend:
+    """httpcore's network backend, whose streams keep to the deadline."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def connect_tcp(self, *words: Any, timeout: float | None = None, **more: Any) -> _Timed:
+        return _Timed(self._inner.connect_tcp(*words, timeout=DEADLINE.left(timeout, httpx.ConnectTimeout), **more))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
 class _Again(SourceError):
     """A trouble that may pass; never leaves this module."""
 
@@ -110,6 +166,8 @@ def client(url: httpx.URL, *, parameter: str, secret: Secret, limits: Limits, co
     keep_out_of_logs(secret, LOGGERS)
     proxy = None if LOOPBACK.fullmatch(url.host) or proxy_bypass(url.host) else getproxies().get(url.scheme)
     transport = httpx.HTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=connections))
+    pool: Any = transport._pool  # httpx has no limit on a whole request, and no other way to the sockets
+    pool._network_backend = _TimedBackend(pool._network_backend)
     timeout = httpx.Timeout(limits.read, connect=limits.connect)
     return httpx.Client(
         transport=_Keyed(transport, parameter, secret), headers=HEADERS, timeout=timeout, follow_redirects=False
@@ -126,7 +184,7 @@ def get(question: Question, *, take: Callable[[], None]) -> Reply:
     Raises:
         SourceError: no attempt gave a whole answer; says why the last one did not, without the secret.
     """
-    patience = question.patience
+    patience, left = question.patience, question.limits.total
     try:
         for attempt in stamina.retry_context(
             on=_wait,
@@ -138,7 +196,11 @@ def get(question: Question, *, take: Callable[[], None]) -> Reply:
         ):
             with attempt:
                 take()
-                return _once(question)
+                started = monotonic()
+                try:
+                    return _once(question, started + left)
+                finally:
+                    left -= monotonic() - started
     except _Again as error:
         reason = str(error)
     raise SourceError(f"{reason} Tried {patience.attempts} times; run again later.")
@@ -150,8 +212,12 @@ def _wait(error: Exception) -> bool | float:
     return True if error.wait is None else error.wait
 
 
-def _once(question: Question) -> Reply:
-    outcome = _ask(question)
+def _once(question: Question, end: float) -> Reply:
+    DEADLINE.end = end
+    try:
+        outcome = _ask(question)
+    finally:
+        DEADLINE.end = math.inf
     if isinstance(outcome, SourceError):
         raise outcome
     return outcome
@@ -164,6 +230,8 @@ def _ask(question: Question) -> Reply | SourceError:
             _check_status(response, question.secret, question.patience)
             return Reply(_body(response, question.limits), response.headers.get("content-type", "").lower())
     except httpx.TimeoutException as error:
+        if monotonic() >= DEADLINE.end:
+            return SourceError(f"{who}: {host} took more than {question.limits.total:g} s to answer.")
         return _Again(f"{who}: {host} did not answer in time ({type(error).__name__}).")
     except httpx.TransportError as error:
         return _Again(f"{who}: the connection to {host} failed ({type(error).__name__}: {scrub(str(error))}).")
@@ -207,15 +275,13 @@ def _body(response: httpx.Response, limits: Limits) -> bytes:
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise SourceError(f"{response.url.host} sent an unknown content encoding.")
     unzip = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
-    parts, size, end = [], 0, monotonic() + limits.total
+    parts, size = [], 0
     for chunk in response.iter_raw():
         piece = _unpack(unzip, chunk, limits.size - size + 1) if unzip else chunk
         parts.append(piece)
         size += len(piece)
         if size > limits.size:
             raise SourceError(f"{response.url.host} sent more than {limits.size / 2**20:.0f} MiB: no daily bars.")
-        if monotonic() > end:
-            raise _Again(f"{response.url.host} took more than {limits.total:.0f} s to answer.")
     if unzip and (not unzip.eof or unzip.unused_data):
         raise SourceError(f"{response.url.host} sent a gzip stream that is cut off.")
     return b"".join(parts)

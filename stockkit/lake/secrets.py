@@ -6,6 +6,7 @@ A value is found in the environment (``STOCKKIT_SECRET_NAME``) or in AWS Secrets
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import logging
@@ -19,6 +20,7 @@ from stockkit.errors import ParamError
 
 REFERENCE = re.compile(r"secret://([A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*)")
 STRUCK = "***"
+SHORTEST = 8  # characters of a value that can be told from chance
 
 
 class Secret:
@@ -31,7 +33,8 @@ class Secret:
 
     def __init__(self, value: str, reference: str) -> None:
         self._value = value
-        self._pattern = re.compile("".join(map(_any_form, value)), re.IGNORECASE)
+        forms = ["".join(map(_any_form, value)), *(map(re.escape, _encoded(value)) if len(value) >= SHORTEST else [])]
+        self._pattern = re.compile("|".join(forms), re.IGNORECASE)
         self.reference = reference
 
     def reveal(self) -> str:
@@ -39,13 +42,21 @@ class Secret:
         return self._value
 
     def scrub(self, text: str) -> str:
-        """`text` with the value struck out, whether plain, quoted for a URL, JSON or HTML, in any case."""
+        """`text` with the value struck out: plain, quoted for a URL, JSON or HTML, in base64 or hexadecimal."""
         return self._pattern.sub(STRUCK, text)
 
     def is_in(self, body: bytes) -> bool:
-        """Whether bytes repeat the value, as it is or in one case; under eight characters it is too short to tell."""
+        """Whether bytes repeat the value in one of the forms that `scrub` knows; under eight characters it is too
+        short to tell."""
         value = self._value
-        return len(value) >= 8 and any(form.encode() in body for form in {value, value.lower(), value.upper()})
+        if len(value) < SHORTEST:
+            return False
+        cases = {value, value.lower(), value.upper()}
+        forms = cases.union(*map(_encoded, cases))
+        if any(form.encode() in body for form in forms):
+            return True
+        quoted = any(sign in body for sign in (b"%", b"\\", b"&"))  # none of them in a table of numbers
+        return quoted and self._pattern.search(body.decode("utf-8", "replace")) is not None
 
     def __repr__(self) -> str:
         return f"Secret({self.reference!r})"
@@ -61,9 +72,24 @@ class Secret:
 
 
 def _any_form(sign: str) -> str:
-    """A pattern for one character: plain, or quoted for a URL, JSON or HTML."""
-    forms = {sign, quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
-    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
+    """A pattern for one character: plain, or quoted for a URL (once or twice), JSON or HTML."""
+    forms = {quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
+    numbered = ""
+    for one in {sign, sign.lower(), sign.upper()} if len(sign.upper()) == 1 else {sign}:
+        percent = "".join(f"%{byte:02x}" for byte in one.encode())
+        forms |= {one, percent, percent.replace("%", "%25"), f"\\u{ord(one):04x}", f"\\x{ord(one):02x}"}
+        numbered += rf"|&\#0*{ord(one)};?|&\#x0*{ord(one):x};?"
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))}{numbered})"
+
+
+def _encoded(value: str) -> set[str]:
+    """What a value is as part of any text in base64 (at each of three places), or in hexadecimal of either case."""
+    body, found = value.encode(), set()
+    for at in range(3):
+        told = base64.b64encode(bytes(at) + body).decode()
+        told = told[(at * 8 + 5) // 6 : (at + len(body)) * 8 // 6]
+        found |= {told, told.replace("+", "-").replace("/", "_")}
+    return found | {body.hex(), body.hex().upper()}
 
 
 def resolve(reference: str, secrets_client: Any = None) -> Secret:

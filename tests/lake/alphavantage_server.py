@@ -164,6 +164,18 @@ def trickle(handler: Handler) -> None:
         handler.close_connection = True
 
 
+def header_by_the_byte(handler: Handler) -> None:
+    """A header whose bytes come one at a time, each in time, and never end."""
+    try:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Wait: ")
+        for _ in range(200):
+            handler.wfile.write(b"a")
+            time.sleep(0.02)
+    except OSError:
+        pass
+    handler.close_connection = True
+
+
 def gzipped(body: bytes = PLAIN, *, keep: int | None = None) -> Answer:
     return lambda handler: handler.reply(gzip.compress(body)[:keep], Content_Encoding="gzip")
 
@@ -175,3 +187,7 @@ def html(handler: Handler) -> None:
 
 def key_in_the_csv(handler: Handler) -> None:
     handler.reply(PLAIN + f"# key {handler.key}\n".encode())
+
+
+def key_in_the_csv_as(form: Callable[[str], str]) -> Answer:
+    return lambda handler: handler.reply(PLAIN + f"# key {form(handler.key)}\n".encode())

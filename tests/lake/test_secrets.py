@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import json
@@ -123,6 +124,28 @@ def test_a_secret_is_struck_out_however_it_is_written(secret):
     for form in (CANARY, quote(CANARY), quote(CANARY, safe=""), json.dumps(CANARY), CANARY.lower(), "a&amp;b" + CANARY):
         assert "7Q" not in secret.scrub(f"key {form} end").upper()
     assert secret.scrub("nothing here") == "nothing here"
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda key: base64.b64encode(key.encode()).decode(),
+        lambda key: base64.b64encode(f"x:{key}:y".encode()).decode(),
+        lambda key: base64.urlsafe_b64encode(f"{key}&".encode()).decode(),
+        lambda key: key.encode().hex(),
+        lambda key: key.encode().hex().upper(),
+        lambda key: quote(quote(key, safe=""), safe=""),
+        lambda key: "".join(f"%{byte:02X}" for byte in key.encode()),
+        lambda key: "".join(f"\\u{ord(sign):04X}" for sign in key),
+        lambda key: "".join(f"&#x{ord(sign):x};" for sign in key),
+        lambda key: "".join(f"&#{ord(sign)};" for sign in key.lower()),
+    ],
+)
+def test_a_secret_is_known_again_in_any_encoding_and_struck_out(secret, encode):
+    text = f"2023-01-03,1,1,1,1,5\nkey {encode(CANARY)} end"
+    assert secret.is_in(text.encode())
+    assert encode(CANARY)[4:-6] not in secret.scrub(text)
+    assert not secret.is_in(b"2023-01-03,1,1,1,1,5 100 %25 &amp; \\n")
 
 
 def test_short_secrets_are_struck_out_of_messages_but_do_not_condemn_data():
