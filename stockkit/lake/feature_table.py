@@ -176,7 +176,8 @@ def update(
     def work_out(now: Any | None) -> commits.Rows | None:
         job.done.clear()
         plans.append(_plan(job, now, whole=whole))
-        return _rows(job, now, plans[-1]) if plans[-1].concerned or now is None else None
+        news = plans[-1].concerned or now is None or _other_shape(job, now, _stored(now))
+        return _rows(job, now, plans[-1]) if news else None
 
     lake.reads[SOURCE] = int(prices.version())
     try:

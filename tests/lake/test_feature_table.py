@@ -228,6 +228,14 @@ def test_a_symbol_that_the_prices_have_no_more_goes(lake):
     assert_true(lake, NAMES)
 
 
+def test_an_empty_table_has_the_columns_of_its_newest_definition(lake):
+    feature_table.update(lake, ["ret_1"])
+    lake.write("prices", lake.read("prices").iloc[:0], symbols=SYMBOLS)
+    assert feature_table.update(lake, ["ret_1"]).gone == SYMBOLS
+    feature_table.update(lake, ["sma_5"])
+    assert_true(lake, ["sma_5"])
+
+
 def test_doubles_of_one_symbol_are_not_rounded_to_the_type_of_the_others(lake):
     feature_table.update(lake, ["ret_1"], dtype="float32")
     feature_table.update(lake, ["ret_1"], symbols=["BBB"])
