@@ -39,6 +39,11 @@ def sql(
     ] = None,
     lake: LakeOption = "data/lake",
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all rows.")] = False,
+    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.")] = 300.0,
+    memory_limit: Annotated[
+        float | None, typer.Option(metavar="GB", help="Memory that it may take; 4, or half of the machine's.")
+    ] = None,
+    row_limit: Annotated[int, typer.Option(metavar="ROWS", help="Rows that the answer may have.")] = 10_000_000,
 ) -> None:
     """Answer one SELECT over the tables."""
     from stockkit.lake.tables import open_lake
@@ -47,7 +52,10 @@ def sql(
     for name, _, value in (pair.partition("=") for pair in parameter or []):
         given.setdefault(name, []).append(value)
     text = _text_of(Path(statement[1:])) if statement.startswith("@") else statement
-    answer = open_lake(lake).sql(text, **{name: one if len(one) > 1 else one[0] for name, one in given.items()})
+    limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit, "row_limit": row_limit}
+    if taken := sorted(set(given) & set(limits)):
+        raise StockkitError(f"-p {taken[0]}: this name is an option of its own, --{taken[0].replace('_', '-')}.")
+    answer = open_lake(lake).sql(text, **limits, **{k: one if len(one) > 1 else one[0] for k, one in given.items()})
     print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
     if bill := answer.attrs.get("athena"):
         print(bill["text"], file=sys.stderr)

@@ -6,7 +6,6 @@ run with its parameters bound. The engine may read the files of the tables asked
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,14 @@ from urllib.parse import unquote
 import pandas as pd
 
 from stockkit.errors import QueryError
-from stockkit.lake import athena
+from stockkit.lake import athena, engine
 from stockkit.lake.athena.types import Type
 from stockkit.lake.commits import Place
 from stockkit.lake.storage import Folder
 
 PANDAS = {"bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "boolean": "bool",
           "double": "float64", "real": "float32"}  # fmt: skip
+LIMITS = engine.Limits()
 HANDED = "rows of {}"  # the engine's name for rows that are handed to it; no table of the lake is called so
 WITH_NULLS = {"int64": "Int64", "int32": "Int32", "int16": "Int16", "int8": "Int8", "bool": "boolean"}
 
@@ -76,7 +76,9 @@ def tables(text: str) -> list[str]:
     return athena.tables(text)
 
 
-def run(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) -> pd.DataFrame:
+def run(
+    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: engine.Limits = LIMITS
+) -> pd.DataFrame:
     """Run a SELECT.
 
     Args:
@@ -84,15 +86,18 @@ def run(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) ->
             where ``IN (:name)`` stands.
         files: the files of each table that `tables` names.
         parameters: a value for every ``:name``.
+        limits: what it may take.
 
     Raises:
-        QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, or it fails.
+        QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, it fails, or takes too much.
     """
-    answer, translated = rows(text, files, parameters)
+    answer, translated = rows(text, files, parameters, limits)
     return _frame(answer, translated)
 
 
-def rows(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) -> tuple[Any, athena.Translation]:
+def rows(
+    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: engine.Limits = LIMITS
+) -> tuple[Any, athena.Translation]:
     """The answer to a SELECT as a pyarrow table, which tells NULL from NaN, and its translation; else as `run`."""
     import duckdb
 
@@ -100,30 +105,18 @@ def rows(text: str, files: Mapping[str, Files], parameters: Mapping[str, Any]) -
     lists = {f"files_{k}": name for k, name in enumerate(files)}
     places = {name: _place(name, files[name], marker) for marker, name in lists.items()}
     translated = athena.translate(text, schemas, parameters, places)
-    connection = _connect(files)
+    paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
+    handed = {HANDED.format(name): one.rows for name, one in files.items() if one.rows is not None}
     try:
-        paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
-        bound = {**translated.bound, **paths}
-        return connection.sql(translated.sql, params=bound or None).to_arrow_table(), translated
+        return engine.answer(_home(files), translated.sql, {**translated.bound, **paths}, handed, limits), translated
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {_reason(error)}\n  {text.strip()[:300]}") from error
-    finally:
-        connection.close()
+        raise QueryError(f"the query failed: {engine.reason(error)}\n  {text.strip()[:300]}") from error
 
 
-def _connect(files: Mapping[str, Files]) -> Any:
-    """An engine that may read the folders of the tables, and no other file, variable or address."""
-    import duckdb
-
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
-    for name, one in files.items():
-        if one.rows is not None:
-            connection.register(HANDED.format(name), one.rows)
-    folders = ", ".join(_quoted(one.folder.rstrip("/") + "/") for one in files.values() if one.rows is None)
-    for setting in ("TimeZone = 'UTC'", f"allowed_directories = [{folders}]", "python_enable_replacements = false",
-                    "enable_external_access = false", "lock_configuration = true"):  # fmt: skip
-        connection.execute(f"SET {setting}")
-    return connection
+def _home(files: Mapping[str, Files]) -> str:
+    """The folder that has the tables asked for, empty where their rows are handed over."""
+    near = {one.folder.rstrip("/").rpartition("/")[0] for one in files.values() if one.rows is None}
+    return min(near, default="")
 
 
 def _place(name: str, files: Files, marker: str) -> str:
@@ -139,7 +132,7 @@ def _place(name: str, files: Files, marker: str) -> str:
     columns = ", ".join(_source(field.name, files.partitions) for field in files.schema)
     hive = ", hive_partitioning = false"
     if files.partitions:
-        texts = ", ".join(f"{_quoted(one)}: VARCHAR" for one in files.partitions)
+        texts = ", ".join(f"{engine.quoted(one)}: VARCHAR" for one in files.partitions)
         hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
     # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
     options = f"union_by_name = {str(not files.alike).lower()}, can_have_nan = true{hive}"
@@ -164,23 +157,8 @@ def _wrapped(name: str) -> str:
     return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}"
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _column(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in Athena's words where they are known."""
-    said = str(error)
-    told = re.search(r"string '!(.*?)' to INT", said)
-    if told:
-        return told.group(1)
-    if "ivision by zero" in said:
-        return "Division by zero"
-    return said.splitlines()[0][:300]
 
 
 def _frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:

@@ -16,7 +16,20 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import LakeError
-from stockkit.lake import address, clients, commits, crawl, frames, glue, on_athena, parts, query, storage, upkeep
+from stockkit.lake import (
+    address,
+    clients,
+    commits,
+    crawl,
+    engine,
+    frames,
+    glue,
+    on_athena,
+    parts,
+    query,
+    storage,
+    upkeep,
+)
 from stockkit.lake.commits import RUN_VARIABLE
 from stockkit.lake.contents import TABLES, Table, key_of
 from stockkit.market import schema
@@ -174,12 +187,29 @@ class Lake:
         self.reads[table] = int(delta.version())
         return parts.live(self._place(table), delta, symbols)
 
-    def sql(self, text: str, **parameters: Any) -> pd.DataFrame:
+    def sql(
+        self,
+        text: str,
+        /,
+        *,
+        time_limit: float = engine.SECONDS,
+        memory_limit: float | None = None,
+        row_limit: int = engine.ROWS,
+        **parameters: Any,
+    ) -> pd.DataFrame:
         """Run one SELECT in Athena's dialect over the tables.
 
         On Athena where the lake's address names a database (the answer's ``attrs["athena"]`` then tells bytes
         scanned and cost, see `stockkit.lake.on_athena.ask`), else here on DuckDB (`stockkit.lake.query.run`).
+
+        Args:
+            text: the statement, with ``:name`` for a parameter.
+            time_limit: seconds that it may take here; on Athena the workgroup's limits hold.
+            memory_limit: GB that it may take here; by default 4, or half of the machine's where that is less.
+            row_limit: rows that the answer may have here.
+            parameters: a value for each ``:name``.
         """
+        limits = engine.Limits(time_limit, memory_limit, row_limit)
         deltas = {name: self.delta(name) for name in query.tables(text)}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
@@ -194,7 +224,7 @@ class Lake:
                 last_commit=max(last, default=0),
             )
         files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
-        return query.run(text, files, parameters)
+        return query.run(text, files, parameters, limits)
 
     def question(self, name: str, *, dialect: str = "") -> query.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
@@ -212,7 +242,7 @@ class Lake:
             raise LakeError(f"there is no question {name!r} in {folder} (it has {', '.join(known) or 'none'}).{hint}")
         return query.Question(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
 
-    def ask(self, name: str, **parameters: Any) -> pd.DataFrame:
+    def ask(self, name: str, /, **parameters: Any) -> pd.DataFrame:
         """Answer the question kept in ``sql/<name>.sql``; parameters and errors as for `sql`."""
         answer = self.sql(self.question(name).text, **parameters)
         self.asked.append({"question": name, "rows": len(answer), **answer.attrs.get("athena", {})})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, QueryError
-from stockkit.lake import query
+from stockkit.lake import engine, query
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT, SYMBOLS
 
@@ -45,8 +45,8 @@ def test_the_meaning_is_athenas(lake, expression, expected):
     "text", ["SELECT checksum(close) FROM prices", "SELECT now()", "SELECT symbol ILIKE 'a' FROM prices"]
 )
 def test_what_is_not_translated_faithfully_is_refused_before_anything_runs(lake, text, monkeypatch):
-    monkeypatch.setattr(query, "_connect", None)
-    with pytest.raises(QueryError, match=r"Athena|run to run"):
+    monkeypatch.setattr(engine, "connection", None)
+    with pytest.raises(QueryError, match=r"Athena|run to run|not translated"):
         lake.sql(text)
 
 
@@ -106,7 +106,7 @@ def test_a_file_is_no_table(lake, text):
 )
 def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
     files = {"prices": query.files_of(lake._place("prices"), lake.delta("prices"))}
-    with query._connect(files) as connection:
+    with engine.connection(query._home(files), 10**9).cursor() as connection:
         assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
         with pytest.raises(duckdb.Error):
             connection.execute(statement.format(outside=tmp_path)).fetchall()
