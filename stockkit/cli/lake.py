@@ -55,7 +55,8 @@ def sql(
     limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit, "row_limit": row_limit}
     if taken := sorted(set(given) & set(limits)):
         raise StockkitError(f"-p {taken[0]}: this name is an option of its own, --{taken[0].replace('_', '-')}.")
-    answer = open_lake(lake).sql(text, **limits, **{k: one if len(one) > 1 else one[0] for k, one in given.items()})
+    values: dict[str, Any] = {name: one if len(one) > 1 else one[0] for name, one in given.items()}
+    answer = open_lake(lake).sql(text, **limits, **values)
     print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
     if bill := answer.attrs.get("athena"):
         print(bill["text"], file=sys.stderr)
