@@ -39,6 +39,7 @@ _OFFERED = {
     "trained": "stockkit.forecast",
     "intervals": "stockkit.forecast",
     "models": "stockkit.forecast",
+    "newcomers": "stockkit.forecast",
     "outlook": "stockkit.forecast",
     "relevance": "stockkit.forecast",
     "sources": "stockkit.lake",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +86,8 @@ def _fit(
     """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN."""
     symbol = ALL if getattr(model, "pooled", False) else owns[0].series.symbol
     try:
-        fitted = model.fit(now)
+        with _named(said, model, symbol, fold):
+            fitted = model.fit(now)
     except ForecastError as error:
         for own, labels in zip(owns, now.targets, strict=True):
             _keep(said, whole, model, own, fold, labels, None)
@@ -96,13 +98,29 @@ def _fit(
     for k, (own, labels) in enumerate(zip(owns, now.targets, strict=True)):
         forecast = None
         try:
-            forecast = _forecast(model, fitted, own, whole.cut(own, fold), (k, len(owns)))
+            with _named(said, model, own.series.symbol, fold):
+                forecast = _forecast(model, fitted, own, whole.cut(own, fold), (k, len(owns)))
         except LookAhead:
             raise
         except ForecastError as error:
             refused[own.series.symbol] = error
         _keep(said, whole, model, own, fold, labels, forecast)
     return next(iter(refused.values())) if len(refused) == len(owns) else None
+
+
+@contextmanager
+def _named(said: Said, model: Model, symbol: str, fold: Fold) -> Iterator[None]:
+    """Make whatever a model raises the refusal of one fit, which names model, symbol and fold; the others go on."""
+    try:
+        yield
+    except ForecastError:
+        raise
+    except Exception as error:  # a model of the user's may raise anything, and must not stop the others
+        where = "the newest fit" if fold.number == NEWEST else f"fold {fold.number}"
+        who = f"{symbol} {model.name}".strip()
+        why = f"{model.name} raised {type(error).__name__} in {where} of {symbol or 'all symbols'}: {error}"
+        said.skipped[who] = why = f"{why.rstrip('.')}. There are no forecasts of that fold."
+        raise ForecastError(why) from error
 
 
 def _keep(

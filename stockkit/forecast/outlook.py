@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
+from stockkit.forecast import study
 from stockkit.forecast.folds import NEWEST
 from stockkit.forecast.intervals import BOUNDS
 from stockkit.forecast.models import RANDOM_WALK
@@ -94,11 +95,11 @@ def figures(made: pd.DataFrame, prices: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def verdict_figures(verdict: Verdict, skipped: Mapping[str, str]) -> dict[str, Any]:
-    """The headline figures of a verdict: its first sentence large, the rest, and who could not be judged."""
+def verdict_figures(verdict: Verdict, skipped: Mapping[str, str], *notes: str) -> dict[str, Any]:
+    """The headline figures of a verdict: its first sentence large, the rest, who could not be judged, and notes."""
     first, _, rest = verdict.text.partition(". ")
-    left_out = [f"Not judged: {who} ({why})" for who, why in skipped.items()]
-    detail = " ".join(filter(None, [rest, *left_out]))
+    left_out = [f"Not judged: {told}" for told in study.in_words(skipped)]
+    detail = " ".join(filter(None, [rest, *left_out, *notes]))
     return {"text": first, "detail": detail, "beats": [*verdict.overall, *map(list, verdict.beats)]}
 
 

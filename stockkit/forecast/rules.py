@@ -64,7 +64,7 @@ def trade(
     *,
     threshold: float = 0.0,
     costs: Sequence[float] = COSTS,
-    trials: int | None = None,
+    trials: int = 0,
 ) -> Traded:
     """Trade on forecasts: long where the mean is above 0, short where it is below.
 
@@ -80,8 +80,8 @@ def trade(
         prices: symbol, date and open at least, sorted by symbol, then date; an open that is no price is a missing one.
         threshold: trade only where |mean| is over so many sigma; 0: always, the sign rule.
         costs: basis points of what changes hands, each way.
-        trials: strategies tried in all, other thresholds and settings included; those of `rows`, by symbol and as
-            portfolios, if not given.
+        trials: settings tried in all, such as those that the fits compared. `dsr` allows for that many strategies, and
+            never for fewer than there are in `rows`, by symbol and as portfolios.
 
     Returns:
         For each cost: annual_return (252 × the mean), volatility and sharpe (annualised, 252 sessions), max_drawdown
@@ -92,7 +92,7 @@ def trade(
         forego on a session. NaN where nothing was traded.
 
     Raises:
-        ForecastError: rows that `scores.board` refuses, a threshold or cost below 0, or fewer trials than strategies.
+        ForecastError: rows that `scores.board` refuses, or a threshold or cost below 0.
         SchemaError: prices without a column, or out of order.
     """
     if threshold < 0 or min(costs, default=-1) < 0:
@@ -103,7 +103,7 @@ def trade(
     for (_, model, horizon), own in books.items():
         groups.setdefault((model, horizon), []).append(own)
     pools = {key: pool(parts) for key, parts in groups.items()}
-    trials = _trials(trials, len(books) + len(pools))
+    trials = max(trials, len(books) + len(pools))
     by_symbol = [line for key, own in books.items() for line in _lines(own, costs, trials, SERIES, key)]
     portfolio = [
         line
@@ -121,12 +121,6 @@ def trade(
 
 def _table(lines: list[dict[str, Any]], contract: dict[str, str]) -> pd.DataFrame:
     return schema.cast(pd.DataFrame(lines), contract) if lines else schema.empty(contract)
-
-
-def _trials(given: int | None, here: int) -> int:
-    if given is not None and given < here:
-        raise ForecastError(f"trials {given}: there are {here} strategies in these rows alone; count them, too.")
-    return given or here
 
 
 def _opens(prices: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -18,12 +18,13 @@ def each(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
     """
     if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
         raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
+    import loky
+
+    jobs = loky.cpu_count() if jobs == -1 else jobs
     if jobs == 1:
         yield from (work() for work in todo)
         return
-    import loky
-
-    yield from loky.get_reusable_executor(loky.cpu_count() if jobs == -1 else jobs, env=ONE_THREAD).map(_done, todo)
+    yield from loky.get_reusable_executor(jobs, env=ONE_THREAD).map(_done, todo)
 
 
 def dismiss() -> None:

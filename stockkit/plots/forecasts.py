@@ -39,12 +39,19 @@ def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plo
             axis.vlines(ahead[-1], low[-1], high[-1], color=UP, linewidth=1 + (95 - level) / 7)
         axis.plot(ahead[-1], now * np.exp(row["mean"]), "o", color=INK, markersize=3)
         axis.set_xlabel("sessions from the as-of date", fontsize=8)
-    width = (np.exp(rows["hi90"]) - np.exp(rows["lo90"])) * 100
     return finish(
         plot,
-        f"90 % intervals {_ahead(rows['horizon'].iloc[0])}: from {width.min():.1f} % of the price "
-        f"({width.idxmin()}) to {width.max():.1f} % ({width.idxmax()})",
+        _widths((np.exp(rows["hi90"]) - np.exp(rows["lo90"])) * 100, _ahead(rows["horizon"].iloc[0])),
         f"Closes of the last {last} sessions with shaded 80, 90 and 95 % intervals; dot: the mean forecast.",
+    )
+
+
+def _widths(width: pd.Series, ahead: str) -> str:
+    if width.isna().all():
+        return f"No interval {ahead} yet: too few past errors are known"
+    return (
+        f"90 % intervals {ahead}: from {width.min():.1f} % of the price ({width.idxmin()}) to {width.max():.1f} % "
+        f"({width.idxmax()})"
     )
 
 

@@ -452,7 +452,7 @@ def test_what_is_wrong_with_one_symbol_leaves_the_others_alone() -> None:
     frame = frame[(frame["symbol"] != "NEW") | (frame["date"] > frame["date"].iloc[300])]
     for found in (run(frame), newest(frame)):
         assert found.rows["symbol"].unique().tolist() == ["AAA", "GAP"]
-        said = {"BAD": "row 17", "FLAT": "never moves", "GAP lasso": "feature 2 of 2", "NEW": "29 sessions are too few"}
+        said = {"BAD": "row 17", "FLAT": "never moves", "GAP lasso": "The emptiest is ret_5", "NEW": "29 sessions"}
         assert found.skipped.keys() == said.keys()
         assert all(part in found.skipped[who] for who, part in said.items())
 
@@ -501,3 +501,29 @@ def test_a_broken_panel_is_refused(broken: pd.DataFrame, said: str) -> None:
 def test_two_models_of_one_name_are_refused() -> None:
     with pytest.raises(ForecastError, match="a name of its own"):
         run(panel(), [Lasso(), Lasso(alphas=5)])
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A model of the user's own that fails in some folds."""
+
+    name: str = "broken"
+    sessions: int = 0  # with fewer to train on it fails
+
+    def fit(self, train: Training) -> "Broken":
+        if len(train.close) > self.sessions:
+            raise ZeroDivisionError("division by zero")
+        return self
+
+    def forecast(self, series: Series, first: int) -> Forecast:
+        return Forecast(np.zeros(len(series) - first))
+
+
+@pytest.mark.parametrize(("sessions", "kept"), [(0, False), (MIN_TRAIN + STEP, True)])
+def test_a_model_that_raises_is_named_with_symbol_and_fold_and_the_others_go_on(sessions: int, kept: bool) -> None:
+    found = run(panel(), [RandomWalk(), Broken(sessions=sessions), Drift()])
+    why = found.skipped["AAA broken"]
+    assert why.startswith("broken raised ZeroDivisionError in fold ")
+    assert "of AAA: division by zero" in why
+    assert set(found.rows["model"]) == {"random_walk", "drift"} | ({"broken"} if kept else set())
+    assert found.rows.query("model == 'drift'")["mean"].notna().all()

@@ -147,9 +147,8 @@ def test_more_trials_leave_less_certainty() -> None:
     assert many["dsr"] < few["dsr"] < few["psr"] == many["psr"]
 
 
-def test_fewer_trials_than_there_are_strategies_are_refused() -> None:
-    with pytest.raises(ForecastError, match="trials 1: there are 2 strategies"):
-        trade(rows([0.01]), prices(), trials=1)
+def test_strategies_are_counted_where_they_are_made_and_fewer_settings_change_nothing() -> None:
+    assert [trade(rows([0.01]), prices(), trials=trials).trials for trials in (0, 1, 2, 9)] == [2, 2, 2, 9]
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": -1.0}, {"costs": [5, -1]}, {"costs": []}])

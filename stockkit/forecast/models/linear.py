@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,7 +77,7 @@ class ElasticNet:
         """
         features, target = train.rows()
         complete = np.isfinite(features).all(axis=1)
-        self._check(features, complete, train.horizon)
+        self._check(features, complete, train.horizon, train.series[0].names)
         x, y = features[complete], target[complete]
         centre, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-12 * np.abs(centre), scale, np.inf)  # a feature that never changes says nothing
@@ -88,17 +90,20 @@ class ElasticNet:
         tried = len(self.ratios) * self.alphas
         return Linear(centre, scale, coefficients, float(y.mean()), alpha, tried, int(complete.sum()))
 
-    def _check(self, features: np.ndarray, complete: np.ndarray, horizon: int) -> None:
+    def needs(self, features: int, horizon: int) -> int:
+        """The rows with all of so many features that a fit has to have."""
+        return (self.folds + 1) * (horizon + max(20, features + 1))
+
+    def _check(self, features: np.ndarray, complete: np.ndarray, horizon: int, names: Sequence[str]) -> None:
         n, k = features.shape
         if k == 0:
             raise ForecastError(f"{self.name} needs at least one feature, and none is given.")
-        need, found = (self.folds + 1) * (horizon + max(20, k + 1)), int(complete.sum())
+        need, found = self.needs(k, horizon), int(complete.sum())
         if found < need:
             present = np.isfinite(features).sum(axis=0)
             raise ForecastError(
-                f"{self.name} needs {need} rows that have all {k} features, found {found} of {n}. The emptiest "
-                f"is feature {present.argmin() + 1} of {k}, with {present.min()} values: leave it out, "
-                f"or give more history."
+                f"{self.name} needs {need} rows that have all {k} features, found {found} of {n}. The emptiest is "
+                f"{names[present.argmin()]}, with {present.min()} values: leave it out, or give more history."
             )
 
     def _errors(self, x: np.ndarray, y: np.ndarray, ratio: float, horizon: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,8 +132,13 @@ class Lasso(ElasticNet):
 
 def _path(x: np.ndarray, y: np.ndarray, ratio: float, alphas: np.ndarray) -> np.ndarray:
     """The coefficients (k, len(alphas)) of centred x and y at each penalty."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import enet_path
 
     products = {"precompute": x.T @ x, "Xy": x.T @ y}
-    found = enet_path(x, y, l1_ratio=ratio, alphas=alphas, max_iter=20_000, check_input=False, **products)
+    with warnings.catch_warnings():
+        # the smallest penalties of a short inner fold may stop a little early; they are judged by their errors as the
+        # others are, and a line on the terminal would only worry
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = enet_path(x, y, l1_ratio=ratio, alphas=alphas, max_iter=20_000, check_input=False, **products)
     return np.asarray(found[1])
