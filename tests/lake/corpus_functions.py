@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
+
 from tests.lake.corpus import INF, NAN, D, day
 
 S = "(VALUES (1, 'a', 10), (2, 'b', NULL), (3, 'a', 30), (4, NULL, 20)) AS t(n, k, x)"
@@ -378,6 +380,97 @@ VALUES |= {
     ],
 }
 
+J = """(VALUES '{"b" : 1, "a":{"b":[1, 2.5,"x" ,null,true,{"c d":"é"}], "0": 7},"n":12.99}') t(j)"""
+VALUES |= {
+    # functions/datetime.html: "MySQL date functions"; Joda's parser, which date_parse hands the work to
+    "date_parse": [
+        ("date_parse('2022/10/20/05', '%Y/%m/%d/%H')", day("2022-10-20 05:00")),
+        ("date_parse('20200105', '%Y%m%d')", day("2020-01-05")),
+        ("date_parse('20200105123456', '%Y%m%d%H%i%s')", day("2020-01-05 12:34:56")),
+        ("date_parse('5 Jan 2020 03:04:05 PM', '%d %b %Y %r')", day("2020-01-05 15:04:05")),
+        ("date_parse('january 5, 20', '%M %e, %y')", day("2020-01-05")),
+        ("date_parse('05/JAN/69', '%d/%b/%y')", day("2069-01-05")),
+        ("date_parse('05/Jan/70', '%d/%b/%y')", day("1970-01-05")),
+        ("date_parse('2020-060', '%Y-%j')", day("2020-02-29")),
+        ("date_parse('10:30', '%H:%i')", day("1970-01-01 10:30")),
+        ("date_parse('02-29', '%m-%d')", day("2000-02-29")),
+        ("date_parse('2020', '%Y')", day("2020-01-01")),
+        ("date_parse('2020-01-01 12:34:56.789012', '%Y-%m-%d %H:%i:%s.%f')", day("2020-01-01 12:34:56.789")),
+        ("date_parse('1.5', '%s.%f')", day("1970-01-01 00:00:01.5")),
+        ("date_parse('12 AM', '%h %p')", day("1970-01-01 00:00")),
+        ("date_parse('12 pm', '%I %p')", day("1970-01-01 12:00")),
+        ("date_parse('7', '%l')", day("1970-01-01 07:00")),
+        ("date_parse('9:5', '%k:%i')", day("1970-01-01 09:05")),
+        ("date_parse('Sunday 2020-01-05', '%W %Y-%m-%d')", day("2020-01-05")),
+        ("date_parse('Sun, 05 Jan 2020 10:00:00', '%a, %d %b %Y %T')", day("2020-01-05 10:00")),
+        ("date_parse('50%', '%s%%')", day("1970-01-01 00:00:50")),
+        ("date_parse('2020-01-01t01', '%Y-%m-%dT%H')", day("2020-01-01 01:00")),
+        ("date_parse(NULL, '%Y')", None),
+        ("TRY(date_parse('2021-02-29', '%Y-%m-%d'))", None),
+        ("TRY(date_parse('24', '%H'))", None),
+        ("TRY(date_parse('13 PM', '%h %p'))", None),
+        ("TRY(date_parse('2021-366', '%Y-%j'))", None),
+        ("TRY(date_parse('202011', '%Y%m%d'))", None),
+        ("date_parse(x, '%d/%m/%Y') FROM (VALUES '01/02/2020') t(x)", day("2020-02-01")),
+    ],
+    # functions/datetime.html: from_iso8601_date and _timestamp, the examples of the page among them
+    "from_iso8601": [
+        ("from_iso8601_date('2020-05-11')", day("2020-05-11")),
+        ("from_iso8601_date('2020-W10')", day("2020-03-02")),
+        ("from_iso8601_date('2020-W10-2')", day("2020-03-03")),
+        ("from_iso8601_date('2020-W53-5')", day("2021-01-01")),
+        ("from_iso8601_date('2020-123')", day("2020-05-02")),
+        ("from_iso8601_date('2020-05')", day("2020-05-01")),
+        ("from_iso8601_date(NULL)", None),
+        ("TRY(from_iso8601_date('2021-02-29'))", None),
+        ("TRY(from_iso8601_date('2021-W53'))", None),
+        ("TRY(from_iso8601_date('yesterday'))", None),
+        ("from_iso8601_timestamp('2020-05-11')", pd.Timestamp("2020-05-11", tz="UTC")),
+        ("from_iso8601_timestamp('2020-05-11T11:15:05')", pd.Timestamp("2020-05-11 11:15:05", tz="UTC")),
+        ("from_iso8601_timestamp('2020-05-11T11:15:05.055Z')", pd.Timestamp("2020-05-11 11:15:05.055", tz="UTC")),
+        ("from_iso8601_timestamp('2020-05-11T11:15:05.123987Z')", pd.Timestamp("2020-05-11 11:15:05.123", tz="UTC")),
+        ("from_iso8601_timestamp('2020-W10T01:00')", pd.Timestamp("2020-03-02 01:00", tz="UTC")),
+        ("from_iso8601_timestamp(NULL)", None),
+        ("TRY(from_iso8601_timestamp('2020-05-11T25:00'))", None),
+    ],
+    # functions/json.html; JsonPathTokenizer and JsonExtract for the paths and for texts that are no JSON
+    "functions/json": [
+        (f"json_extract_scalar(j, '$.a.b[0]') FROM {J}", "1"),
+        (f"json_extract_scalar(j, '$.a.b[1]') FROM {J}", "2.5"),
+        (f"json_extract_scalar(j, '$.a.b[2]') FROM {J}", "x"),
+        (f"json_extract_scalar(j, '$.a.b[3]') FROM {J}", None),
+        (f"json_extract_scalar(j, '$.a.b[4]') FROM {J}", "true"),
+        (f"""json_extract_scalar(j, '$["a"]["b"][5]["c d"]') FROM {J}""", "é"),
+        (f"json_extract_scalar(j, '$.a.0') FROM {J}", "7"),
+        (f"json_extract_scalar(j, '$.n') FROM {J}", "12.99"),
+        (f"json_extract_scalar(j, '$.a') FROM {J}", None),
+        (f"json_extract_scalar(j, '$.z.y') FROM {J}", None),
+        (f"json_extract_scalar(j, '$.a.b[9]') FROM {J}", None),
+        (f"json_extract_scalar(j, '$.n.x') FROM {J}", None),
+        ("json_extract_scalar('[1, 2, 3]', '$[2]')", "3"),
+        ("json_extract_scalar('oops', '$.a')", None),
+        ("json_extract_scalar('', '$.a')", None),
+        ("json_extract_scalar(NULL, '$.a')", None),
+        (f"json_extract(j, '$.a.b') FROM {J}", '[1,2.5,"x",null,true,{"c d":"é"}]'),
+        (f"json_extract(j, '$.a.b[3]') FROM {J}", "null"),
+        (f"json_extract(j, '$.q') FROM {J}", None),
+        (f"json_extract_scalar(json_extract(j, '$.a'), '$.b[2]') FROM {J}", "x"),
+        ("""json_format(json_parse('{"b": 1, "a": [1, 2]}'))""", '{"a":[1,2],"b":1}'),
+        ("""json_format(json_parse('[1, "a", null]'))""", '[1,"a",null]'),
+        ("json_format(json_parse('null'))", "null"),
+        ("json_parse(NULL)", None),
+        ("TRY(json_parse('{'))", None),
+        ("json_array_length('[1, 2, 3]')", 3),
+        ("json_array_length('{}')", None),
+        ("is_json_scalar('1')", True),
+        ("is_json_scalar('[1]')", False),
+        ("""CAST(json_extract('{"a": 5}', '$.a') AS bigint)""", 5),
+        ("""CAST(json_extract('{"a": 5}', '$.a') AS double)""", 5.0),
+        ("""CAST(json_extract('{"a": "x"}', '$.a') AS varchar)""", "x"),
+        ("CAST(json_parse('null') AS varchar)", None),
+    ],
+}
+
 R = "(VALUES (DATE '2020-01-01', 1), (DATE '2020-01-02', 2), (DATE '2020-01-05', 4), (NULL, 8)) t(d, x)"
 QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     # release 468: DISTINCT and listagg in windows
@@ -484,6 +577,13 @@ FAILING: list[tuple[str, str]] = [
     ("SELECT array_agg(x ORDER BY x) OVER () FROM (VALUES 1) t(x)", "ORDER BY"),
     ("SELECT listagg(DISTINCT k, ',') WITHIN GROUP (ORDER BY n) FROM (VALUES (1, 'a')) t(n, k)", "must appear in arg"),
     ("SELECT regexp_position('a', 'a', 0)", "from 1"),
+    ("SELECT date_parse('2020-13-01', '%Y-%m-%d')", "2020-13-1"),
+    ("SELECT date_parse('2020-01-01 ', '%Y-%m-%d')", "Invalid format: 2020-01-01 "),
+    ("SELECT from_iso8601_timestamp('2020-05-11 11:15:05')", "Invalid format"),
+    ("SELECT json_parse('{')", "Cannot convert value to JSON"),
+    ("SELECT json_format('1')", "json_parse"),
+    ("SELECT x FROM (VALUES 1) t(x) ORDER BY json_parse('1')", "not orderable"),
+    ("SELECT x FROM (VALUES map(ARRAY[1], ARRAY[2])) t(x) ORDER BY x", "not orderable"),
     ("SELECT transform_keys(map(ARRAY[1, 2], ARRAY[3, 4]), (k, v) -> 1)", "unique"),
     ("SELECT array_sort(ARRAY[3, 1], (x, y) -> y - x)", "-1, 0, or 1"),
     ("SELECT array_union(ARRAY[1], ARRAY['a'])", "one type"),
@@ -509,6 +609,14 @@ REFUSED: list[tuple[str, str]] = [
     ("SELECT bitwise_left_shift(1, -1)", "negative number of bits"),
     ("SELECT regexp_count('abc', 'x*')", "matches an empty text"),
     ("SELECT max(x, 2) FROM (VALUES nan(), 1e0) t(x)", "NaN"),
+    ("SELECT date_parse('1', '%U')", "%U"),
+    ("SELECT date_parse('Monday 2020-01-05', '%W %Y-%m-%d')", "day of the week"),
+    ("SELECT from_iso8601_timestamp('2020-05-11T11:15:05+01:00')", "not translated"),
+    ("SELECT json_extract('{}', '$..a')", "path"),
+    ("SELECT json_extract('{}', '$.a[*]')", "path"),
+    ("""SELECT json_extract_scalar('{"a": 2.50}', '$.a')""", "number"),
+    ("""SELECT json_extract_scalar('{"a": 1,}', '$.a')""", "no JSON"),
+    ("""SELECT json_parse('{"a": {"b": 1}}')""", "inside of others"),
     ("SELECT array_sort(ARRAY[3, 1, 2], (x, y) -> 1)", "contradicts itself"),
     ("SELECT array_except(ARRAY[1, 1], ARRAY[])", "repeat"),
     ("SELECT ARRAY[1] < ARRAY[2]", "not ordered"),

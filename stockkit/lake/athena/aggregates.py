@@ -217,8 +217,15 @@ def listagg(node: Any, scope: Scope, *, test: str = "", over: str | None = None)
 
 def order_by(keys: list[Any], scope: Scope) -> str:
     """ORDER BY with NULLs last unless said otherwise."""
-    parts = [f"{scope.value(key.this).sql} {direction(key)}" for key in keys]
+    parts = [f"{orderable(scope.value(key.this), key).sql} {direction(key)}" for key in keys]
     return f" ORDER BY {', '.join(parts)}" if parts else ""
+
+
+def orderable(value: Value, node: Any) -> Value:
+    """A value by which rows can be ordered."""
+    if value.type.name in ("map", "json"):
+        raise refuse(node, f"{value.type} is not orderable, and therefore cannot be used in ORDER BY.")
+    return value
 
 
 def direction(key: Any) -> str:

@@ -32,13 +32,13 @@ class Signature:
 
 def call(node: Any, scope: Scope) -> Value:
     """Translate a call by the function's name."""
-    from stockkit.lake.athena import aggregates, lambdas, special, structures
+    from stockkit.lake.athena import aggregates, documents, lambdas, parsing, special, structures
 
     name = node.name.lower()
     if name in aggregates.NAMES:
         return aggregates.aggregate(node, scope)
     handlers: dict[str, Callable[[Any, Scope], Value]] = {
-        **special.HANDLERS, **lambdas.HANDLERS, **structures.HANDLERS,
+        **special.HANDLERS, **lambdas.HANDLERS, **structures.HANDLERS, **parsing.HANDLERS, **documents.HANDLERS,
     }  # fmt: skip
     if name in handlers:
         return handlers[name](node, scope)

@@ -80,6 +80,10 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     if value.type.name in steps:
         return steps[value.type.name](value, kind, node)
     source = value.type
+    if source.name == "json":
+        from stockkit.lake.athena import documents
+
+        return documents.cast(value, kind, node)
     if source.name == "interval" and kind.name == "varchar":
         return Value(intervals.spelled(value.sql, source), kind)
     if source.floating and kind.name == "decimal":

@@ -99,7 +99,7 @@ def comparison(symbol: str, one: Value, other: Value, node: Any) -> Value:
         from stockkit.lake.athena import structures
 
         return structures.equality(symbol, one, other, node)
-    if kind is None or kind.name == "map":
+    if kind is None or kind.name in ("map", "json"):
         raise mismatch(symbol, one, other, node)
     one, other = coerced(one, kind), coerced(other, kind)
     plain = f"({one.sql} {symbol} {other.sql})"

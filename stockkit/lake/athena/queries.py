@@ -290,10 +290,12 @@ def _order_value(key: Any, items: list[Item], scope: Scope, outputs_only: bool) 
     node = key.this
     if type(node).__name__ == "Literal":
         item = _ordinal(node, items)
+        aggregates.orderable(item.value, node)
         return item.value.sql, item.local
     named = {(item.name, item.value.sql): item.value for item in items if item.name}
     answer = Relation(None, tuple(Column(name, value) for (name, _), value in named.items()))
-    sql = Scope(scope.context, scope, (answer,)).value(node).sql  # names of the answer go before those of FROM
+    value = Scope(scope.context, scope, (answer,)).value(node)
+    sql = aggregates.orderable(value, node).sql  # names of the answer go before those of FROM
     same = [item.local for item in items if item.value.sql == sql]
     if outputs_only and not same:
         raise refuse(node, "after DISTINCT or a set operation ORDER BY takes columns of the answer only.")

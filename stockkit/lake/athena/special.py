@@ -89,14 +89,6 @@ def _format_datetime(node: Any, scope: Scope) -> Value:
     return moments.formatted(value, moments.joda_pattern(pattern.const, node), node)
 
 
-def _date_parse(node: Any, scope: Scope) -> Value:
-    value, pattern = calls.arguments(node, scope, 2, 2)
-    local = moments.mysql_pattern(pattern.const, moments.MYSQL_PARSED, node)
-    if not all(part in local for part in ("%Y", "%m", "%d")):
-        raise refuse(node, "the pattern must hold year, month and day, %Y %m %d.")
-    return Value(f"strptime({coerced(value, types.VARCHAR, node).sql}, {text(local)})", types.TIMESTAMP)
-
-
 def _field(name: str) -> Callable[[Any, Scope], Value]:
     return lambda node, scope: moments.extracted(name, calls.arguments(node, scope, 1, 1)[0], node)
 
@@ -220,7 +212,7 @@ HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
     "try": _try, "coalesce": _coalesce, "nullif": _nullif, "greatest": _extreme("greatest"), "least": _extreme("least"),
     "concat": _concat, "concat_ws": _concat_ws, "format": _format, "date_add": _date_add, "date_diff": _date_diff,
     "date_trunc": _date_trunc, "date_format": _date_format, "format_datetime": _format_datetime,
-    "date_parse": _date_parse, "from_unixtime": _from_unixtime, "at_timezone": _at_timezone,
+    "from_unixtime": _from_unixtime, "at_timezone": _at_timezone,
     "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": row,
     **{name: _field(name) for name in moments.FIELDS},
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},

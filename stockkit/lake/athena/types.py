@@ -13,7 +13,7 @@ LADDER = (*WHOLE, "decimal", *FLOATING)
 DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 LOCAL = {"boolean": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT",
          "real": "FLOAT", "double": "DOUBLE", "varchar": "VARCHAR", "date": "DATE", "timestamp": "TIMESTAMP",
-         "zoned": "TIMESTAMPTZ", "unknown": "INTEGER", "interval": "BIGINT"}  # fmt: skip
+         "zoned": "TIMESTAMPTZ", "unknown": "INTEGER", "interval": "BIGINT", "json": "VARCHAR"}  # fmt: skip
 
 
 @dataclass(frozen=True)
