@@ -1,14 +1,20 @@
 """The drift alarm: whether a model still does what it was trusted for, watched for ever at a stated false-alarm rate.
 
-A bettor starts with 1 and bets, outcome by outcome, against the claim that all is well; each bet is fair if the claim
-holds. The capital is then a test martingale, and by Ville's inequality it ever reaches c with probability at most 1/c
-(Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference"). So one may look
-after each outcome, and stop or go on as one likes, and the rate holds over the whole life of a model.
+A bettor starts with 1 and bets, outcome by outcome, against the claim that all is well; no bet is in his favour if the
+claim holds. The capital is then a test supermartingale, and by Ville's inequality it ever reaches c with probability at
+most 1/c (Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference"). So one
+may look after each outcome, and stop or go on as one likes, and the rate holds over the whole life of a model.
 
-The bet on an event x in {0, 1} of known chance p multiplies capital by 1 + b (x − p) (Waudby-Smith and Ramdas 2024,
-"Estimating means of bounded random variables by betting", section 4). Neither the moment nor the size of a drift is
-known: a part of the capital is put at each outcome on each chance of a grid, (1 + t) ** −SLOWNESS being still in hand
-after t outcomes. A mixture of fair bets is a fair bet (their section 4; Robbins 1970).
+The claim is a band for the chance of a miss given all outcomes before, not one number. Where volatility clusters,
+misses come in clusters, also of intervals that hold 90 % in the long run: after a shock the chance is over 10 % until
+the volatility has caught up, in long calm it is under. A bet that it is 10 % each time alarms most such models sooner
+or later: of simulated regimes of 1 and 5 times the volatility, 62 of 80 in twelve years.
+
+The bet that an event has chance g, where the claim has it at most p < g (or at least p > g), multiplies capital by
+g / p if it comes and by (1 − g) / (1 − p) if not: by 1 on average at p, by less within the claim (Waudby-Smith and
+Ramdas 2024, "Estimating means of bounded random variables by betting", section 4). Neither the moment nor the size of a
+drift is known: a part of the capital is put at each outcome on each g of a grid, (1 + t) ** −SLOWNESS being still in
+hand after t outcomes. A mixture of such bets is one again (their section 4; Robbins 1970).
 """
 
 from __future__ import annotations
@@ -22,9 +28,11 @@ import pandas as pd
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.protocol import SERIES
 
-MISS = 0.1  # the chance of an outcome outside the 90 % interval
-MISS_GRID = (0.01, 0.04, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)  # chances that are bet on in its stead
-EXCEED_GRID = (0.6, 0.7, 0.8, 0.9)  # of an error over the median of those before; a half if all is well
+MISS = 0.1  # the chance of an outcome outside the 90 % interval in the long run
+MISSES = (0.03, 0.2)  # between which it lies, given all outcomes before, if all is well
+MISS_GRID = (0.001, 0.3, 0.45, 0.7)  # chances that are bet on in its stead
+EXCEEDS = (0.0, 0.65)  # the same of an error over the median of those before, a half in the long run
+EXCEED_GRID = (0.75, 0.85, 0.95)
 SLOWNESS = 0.25
 SHOWN = 100  # outcomes up to an alarm that its sentence counts
 NEEDED = [*SERIES, "as_of", "mean", "sigma", "actual", "lo90", "hi90"]
@@ -49,21 +57,25 @@ FOUND = {
 def watch(rows: pd.DataFrame, *, past: pd.DataFrame | None = None, rate: float = 0.01) -> pd.DataFrame:
     """Tell which models have drifted: intervals that miss too often or too seldom, or errors larger than before.
 
-    The claim bet against, for each symbol, model and horizon: (a) whatever came before, an outcome lies outside the
-    90 % interval with chance 0.1; (b) errors in units of sigma, |actual − mean| / sigma, are exchangeable with those
-    before, so that the next one is over their median with a known chance of about a half (the ranks of exchangeable
-    values are independent: Rényi 1962; the bets of conformal testing, Vovk, Gammerman and Shafer 2022, chapter 8).
+    The claim bet against, for each symbol, model and horizon, at each outcome and given all of its outcomes before: (a)
+    the outcome lies outside the 90 % interval with a chance from 3 to 20 %; (b) its error in units of sigma,
+    |actual − mean| / sigma, is over the median of those before with a chance of at most 65 %.
     Outcomes of h sessions overlap, so only every h-th is used, counted from the first. A model that is watched in k
     series (symbols and horizons) is alarmed when either capital of any of them reaches 2 k / rate. That is
     Bonferroni's correction over all 2 k bets, valid however they depend on each other: at most `rate` of the models
-    that hold what they claim are ever alarmed, as long as the symbols watched stay the same.
+    of which the claim holds are ever alarmed, as long as the symbols watched stay the same.
+
+    That is what is proved. Intervals of `intervals.conformal` leave the band for days after a shock, and yet none of
+    200 of them was alarmed in twelve years of GARCH-t, regimes, stochastic volatility and jumps
+    (tests/forecast/test_drift.py). What it costs: intervals that hold 80 % for ever are not alarmed (`coverage` and the
+    `gate` tell them); a sigma that doubles, unnoticed by the model, is found after 100 sessions in the middle of cases.
 
     Args:
         rows: the rows frame with `sigma` and the intervals, such as the sealed forecasts that came due; rows whose
             outcome, mean or interval is NaN are left out. Left untouched, in any order.
         past: the rows of the backtest that the model was judged on, whose errors (b) starts from; those from the
             first of `rows` on are left out. Without it (b) starts from the first of `rows` themselves.
-        rate: the share of sound models that may ever be alarmed, over 0 and under 1.
+        rate: the share of the models of which the claim holds that may ever be alarmed, over 0 and under 1.
 
     Returns:
         One row a symbol, model and horizon: n (outcomes used), misses and expected (outside the 90 % interval),
@@ -92,7 +104,10 @@ def told(found: pd.DataFrame) -> dict[str, str]:
 
 
 def _sentence(model: str, own: pd.DataFrame) -> str:
-    allowed = f"(false alarms: at most {100 * own['rate'].iloc[0]:.3g} % of sound models, ever)"
+    allowed = (
+        f"(false alarms: at most {100 * own['rate'].iloc[0]:.3g} % of models ever, if a miss has a chance of "
+        f"{100 * MISSES[0]:.0f} to {100 * MISSES[1]:.0f} % each time)"
+    )
     drifted = own[own["drifted"]].sort_values(["since", "symbol", "horizon"])
     if drifted.empty:
         return f"{model} has not drifted: {own['n'].sum()} outcomes of {len(own)} series {allowed}."
@@ -128,10 +143,10 @@ def _judge(own: pd.DataFrame, past: pd.DataFrame | None, threshold: float) -> di
     earlier = past[past["as_of"] < used["as_of"].iloc[0]] if past is not None else own[:0]
     earlier = earlier.iloc[::-1].iloc[horizon - 1 :: horizon]  # the last of them ends before the first used begins
     outside = used["miss"].to_numpy()
-    larger, chance = _exceedances(earlier["error"].to_numpy(), used["error"].to_numpy())
+    larger = _exceedances(earlier["error"].to_numpy(), used["error"].to_numpy())
     capitals = {
-        "coverage": log_capital(outside, np.full(len(used), MISS), MISS_GRID),
-        "error": log_capital(larger, chance, EXCEED_GRID),
+        "coverage": log_capital(outside, MISSES, MISS_GRID),
+        "error": log_capital(larger, EXCEEDS, EXCEED_GRID),
     }
     capital = np.maximum(*capitals.values())
     over = np.flatnonzero(capital >= np.log(threshold))
@@ -152,35 +167,34 @@ def _judge(own: pd.DataFrame, past: pd.DataFrame | None, threshold: float) -> di
     return facts | {"since": used["as_of"].iloc[at], "cause": cause, "counted": len(shown), "events": int(shown.sum())}
 
 
-def log_capital(events: np.ndarray, chance: np.ndarray, grid: tuple[float, ...]) -> np.ndarray:
+def log_capital(events: np.ndarray, claim: tuple[float, float], grid: tuple[float, ...]) -> np.ndarray:
     """The logarithm of the capital after each of n outcomes, shape (n,).
 
     Args:
-        events: (n,) 0 or 1. chance: (n,) of 1 if all is well, over 0 and under 1, each known before its outcome.
-        grid: the chances that are bet on in its stead; where one lies where the claim has it, nothing is won or lost.
+        events: (n,) 0 or 1.
+        claim: the least and the largest chance of 1, given all before, if all is well.
+        grid: the chances that are bet on in its stead, outside of the claim.
     """
     start = (1.0 + np.arange(len(events) + 1)) ** -SLOWNESS
     staked = np.log(start[:-1] - start[1:])[:, None] - np.log(len(grid))
     other = np.asarray(grid)
-    told = np.where(events[:, None] == 1, other / chance[:, None], (1 - other) / (1 - chance[:, None]))
+    border = np.where(other < claim[0], *claim)
+    told = np.where(events[:, None] == 1, other / border, (1 - other) / (1 - border))
     grown = np.cumsum(np.log(told), axis=0)
     before = np.vstack([np.zeros((1, len(grid))), grown[:-1]])
     bets = grown + np.logaddexp.accumulate(staked - before, axis=0)
     return np.logaddexp(np.logaddexp.reduce(bets, axis=1), np.log(start[1:]))
 
 
-def _exceedances(past: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each value of `now` is among the larger half of it and all before, and the chance of that.
+def _exceedances(past: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Whether each value of `now` is among the larger half, rounded down, of it and all before: 0 or 1, (n,).
 
-    Of k values, the last is among the floor(k / 2) largest with chance floor(k / 2) / k; for the very first value
-    of all, a fair coin stands that always shows 0. A value equal to others counts as the smallest of them.
+    A value equal to others counts as the smallest of them.
     """
     seen = sorted(past)
-    events, chance = np.zeros(len(now), "int64"), np.full(len(now), 0.5)
+    events = np.zeros(len(now), "int64")
     for at, value in enumerate(now):
         total = len(seen) + 1
-        if total > 1:
-            chance[at] = (total // 2) / total
-            events[at] = bisect.bisect_left(seen, value) >= total - total // 2
+        events[at] = total > 1 and bisect.bisect_left(seen, value) >= total - total // 2
         bisect.insort(seen, value)
-    return events, chance
+    return events

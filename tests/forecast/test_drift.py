@@ -11,6 +11,7 @@ from scipy import stats
 
 from stockkit.errors import ForecastError
 from stockkit.forecast import drift
+from tests.forecast import worlds
 
 HALF = 1.6448536269514722  # of a standard normal's 90 % interval
 
@@ -43,15 +44,50 @@ def delays(found, rows, change):
     return np.searchsorted(days, found.loc[found["drifted"], "since"].to_numpy()) - change
 
 
-@pytest.mark.parametrize("grid", [drift.MISS_GRID, drift.EXCEED_GRID])
-def test_the_expected_capital_stays_one_whatever_the_chance(grid):
-    """Over every sequence of six events, weighted by its probability."""
-    chance = np.array([0.1, 0.5, 0.4, 0.1, 0.5, 0.3])
+CLAIMS = [(drift.MISSES, drift.MISS_GRID), (drift.EXCEEDS, drift.EXCEED_GRID)]
+
+
+@pytest.mark.parametrize(("claim", "grid"), CLAIMS)
+def test_the_expected_capital_never_grows_whatever_the_chance_within_the_claim(claim, grid):
+    """Over every sequence of six events, weighted by its probability; the chance may hang on all events before."""
+    low, high = (max(edge, 1e-9) for edge in claim)
+    for chosen in (lambda x: high, lambda x: low, lambda x: high if x.sum() % 2 else (low + high) / 2):
+        total = np.zeros(6)
+        for events in itertools.product([0, 1], repeat=6):
+            x = np.array(events)
+            chance = np.array([chosen(x[:t]) for t in range(6)])
+            total += np.prod(np.where(x, chance, 1 - chance)) * np.exp(drift.log_capital(x, claim, grid))
+        assert (total <= 1 + 1e-12).all()
+
+
+@pytest.mark.parametrize("one", [0.01, 0.4])
+def test_a_bet_at_the_border_of_the_claim_is_fair(one):
+    border = drift.MISSES[int(one > 0.1)]
     total = np.zeros(6)
     for events in itertools.product([0, 1], repeat=6):
         x = np.array(events)
-        total += np.prod(np.where(x, chance, 1 - chance)) * np.exp(drift.log_capital(x, chance, grid))
+        total += np.prod(np.where(x, border, 1 - border)) * np.exp(drift.log_capital(x, drift.MISSES, (one,)))
     np.testing.assert_allclose(total, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("world", [worlds.garch, worlds.regimes, worlds.stochastic_volatility, worlds.jumps])
+@pytest.mark.parametrize("horizon", [1, 5])
+def test_of_our_intervals_under_clustered_volatility_one_in_a_hundred_is_alarmed_in_twelve_years(world, horizon):
+    """Each a model of its own; a bet on 10 % each time alarms a fifth to three quarters of them at one session."""
+    rows = worlds.ours(world((3000, 50), np.random.default_rng(8)), horizon)
+    found = drift.watch(rows)
+    print(f"{world.__name__}, horizon {horizon}: {found['drifted'].sum()} of {len(found)}")
+    assert found["drifted"].sum() <= stats.binom.ppf(0.999, 50, 0.01)
+    if horizon == 1:
+        naive = [
+            drift.log_capital(own["miss"].to_numpy(), (0.1, 0.1), (0.04, 0.2, 0.3, 0.4)).max() for own in used(rows)
+        ]
+        assert np.mean(np.array(naive) > np.log(200)) > 0.05
+
+
+def used(rows):
+    """The outcomes of each model, as the alarm uses them."""
+    return [own for _, own in drift._known(rows).groupby("model")]
 
 
 def test_of_600_sound_models_watched_for_1000_sessions_at_most_one_in_a_hundred_is_ever_alarmed():
@@ -67,33 +103,33 @@ def test_a_model_watched_on_ten_symbols_keeps_the_same_rate():
 
 
 def test_a_rate_that_is_not_kept_would_be_seen():
-    """The planted fault: intervals of 85 % that claim 90 %."""
-    found = drift.watch(lives(normal(50, 1000) * HALF / 1.44))
+    """The planted fault: intervals of 65 % that claim 90 %."""
+    found = drift.watch(lives(normal(50, 1000) * HALF / 0.935))
     assert found["drifted"].mean() > 0.5
 
 
-@pytest.mark.parametrize(("factor", "within"), [(2.0, 80), (1.5, 220), (0.5, 200)])
+@pytest.mark.parametrize(("factor", "within"), [(2.0, 180), (3.0, 70), (0.5, 560)])
 def test_a_sigma_that_is_wrong_from_session_500_on_is_found_soon(factor, within):
-    scaled = normal(60, 800, seed=3)
+    scaled = normal(60, 1100, seed=3)
     scaled[:, 500:] *= factor
     rows = lives(scaled)
     found = drift.watch(rows)
     after = delays(found, rows, 500)
-    assert found["drifted"].mean() >= 0.98
+    assert found["drifted"].mean() >= 0.95
     assert np.quantile(after, 0.9) <= within
 
 
 def test_a_miss_more_often_than_in_ten_is_told_in_a_sentence():
     scaled = np.zeros((1, 60))
-    scaled[0, ::3] = 9.0
+    scaled[0, ::2] = 9.0
     found = drift.watch(lives(scaled))
     row = found.iloc[0]
-    assert (row["n"], row["misses"], row["expected"], row["cause"]) == (60, 20, 6.0, "coverage")
+    assert (row["n"], row["misses"], row["expected"], row["cause"]) == (60, 30, 6.0, "coverage")
     assert drift.told(found)["m0"].startswith(
         f"m0 has drifted on S0, 1 ahead, since {row['since']:%Y-%m-%d}: {row['events']} of {row['counted']} outcomes "
         "outside the 90 % interval"
     )
-    assert "at most 1 % of sound models" in drift.told(found)["m0"]
+    assert "at most 1 % of models ever, if a miss has a chance of 3 to 20 % each time" in drift.told(found)["m0"]
 
 
 def test_errors_larger_than_in_the_backtest_are_found_though_intervals_hold():
