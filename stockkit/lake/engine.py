@@ -213,9 +213,9 @@ def ceiling(size: int) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What went wrong, in Athena's words where they are known."""
     said = str(error)
-    words = re.search(r"string '!(.*?)' to INT", said)
+    words = re.search(r"string '!(.*?)' to INT|TimeZone '!(.*?)'!", said)
     if words:
-        return words.group(1)
+        return words.group(1) or words.group(2)
     if "ivision by zero" in said:
         return "Division by zero"
     return said.splitlines()[0][:300]

@@ -45,7 +45,7 @@ def rows(text: str) -> list[tuple[Any, ...]]:
 
 CASES = [
     pytest.param(text, expected, id=f"{group}: {text}")
-    for group, pairs in (CORPUS | functions.VALUES).items()
+    for group, pairs in (CORPUS | functions.VALUES | corpus_kinds.CORPUS).items()
     for text, expected in pairs
 ]
 

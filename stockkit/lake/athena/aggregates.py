@@ -7,7 +7,7 @@ from typing import Any
 
 from stockkit.lake.athena import expressions, intervals, operators, statistics, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text
+from stockkit.lake.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text, unanswered
 
 # what gives NULL in Athena where the result is not finite
 MOMENTS = {"corr": 2, "covar_pop": 2, "covar_samp": 2, "regr_slope": 2, "regr_intercept": 2, "stddev": 1,
@@ -41,6 +41,8 @@ def aggregate(node: Any, scope: Scope, *, test: str = "", over: str | None = Non
     if distinct and (len(written) != 1 or name not in ("count", "sum", "avg", "array_agg", "min", "max")):
         raise refuse(node, f"{name} of DISTINCT values is not translated.")
     result = _translated(name, written, ("DISTINCT " if distinct else "", order), node, scope)
+    if over is not None and name == "sum":
+        result = _row_by_row(result, scope.value(written[0]), "DISTINCT " if distinct else "")
     tail = (f" FILTER (WHERE {test})" if test else "") + ("" if over is None else f" OVER ({over})")
     filled = Value(result.sql.replace("\0", tail), result.type, nan=result.nan)
     return expressions.hoisted(filled, outer)
@@ -109,6 +111,15 @@ def _total(name: str, value: Value, distinct: str, node: Any) -> Value:
     return Value(f"CAST({name}({distinct}{sql})\0 AS {result.local})", result, nan=True)
 
 
+def _row_by_row(total: Value, value: Value, distinct: str) -> Value:
+    """The sum of a window, which Athena adds row by row: it fails where a part of it is beyond a bigint."""
+    if value.type != types.BIGINT:
+        return total
+    parts = f"sum({distinct}abs(CAST({value.sql} AS HUGEINT)))\0"
+    message = fail("bigint overflow in the sum of a window", types.BIGINT)
+    return replace(total, sql=f"CASE WHEN {parts} > {2**63 - 1} THEN {message} ELSE {total.sql} END")
+
+
 def _largest(name: str, values: list[Value], node: Any) -> Value:
     value, number = values
     _extreme(name, value, "", node)
@@ -127,7 +138,7 @@ def _without_nan(name: str, value: Value, sql: str, kind: Type) -> str:
     """The engines order NaN differently: where one may occur, an aggregate that meets it fails."""
     if not (value.nan and value.type.floating):
         return sql
-    message = fail(f"{name} over NaN is not translated: leave it out with is_nan(x)", kind)
+    message = unanswered(f"{name} over NaN is not translated: leave it out with is_nan(x)", kind)
     return f"CASE WHEN bool_or(isnan({value.sql}))\0 THEN {message} ELSE {sql} END"
 
 
@@ -166,21 +177,30 @@ def _map_agg(values: list[Value], node: Any) -> Value:
     key, value = values
     entry = f"CASE WHEN {key.sql} IS NOT NULL THEN {{'k': {key.sql}, 'v': {value.sql}}} END"
     entries = f"list_filter(list({entry})\0, lambda e: e IS NOT NULL)"
-    return Value(f"map_from_entries({entries})", Type("map", (key.type, value.type)), nan=value.nan)
+    filled = f"list_transform([{entries}], lambda es: CASE WHEN len(es) > 0 THEN map_from_entries(es) END)[1]"
+    return Value(filled, Type("map", (key.type, value.type)), nan=value.nan)
 
 
 def _percentile(values: list[Value], node: Any) -> Value:
+    """The element floor(share * n) of the n values in order, the last for 1, as Athena's digest of few."""
     if len(values) != 2 or not values[0].type.number or values[0].type.name == "decimal":
         raise refuse(
             node, "translated is approx_percentile(number, share) and approx_percentile(number, array of shares)."
         )
     value, share = values
+    bad = fail("Percentile must be between 0 and 1", value.type)
+    place = "CAST(least(floor({share} * len(es)), len(es) - 1) AS BIGINT) + 1"
+    one = f"CASE WHEN {{share}} BETWEEN 0 AND 1 THEN es[{place}] ELSE {bad} END"
     if share.type.name == "array":
-        shares = coerced(share, types.array(types.DOUBLE), node).sql
-        return Value(f"quantile_disc({value.sql}, {shares})\0", types.array(value.type), nan=value.nan)
-    if not isinstance(share.const, int | float) or not 0 <= share.const <= 1:
+        shares, kind = coerced(share, types.array(types.DOUBLE), node).sql, types.array(value.type)
+        taken = f"list_transform({shares}, lambda share: {one.format(share='share')})"
+    elif not isinstance(share.const, int | float) or not 0 <= share.const <= 1:
         raise refuse(node, "the share must be a number from 0 to 1, known before the query runs.")
-    return Value(f"quantile_disc({value.sql}, {float(share.const)!r})\0", value.type, nan=value.nan)
+    else:
+        taken, kind = one.format(share=f"CAST({float(share.const)!r} AS DOUBLE)"), value.type
+    sorted_ = f"list_sort(list_filter(list({value.sql})\0, lambda e: e IS NOT NULL))"
+    sql = f"list_transform([{sorted_}], lambda es: CASE WHEN len(es) > 0 THEN {taken} END)[1]"
+    return Value(_without_nan("approx_percentile", value, sql, kind), kind)
 
 
 def filtered(node: Any, scope: Scope) -> Value:

@@ -77,7 +77,9 @@ def _by_signature(name: str, values: list[Value], node: Any) -> Value:
         bindings = _bound(one, values)
         if bindings is None:
             continue
-        wanted = [_filled(kind, bindings) for kind in one.takes]
+        wanted = [
+            v.type if _same_moment(k, v.type) else _filled(k, bindings) for k, v in zip(one.takes, values, strict=True)
+        ]
         given = [coerced(v, kind, node) for v, kind in zip(values, wanted, strict=True)]
         gives = _filled(one.gives, bindings)
         nan = any(v.nan for v in values) if name in STAYS else True
@@ -97,9 +99,14 @@ def _bound(one: Signature, values: list[Value]) -> dict[str, Type] | None:
     return bindings if all(_fits(k, v.type, bindings) for k, v in zip(one.takes, values, strict=True)) else None
 
 
+def _same_moment(kind: Type, given: Type) -> bool:
+    """Whether both are timestamps, or both zoned ones: of any number of digits, in any zone."""
+    return kind.name == given.name and kind.name in ("timestamp", "zoned")
+
+
 def _fits(kind: Type, given: Type, bindings: dict[str, Type]) -> bool:
     if len(kind.name) == 1:
-        if kind.name in GROUPS and given.name not in GROUPS[kind.name]:
+        if kind.name in GROUPS and given.name not in (*GROUPS[kind.name], "unknown"):
             return False
         wider = types.common(bindings.get(kind.name, types.UNKNOWN), given)
         if wider is not None:
@@ -107,12 +114,14 @@ def _fits(kind: Type, given: Type, bindings: dict[str, Type]) -> bool:
         return wider is not None
     if kind.name in ("array", "map") and given.name == kind.name:
         return all(_fits(a, b, bindings) for a, b in zip(kind.args, given.args, strict=True))
+    if _same_moment(kind, given):
+        return True
     return types.takes(kind, given) and not (kind.name == "timestamp" and given.name == "zoned")
 
 
 def _filled(kind: Type, bindings: dict[str, Type]) -> Type:
     if len(kind.name) == 1:
-        return bindings[kind.name]
+        return bindings.get(kind.name, types.UNKNOWN)  # NULL fits and binds nothing
     return Type(kind.name, tuple(_filled(a, bindings) if isinstance(a, Type) else a for a in kind.args))
 
 

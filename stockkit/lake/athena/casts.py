@@ -8,7 +8,7 @@ from typing import Any
 
 from stockkit.lake.athena import intervals, spelling, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
+from stockkit.lake.athena.values import NOTHING, Value, coerced, fail, refuse, text, unanswered
 
 PATTERNS = {
     "whole": r"[+-]?[0-9]+",
@@ -16,7 +16,18 @@ PATTERNS = {
     "floating": r"\s*[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|NaN|Infinity)\s*",
     "boolean": r"(?i)t|f|true|false|1|0",
     "date": r"\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}\s*",
-    "timestamp": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}( (?:[01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9](\.[0-9]{1,6})?)?)?",
+    "timestamp": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}( (?:[01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9](\.[0-9]{1,12})?)?)?",
+}
+# what Athena takes beside these: other digits, years of more or fewer than four of them, hexadecimal floating numbers
+WIDER = {
+    "whole": r"[+-]?\pN+",
+    "decimal": r"[+-]?(\pN+(\.\pN*)?|\.\pN+)([eE][+-]?\pN+)?",
+    "floating": r"[\x00-\x20]*[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|NaN|Infinity"
+    r"|0[xX][0-9a-fA-F.]+[pP][+-]?[0-9]+[fFdD]?)[\x00-\x20]*",
+    "boolean": PATTERNS["boolean"],
+    "date": r"[\x00-\x20]*[+-]?\pN+-\pN{1,2}-\pN{1,2}[\x00-\x20]*",
+    "timestamp": r"[+-]?\pN{4,}-\pN{1,2}-\pN{1,2}"
+    r"( ((?:[01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9](\.[0-9]{1,12})?)?)?\s*)?",
 }
 SQL_NAMES = {"INT": "integer", "BIGINT": "bigint", "SMALLINT": "smallint", "TINYINT": "tinyint", "DOUBLE": "double",
              "FLOAT": "real", "BOOLEAN": "boolean", "DATE": "date", "VARCHAR": "varchar"}  # fmt: skip
@@ -44,7 +55,7 @@ def named_type(node: Any) -> tuple[Type, int | None]:
         return Type(name.lower(), tuple(_plain_type(one) for one in node.expressions)), None
     if name == "STRUCT":
         return _row_type(node), None
-    raise refuse(node, "this type is not translated.")
+    raise refuse(node, "this type is not translated; use Athena for it.")
 
 
 def _plain_type(node: Any) -> Type:
@@ -94,6 +105,10 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
         return Value(f"({value.sql} <> 0)", kind)
     if source.floating and kind.whole:
         return Value(f"CAST(round({value.sql}) AS {kind.local})", kind)
+    if source.name == "boolean" and kind.name == "decimal" and kind.args[0] == kind.args[1]:
+        return _boolean_to_fraction(value, kind)
+    if source.name == "decimal" and kind.name == "varchar":
+        return spelling.decimal_text(value)
     numbers = (source.number or source.name == "boolean") and (kind.number or kind.name in ("varchar", "boolean"))
     if numbers or (source.name == "date" and kind.name == "varchar"):
         return Value(f"CAST({value.sql} AS {kind.local})", kind, nan=value.nan)
@@ -102,29 +117,45 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     raise refuse(node, f"Cannot cast {source} to {kind}.")
 
 
+def _boolean_to_fraction(value: Value, kind: Type) -> Value:
+    """A boolean as a decimal that has no place for 1."""
+    return Value(f"CASE WHEN {value.sql} THEN {fail(f'Cannot cast true to {kind}', kind)} ELSE "
+                 f"CAST({value.sql} AS {kind.local}) END", kind)  # fmt: skip
+
+
 def _from_varchar(value: Value, kind: Type, node: Any) -> Value:
     shape = "whole" if kind.whole else "floating" if kind.floating else kind.name
     if shape not in PATTERNS:
         raise refuse(node, f"Cannot cast varchar to {kind}: not translated.")
     if isinstance(value.const, str) and re.fullmatch(PATTERNS[shape], value.const):
-        written = text(value.const.rstrip("fFdD ")) if kind.floating else value.sql
-        sql = f"CAST({written} AS {kind.local})"
-        known = _as_date(value.const) if shape == "date" else None
-        plain = Value(sql, kind, known) if known else Value(sql, kind, nan="NaN" in value.const)
-        return _to_digits(plain, kind) if shape == "timestamp" else plain
-    plain_text = f"rtrim({value.sql}, 'fFdD ')" if kind.floating else value.sql  # 1.5f is a number in Java
-    worked = f"CAST({plain_text} AS {kind.local})"
+        known = _as_date(value.const) if shape == "date" else NOTHING
+        plain = Value(_read(value.sql, shape, kind), kind, known, nan="NaN" in value.const)
+        return to_digits(plain, kind)
+    worked = _read(value.sql, shape, kind)
     message = fail(f"Value cannot be cast to {kind}", kind)
-    sql = f"CASE WHEN NOT regexp_full_match({value.sql}, {text(PATTERNS[shape])}) THEN {message} ELSE {worked} END"
-    result = Value(sql, kind, nan=kind.floating)
-    return _to_digits(result, kind) if shape == "timestamp" else result
+    odd = unanswered(f"this spelling of {kind} is not translated", kind)
+    tests = f"WHEN NOT regexp_full_match({value.sql}, {text(WIDER[shape])}) THEN {message}"
+    if WIDER[shape] != PATTERNS[shape]:
+        tests += f" WHEN NOT regexp_full_match({value.sql}, {text(PATTERNS[shape])}) THEN {odd}"
+    return to_digits(Value(f"CASE {tests} ELSE {worked} END", kind, nan=kind.floating), kind)
 
 
-def _as_date(value: str) -> dt.date | None:
+def _read(sql: str, shape: str, kind: Type) -> str:
+    """A text of a shape that is known taken for a type."""
+    if shape == "floating":
+        return f"CAST(rtrim({sql}, 'fFdD ') AS {kind.local})"  # 1.5f is a number in Java
+    if shape != "timestamp":
+        return f"CAST({sql} AS {kind.local})"
+    rest = f"regexp_matches({sql}, '\\.[0-9]{{6}}[5-9]')"  # digits beyond a microsecond round it where it is the last
+    more = f" + to_microseconds(CASE WHEN {rest} THEN 1 ELSE 0 END)" if kind.args[0] == 6 else ""
+    return f"(CAST(regexp_replace({sql}, '(\\.[0-9]{{6}})[0-9]*', '\\1') AS TIMESTAMP){more})"
+
+
+def _as_date(value: str) -> Any:
     try:
         return dt.date.fromisoformat(value.strip())
     except ValueError:
-        return None
+        return NOTHING
 
 
 def _zoned_literal(node: Any, value: Value) -> Value:
@@ -134,7 +165,7 @@ def _zoned_literal(node: Any, value: Value) -> Value:
         raise refuse(node, "give the zone in the text, as in TIMESTAMP '2012-10-31 01:00 UTC'.")
     zone = checked_zone(found.groups()[-1], node)
     digits = named_type(node.to)[0].args[0]
-    clock = _to_digits(
+    clock = to_digits(
         Value(f"CAST({text(found.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
     )
     return Value(f"({clock.sql} AT TIME ZONE {text(zone)})", Type("zoned", (digits, zone)))
@@ -163,14 +194,14 @@ def from_local(sql: str, kind: Type) -> Value:
     return Value(f"CAST({sql} AS {kind.local})", kind)
 
 
-def _to_digits(value: Value, kind: Type) -> Value:
-    """A timestamp rounded to the digits of a second that its type has."""
-    step = 10 ** (6 - kind.args[0])
+def to_digits(value: Value, kind: Type) -> Value:
+    """A timestamp rounded to the digits of a second that its type has, halves up."""
+    step = 10 ** (6 - kind.args[0]) if kind.name in ("timestamp", "zoned") else 1
     if step == 1:
         return value
-    return Value(
-        f"make_timestamp(CAST(floor((epoch_us({value.sql}) + {step // 2}) / {step}) AS BIGINT) * {step})", kind
-    )
+    micros = f"(epoch_us({value.sql}) + {step // 2})"
+    rounded = f"make_timestamp({micros} - ({micros} % {step} + {step}) % {step})"
+    return Value(rounded if kind.name == "timestamp" else f"({rounded} AT TIME ZONE 'UTC')", kind)
 
 
 def _from_moment(value: Value, kind: Type, node: Any) -> Value:
@@ -182,7 +213,7 @@ def _from_moment(value: Value, kind: Type, node: Any) -> Value:
     if kind.name in ("timestamp", "zoned"):
         fine = value.type.args[0] <= kind.args[0]
         plain = Type("timestamp", kind.args[:1])
-        rounded = clock if fine else _to_digits(Value(clock, plain), plain).sql
+        rounded = clock if fine else to_digits(Value(clock, plain), plain).sql
         zone = value.type.args[1] if value.type.name == "zoned" else "UTC"
         return (
             Value(rounded, kind)

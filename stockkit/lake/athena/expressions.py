@@ -65,9 +65,10 @@ def _literal(node: Any, scope: Scope) -> Value:
 
 def _decimal_literal(written: str, node: Any) -> Value:
     whole, _, fraction = written.lstrip("+-").partition(".")
-    if not 1 <= len(whole) + len(fraction) <= 38:
+    digits = len(whole.lstrip("0")) + len(fraction)  # zeros before the number are no digits of its type
+    if not whole + fraction or digits > 38:
         raise refuse(node, "a decimal has 1 to 38 digits.")
-    kind = types.decimal(len(whole) + len(fraction), len(fraction))
+    kind = types.decimal(max(digits, 1), len(fraction))
     return Value(f"CAST({text(written)} AS {kind.local})", kind, float(written))
 
 
@@ -129,14 +130,11 @@ def _in(node: Any, scope: Scope) -> Value:
     left = scope.value(node.this)
     if node.args.get("query"):
         return _in_query(node, left, scope)
-    tests = [operators.comparison("=", left, one, node) for one in _members(node, scope)]
-    if (
-        left.nan
-        or left.type.name in ("array", "row")
-        or not all(left.type == one.type for one in _members(node, scope))
-    ):
+    members = _members(node, scope)
+    tests = [operators.comparison("=", left, one, node) for one in members]
+    if left.nan or left.type.name in ("array", "row") or not all(left.type == one.type for one in members):
         return Value(f"({' OR '.join(test.sql for test in tests)})", types.BOOLEAN)
-    return Value(f"({left.sql} IN ({', '.join(one.sql for one in _members(node, scope))}))", types.BOOLEAN)
+    return Value(f"({left.sql} IN ({', '.join(one.sql for one in members)}))", types.BOOLEAN)
 
 
 def _members(node: Any, scope: Scope) -> list[Value]:
@@ -260,12 +258,11 @@ def tried(translate: Callable[[Scope], Value], scope: Scope) -> Value:
     inner = replace(scope, hoisted=[], hoist_name=name, depth=scope.depth + 1)
     value = translate(inner)
     assert inner.hoisted is not None
-    sql = f"TRY({value.sql})"
-    if inner.hoisted:
-        parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
-        sql = f"list_transform([{{{parts}}}], lambda {name}: {sql})[1]"
-        return hoisted(Value(sql, value.type, nan=value.nan), outer)
-    return Value(sql, value.type, nan=value.nan)
+    parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
+    given = f"{{{parts}}}" if parts else "0"
+    # in a lambda also where nothing is handed in: the local engine computes what occurs twice outside of a TRY
+    tried_value = Value(f"list_transform([{given}], lambda {name}: TRY({value.sql}))[1]", value.type, nan=value.nan)
+    return hoisted(tried_value, outer) if inner.hoisted else tried_value
 
 
 def hoisted(value: Value, scope: Scope) -> Value:

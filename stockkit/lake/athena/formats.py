@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from stockkit.lake.athena import types
-from stockkit.lake.athena.values import Scope, Value, coerced, fail, refuse, text
+from stockkit.lake.athena import casts, types
+from stockkit.lake.athena.values import Scope, Value, coerced, refuse, text, unanswered
 
 SPEC = re.compile(
     r"%(?:(?P<literal>[%n])|(?P<flags>[-,+0]*)(?P<width>[1-9][0-9]*)?(?:\.(?P<digits>[0-9]+))?(?P<kind>[sdfxX]))"
@@ -46,7 +46,7 @@ def _spelled(found: re.Match[str], value: Value, node: Any) -> str:
         body, sign = _as_text(found, value, node), "''"
     elif kind in "xX" and value.type.whole and not set(flags) - {"-", "0"}:
         body, sign = f"printf('%{kind}', {value.sql})", "''"
-        message = fail("%x of a negative number is not translated", types.VARCHAR)
+        message = unanswered("%x of a negative number is not translated", types.VARCHAR)
         body = f"CASE WHEN {value.sql} < 0 THEN {message} ELSE {body} END"
     elif kind == "d" and value.type.whole and not found["digits"]:
         body = f"CAST(abs(CAST({value.sql} AS HUGEINT)) AS VARCHAR)"
@@ -58,14 +58,15 @@ def _spelled(found: re.Match[str], value: Value, node: Any) -> str:
     if "," in flags:
         body = _grouped(body)
     padded = _padded(body, sign, flags, int(found["width"] or 0))
-    return f"CASE WHEN {value.sql} IS NULL THEN {fail('format of NULL: use coalesce', types.VARCHAR)} ELSE {padded} END"
+    absent = unanswered("format of NULL: use coalesce", types.VARCHAR)
+    return f"CASE WHEN {value.sql} IS NULL THEN {absent} ELSE {padded} END"
 
 
 def _as_text(found: re.Match[str], value: Value, node: Any) -> str:
     simple = value.type.whole or value.type.name in ("varchar", "boolean", "date", "decimal")
     if not simple or found["digits"] or set(found["flags"]) - {"-"}:
         raise refuse(node, f"%s of {value.type} is spelled by Java: use %.2f, date_format or CAST.")
-    return f"CAST({value.sql} AS VARCHAR)"
+    return casts.cast(value, types.VARCHAR, node).sql
 
 
 def _fixed(value: Value, digits: int) -> str:
@@ -74,7 +75,7 @@ def _fixed(value: Value, digits: int) -> str:
     if value.type.name == "decimal":
         return f"CAST(abs(CAST({value.sql} AS {kind})) AS VARCHAR)"
     body = f"CAST(abs(CAST(CAST({value.sql} AS VARCHAR) AS {kind})) AS VARCHAR)"
-    message = fail("format of NaN or Infinity is not translated", types.VARCHAR)
+    message = unanswered("format of NaN or Infinity is not translated", types.VARCHAR)
     return f"CASE WHEN isfinite({value.sql}) THEN {body} ELSE {message} END"
 
 
@@ -148,7 +149,9 @@ def _guarded(sql: str, pattern: str) -> str:
         tests.append(f"contains({sql}, chr(11))")
     if not tests:
         return sql
-    message = fail("this pattern is not translated for texts with line ends or letters beyond ASCII", types.VARCHAR)
+    message = unanswered(
+        "this pattern is not translated for texts with line ends or letters beyond ASCII", types.VARCHAR
+    )
     return f"CASE WHEN {' OR '.join(tests)} THEN {message} ELSE {sql} END"
 
 

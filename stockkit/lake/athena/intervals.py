@@ -12,7 +12,7 @@ from typing import Any
 
 from stockkit.lake.athena import types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import NOTHING, Value, coerced, fail, refuse
+from stockkit.lake.athena.values import NOTHING, Value, coerced, fail, null, refuse
 
 MONTHS, SECONDS = Type("interval", ("month",)), Type("interval", ("second",))
 UNITS = {"month": 1, "year": 12}
@@ -52,6 +52,8 @@ def arithmetic(symbol: str, one: Value, other: Value, node: Any) -> Value:
     if found is not None:
         return found
     value, span = (other, one) if one.type.name == "interval" else (one, other)
+    if value.type == types.UNKNOWN and symbol in ("+", "-"):
+        return null()
     if not value.type.moment or symbol not in ("+", "-") or (symbol == "-" and span is one):
         raise refuse(node, f"Cannot apply operator: {one.type} {symbol} {other.type}.")
     return moved(symbol, value, span, node)

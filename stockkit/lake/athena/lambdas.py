@@ -75,8 +75,6 @@ def _reduce(node: Any, scope: Scope) -> Value:
         names, body = _lambda(node.expressions[2], scope, [start.type, element])
     step = coerced(body, start.type, node).sql
     state = f"list_reduce({value.sql}, lambda {names[0]}, {names[1]}: {step}, {start.sql})"
-    if element.name == "unknown":  # an empty array: the state stays
-        state = start.sql
     _, result = _lambda(node.expressions[3], scope, [Value(state, start.type, nan=True)])
     return result
 

@@ -6,7 +6,7 @@ function's domain is NaN, an integer that a result cannot hold fails.
 
 from __future__ import annotations
 
-from stockkit.lake.athena.signatures import NAN
+from stockkit.lake.athena.signatures import NAN, refused
 
 WIDTHS = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
 _LOG = "CASE WHEN {x} < 0 THEN " + NAN + " WHEN {x} = 0 THEN CAST('-inf' AS DOUBLE) ELSE ln({x}) END"
@@ -16,7 +16,7 @@ def _fail(message: str) -> str:
     return f"CAST(CAST('!{message}' AS BIGINT) AS VARCHAR)::{{local}}"
 
 
-_NEGATIVE = "WHEN {1} < 0 THEN " + _fail("a shift by a negative number of bits is not translated")
+_NEGATIVE = "WHEN {1} < 0 THEN " + refused("a shift by a negative number of bits is not translated")
 _ROUND = (
     "CASE WHEN {1} >= 0 THEN {0} WHEN {1} < -18 THEN " + _fail("numerical overflow") + " ELSE CAST(sign({0}) * "
     "((abs(CAST({0} AS HUGEINT)) + {f} // 2) // {f}) * {f} AS {local}) END"

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from stockkit.lake.athena import intervals, types
-from stockkit.lake.athena.casts import from_local, local_time
+from stockkit.lake.athena.casts import from_local, local_time, to_digits
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Value, coerced, fail, refuse, text
+from stockkit.lake.athena.values import Value, coerced, fail, null, refuse, text
 
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 MILLIS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000,
@@ -31,17 +31,21 @@ def unit_of(value: Value, kind: Type, node: Any) -> str:
 
 def date_add(unit: Value, count: Value, value: Value, node: Any) -> Value:
     """date_add: month ends are clamped; hours and less are of the instant, days and more of the clock."""
+    if value.type == types.UNKNOWN:
+        return null()
     name, number = unit_of(unit, value.type, node), coerced(count, types.BIGINT, node).sql
     if name in MONTHS:
         return from_local(f"({local_time(value)} + to_months(CAST({number} * {MONTHS[name]} AS INTEGER)))", value.type)
     if name in ("day", "week"):
         days = f"to_days(CAST({number} * {1 if name == 'day' else 7} AS INTEGER))"
         return from_local(f"({local_time(value)} + {days})", value.type)
-    return Value(f"({value.sql} + to_milliseconds({number} * {MILLIS[name]}))", value.type)
+    return to_digits(Value(f"({value.sql} + to_milliseconds({number} * {MILLIS[name]}))", value.type), value.type)
 
 
 def date_trunc(unit: Value, value: Value, node: Any) -> Value:
     """date_trunc: the type stays."""
+    if value.type == types.UNKNOWN:
+        return null()
     name = unit_of(unit, value.type, node)
     name = "milliseconds" if name == "millisecond" else name
     return from_local(f"date_trunc('{name}', {local_time(value)})", value.type)
@@ -49,6 +53,8 @@ def date_trunc(unit: Value, value: Value, node: Any) -> Value:
 
 def date_diff(unit: Value, start: Value, end: Value, node: Any) -> Value:
     """date_diff: complete units, towards zero."""
+    if types.UNKNOWN in (start.type, end.type):
+        return null(types.BIGINT)
     kind = types.common(start.type, end.type)
     if {start.type.name, end.type.name} == {"zoned"}:
         kind = start.type
@@ -84,6 +90,8 @@ def _to_millis(sql: str) -> str:
 
 def extracted(name: str, value: Value, node: Any) -> Value:
     """A field of a moment, as a bigint; weeks are ISO weeks, Monday is day 1."""
+    if value.type == types.UNKNOWN:
+        return null(types.BIGINT)
     part = FIELDS.get(name.lower())
     fine = ("hour", "minute", "second", "millisecond")
     if part is None or not value.type.moment or (part in fine and value.type == types.DATE):
@@ -94,6 +102,8 @@ def extracted(name: str, value: Value, node: Any) -> Value:
 
 def rezoned(value: Value, zone: str, node: Any) -> Value:
     """The same instant shown in another zone; a timestamp without one is taken for UTC, the session's."""
+    if value.type == types.UNKNOWN:
+        return null()
     if value.type.name not in ("timestamp", "zoned"):
         raise refuse(node, f"only a timestamp has a zone, this is {value.type}.")
     kind = Type("zoned", (value.type.args[0], zone))
@@ -146,9 +156,15 @@ def joda_pattern(pattern: Any, node: Any) -> str:
 
 def formatted(value: Value, pattern: str, node: Any) -> Value:
     """A moment spelled by a pattern of the local engine."""
+    if value.type == types.UNKNOWN:
+        return null(types.VARCHAR)
     if not value.type.moment:
         raise refuse(node, f"only a date or timestamp is spelled, this is {value.type}.")
-    return Value(f"strftime({local_time(value)}, {text(pattern)})", types.VARCHAR)
+    millis = Type("timestamp", (3,))  # what is finer is rounded before it is spelled
+    clock = local_time(value)
+    if value.type.args and value.type.args[0] > 3:
+        clock = to_digits(Value(clock, millis), millis).sql
+    return Value(f"strftime({clock}, {text(pattern)})", types.VARCHAR)
 
 
 def sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stockkit.lake.athena import intervals, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Value, coerced, refuse
+from stockkit.lake.athena.values import Value, coerced, null, refuse
 
 SYMBOLS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mod": "%"}
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=",
@@ -39,6 +39,8 @@ def arithmetic(symbol: str, one: Value, other: Value, node: Any) -> Value:
 
 
 def _decimal(symbol: str, one: Value, other: Value) -> Value:
+    if types.UNKNOWN in (one.type, other.type):
+        return null(one.type if other.type == types.UNKNOWN else other.type)
     one, other = coerced(one, types.as_decimal(one.type)), coerced(other, types.as_decimal(other.type))
     (p1, s1), (p2, s2) = one.type.args, other.type.args
     whole, scale = max(p1 - s1, p2 - s2), max(s1, s2)
@@ -80,6 +82,8 @@ def quotient(numerator: str, denominator: str, kind: Type) -> str:
 
 def negative(value: Value, node: Any) -> Value:
     """-x; the smallest integer has none and fails."""
+    if value.type == types.UNKNOWN:
+        return value
     if value.type.name == "interval":
         return intervals.negative(value)
     if not value.type.number:
@@ -126,5 +130,5 @@ def joined(one: Value, other: Value, node: Any) -> Value:
     if kind is None:
         raise mismatch("||", one, other, node)
     a, b = (coerced(side, kind).sql for side in wrapped)
-    parts = f"CASE WHEN {a} IS NOT NULL AND {b} IS NOT NULL THEN list_concat({a}, {b}) END"
+    parts = f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN list_concat({a}, {b}) END"
     return Value(parts, kind, nan=any(side.nan for side in wrapped))

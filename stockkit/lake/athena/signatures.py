@@ -22,6 +22,11 @@ def _fail(message: str) -> str:
     return f"CAST(CAST('!{message}' AS BIGINT) AS VARCHAR)::{{local}}"
 
 
+def refused(message: str) -> str:
+    """The failure of `values.unanswered`, for an entry of the table."""
+    return f"CAST(timezone('!{message}', TIMESTAMP '2000-01-01') AS VARCHAR)::{{local}}"
+
+
 NAN, MINUS = "CAST('nan' AS DOUBLE)", "CAST('-inf' AS DOUBLE)"
 _LN = f"CASE WHEN {{0}} < 0 THEN {NAN} WHEN {{0}} = 0 THEN {MINUS} ELSE {{f}} END"
 _SUBSTR = "CASE WHEN {0} IS NOT NULL AND ({1} = 0 OR {1} < -length({0}){more}) THEN '' ELSE substr({0}, {1}{rest}) END"
@@ -59,7 +64,8 @@ _SPLIT = (
     "CASE WHEN {1} = '' THEN " + _fail("The delimiter may not be the empty string") + " ELSE string_split({0}, {1}) END"
 )
 _REPLACE = (
-    "CASE WHEN {1} = '' THEN " + _fail("replacing an empty text is not translated") + " ELSE replace({0}, {1}, {2}) END"
+    "CASE WHEN {1} = '' THEN {2} || array_to_string(list_transform(regexp_extract_all({0}, '(?s).'), "
+    "lambda letter: letter || {2}), '') ELSE replace({0}, {1}, {2}) END"
 )
 # the local engine makes ß an ẞ, Athena leaves it
 _UPPER = (
@@ -68,6 +74,35 @@ _UPPER = (
     " ELSE upper({0}) END"
 )
 _ROUND = "CASE WHEN {1} < 0 THEN round({0} * pow(10, {1})) / pow(10, {1}) ELSE round({0}, {1}) END"
+_JOIN = "CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN coalesce(array_to_string({given}, {1}), '') END"
+_REPEAT = (
+    "CASE WHEN {1} < 0 THEN " + _fail("count argument of repeat function must be greater than or equal to 0")
+    + " WHEN {1} > 10000 THEN "
+    + _fail("count argument of repeat function must be less than or equal to 10000")
+    + " ELSE list_transform(range({1}), lambda item: {0}) END"
+)  # fmt: skip
+# the local engine counts bytes: each letter is replaced by one that has a single byte
+_LETTERS = "regexp_extract_all({0}, '(?s).')"
+_CODED = (
+    "array_to_string(list_transform("
+    + _LETTERS
+    + ", lambda letter: chr(CAST(list_position(known, letter) AS INTEGER))), '')"
+)
+_LEVENSHTEIN = (
+    "CASE WHEN {0} IS NULL OR {1} IS NULL THEN NULL WHEN strlen({0} || {1}) = length({0} || {1}) THEN "
+    "CAST(levenshtein({0}, {1}) AS BIGINT) ELSE list_transform([list_distinct("
+    + _LETTERS.replace("{0}", "{0} || {1}") + ")], lambda known: CASE WHEN len(known) > 127 THEN "
+    + refused("levenshtein_distance of more than 127 different letters is not translated")
+    + " ELSE CAST(levenshtein(" + _CODED + ", " + _CODED.replace("{0}", "{1}") + ") AS BIGINT) END)[1] END"
+)  # fmt: skip
+_BINS = (
+    "CASE WHEN len({1}) = 0 THEN " + _fail("Bins cannot be an empty array") + " WHEN isnan({0}) THEN "
+    + _fail("Operand cannot be NaN")
+    + " WHEN list_count({1}) < len({1}) OR list_sort({1}) <> {1}"
+    + " OR list_bool_or(list_transform({1}, lambda edge: NOT isfinite(edge)))"
+    + " THEN " + refused("bins must be finite and sorted in ascending order")
+    + " ELSE CAST(len(list_filter({1}, lambda edge: edge <= {0})) AS BIGINT) END"
+)  # fmt: skip
 _STRPOS = "CAST(strpos({0}, {1}) AS BIGINT)"
 
 
@@ -116,7 +151,7 @@ is_nan(double)->boolean = isnan({{0}})
 is_finite(double)->boolean = isfinite({{0}})
 is_infinite(double)->boolean = isinf({{0}})
 width_bucket(double;double;double;bigint)->bigint = {_BUCKET}
-width_bucket(double;array<double>)->bigint = CAST(len(list_filter({{1}}, lambda edge: edge <= {{0}})) AS BIGINT)
+width_bucket(double;array<double>)->bigint = {_BINS}
 length(varchar)->bigint = length({{0}})
 lower(varchar)->varchar = lower({{0}})
 upper(varchar)->varchar = {_UPPER}
@@ -139,16 +174,16 @@ rpad(varchar;bigint;varchar)->varchar = {_with(_PAD, f="rpad")}
 split(varchar;varchar)->array<varchar> = {_SPLIT}
 split_part(varchar;varchar;bigint)->varchar = {_PART}
 chr(bigint)->varchar = chr(CAST({{0}} AS INTEGER))
-levenshtein_distance(varchar;varchar)->bigint = CAST(levenshtein({{0}}, {{1}}) AS BIGINT)
+levenshtein_distance(varchar;varchar)->bigint = {_LEVENSHTEIN}
 cardinality(array<T>)->bigint = CAST(len({{0}}) AS BIGINT)
 cardinality(map<K,V>)->bigint = CAST(cardinality({{0}}) AS BIGINT)
 element_at(array<T>;bigint)->T = {_ELEMENT}
 element_at(map<K,V>;K)->V = map_extract_value({{0}}, {{1}})
 array_distinct(array<T>)->array<T> = list_filter({{0}}, lambda item, place: list_position({{0}}, item) = place)
 array_sort(array<T>)->array<T> = list_sort({{0}}, 'ASC', 'NULLS LAST')
-array_max(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) THEN {_fail("array_max of NaN is not translated")}
+array_max(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) AND NOT {_HAS_NULL} THEN {NAN}
     WHEN {_HAS_NULL} THEN NULL ELSE list_max({{0}}) END
-array_min(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) THEN {_fail("array_min of NaN is not translated")}
+array_min(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) THEN {refused("array_min of NaN is not translated")}
     WHEN {_HAS_NULL} THEN NULL ELSE list_min({{0}}) END
 array_max(array<T>)->T = CASE WHEN {_HAS_NULL} THEN NULL ELSE list_max({{0}}) END
 array_min(array<T>)->T = CASE WHEN {_HAS_NULL} THEN NULL ELSE list_min({{0}}) END
@@ -156,15 +191,17 @@ array_position(array<T>;T)->bigint = CASE WHEN {{0}} IS NULL OR {{1}} IS NULL TH
     ELSE CAST(coalesce(list_position({{0}}, {{1}}), 0) AS BIGINT) END
 array_remove(array<T>;T)->array<T> =
     CASE WHEN {{1}} IS NOT NULL THEN list_filter({{0}}, lambda item: item IS DISTINCT FROM {{1}}) END
-array_join(array<varchar>;varchar)->varchar = array_to_string({{0}}, {{1}})
-array_join(array<varchar>;varchar;varchar)->varchar =
-    array_to_string(list_transform({{0}}, lambda item: coalesce(item, {{2}})), {{1}})
-array_join(array<bigint>;varchar)->varchar = array_to_string(CAST({{0}} AS VARCHAR[]), {{1}})
+array_join(array<varchar>;varchar)->varchar = {_with(_JOIN, given="{0}")}
+array_join(array<varchar>;varchar;varchar)->varchar = CASE WHEN {{2}} IS NOT NULL
+    THEN {_with(_JOIN, given="list_transform({0}, lambda item: coalesce(item, {2}))")} END
+array_join(array<bigint>;varchar)->varchar = {_with(_JOIN, given="CAST({0} AS VARCHAR[])")}
+array_join(array<bigint>;varchar;varchar)->varchar = CASE WHEN {{2}} IS NOT NULL
+    THEN {_with(_JOIN, given="list_transform(CAST({0} AS VARCHAR[]), lambda item: coalesce(item, {2}))")} END
 contains(array<T>;T)->boolean = CASE WHEN list_contains({{0}}, {{1}}) THEN TRUE WHEN {_HAS_NULL} THEN NULL
     ELSE list_contains({{0}}, {{1}}) END
 slice(array<T>;bigint;bigint)->array<T> = {_SLICE}
 flatten(array<array<T>>)->array<T> = flatten({{0}})
-repeat(T;bigint)->array<T> = list_transform(range({{1}}), lambda item: {{0}})
+repeat(T;bigint)->array<T> = {_REPEAT}
 sequence(bigint;bigint)->array<bigint> = {_with(_SERIES, step="(CASE WHEN {0} <= {1} THEN 1 ELSE -1 END)")}
 sequence(bigint;bigint;bigint)->array<bigint> = CASE WHEN {{2}} = 0 OR ({{1}} - {{0}}) * {{2}} < 0
     THEN {_fail("sequence stop value should lie in the direction of the step")} ELSE {_with(_SERIES, step="{2}")} END

@@ -56,6 +56,8 @@ def _using(join: Any, scope: Scope, relation: Relation, sql: str) -> tuple[Scope
 
     tests, shared = [], []
     names = [one.name.lower() for one in join.args["using"]]
+    if len(set(names)) < len(names):
+        raise refuse(join, "USING names a column more than once.")
     for name in names:
         left, right = scope.column(name), replace(scope, parent=None, relations=(relation,)).column(name)
         if left is None or right is None:

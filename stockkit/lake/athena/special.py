@@ -8,7 +8,7 @@ from typing import Any
 
 from stockkit.lake.athena import calls, casts, formats, intervals, moments, operators, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, coerced, fail, refuse, text, unified
+from stockkit.lake.athena.values import Scope, Value, coerced, null, refuse, text, unanswered, unified
 
 
 def _try(node: Any, scope: Scope) -> Value:
@@ -40,7 +40,7 @@ def _extreme(name: str) -> Callable[[Any, Scope], Value]:
         sql = f"{name}({', '.join(value.sql for value in values)})"
         tests = [f"WHEN {value.sql} IS NULL THEN NULL" for value in values]
         odd = [value.sql for value in values if value.nan and kind.floating]
-        tests += [f"WHEN isnan({one}) THEN {fail(f'Invalid argument to {name}(): NaN', kind)}" for one in odd]
+        tests += [f"WHEN isnan({one}) THEN {unanswered(f'{name} of NaN is not translated', kind)}" for one in odd]
         return Value(f"CASE {' '.join(tests)} ELSE {sql} END", kind)
 
     return translate
@@ -139,7 +139,7 @@ def _rounding(name: str) -> Callable[[Any, Scope], Value]:
         if name == "mod" and len(values) == 2 and any(value.type.floating for value in values):
             return operators.arithmetic("%", values[0], values[1], node)
         if values[0].type.name == "decimal" or (name == "mod" and values[-1].type.name == "decimal"):
-            return _decimal(name, values, node)
+            return null(values[0].type) if types.UNKNOWN in (v.type for v in values) else _decimal(name, values, node)
         return calls.simple(name, values, node)
 
     return translate

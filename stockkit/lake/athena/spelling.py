@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stockkit.lake.athena import types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Value, fail
+from stockkit.lake.athena.values import Value, fail, unanswered
 
 DIGITS = "(CASE WHEN n.w = '0' THEN ltrim(n.f, '0') ELSE n.w || n.f END)"
 EXPONENT = "(n.e + CASE WHEN n.w = '0' THEN length(ltrim(n.f, '0')) - length(n.f) ELSE length(n.w) END - 1)"
@@ -26,7 +26,7 @@ def floating_text(value: Value) -> Value:
     )
     rest = f"coalesce(nullif(rtrim(substr({DIGITS}, 2), '0'), ''), '0')"
     least = "2.3e-308" if kind == types.DOUBLE else "1.2e-38"
-    tiny = fail("the text of a subnormal number is not translated", types.VARCHAR)
+    tiny = unanswered("the text of a subnormal number is not translated", types.VARCHAR)
     finite = (
         f"list_transform([{parts}], lambda n: CASE WHEN n.x < 0 THEN '-' ELSE '' END || substr({DIGITS}, 1, 1) || '.'"
         f" || {rest} || 'E' || CAST({EXPONENT} AS VARCHAR))[1]"
@@ -38,6 +38,14 @@ def floating_text(value: Value) -> Value:
         f"WHEN abs(n.x) < CAST('{least}' AS DOUBLE) THEN {tiny} ELSE {finite} END)[1]"
     )
     return Value(sql, types.VARCHAR)
+
+
+def decimal_text(value: Value) -> Value:
+    """A decimal as varchar, with a zero before the point where no whole digit is."""
+    written = f"CAST({value.sql} AS VARCHAR)"
+    if value.type.args[0] == value.type.args[1]:
+        written = f"regexp_replace({written}, '^(-?)[.]', '\\10.')"
+    return Value(written, types.VARCHAR)
 
 
 def floating_decimal(value: Value, kind: Type) -> Value:

@@ -195,7 +195,11 @@ def check_nothing_lost(tokens: list[Any], tree: Any) -> None:
     """
     from sqlglot import exp
 
-    values = Counter(t.text for t in tokens if t.token_type.name in ("STRING", "NUMBER"))
+    values = Counter(
+        "0." * (before is not None and before.token_type.name == "DOT" and before.end + 1 == token.start) + token.text
+        for before, token in zip([None, *tokens], tokens, strict=False)
+        if token.token_type.name in ("STRING", "NUMBER")
+    )  # .5 is a dot and a number to the tokenizer
     names = Counter(t.text.lower() for t in tokens if t.token_type.name in ("VAR", "IDENTIFIER"))
     values -= Counter(str(node.this) for node in tree.find_all(exp.Literal))
     values -= Counter(table.name for table in tree.find_all(exp.Table))

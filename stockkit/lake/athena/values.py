@@ -130,6 +130,11 @@ def refuse(node: Any, reason: str) -> QueryError:
     return QueryError(f"{shown(node) if hasattr(node, 'sql') else node}: {reason}")
 
 
+def null(kind: Type = types.UNKNOWN) -> Value:
+    """A NULL of a type."""
+    return Value(f"CAST(NULL AS {kind.local})", kind, None)
+
+
 def text(value: str) -> str:
     """A string literal of the local engine."""
     return "'" + value.replace("'", "''") + "'"
@@ -141,6 +146,14 @@ def fail(message: str, kind: Type) -> str:
     A cast that cannot succeed: `error()` counts as volatile, which TRY does not take.
     """
     return f"CAST(CAST({text('!' + message)} AS BIGINT) AS VARCHAR)::{kind.local}"
+
+
+def unanswered(message: str, kind: Type) -> str:
+    """SQL that stops the run where Athena has an answer that is not given here; TRY must not make a NULL of it.
+
+    A time zone that cannot be: the one failure with a message of ours that the local engine's TRY lets through.
+    """
+    return f"CAST(timezone({text('!' + message)}, TIMESTAMP '2000-01-01') AS VARCHAR)::{kind.local}"
 
 
 def coerced(value: Value, kind: Type, node: Any = None) -> Value:
@@ -188,6 +201,7 @@ __all__ = [
     "Value",
     "coerced",
     "fail",
+    "null",
     "only",
     "refuse",
     "text",
