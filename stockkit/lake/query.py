@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import pandas as pd
 
 from stockkit.errors import QueryError
@@ -182,24 +181,13 @@ def _series(column: Any, kind: Type) -> pd.Series[Any]:
                 f"a {kind} of the answer is outside of 1677 to 2262, which is all that pandas holds."
             ) from error
     if kind.name == "varchar":
-        return _texts(column)
+        return column.to_pandas().astype("string")
     if kind.name in PANDAS:
         dtype = PANDAS[kind.name]
         if column.null_count and dtype in WITH_NULLS:
             return column.to_pandas(types_mapper=_nullable).astype(WITH_NULLS[dtype])
         return column.to_pandas().astype(dtype)
     return pd.Series([_object(value, kind) for value in column.to_pylist()], dtype="object")
-
-
-def _texts(column: Any) -> pd.Series[Any]:
-    """Text as pandas keeps it; each different text is made once, as it mostly repeats."""
-    import pyarrow as pa
-
-    coded = column.combine_chunks().dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    different = np.array([*coded.dictionary.to_pylist(), None], dtype="object")
-    places = coded.indices.fill_null(len(different) - 1).to_numpy(zero_copy_only=False)
-    return pd.Series(different[places], dtype="string")
 
 
 def _nullable(arrow: Any) -> Any:
