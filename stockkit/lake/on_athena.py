@@ -12,14 +12,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
 from stockkit.errors import QueryError
+from stockkit.lake import athena
 from stockkit.lake.address import Address
+from stockkit.lake.athena.parameters import every, literal
 from stockkit.lake.clients import Clients
 from stockkit.lake.storage import explained
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 USD_PER_TB = 5.0
 MB, TB = 2**20, 2**40
 LEAST_MB = 10
+CALLS = ("nan()", "infinity()", "-infinity()")
 LONGEST_REUSE = 7 * 24 * 60  # minutes, Athena's limit
 
 
@@ -135,28 +136,25 @@ def reuse(last_commit: int, now: float) -> dict[str, Any]:
 def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Turn ``:name`` into Athena's ``?`` and return the values in their order, as SQL literals.
 
+    A NaN or an infinity, which has no literal, is written into the text as the call that makes it.
+
     Raises:
         QueryError: a parameter is missing, not used, an empty list, or of a type without a literal.
     """
     from sqlglot import TokenType
 
-    pieces, values, used, end = [], [], set(), 0
+    parameters = every(parameters)
+    athena.check_parameters(athena.words.parse(text), parameters)
+    pieces, values, end = [], [], 0
     tokens = _tokens(text)
     for colon, name in itertools.pairwise(tokens):
         if colon.token_type != TokenType.COLON or name.start != colon.end + 1 or not name.text.isidentifier():
             continue
-        if name.text not in parameters:
-            raise QueryError(f"the query needs a value for :{name.text}.")
         given = parameters[name.text]
-        items = list(given) if isinstance(given, list | tuple) else [given]
-        if not items:
-            raise QueryError(f"the list given for :{name.text} must not be empty.")
-        pieces += [text[end : colon.start], ", ".join("?" * len(items))]
-        values += [literal(item) for item in items]
-        used.add(name.text)
+        items = [literal(one) for one in (given if isinstance(given, list) else [given])]
+        pieces += [text[end : colon.start], ", ".join(one if one in CALLS else "?" for one in items)]
+        values += [one for one in items if one not in CALLS]
         end = name.end + 1
-    if spare := sorted(set(parameters) - used):
-        raise QueryError(f"the query has no place for the parameter {spare[0]!r}.")
     return "".join([*pieces, text[end:]]), values
 
 
@@ -164,31 +162,6 @@ def _tokens(text: str) -> list[Any]:
     import sqlglot
 
     return list(sqlglot.tokenize(text, read="athena"))
-
-
-def literal(value: Any) -> str:
-    """A value as the SQL literal that Athena's execution parameters are; text is quoted, so it stays data."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value!r}e0" if "e" not in repr(value) else repr(value)
-    if isinstance(value, Decimal) and value.is_finite():
-        return f"DECIMAL '{value:f}'"
-    if isinstance(value, datetime) and value == value:
-        if value.tzinfo is None and value.time() == datetime.min.time():
-            return f"DATE '{value:%Y-%m-%d}'"
-        zone = "" if value.tzinfo is None else " UTC"
-        moment = value if value.tzinfo is None else pd.Timestamp(value).tz_convert("UTC")
-        return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}{zone}'"
-    if isinstance(value, date):
-        return f"DATE '{value:%Y-%m-%d}'"
-    raise QueryError(f"a parameter cannot be {value!r} ({type(value).__name__}): give text, a number, a date or None.")
 
 
 def _bill(metadata: Mapping[str, Any]) -> Bill:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import time
 import urllib.request
 import uuid
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlglot
@@ -19,7 +21,7 @@ import sqlglot
 from stockkit import open_lake
 from stockkit.cloud.session import Session
 from stockkit.errors import LakeError, QueryError
-from stockkit.lake import on_athena
+from stockkit.lake import on_athena, query
 from tests.conftest import ROOT
 from tests.lake.test_tables import frame
 
@@ -152,7 +154,11 @@ def test_placeholders_are_found_where_they_are_ones_and_nowhere_else():
         ("SELECT 1", {"a": 1}, "no place for the parameter 'a'"),
         ("SELECT 1 WHERE x IN (:a)", {"a": []}, "must not be empty"),
         ("SELECT :a", {"a": object()}, "a parameter cannot be"),
-        ("SELECT :a", {"a": float("nan")}, "a parameter cannot be"),
+        ("SELECT :a", {"a": [1, 2]}, "stands only in IN"),
+        ("SELECT :a", {"a": 2**63}, "does not fit into a bigint"),
+        ("SELECT :a", {"a": Decimal("NaN")}, "a parameter cannot be Decimal"),
+        ("SELECT :a", {"a": datetime.time(1)}, "a parameter cannot be"),
+        ("SELECT :a", {"a": pd.Timestamp("2023-01-01 00:00:00.000000001")}, "microseconds at most"),
     ],
 )
 def test_a_parameter_that_cannot_be_bound_is_refused(text, given, says):
@@ -160,21 +166,60 @@ def test_a_parameter_that_cannot_be_bound_is_refused(text, given, says):
         on_athena.placeholders(text, given)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("A'; DROP TABLE t; --", "'A''; DROP TABLE t; --'"),
-        (True, "true"),
-        (7, "7"),
-        (0.1, "0.1e0"),
-        (1e-30, "1e-30"),
-        (Decimal("1.50"), "DECIMAL '1.50'"),
-        (datetime.date(2023, 9, 21), "DATE '2023-09-21'"),
-        (pd.Timestamp("2023-09-21"), "DATE '2023-09-21'"),
-        (pd.Timestamp("2023-09-21 12:30"), "TIMESTAMP '2023-09-21 12:30:00.000000'"),
-        (pd.Timestamp("2023-09-21 12:30", tz="US/Eastern"), "TIMESTAMP '2023-09-21 16:30:00.000000 UTC'"),
-    ],
-)
-def test_a_value_becomes_one_literal(value, expected):
-    assert on_athena.literal(value) == expected
+VALUES = {
+    "'A''; DROP TABLE t; --'": "A'; DROP TABLE t; --",
+    "true": np.bool_(True),
+    "false": False,
+    "7": np.int64(7),
+    "-2147483647": -2147483647,
+    "-2147483648": -2147483648,
+    "9223372036854775807": 2**63 - 1,
+    "0.1e0": 0.1,
+    "1e-30": 1e-30,
+    "0.5e0": np.float32(0.5),
+    "nan()": math.nan,
+    "-infinity()": -np.inf,
+    "DECIMAL '1.50'": Decimal("1.50"),
+    "DECIMAL '0.05'": Decimal("0.05"),
+    "DECIMAL '-1000'": Decimal("-1E+3"),
+    "DATE '2023-09-21'": datetime.date(2023, 9, 21),
+    "TIMESTAMP '2023-09-21 00:00:00.000000'": pd.Timestamp("2023-09-21"),
+    "TIMESTAMP '2023-09-21 12:30:00.000000'": np.datetime64("2023-09-21T12:30"),
+    "TIMESTAMP '2023-09-21 16:30:00.000000 UTC'": pd.Timestamp("2023-09-21 12:30", tz="US/Eastern"),
+    "NULL": pd.NaT,
+}
+
+
+@pytest.mark.parametrize("expected", VALUES)
+def test_a_value_becomes_one_literal(expected):
+    assert on_athena.literal(VALUES[expected]) == expected
     assert len(sqlglot.parse(f"SELECT {expected}", read="athena")) == 1
+
+
+@pytest.mark.parametrize("sent", VALUES)
+def test_a_parameter_has_the_same_type_and_value_here_as_what_is_sent_to_athena(sent):
+    from stockkit.lake.athena import translate
+
+    value = VALUES[sent]
+    bound = translate("SELECT :v AS v", {}, {"v": value}, {})
+    written = translate(f"SELECT {sent} AS v", {}, {}, {})
+    assert bound.types == written.types
+    here, there = query.run("SELECT :v AS v", {}, {"v": value}), query.run(f"SELECT {sent} AS v", {}, {})
+    pd.testing.assert_frame_equal(here, there)
+    if sent not in ("true", "false", "NULL") and "e0" not in sent and "e-" not in sent and "()" not in sent:
+        text = "SELECT CAST(:v AS varchar) AS v", f"SELECT CAST({sent} AS varchar) AS v"
+        assert query.run(text[0], {}, {"v": value})["v"][0] == query.run(text[1], {}, {})["v"][0]
+
+
+@pytest.mark.parametrize("given", [[1, 2], (1, 2), np.array([1, 2]), pd.Series([1, 2]), pd.array([1, 2], "Int64")])
+def test_any_list_stands_in_in(given):
+    text = "SELECT count_if(x IN (:v)) AS n FROM (VALUES 1, 2, 3) AS t (x)"
+    assert query.run(text, {}, {"v": given})["n"][0] == 2
+    assert on_athena.placeholders(text, {"v": given})[1] == ["1", "2"]
+
+
+def test_a_nan_is_written_as_the_call_that_makes_it():
+    statement, values = on_athena.placeholders(
+        "SELECT x FROM t WHERE x IN (:v) OR x < :w", {"v": [1, math.nan], "w": 2}
+    )
+    assert (statement, values) == ("SELECT x FROM t WHERE x IN (?, nan()) OR x < ?", ["1", "2"])

@@ -19,6 +19,7 @@ from typing import Any
 
 from stockkit.errors import QueryError
 from stockkit.lake.athena import words
+from stockkit.lake.athena.parameters import every
 from stockkit.lake.athena.types import Type, from_arrow
 
 
@@ -54,7 +55,8 @@ def translate(
     from stockkit.lake.athena.queries import statement
 
     tree = words.parse(text)
-    _check_parameters(tree, parameters)
+    parameters = every(parameters)
+    check_parameters(tree, parameters)
     kinds = {
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}
         for table, schema in schemas.items()
@@ -64,7 +66,8 @@ def translate(
     return Translation(query.sql, bound, names, tuple(column.value.type for column in query.columns))
 
 
-def _check_parameters(tree: Any, parameters: Mapping[str, Any]) -> None:
+def check_parameters(tree: Any, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that are missing, too many, or lists where there can be none."""
     from sqlglot import exp
 
     places = list(tree.find_all(exp.Placeholder))

@@ -75,7 +75,6 @@ def _decimal_literal(written: str, node: Any) -> Value:
 def _parameter(node: Any, scope: Scope) -> Value:
     name, context = node.name, scope.context
     value = context.parameters[name]
-    value = value.item() if hasattr(value, "item") else value
     kind = types.from_value(value)
     context.bound[f"p_{name}"] = value
     return Value(f"CAST($p_{name} AS {kind.local})", kind, value, nan=kind.floating and value != value)
@@ -147,7 +146,7 @@ def _members(node: Any, scope: Scope) -> list[Value]:
             continue
         for k, value in enumerate(given):
             name, kind = f"l_{one.name}_{k}", types.from_value(value)
-            scope.context.bound[name] = value.item() if hasattr(value, "item") else value
+            scope.context.bound[name] = value
             members.append(Value(f"CAST(${name} AS {kind.local})", kind, value))
     return members
 
@@ -241,7 +240,7 @@ def _if(node: Any, scope: Scope) -> Value:
 
 def _cast(node: Any, scope: Scope) -> Value:
     literal = type(node.this).__name__ == "Literal" and node.this.is_string
-    if literal and node.to.this.name == "DECIMAL" and not node.to.expressions and "." in node.this.this:
+    if literal and node.to.this.name == "DECIMAL" and not node.to.expressions:
         return _decimal_literal(node.this.this.strip(), node)
     if type(node).__name__ == "TryCast":
         return tried(lambda inner: casts.cast_node(node, inner.value(node.this)), scope)

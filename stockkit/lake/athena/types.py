@@ -157,29 +157,21 @@ def from_arrow(arrow: Any, where: str) -> Type:
 
 
 def from_value(value: Any) -> Type:
-    """The type of a bound parameter's Python value."""
+    """The type of a bound parameter's value, made plain by `parameters.plain`."""
     import datetime as dt
     from decimal import Decimal
-    from numbers import Integral, Real
 
     if value is None:
         return UNKNOWN
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool):
         return BOOLEAN
-    if isinstance(value, Integral):
-        return INTEGER if -(2**31) <= int(value) < 2**31 else BIGINT
-    if isinstance(value, Decimal) and value.is_finite():
-        _, digits, exponent = value.as_tuple()
-        scale = max(0, -int(exponent))
-        return decimal(max(len(digits) + max(0, int(exponent)), scale, 1), scale)
+    if isinstance(value, int):
+        return INTEGER if abs(value) < 2**31 else BIGINT
+    if isinstance(value, Decimal):
+        whole, _, fraction = f"{abs(value):f}".partition(".")  # a literal's digits count, leading zeros too
+        return decimal(len(whole) + len(fraction), len(fraction))
     if isinstance(value, dt.datetime):
         return Type("zoned", (6, "UTC")) if value.tzinfo else Type("timestamp", (6,))
     if isinstance(value, dt.date):
         return DATE
-    if isinstance(value, str):
-        return VARCHAR
-    if isinstance(value, Real):
-        return DOUBLE
-    raise QueryError(
-        f"a parameter of type {type(value).__name__} cannot be bound: give text, a number, a date or a list."
-    )
+    return VARCHAR if isinstance(value, str) else DOUBLE
