@@ -65,12 +65,14 @@ class Rows:
     Attributes:
         rows: a table, or a reader that makes them while they are written. notes: kept with the commit.
         reshape: the symbols are all that the table has: its columns become those of the rows.
+        configuration: properties of the Delta table, where this commit makes it.
     """
 
     rows: Any
     symbols: Sequence[str] | None
     notes: Mapping[str, str] = field(default_factory=dict)
     reshape: bool = False
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
 
 def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
@@ -137,6 +139,7 @@ def _write(place: Place, now: Any | None, todo: Rows) -> None:
         predicate=f"symbol IN ({named})" if mode == "overwrite" and not todo.reshape else None,
         schema_mode=None if now is None else "overwrite" if todo.reshape else "merge",
         storage_options=place.files.options() if now is None else None,
+        configuration=dict(todo.configuration) if now is None else None,
         commit_properties=properties(now if mode == "append" else None, first=now is None, notes=todo.notes),
         # a price hardly ever repeats: a dictionary of them takes time, twice the memory and a fifth more disk
         writer_properties=deltalake.WriterProperties(

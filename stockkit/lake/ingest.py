@@ -10,8 +10,9 @@ import pandas as pd
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
 from stockkit.lake import ingested, raw
+from stockkit.lake.folder import ACTIONS_FILE
 from stockkit.lake.ingested import NOTES, Fetched, Ingested
-from stockkit.lake.sources import ACTIONS_FILE, Source, fetch_many, open_source
+from stockkit.lake.sources import Source, fetch_many, open_source
 from stockkit.lake.tables import Lake
 from stockkit.market import action_history, answers, clean, schema, sessions
 from stockkit.market import actions as corporate

@@ -1,4 +1,4 @@
-"""Where bars come from: the bundled sample, a folder of ``SYMBOL.csv`` files, Alpha Vantage, Yahoo.
+"""Where bars come from: the bundled sample, a folder of files, Alpha Vantage, Yahoo.
 
 A source answers with bytes and says what time it is for it: the sample stands still, so that two runs on
 it give the same bytes; every other source lives now.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,11 +17,9 @@ from typing import Any, Protocol
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.market import actions as corporate
-from stockkit.market import schema
+from stockkit.lake.folder import Folder
 
 SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"
-ACTIONS_FILE = "actions.csv"
 KEEPING = 4  # threads that store and read answers, so that those who ask do not wait for the disk
 NAMES = ("sample", "folder:PATH", "alphavantage", "alphavantage:adjusted", "yfinance")
 
@@ -68,70 +64,6 @@ class Source(Protocol):
         """When the symbols that wait can be asked for, UTC; None for a source without a budget."""
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A folder of daily bars, ``SYMBOL.csv`` each, and perhaps an ``actions.csv`` with splits and dividends.
-
-    Args:
-        name: how the raw zone files its answers.
-        path: the folder.
-        frozen_at: the time that the source says it is (ISO 8601, UTC); None for the real clock.
-        concurrency: how many files may be read at once.
-    """
-
-    name: str
-    path: Path
-    frozen_at: str | None = None
-    concurrency: int = 4
-
-    def now(self) -> pd.Timestamp:
-        """The time of this source's clock, UTC."""
-        return pd.Timestamp(self.frozen_at) if self.frozen_at else pd.Timestamp(datetime.now(UTC)).floor("s")
-
-    def file(self, symbol: str) -> str:
-        """The name of the symbol's file, for messages."""
-        return f"{schema.check_symbol(symbol)}.csv"
-
-    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
-        """The bytes of one symbol's bars, always all of them.
-
-        Raises:
-            SourceError: there is no such file, or it cannot be read; names the nearest symbol that there is.
-        """
-        try:
-            return (self.path / self.file(symbol)).read_bytes()
-        except FileNotFoundError:
-            known = self.symbols()
-            near = get_close_matches(symbol, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(known[:12]) or 'no CSV files'}."
-            place = "the sample" if self.frozen_at else str(self.path)
-            raise SourceError(f"{symbol} is not in the source: {place} has no {self.file(symbol)}.{hint}") from None
-        except OSError as error:
-            raise SourceError(f"{symbol} ({self.file(symbol)}) cannot be read: {error.strerror}.") from error
-
-    def actions(self) -> bytes | None:
-        """The bytes of the corporate actions, or None where the source has none."""
-        path = self.path / ACTIONS_FILE
-        return path.read_bytes() if path.is_file() else None
-
-    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
-        """The corporate actions in columns of the bars themselves, as `market.actions.ACTIONS`; mostly none."""
-        return corporate.events(body, symbol)
-
-    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
-        """All symbols now, as they come."""
-        return list(symbols), []
-
-    def resets_at(self) -> pd.Timestamp | None:
-        """None: nothing has to wait."""
-        return None
-
-    def symbols(self) -> list[str]:
-        """The symbols that the folder has a file for, ascending."""
-        stems = (path.stem for path in self.path.glob("*.csv") if path.name != ACTIONS_FILE)
-        return sorted(stem for stem in stems if schema.SYMBOL.fullmatch(stem))
-
-
 def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_client: Any = None) -> Source:
     """Open the source that a `source` parameter names, one of `NAMES`.
 
@@ -161,7 +93,7 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ParamError(
             f"source {name!r} is not known: use one of {', '.join(NAMES)}, where PATH is a folder of "
-            f"SYMBOL.csv files.{hint}"
+            f"SYMBOL.csv files, or one file with a column of symbols.{hint}"
         )
     path = _folder(root / Path(rest).expanduser())
     return Folder(f"folder-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", path)
@@ -222,6 +154,6 @@ def fetch_many(
 
 
 def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise ParamError(f"the source folder {path} does not exist or is no folder.")
+    if not path.exists():
+        raise ParamError(f"the source folder {path} does not exist.")
     return path.resolve()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 
+from stockkit.lake import ledger
 from stockkit.lake.contents import MADE
+from stockkit.lake.ledger import sealing
 from stockkit.market import schema, sessions
 
 VERSIONS = {"data_version": "features=3 prices=12", "code_version": "0.1.0+gabc1234"}
@@ -42,3 +47,24 @@ def bars(symbols=("AAPL", "^GSPC"), *, count=30, last="2023-09-20", seed=0):
     more = {"close_raw": walks["close"], "split_factor": 1.0, "dividend": 0.0}
     rows = walks.assign(**more, known_at=pd.Timestamp("2023-09-21", tz="UTC"))
     return rows.astype(dict(schema.PRICES))
+
+
+def seal_then(lake, part, at=None, **versions):
+    """Seal as if it were done at a moment of the past, by default when the forecasts say that they were made."""
+    at = part["made_at"].max() if at is None else at
+    before = lake.version("forecasts") if "forecasts" in lake.tables() else None
+    with mock.patch.object(sealing, "_now", return_value=at):
+        version = ledger.seal(lake, part, **{**VERSIONS, **versions})
+    if version != before and len(part):
+        redate(lake, version, at)
+    return lake
+
+
+def redate(lake, version, at):
+    """Give a commit another timestamp, as a forger of the log would; the notes in it stay."""
+    key = f"tables/forecasts/_delta_log/{version:020}.json"
+    actions = [json.loads(line) for line in lake.files.read(key).splitlines()]
+    for action in actions:
+        if "commitInfo" in action:
+            action["commitInfo"]["timestamp"] = int(at.timestamp() * 1000)
+    lake.files.note(key, "\n".join(map(json.dumps, actions)).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from stockkit import open_lake
 from stockkit.errors import ForecastError, LakeError, SchemaError, SymbolError
 from stockkit.lake import commits, frames, ledger
 from stockkit.lake.contents import MADE, SEAL
-from stockkit.lake.ledger import chain
+from stockkit.lake.ledger import chain, times
 from stockkit.lake.tables import Lake
 from stockkit.market import schema
 from tests.aws import environment
@@ -181,6 +182,52 @@ def test_an_edited_row_is_found(three, edit):
 
 
 @pytest.mark.parametrize(
+    ("updates", "found"),
+    [
+        ({"hash": "NULL"}, {"edited", "not linked"}),
+        ({"hash": "NULL", "previous": "NULL", "number": "NULL"}, {"added", "removed"}),
+        ({"data_version": "NULL"}, {"edited"}),
+        ({"made_at": "NULL"}, {"edited"}),
+    ],
+)
+def test_a_row_without_its_hash_number_or_moment_is_a_problem_and_no_crash(three, updates, found):
+    three.delta("forecasts").update(updates=updates, predicate="number = 5")
+    assert problems(three, ledger.head(three)) == found
+    three.delta("forecasts").update(updates=updates, predicate="number = 11")
+    assert problems(three) == found | ({"not as noted"} if "hash" in updates else set())
+
+
+def test_nothing_is_sealed_after_a_last_row_without_a_hash(three):
+    three.delta("forecasts").update(updates={"hash": "NULL"}, predicate="number = 11")
+    with pytest.raises(LakeError, match=r"row 11 of the ledger .* has no hash"):
+        seal(three, made(as_of="2023-09-15"))
+
+
+@pytest.mark.parametrize("told", ["99", "2", "null", '"x"'])
+def test_edited_statistics_of_the_log_change_neither_head_nor_chain(three, told):
+    kept, version = ledger.head(three), three.version("forecasts")
+    log = three.path / f"tables/forecasts/_delta_log/{version:020}.json"
+    log.write_text(
+        re.sub(r'(\\"maxValues\\":.*?\\"number\\":)\d+', rf"\g<1>{told}".replace('"', '\\\\"'), log.read_text())
+    )
+    assert told.strip('"') in log.read_text()
+    assert ledger.head(three) == kept
+    assert problems(three, kept) <= {"statistics", "unreadable"}
+    assert ledger.sealed(seal(three, made(as_of="2023-09-15")))["number"].tolist() == list(range(16))
+
+
+def test_times_of_commits_are_a_chain_of_their_own(three):
+    links = [seal.link for seal in times.seals(three.delta("forecasts"))]
+    assert len(set(links)) == 3
+    assert problems(three, links[1]) == set()
+    log = three.path / f"tables/forecasts/_delta_log/{1:020}.json"
+    text = log.read_text()
+    noted = re.search(r'"sealed_at":"([^"]+)"', text)[1]
+    log.write_text(text.replace(noted, (pd.Timestamp(noted) - pd.Timedelta("1min")).isoformat()))
+    assert ledger.verify(three)[["number", "problem"]].values.tolist() == [[7, "not linked"]]
+
+
+@pytest.mark.parametrize(
     ("which", "found"),
     [
         ("number = 0", {"removed"}),
@@ -240,7 +287,7 @@ def test_a_doubled_an_invented_and_a_swapped_row_are_found(three):
     assert problems(three) == {"added"}
     invented = chain.link(rows.iloc[3:4], number=12, previous=rows["hash"].iloc[2])
     rewrite(three, pd.concat([rows, invented]))
-    assert problems(three) == {"not linked"}
+    assert problems(three) == {"not linked", "not noted"}
     swapped = rows.assign(number=[0, 2, 1, *range(3, 12)])
     rewrite(three, swapped)
     assert problems(three) == {"edited", "not linked"}

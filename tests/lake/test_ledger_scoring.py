@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import uuid
+from unittest import mock
 
+import deltalake
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +15,12 @@ from stockkit import open_lake
 from stockkit.errors import SymbolError
 from stockkit.forecast import scores
 from stockkit.lake import commits, frames, ledger
-from stockkit.lake.ledger import files
+from stockkit.lake.contents import MADE, SEAL
+from stockkit.lake.ledger import chain, files, sealing
+from stockkit.market import schema
 from tests.aws import environment
 from tests.conftest import ROOT
-from tests.lake.ledger_rows import VERSIONS, bars, days, made
+from tests.lake.ledger_rows import VERSIONS, bars, days, made, redate, seal_then
 from tests.market.test_schema import ODD
 
 PRICES = bars(count=120)
@@ -25,7 +29,7 @@ CLOSE = PRICES.set_index(["symbol", "date"])["close"]
 
 def seal(lake, *parts):
     for part in parts:
-        ledger.seal(lake, part, **VERSIONS)
+        seal_then(lake, part)
     return lake
 
 
@@ -73,6 +77,48 @@ def test_a_forecast_made_after_its_target_session_closed_is_told_of_as_late_and_
     assert states(priced) == [state] * 2
     assert len(ledger.closed(priced)) == (2 if state == "closed" else 0)
     assert ("event=late rows=2" in caplog.text) == (state == "late")
+
+
+def test_a_forecast_counts_as_made_when_its_commit_happened_whatever_it_says_of_itself(priced):
+    """The session of 2023-09-19 closed at 20:00 UTC."""
+    bell = pd.Timestamp("2023-09-19 20:00", tz="UTC")
+    seal_then(priced, made(["AAPL"], models=["drift"]), bell - pd.Timedelta("1s"))
+    seal_then(priced, made(["AAPL"], models=["ets"]), bell)
+    ledger.seal(priced, made(["AAPL"], models=["lasso"]), **VERSIONS)
+    assert states(priced) == ["closed", "late", "late"]
+    assert ledger.outcomes(priced)["sealed_at"].is_monotonic_increasing
+    assert ledger.closed(priced)["model"].tolist() == ["drift"]
+
+
+def test_neither_a_forged_note_nor_a_forged_timestamp_of_a_commit_makes_a_forecast_earlier(priced):
+    day = pd.Timestamp("2023-09-18 21:00", tz="UTC")
+    redate(priced, ledger.seal(priced, made(["AAPL"], models=["drift"]), **VERSIONS), day)
+    with mock.patch.object(sealing, "_now", return_value=day):
+        ledger.seal(priced, made(["AAPL"], models=["lasso"]), **VERSIONS)
+    assert states(priced) == ["late", "late"]
+    assert ledger.verify(priced)["problem"].tolist() == ["backdated", "backdated"]
+
+
+def test_rows_that_no_commit_of_the_ledger_added_are_undated_and_found(priced):
+    seal(priced, made(["AAPL"], models=["drift"]))
+    fresh = made(["AAPL"], models=["lasso"]).assign(**VERSIONS, made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC"))
+    linked = schema.cast(chain.link(fresh, number=1, previous=ledger.head(priced)), {**MADE, **SEAL})
+    deltalake.write_deltalake(priced.delta("forecasts"), frames.to_arrow(linked), mode="append")
+    assert states(priced) == ["closed", "undated"]
+    assert ledger.verify(priced)["problem"].tolist() == ["not noted"]
+
+
+def test_a_ledger_of_before_times_were_noted_goes_by_the_timestamps_of_its_commits(priced):
+    """Its log is then kept whole, and the notes begin with the next seal."""
+    part = made(["AAPL"]).assign(made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC"))
+    linked = schema.cast(chain.link(part.assign(**VERSIONS), number=0, previous=chain.GENESIS), {**MADE, **SEAL})
+    notes = {"sealed_number": "1", "sealed_hash": str(linked["hash"].iloc[-1])}
+    priced.commit("forecasts", lambda now: commits.Rows(frames.to_arrow(linked), None, notes))
+    redate(priced, 0, part["made_at"].max())
+    seal(priced, made(["AAPL"], as_of="2023-09-19"))
+    assert states(priced) == ["closed"] * 4
+    assert ledger.verify(priced).empty
+    assert priced.delta("forecasts").metadata().configuration == {"delta.enableExpiredLogCleanup": "false"}
 
 
 def test_a_forecast_whose_as_of_session_the_prices_lack_or_of_an_unknown_symbol_is_told_of(priced):

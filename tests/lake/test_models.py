@@ -599,6 +599,89 @@ def test_an_entry_that_is_not_ours_is_named(lake, body):
         models.load(lake, "h1")
 
 
+@pytest.fixture
+def thrice(lake):
+    """A lake in which the champion of horizon 1 changed three times."""
+    for mean in (0.1, 0.2, 0.3):
+        assert promoted(lake, candidate(lake, mean=mean)).promoted
+    return lake
+
+
+def entry_file(lake, number):
+    return lake.path / f"models/champion-h1/{number:08}.json"
+
+
+def test_entries_are_chained_by_the_hashes_of_their_files_and_the_head_names_the_last(thrice):
+    hashes = ["0" * 64, *(hashlib.sha256(entry_file(thrice, n).read_bytes()).hexdigest() for n in (1, 2, 3))]
+    assert [entry.previous for entry in models.history(thrice, 1)] == hashes[:3]
+    assert json.loads(thrice.files.read("models/champion-h1/head.json")) == {"number": 3, "sha256": hashes[3]}
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(1, r"00000001\.json, is gone"), (2, r"00000002\.json, is gone"), (3, r"00000003\.json, a change .* is gone")],
+)
+def test_an_entry_that_was_taken_away_is_an_error_and_not_the_champion_of_before(thrice, number, says):
+    entry_file(thrice, number).unlink()
+    for ask in (lambda: models.load(thrice, "h1"), lambda: models.rollback(thrice, 1, at=NOW)):
+        with pytest.raises(LakeError, match=says):
+            ask()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_edited_entry_is_an_error(thrice, number):
+    told = json.loads(entry_file(thrice, number).read_text())
+    entry_file(thrice, number).write_text(json.dumps(told | {"at": "2020-01-01"}))
+    with pytest.raises(LakeError, match="edited"):
+        models.load(thrice, "h1")
+
+
+@pytest.mark.parametrize("previous", [None, "0" * 64])
+def test_an_entry_added_by_hand_is_not_obeyed_and_taking_it_away_helps(thrice, previous):
+    last = models.history(thrice, 1)[-1]
+    forged = dataclasses.asdict(last) | {
+        "number": 4,
+        "version": models.history(thrice, 1)[0].version,
+        "previous": previous,
+    }
+    entry_file(thrice, 4).write_text(json.dumps(forged))
+    with pytest.raises(LakeError, match=r"00000004\.json .*[Tt]ake it away"):
+        models.load(thrice, "h1")
+    entry_file(thrice, 4).unlink()
+    assert champions.champion(thrice, 1) == last.version
+
+
+def test_a_promotion_cut_short_before_its_head_counts_and_the_next_mends_the_head(thrice):
+    head = thrice.path / "models/champion-h1/head.json"
+    before = head.read_bytes()
+    assert promoted(thrice, candidate(thrice, mean=0.4)).promoted
+    head.write_bytes(before)
+    assert len(models.history(thrice, 1)) == 4
+    assert promoted(thrice, candidate(thrice, mean=0.5)).promoted
+    assert json.loads(head.read_text())["number"] == 5
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"number": "x", "sha256": 1}', b"[" * 10**5])
+def test_a_head_that_is_none_is_named_with_the_way_out(thrice, body):
+    head = thrice.path / "models/champion-h1/head.json"
+    head.write_bytes(body)
+    with pytest.raises(LakeError, match=r"head\.json: is no head .* Take head\.json .* away"):
+        models.load(thrice, "h1")
+    head.unlink()
+    assert len(models.history(thrice, 1)) == 3
+
+
+def test_entries_of_before_they_were_chained_are_obeyed_and_the_next_is_chained_to_them(thrice):
+    folder = thrice.path / "models/champion-h1"
+    (folder / "head.json").unlink()
+    for number in (1, 2, 3):
+        told = json.loads(entry_file(thrice, number).read_text())
+        entry_file(thrice, number).write_text(json.dumps({k: v for k, v in told.items() if k != "previous"}))
+    assert promoted(thrice, candidate(thrice, mean=0.4)).promoted
+    last = hashlib.sha256(entry_file(thrice, 3).read_bytes()).hexdigest()
+    assert models.history(thrice, 1)[-1].previous == last
+
+
 # --- the storage beneath -------------------------------------------------------------------------------------------
 
 

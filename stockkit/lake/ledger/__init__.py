@@ -4,10 +4,13 @@
 the hash of its last row in the table's log (``sealed_number``, ``sealed_hash``). `verify` holds the rows to the chain,
 and the chain to what was noted.
 
-What a chain cannot prove: that nobody rewrote the whole table together with its log, or put an older copy of both
-in their place. So keep the head (`head`) somewhere else, such as in a run's ``run.json``, and give it to `verify`.
-Notes last as long as the log does (Delta may drop commits older than 30 days); a head that was kept has no end. And
-``made_at`` is what the maker of a forecast says; when its commit was made is in ``stockkit lake history forecasts``.
+A forecast counts as made when its commit happened: `stockkit.lake.ledger.times` chains the times of the commits, and
+`outcomes` calls late what was committed after its target session had closed.
+
+What a chain cannot prove: that nobody rewrote the whole table together with its log, times included, or put an older
+copy of both in their place; the clock of the machine that writes is trusted. So keep the head (`head`) somewhere else,
+such as in a run's ``run.json``, or in a mail, which has a date, and give it to `verify`. Object lock or versions of a
+bucket keep the log itself. A ledger keeps all commits of its log (``delta.enableExpiredLogCleanup`` is off).
 """
 
 from __future__ import annotations

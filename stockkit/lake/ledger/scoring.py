@@ -12,7 +12,7 @@ from stockkit.forecast import scores
 from stockkit.forecast.models.protocol import RANDOM_WALK, Series, target
 from stockkit.lake import commits, frames
 from stockkit.lake.contents import SCORES, key_of
-from stockkit.lake.ledger.sealing import KEY, sealed
+from stockkit.lake.ledger.sealing import KEY, sealed, sealed_at
 from stockkit.lake.tables import Lake
 from stockkit.market import schema, sessions
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SEALED = -2  # the fold of sealed forecasts; backtests have 0 and up, and -1 for the newest
 BACKTEST, LEDGER = "backtest", "ledger"
-OPEN, CLOSED, LATE, REPEATED, NO_CLOSE = "open", "closed", "late", "repeated", "no close"
+OPEN, CLOSED, LATE, REPEATED, NO_CLOSE, UNDATED = "open", "closed", "late", "repeated", "no close", "undated"
 ROWS = ["symbol", "model", "as_of", "horizon", "mean", "sigma", "actual", "fold", "scale",
         "lo80", "hi80", "lo90", "hi90", "lo95", "hi95"]  # fmt: skip
 
@@ -33,12 +33,13 @@ def outcomes(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
         calendar: the exchange whose closing bells tell what was made too late.
 
     Returns:
-        The ledger's rows with `state`, `actual` (h-session log return between the closes of as_of and
-        target_session, split-adjusted, as `prices` has them now; NaN unless closed) and `scale` (mean absolute
-        h-session log return of the symbol's sessions that had closed by as_of). States: "open", the symbol's prices
-        do not have the target session (yet: a share that stopped trading stays open); "late", made when the target
-        session had closed; "repeated", a row sealed earlier speaks of the same symbol, model, horizon and as-of
-        session; "no close", the prices lack the as-of session; "closed", all else: these count.
+        The ledger's rows with `sealed_at` (of its commit, UTC), `state`, `actual` (h-session log return between the
+        closes of as_of and target_session, split-adjusted, as `prices` has them now; NaN unless closed) and `scale`
+        (mean absolute h-session log return of the symbol's sessions that had closed by as_of). States: "open", the
+        symbol's prices do not have the target session (yet: a share that stopped trading stays open); "late", made or
+        sealed when the target session had closed, whatever its `made_at` says; "undated", the log does not tell when
+        it was sealed; "repeated", a row sealed earlier speaks of the same symbol, model, horizon and as-of session;
+        "no close", the prices lack the as-of session; "closed", all else: these count.
 
     Raises:
         LakeError: a table is missing, or `forecasts` was made before forecasts were sealed.
@@ -47,13 +48,23 @@ def outcomes(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
     prices = lake.read("prices", symbols=list(rows["symbol"].unique()) or None, columns=["symbol", "date", "close"])
     close = prices.set_index(["symbol", "date"])["close"]
     then, now = (_at(close, rows, day) for day in ("as_of", "target_session"))
-    moments = rows["made_at"].drop_duplicates()
+    commit = sealed_at(lake, rows)
+    made = commit.where(commit > rows["made_at"], rows["made_at"])
+    moments = made.drop_duplicates()
     bell = dict(zip(moments, (sessions.last_closed(one, calendar) for one in moments), strict=True))
-    late = rows["target_session"] <= rows["made_at"].map(bell).astype("datetime64[ns]")
-    states = {REPEATED: rows.duplicated(KEY), LATE: late, OPEN: np.isnan(now), NO_CLOSE: np.isnan(then)}
+    late = rows["target_session"] <= made.map(bell).astype("datetime64[ns]")
+    states = {
+        REPEATED: rows.duplicated(KEY),
+        LATE: late,
+        UNDATED: commit.isna(),
+        OPEN: np.isnan(now),
+        NO_CLOSE: np.isnan(then),
+    }
     state = np.select([np.asarray(wrong) for wrong in states.values()], list(states), CLOSED)
     actual = np.where(state == CLOSED, np.log(now / then), np.nan)
-    return rows.assign(state=pd.Series(state, rows.index, "string"), actual=actual, scale=_scale(prices, rows))
+    return rows.assign(
+        sealed_at=commit, state=pd.Series(state, rows.index, "string"), actual=actual, scale=_scale(prices, rows)
+    )
 
 
 def closed(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:

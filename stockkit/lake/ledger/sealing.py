@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from stockkit.forecast.models.protocol import SERIES, check_horizon
 from stockkit.lake import commits, frames
 from stockkit.lake.code_version import code_version
 from stockkit.lake.contents import MADE, SEAL, key_of
-from stockkit.lake.ledger import chain
+from stockkit.lake.ledger import chain, times
 from stockkit.lake.tables import Lake
 from stockkit.market import schema
 
 log = logging.getLogger(__name__)
 
 TABLE = "forecasts"
-NUMBER_NOTE, HASH_NOTE = "sealed_number", "sealed_hash"
 PROBLEMS = {"number": "Int64", "symbol": "string", "problem": "string", "detail": "string"}
 KEY = [*SERIES, "as_of"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -58,14 +58,31 @@ def seal(lake: Lake, made: pd.DataFrame, *, data_version: str | None = None, cod
         fresh = rows if now is None else _fresh(now, rows)
         if fresh.empty and now is not None:
             return None
-        number, previous = _last(now) if now is not None else (-1, chain.GENESIS)
+        before = times.newest(now) if now is not None else None
+        number, previous = _last(now, before) if now is not None else (-1, chain.GENESIS)
         linked = chain.link(fresh, number=number + 1, previous=previous)
-        notes = {}
+        notes: dict[str, str] = {}
         for last in linked.tail(1).itertuples():  # none where the first seal has no rows
-            notes = {NUMBER_NOTE: str(last.number), HASH_NOTE: str(last.hash)}
-        return commits.Rows(frames.to_arrow(schema.cast(linked, {**MADE, **SEAL})), None, notes)
+            notes = times.notes(before, first=number + 1, last=last.number, hashed=last.hash, at=_now())
+        arrow = frames.to_arrow(schema.cast(linked, {**MADE, **SEAL}))
+        return commits.Rows(arrow, None, notes, configuration=times.KEEP_LOG)
 
+    _keep_log(lake)
     return lake.commit(TABLE, work_out)
+
+
+def _now() -> pd.Timestamp:
+    return pd.Timestamp.now("UTC")
+
+
+def _keep_log(lake: Lake) -> None:
+    """Let a ledger of before commits were needed keep those that it has."""
+    import deltalake
+
+    table = _opened(lake) if TABLE in lake.tables() else None
+    if table is not None and not table.metadata().configuration.items() >= times.KEEP_LOG.items():
+        with suppress(deltalake.exceptions.CommitFailedError):  # another writer was faster, and did it
+            table.alter.set_table_properties(dict(times.KEEP_LOG))
 
 
 def data_version(lake: Lake) -> str:
@@ -84,7 +101,13 @@ def head(lake: Lake) -> str:
     Raises:
         LakeError: there is no table, or it was made before forecasts were sealed.
     """
-    return _last(_opened(lake))[1]
+    now = _opened(lake)
+    return _last(now, times.newest(now))[1]
+
+
+def sealed_at(lake: Lake, rows: pd.DataFrame) -> pd.Series:
+    """When each of some rows of the ledger was sealed, by its commit (UTC); NaT where the log does not tell."""
+    return times.of_rows(times.seals(_opened(lake)), rows["number"])
 
 
 def sealed(lake: Lake) -> pd.DataFrame:
@@ -108,12 +131,14 @@ def verify(lake: Lake, head: str | None = None) -> pd.DataFrame:
 
     Args:
         lake: where the table is.
-        head: a hash that `head` told earlier and that was kept elsewhere; a row of the chain must still carry it.
+        head: a hash that `head` told earlier and that was kept elsewhere; a row of the chain must still carry it, or,
+            for the link of the last commit (``sealed_link`` in its log), a commit.
 
     Returns:
         One row a problem, none when all is well: number (of the row; NA where it has none), symbol, problem and
         detail. A row edited is found by its own hash; one edited and hashed anew by the row after it; a chain hashed
-        anew from there on by a head that was noted in the table's log or is given here.
+        anew from there on by a head that was noted in the table's log or is given here. Times of commits are held to
+        their chain and to Delta's own.
 
     Raises:
         LakeError: there is no table, it was made before forecasts were sealed, or `head` is no hash.
@@ -136,21 +161,19 @@ def _problems(now: Any, head: str | None) -> Iterator[chain.Fault]:
         yield None, "", "unreadable", f"{str(error)[:200]} (`stockkit lake verify` names the file)"
         return
     yield from chain.faults(rows)
-    there = {f"{number:.0f}": hashed for number, hashed in rows[["number", "hash"]].itertuples(index=False)}
-    for number, noted in _noted(now):
-        if there.get(number) != noted:
-            state = "has another hash" if number in there else "is gone"
-            at = int(number) if number.isdecimal() else None
-            yield at, "", "not as noted", f"row {number}, noted in the log as {noted[:12]}…, {state}"
-    if head not in (None, chain.GENESIS, *there.values()):
-        yield None, "", "head unknown", f"no row has the hash {head}"
-
-
-def _noted(now: Any) -> Iterator[tuple[str, str]]:
-    """The number and hash of the last row of every commit that added some, as its log says."""
-    for commit in now.history():
-        if NUMBER_NOTE in commit:
-            yield str(commit[NUMBER_NOTE]), str(commit.get(HASH_NOTE))
+    texts = rows.assign(hash=rows["hash"].fillna(""))[["number", "hash"]].dropna()
+    there = {int(number): str(hashed) for number, hashed in texts.itertuples(index=False)}
+    made = times.seals(now)
+    for seal in made:
+        if there.get(seal.last) != seal.hash:
+            state = "has another hash" if seal.last in there else "is gone"
+            yield seal.last, "", "not as noted", f"row {seal.last}, noted in the log as {seal.hash[:12]}…, {state}"
+    yield from times.faults(made, max(there, default=-1))
+    told = _by_statistics(now)
+    if told is not None and told != max(there, default=told):
+        yield None, "", "statistics", f"the log's statistics end at row {told}, the rows at {max(there)}"
+    if head not in {None, chain.GENESIS, *there.values(), *(seal.link for seal in made)}:
+        yield None, "", "head unknown", f"no row and no commit has the hash {head}"
 
 
 def _opened(lake: Lake) -> Any:
@@ -182,19 +205,37 @@ def _fresh(now: Any, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~known.to_numpy()]
 
 
-def _last(now: Any) -> tuple[int, str]:
-    """The number and hash of the last row, from the file whose statistics say that it is there."""
+def _last(now: Any, noted: times.Seal | None) -> tuple[int, str]:
+    """The number and hash of the last row; the log's statistics are asked only where its last note says the same."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = ["number", "hash"]
+    told = _by_statistics(now)
+    wanted = [("number", "=", told)] if noted is not None and told == noted.last else None
+    rows = now.to_pyarrow_table(columns=columns, filters=wanted)
+    if wanted and rows.num_rows != 1:
+        rows = now.to_pyarrow_table(columns=columns)
+    rows = rows.filter(pc.is_valid(rows["number"]))
+    if not rows.num_rows:
+        return -1, chain.GENESIS
+    row = rows.take(pa.array([pc.index(rows["number"], pc.max(rows["number"])).as_py()])).to_pylist()[0]
+    if not row["hash"]:
+        raise LakeError(
+            f"row {row['number']} of the ledger in {now.table_uri} has no hash: somebody changed it. "
+            f"`stockkit forecasts verify` shows all such rows; nothing can be sealed after them."
+        )
+    return int(row["number"]), str(row["hash"])
+
+
+def _by_statistics(now: Any) -> int | None:
+    """The last number by the log's statistics; None where a file has none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     files = pa.table(now.get_add_actions(flatten=True))
-    if not files.num_rows:
-        return -1, chain.GENESIS
     told = files["max.number"] if "max.number" in files.column_names else None
-    if told is None or told.null_count:
-        told = now.to_pyarrow_table(columns=["number"])["number"]
-    rows = now.to_pyarrow_table(columns=["number", "hash"], filters=[("number", "=", pc.max(told).as_py())])
-    return int(rows["number"][0].as_py()), str(rows["hash"][0].as_py())
+    return None if told is None or told.null_count or not len(told) else int(pc.max(told).as_py())
 
 
 def _checked(made: pd.DataFrame) -> pd.DataFrame:

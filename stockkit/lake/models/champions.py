@@ -1,11 +1,14 @@
 """Who is champion of a horizon: entries that are only ever added, ``models/champion-h1/00000001.json`` and so on.
 
 An entry is created only where there is none of its number, so that of two promotions at once one wins and the other
-is told. The last entry is the champion; nothing is ever changed or deleted.
+is told. The last entry is the champion; nothing is ever changed or deleted. Each entry carries the SHA-256 of the file
+of the one before, and ``models/champion-h1/head.json`` the number and SHA-256 of the last: an entry that was edited,
+added by hand or taken away is an error, not obeyed. Who can write the lake and works out all hashes anew is not found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -26,6 +29,9 @@ from stockkit.lake.tables import Lake
 
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
 NUMBER = re.compile(r"[0-9]{8}\.json")
+HEAD, GENESIS = "head.json", "0" * 64
+BACK = "Put it back from a copy of the lake if you have one."
+HEADLESS = f"Take {HEAD} beside it away to go on with the entries as they are."
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Entry:
         number: from 1. horizon: of which. version: the champion from here on, as ``lasso-h1/2023-12-29-0123456789ab``;
             None: there is none, as the only one was broken. before: the champion until then.
         action: promoted or rolled back. at: when, ISO. run: by which run. reasons, figures: of the gate.
+        previous: the SHA-256 of the entry before, 64 zeros for the first; None of one of before entries were chained.
     """
 
     number: int
@@ -47,6 +54,7 @@ class Entry:
     run: str
     reasons: tuple[str, ...]
     figures: dict[str, float | None]
+    previous: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,50 @@ def history(lake: Lake, horizon: int) -> list[Entry]:
     """Every change of champion of a horizon, oldest first.
 
     Raises:
-        LakeError: an entry that is not ours.
+        LakeError: an entry that is not ours, was edited, or is gone; names the file and the way out.
     """
+    return [entry for entry, _ in _chained(lake, horizon)]
+
+
+def _chained(lake: Lake, horizon: int) -> list[tuple[Entry, str]]:
+    """The entries, each with the SHA-256 of its file, held to their chain and to the head."""
     folder = f"models/champion-h{horizon}"
-    return [_entry(lake, f"{folder}/{name}") for name in lake.files.names(folder) if NUMBER.fullmatch(name)]
+    entries: list[tuple[Entry, str]] = []
+    for name in [name for name in lake.files.names(folder) if NUMBER.fullmatch(name)]:
+        body = lake.files.read(f"{folder}/{name}") or b""
+        entry = _entry(f"{lake.files}/{folder}/{name}", body)
+        last, before = (entries[-1][0].number, entries[-1][1]) if entries else (0, GENESIS)
+        chained = any(one.previous is not None for one, _ in entries)
+        if entry.number != last + 1:
+            raise LakeError(f"{lake.files}/{folder}/{name}: the entry before it, {last + 1:08}.json, is gone. {BACK}")
+        if entry.previous != before and (entry.previous is not None or chained):
+            raise LakeError(
+                f"{lake.files}/{folder}/{name} does not follow from the entry before it: one of the two was edited, or "
+                f"this one was not written by stockkit. {BACK} Or take it away to go on without it."
+            )
+        entries.append((entry, hashlib.sha256(body).hexdigest()))
+    _check_head(lake, folder, entries)
+    return entries
+
+
+def _check_head(lake: Lake, folder: str, entries: list[tuple[Entry, str]]) -> None:
+    """The entry that the head names must be there; later ones, of promotions cut short at the head, must be chained."""
+    where, body = f"{folder}/{HEAD}", lake.files.read(f"{folder}/{HEAD}")
+    if body is None:
+        return
+    try:
+        told = json.loads(body)
+        number, hashed = int(told["number"]), str(told["sha256"])
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
+        raise LakeError(f"{lake.files}/{where}: is no head of entries ({error}). {HEADLESS}") from error
+    if number > len(entries):
+        raise LakeError(f"{lake.files}/{folder}/{number:08}.json, a change of champion, is gone. {BACK} {HEADLESS}")
+    if number > 0 and entries[number - 1][1] != hashed:
+        raise LakeError(f"{lake.files}/{folder}/{number:08}.json was edited since it was written. {BACK} {HEADLESS}")
+    if any(entry.previous is None for entry, _ in entries[number:]):
+        raise LakeError(
+            f"{lake.files}/{folder}/{number + 1:08}.json was not written by stockkit. Take it away to go on without it."
+        )
 
 
 def champion(lake: Lake, horizon: int) -> str | None:
@@ -219,24 +267,28 @@ def _own_evidence(lake: Lake, horizon: int, model: str) -> pd.DataFrame:
 
 
 def _append(lake: Lake, horizon: int, entries: list[Entry], **told: Any) -> Entry:
-    number = entries[-1].number + 1 if entries else 1
-    entry = Entry(number=number, horizon=horizon, run=os.environ.get(RUN_VARIABLE, "interactive"), **told)
-    key = f"models/champion-h{horizon}/{number:08}.json"
+    chained = _chained(lake, horizon)[: len(entries)]  # what was decided by; a later one makes this one lose
+    number, previous = len(chained) + 1, chained[-1][1] if chained else GENESIS
+    run = os.environ.get(RUN_VARIABLE, "interactive")
+    entry = Entry(number=number, horizon=horizon, run=run, previous=previous, **told)
+    folder = f"models/champion-h{horizon}"
+    key = f"{folder}/{number:08}.json"
     body = json.dumps(asdict(entry), allow_nan=False, ensure_ascii=False, indent=1).encode()
-    if not lake.files.put(key, body) and lake.files.read(key) != body:
+    if not lake.files.put(key, body) and (there := lake.files.read(key)) != body:
         raise LakeError(
-            f"horizon {horizon} got another champion at the same time, {_entry(lake, key).version}: nothing was "
-            f"changed. Look with `stockkit models list`, and try again if you still want {entry.version}."
+            f"horizon {horizon} got another champion at the same time, {_entry(key, there or b'').version}: nothing "
+            f"was changed. Look with `stockkit models list`, and try again if you still want {entry.version}."
         )
+    head = {"number": number, "sha256": hashlib.sha256(body).hexdigest()}
+    lake.files.note(f"{folder}/{HEAD}", json.dumps(head).encode())
     return entry
 
 
-def _entry(lake: Lake, key: str) -> Entry:
-    where = f"{lake.files}/{key}"
+def _entry(where: str, body: bytes) -> Entry:
     try:
-        told = json.loads(lake.files.read(key) or b"")
+        told = json.loads(body)
         entry = Entry(**{**told, "reasons": tuple(told["reasons"])})
-        good = f"{entry.number:08}.json" == key.rpartition("/")[2] and isinstance(entry.version, str | None)
+        good = f"{entry.number:08}.json" == where.rpartition("/")[2] and isinstance(entry.version, str | None)
         name = (entry.version or "").partition("/")[0]
         good = good and (entry.version is None or name.endswith(f"-h{entry.horizon}"))
     except (TypeError, ValueError, KeyError, RecursionError) as error:

@@ -98,7 +98,7 @@ def check(answer: Answer) -> list[str]:
     Raises:
         SourceError: the bytes are no table of daily bars (empty, JSON, HTML, another encoding, an unknown header).
     """
-    return list(header_of(_lines(answer), answer).names)
+    return list(header_of(_head(answer), answer).names)
 
 
 def header_of(lines: Sequence[str], answer: Answer) -> Header:
@@ -171,12 +171,21 @@ def _check_page(first: str, answer: Answer) -> None:
 
 
 def _lines(answer: Answer) -> list[str]:
+    return text.lines_of(_text(answer))
+
+
+def _head(answer: Answer) -> list[str]:
+    """The lines that may hold the header; the others are decoded and left whole."""
+    return text.LINE_END.split(_text(answer), PROLOGUE + 3)[: PROLOGUE + 3]
+
+
+def _text(answer: Answer) -> str:
     head = first_sign(answer.body)
     if not head:
         raise SourceError(f"{_who(answer)}: the answer is empty.")
     if head in (b"{", b"["):
         raise SourceError(f"{_who(answer)}: expected CSV, got JSON: {_json_message(answer.body)}")
-    return text.lines_of(text.decode(answer.body, _who(answer)))
+    return text.decode(answer.body, _who(answer))
 
 
 def first_line(body: bytes) -> bytes:
@@ -228,9 +237,9 @@ def _plain_header(answer: Answer) -> Header | None:
     if any(sign in first for sign in (b"\r", b'"', b"\x00")) or first[:2] in text.UTF_16:
         return None
     names = first.decode("utf-8-sig", "replace")
-    found = headers([names]) or headers(_lines(answer)[: PROLOGUE + 3])
+    found = headers([names]) or headers(_head(answer))
     if not found:
-        header_of(_lines(answer), answer)  # raises
+        header_of(_head(answer), answer)  # raises
     header = found[0] if found else None
     if header is None or header.rows != 1 or header.tickers or len(set(header.names)) < header.width:
         return None
@@ -259,7 +268,7 @@ def _arrow(body: bytes, header: Header) -> Any:
 
 def reading_of(answer: Answer) -> Reading:
     """How an answer that `quick` reads was read."""
-    header = _plain_header(answer) or header_of(_lines(answer), answer)
+    header = _plain_header(answer) or header_of(_head(answer), answer)
     none = 0 if "volume" in header.places or answer.plain is None else len(answer.plain["day"])
     return Reading(header.layout.name, header.layout.prices, note=header.layout.note, no_volume=none)
 

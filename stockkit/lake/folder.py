@@ -1,0 +1,252 @@
+"""A folder of price files as a source: a file a symbol, or files that hold many, as CSV or Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stockkit.errors import SourceError
+from stockkit.market import actions as corporate
+from stockkit.market import answers, schema
+from stockkit.market.answers import layouts, text
+
+ACTIONS_FILE = "actions.csv"
+TEXTS, PARQUET = (".csv", ".txt", ".tsv"), ".parquet"
+GLANCE = 1 << 16  # bytes of a file in which its header is looked for
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of daily bars: ``SYMBOL.csv`` each, or files with a column of symbols; and perhaps an ``actions.csv``.
+
+    Args:
+        name: how the raw zone files its answers.
+        path: the folder, or one file.
+        frozen_at: the time that the source says it is (ISO 8601, UTC); None for the real clock.
+        concurrency: how many files may be read at once.
+    """
+
+    name: str
+    path: Path
+    frozen_at: str | None = None
+    concurrency: int = 4
+
+    def now(self) -> pd.Timestamp:
+        """The time of this source's clock, UTC."""
+        return pd.Timestamp(self.frozen_at) if self.frozen_at else pd.Timestamp(datetime.now(UTC)).floor("s")
+
+    def file(self, symbol: str) -> str:
+        """The name of the symbol's file, for messages."""
+        plain = f"{schema.check_symbol(symbol)}.csv"
+        if self.path.is_file():
+            return self.path.name
+        named = [] if (self.path / plain).is_file() else self._named(symbol)
+        return named[0].name if len(named) == 1 else plain
+
+    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
+        """The bytes of one symbol's bars, always all of them; of a file with many symbols the header and its lines.
+
+        A Parquet file's rows come as CSV, numbers to the last digit.
+
+        Raises:
+            SourceError: there is no such file or several, or it cannot be read; names the nearest symbol that there is.
+        """
+        try:
+            plain = self.path / f"{schema.check_symbol(symbol)}.csv"
+            named = [plain] if plain.is_file() else self._named(symbol)
+            if len(named) > 1:
+                raise SourceError(f"{symbol}: {_listed(named)} are all of this symbol: keep one of them.")
+            return _own(named[0], symbol) if named else self._among(symbol)
+        except OSError as error:
+            raise SourceError(f"{symbol} ({self.file(symbol)}) cannot be read: {error.strerror or error}.") from error
+
+    def actions(self) -> bytes | None:
+        """The bytes of the corporate actions, or None where the source has none."""
+        path = (self.path.parent if self.path.is_file() else self.path) / ACTIONS_FILE
+        return path.read_bytes() if path.is_file() else None
+
+    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
+        """The corporate actions in columns of the bars themselves, as `market.actions.ACTIONS`; mostly none."""
+        return corporate.events(body, symbol)
+
+    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
+        """All symbols now, as they come."""
+        return list(symbols), []
+
+    def resets_at(self) -> pd.Timestamp | None:
+        """None: nothing has to wait."""
+        return None
+
+    def symbols(self) -> list[str]:
+        """The symbols that the folder has a file or rows for, ascending."""
+        stems = {path.stem.upper() for path in self._files() if path.suffix.lower() != ".txt" or _is_table(path)}
+        inside = {name for path in self._files() for name in _symbols_in(path)}
+        return sorted(name for name in stems | inside if schema.SYMBOL.fullmatch(name))
+
+    def _files(self) -> list[Path]:
+        """The files of bars: of the folder itself, and of its hive partitions as Spark writes them."""
+        if self.path.is_file():
+            return [self.path]
+        if (self.path / "_delta_log").is_dir():
+            raise SourceError(f"{self.path} is a Delta table, whose files hold rows of the past as well: export it.")
+        found = [*self.path.iterdir(), *self.path.glob(f"*=*/*{PARQUET}")]
+        kinds = (*TEXTS, PARQUET)
+        return sorted(path for path in found if path.suffix.lower() in kinds and path.is_file()
+                      and path.name.lower() != ACTIONS_FILE and path.name[0] not in "._")  # fmt: skip
+
+    def _named(self, symbol: str) -> list[Path]:
+        return [path for path in self._files() if path.stem.upper() == symbol.upper()]
+
+    def _among(self, symbol: str) -> bytes:
+        """The rows of one symbol in files of many."""
+        holding = [path for path in self._files() if any(answers.same_symbol(symbol, one) for one in _symbols_in(path))]
+        if holding and all(path.suffix.lower() == PARQUET for path in holding):
+            return _csv(pd.concat([_rows_of(path, symbol) for path in holding]))
+        if len(holding) > 1:
+            raise SourceError(f"{symbol}: {_listed(holding)} all have rows of it: put them into one file.")
+        if holding:
+            return _own(holding[0], symbol)
+        known = self.symbols()
+        near = get_close_matches(symbol, known, n=1)
+        names = known or [path.name for path in self._files()]
+        hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(names[:12]) or 'no files of bars'}."
+        place = "the sample" if self.frozen_at else str(self.path)
+        raise SourceError(f"{symbol} is not in the source: {place} has no {symbol}.csv.{hint}")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a text file begins with a header of bars."""
+    with path.open("rb") as file:
+        return bool(answers.headers(text.lines_of(_decoded(file.read(GLANCE)))))
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:6])
+
+
+def _own(path: Path, symbol: str) -> bytes:
+    """What a file says of one symbol: all of it, verbatim, unless it holds several."""
+    if path.suffix.lower() == PARQUET:
+        return _csv(_rows_of(path, symbol))
+    parts = _split.__wrapped__(path, *_state(path)) if path.stem.upper() == symbol else _split(path, *_state(path))
+    return next((body for name, body in parts.items() if answers.same_symbol(name, symbol)), b"") or path.read_bytes()
+
+
+def _symbols_in(path: Path) -> list[str]:
+    """The symbols of a file that names them in a column or its header; none of one that does not."""
+    if path.suffix.lower() == PARQUET:
+        return list(_frames(path, *_state(path)))
+    return list(_split(path, *_state(path)))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes with a file's bytes, for the caches."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=600)
+def _split(path: Path, changed: int, size: int) -> dict[str, bytes]:
+    """The header and lines of each symbol that a text file names; nothing for a file of one that it does not name."""
+    with path.open("rb") as file:
+        body = file.read(GLANCE)
+        try:
+            found = answers.headers(text.lines_of(_decoded(body)))
+            if not found or ("symbol" not in found[0].places and not found[0].tickers):
+                return {}
+            body += file.read()
+            lines = text.lines_of(text.decode(body, path.name))
+        except SourceError:
+            return {}
+    if found[0].tickers:
+        return {_symbol(one.tickers[0]): body for one in found}
+    header, parts = found[0], dict[str, list[str]]()
+    for line in lines[header.rows :]:
+        fields = text.fields_of(line, header.delimiter) if len(line) <= text.LONGEST else []
+        if len(fields) > header.places["symbol"] and not text.is_empty(line):
+            parts.setdefault(_symbol(fields[header.places["symbol"]]), []).append(line)
+    if len(parts) == 1:
+        return dict.fromkeys(parts, body)
+    top = lines[: header.rows]
+    return {name: ("\n".join([*top, *own]) + "\n").encode() for name, own in parts.items()}
+
+
+def _decoded(body: bytes) -> str:
+    """A file's beginning as text; it may end within a character."""
+    for cut in range(4):
+        try:
+            return text.decode(body[: len(body) - cut], "")
+        except SourceError:
+            continue
+    return ""
+
+
+def _symbol(said: str) -> str:
+    """A symbol as it stands in a file, in the spelling of symbols."""
+    return said.strip().upper().replace("/", ".").replace("_", "-")
+
+
+def _rows_of(path: Path, symbol: str) -> pd.DataFrame:
+    parts = _frames(path, *_state(path))
+    if not parts:
+        return _parquet(path)
+    own = next((rows for name, rows in parts.items() if answers.same_symbol(name, symbol)), None)
+    if own is None:
+        raise SourceError(f"{symbol} ({path.name}): the file has rows of {', '.join(list(parts)[:6])} only.")
+    return own
+
+
+@lru_cache(maxsize=600)
+def _frames(path: Path, changed: int, size: int) -> dict[str, pd.DataFrame]:
+    """The rows of each symbol that a Parquet file or its partition names; nothing for a file of one."""
+    partition = path.parent.name.partition("=")
+    if partition[1] and layouts.normal(partition[0]) in layouts.SYMBOLS:
+        return {_symbol(partition[2]): _parquet(path)}
+    frame = _parquet(path)
+    if isinstance(frame.columns, pd.MultiIndex):
+        levels = [frame.columns.get_level_values(k) for k in range(frame.columns.nlevels)]
+        return {_symbol(str(said)): frame for level in levels if "Close" not in level for said in level.unique()}
+    column = next((name for name in frame.columns if layouts.normal(str(name)) in layouts.SYMBOLS), None)
+    if column is None:
+        return {}
+    return {_symbol(str(said)): own for said, own in frame.groupby(column, sort=False, observed=True)}
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """The rows of a Parquet file, an index that is more than numbers as a column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        frame = pq.ParquetFile(path).read().to_pandas()
+    except (pa.ArrowException, ValueError) as error:
+        raise SourceError(f"{path.name} cannot be read as Parquet: {str(error)[:200]}.") from error
+    plain = isinstance(frame.index, pd.RangeIndex) or isinstance(frame.columns, pd.MultiIndex)
+    return frame if plain else frame.reset_index()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV: days as YYYY-MM-DD, instants with their zone, numbers to the last digit, NaN empty."""
+    out = io.StringIO()
+    download = isinstance(frame.columns, pd.MultiIndex)  # of yfinance: its index are the days
+    table = frame if download else frame.assign(**dict(_whole(frame)))
+    table.to_csv(out, index=download, lineterminator="\n")
+    return out.getvalue().encode()
+
+
+def _whole(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    """Columns of whole numbers that a missing one had made floats, as whole numbers again."""
+    for name in frame.columns:
+        column = frame[name]
+        if layouts.normal(str(name)) in ("volume", "vol", "adjvolume") and column.dtype.kind == "f":
+            known = column.dropna()
+            if (known % 1 == 0).all() and (known.abs() < 2**53).all():
+                yield str(name), column.astype("Int64")
