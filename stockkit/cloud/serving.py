@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockkit.cloud import answers, negotiation, openapi, rows
+from stockkit.cloud.connections import Limits, Lingering
 from stockkit.errors import ForecastError, RequestError, StockkitError
 from stockkit.forecast.models.protocol import Series
 from stockkit.forecast.trained import Trained
@@ -41,6 +42,8 @@ class Served:
 
     max_body: int
     max_rows: int
+    limits: Limits = field(default_factory=Limits)
+    reading: int = 0  # bytes of the bodies that are being read
     trained: Trained | None = None
     contract: rows.Contract = field(default_factory=lambda: rows.Contract(frozenset(), ()))
 
@@ -60,22 +63,25 @@ def application(
     *,
     max_body: int = MAX_BODY,
     max_rows: int = rows.MAX_ROWS,
+    limits: Limits | None = None,
     on_failure: Callable[[BaseException], None] | None = None,
 ) -> Starlette:
     """The ASGI application that serves one model.
 
     Args:
         model: what to serve, or a function that loads it; while it runs, /ping answers 503.
-        max_body: bytes of a request's body; more is 413, without reading on.
+        max_body: bytes of a request's body; more is 413, and is not kept.
         max_rows: rows of a request; more is 400.
+        limits: of connections and bodies.
         on_failure: called with the error when the model cannot be loaded.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
     from starlette.requests import ClientDisconnect
     from starlette.routing import Route
 
-    served = Served(max_body, max_rows)
+    served = Served(max_body, max_rows, limits or Limits())
     if isinstance(model, Trained):
         served.put(model)
 
@@ -97,7 +103,8 @@ def application(
     handlers: Any = {
         RequestError: _refused, HTTPException: _no_such, ClientDisconnect: _gone, Exception: _fault,
     }  # fmt: skip
-    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    lingering = Middleware(Lingering, seconds=served.limits.linger)
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan, middleware=[lingering])
     app.state.served = served
     return app
 
@@ -138,7 +145,7 @@ async def _invocations(request: Request) -> Response:
     trained = served.get()
     kind = negotiation.content_type(headers.get("content-type"), headers.get("content-encoding"))
     wanted = negotiation.accepted(headers.get("accept"), kind)
-    body = await _body(request, served.max_body)
+    body = await _body(request, served)
     # in a thread, so that /ping answers during a large batch or a slow model; it costs no more (benchmarks/serving.py)
     try:
         answer = await run_in_threadpool(_answer, trained, served.contract, body, kind, wanted)
@@ -154,18 +161,29 @@ def _answer(trained: Trained, contract: rows.Contract, body: bytes, kind: str, w
     return answers.write(trained, answers.forecast(trained, rows.read(body, kind, contract)), wanted)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, read no further than `limit`; starlette's own limit would answer in plain text."""
+async def _body(request: Request, served: Served) -> bytes:
+    """The body, kept no further than its limit and that of all bodies; starlette's own limit would answer in text."""
+    limit, limits = served.max_body, served.limits
     too_long = RequestError(f"the body is over {limit:,} bytes: send fewer rows at a time.", status=413)
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limit:
         raise too_long
     found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > limit:
-            raise too_long
-    return bytes(found)
+    try:
+        async with asyncio.timeout(limits.body):
+            async for chunk in request.stream():
+                found += chunk
+                served.reading += len(chunk)
+                if len(found) > limit:
+                    raise too_long
+                if served.reading > limits.bodies:
+                    raise RequestError("too many requests are being read: try again in a few seconds.", status=503)
+        return bytes(found)
+    except TimeoutError as error:
+        what = f"the body was not there after {limits.body:g} s: {len(found):,} bytes had come."
+        raise RequestError(what, status=408) from error
+    finally:
+        served.reading -= len(found)
 
 
 async def _document(request: Request) -> Response:
@@ -219,8 +237,6 @@ def serve(load: Callable[[], Trained], *, host: str, port: int, max_body: int = 
         load: loads the model; runs while /ping already answers (503). What it raises ends the server and is raised.
         host: the address to listen on. port: the port; 0 takes a free one, which the log tells.
     """
-    import uvicorn
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # while loading; and uvicorn raises it again after its work
     failures: list[BaseException] = []
 
@@ -228,18 +244,27 @@ def serve(load: Callable[[], Trained], *, host: str, port: int, max_body: int = 
         failures.append(error)
         server.should_exit = True
 
-    app = application(load, max_body=max_body, on_failure=stop)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False,
-            timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
-        )
-    )  # fmt: skip
+    server = uvicorn_server(application(load, max_body=max_body, on_failure=stop))
     with _listener(host, port) as listener:
         LOG.info(f"event=listening host={host} port={listener.getsockname()[1]}")
         server.run(sockets=[listener])
     if failures:
         raise failures[0]
+
+
+def uvicorn_server(app: Starlette) -> Any:
+    """The server of an application, by the limits that it was made with."""
+    import uvicorn
+
+    from stockkit.cloud.http_protocol import protocol
+
+    limits = app.state.served.limits
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, http=protocol(limits), log_config=None, access_log=False, lifespan="on", ws="none",
+            server_header=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
+        )
+    )  # fmt: skip
 
 
 def _listener(host: str, port: int) -> socket.socket:

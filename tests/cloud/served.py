@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import uvicorn
 
 from stockkit.cloud import serving
 from stockkit.forecast.models.linear import Linear
@@ -33,7 +32,7 @@ def row(**other: Any) -> dict[str, Any]:
 def running(app: Any) -> Iterator[str]:
     """The address of the application while the block runs."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none"))
+    server = serving.uvicorn_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

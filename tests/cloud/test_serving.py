@@ -30,7 +30,10 @@ NO_BOUNDS = {"mean": None, "lo80": None, "hi95": None, "price": None, "price_lo9
 
 @pytest.fixture(scope="module")
 def client():
-    with served.running(served.application(max_body=200_000)) as address, httpx.Client(base_url=address) as client:
+    with (
+        served.running(served.application(max_body=200_000)) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         yield client
 
 
@@ -233,7 +236,10 @@ def test_an_accepted_type_spelled_oddly_still_works(client):
 
 
 def test_rows_over_the_limit_are_400():
-    with served.running(served.application(max_rows=2)) as address, httpx.Client(base_url=address) as client:
+    with (
+        served.running(served.application(max_rows=2)) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         days = [served.row(date=f"2023-09-{day}") for day in (18, 19, 20)]
         assert refused(client, {"rows": days})[0] == "rows"
         assert post(client, {"rows": days[:2]}).status_code == 200
@@ -304,7 +310,10 @@ def broken(error):
 
 
 def test_a_fault_of_ours_is_500_without_its_text_and_one_line_in_the_log(caplog):
-    with served.running(broken(ZeroDivisionError("secret\npath"))) as address, httpx.Client(base_url=address) as client:
+    with (
+        served.running(broken(ZeroDivisionError("secret\npath"))) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         answer = post(client, {"rows": [served.row()]})
         assert client.get("/ping").status_code == 200
     assert (answer.status_code, "secret" not in answer.text) == (500, True)
@@ -313,7 +322,10 @@ def test_a_fault_of_ours_is_500_without_its_text_and_one_line_in_the_log(caplog)
 
 
 def test_a_model_that_has_nothing_to_say_of_a_symbol_is_400():
-    with served.running(broken(ForecastError("too short"))) as address, httpx.Client(base_url=address) as client:
+    with (
+        served.running(broken(ForecastError("too short"))) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         assert refused(client, {"rows": [served.row()]}) == ("rows[0]", "too short")
 
 
@@ -324,7 +336,7 @@ def test_while_the_model_loads_everything_is_503_and_then_it_is_served():
         loaded.wait(10)
         return served.linear()
 
-    with served.running(serving.application(load)) as address, httpx.Client(base_url=address) as client:
+    with served.running(serving.application(load)) as address, httpx.Client(base_url=address, timeout=60) as client:
         assert {503} == {client.get(path).status_code for path in ("/ping", "/", "/openapi.json")}
         assert post(client, {"rows": [served.row()]}).status_code == 503
         loaded.set()

@@ -277,6 +277,25 @@ def zip_bomb() -> bytes:
     return body[:place] + (2**32 - 2).to_bytes(4, "little") + body[place + 4 :]
 
 
+def stored_bomb() -> bytes:
+    """Stored, but its directory names more bytes than there are."""
+    body = zip_bomb()
+    for mark, skip in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = body.index(mark) + skip
+        body = body[:place] + b"\0\0" + body[place + 2 :]
+    return body
+
+
+def packed() -> bytes:
+    """As skops wrote it, but packed."""
+    out = io.BytesIO()
+    plain = zipfile.ZipFile(io.BytesIO(skops_of([boosted().estimator])))
+    with plain as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return out.getvalue()
+
+
 def forge(lake, saved, *, card=None, **bodies):
     """Put other files in, as one who can write the lake could: with a card that fits them."""
     folder = lake.path / saved.folder
@@ -303,7 +322,10 @@ FITTED = '{"dict": [["A", {"fitted": "Constant", "fields": %s}]]}'
         ({"skops": b""}, "estimators.skops: is no archive"),
         ({"skops": skops_bomb()}, r"estimators.skops: .*[Uu]ntrusted.*partial"),
         ({"skops": skops_of(["no estimator"])}, "list of scikit-learn estimators"),
-        ({"skops": zip_bomb()}, "unpacks to more than"),
+        ({"skops": zip_bomb()}, "packed entries"),
+        ({"skops": packed()}, "packed entries"),
+        ({"skops": stored_bomb()}, "more bytes than it has"),
+        ({"weights": zip_bomb()}, "packed entries"),
         ({"skops": wandering_trees(left=10**6)}, "nodes point outside"),
         ({"skops": wandering_trees(right=0)}, "nodes point outside"),
         ({"skops": wandering_trees(feature_idx=3)}, "nodes point outside"),
@@ -441,6 +463,12 @@ def test_a_folder_with_another_model_is_not_written_over(tmp_path):
     with pytest.raises(LakeError, match="holds another model"):
         models.write_folder(trained(linear(0.5)), tmp_path / "model", **told())
     same(trained(), models.load_folder(tmp_path / "model"))
+
+
+def test_evidence_of_more_rows_than_memory_could_hold_is_refused_before_it_is_read(lake, monkeypatch):
+    monkeypatch.setattr(files, "MOST_ROWS", 10)
+    with pytest.raises(LakeError, match=r"evidence\.parquet has [0-9,]+ rows"):
+        candidate(lake).evidence()
 
 
 # --- the champion --------------------------------------------------------------------------------------------------

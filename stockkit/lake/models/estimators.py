@@ -17,7 +17,6 @@ from stockkit.errors import ForecastError, LakeError
 
 TREE = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 TRUSTED = (TREE,)  # beyond what skops trusts by itself; its nodes are checked below
-LARGEST = 2**31  # bytes that an archive may unpack to
 SCHEMA = "schema.json"  # of a skops archive
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -58,9 +57,7 @@ def _checked(body: bytes) -> list[Any]:
     import skops.io  # type: ignore[import-untyped]
     from sklearn.base import BaseEstimator
 
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-            raise LakeError(f"unpacks to more than {LARGEST:,} bytes")
+    _check_size(body)
     with_trees = bool(skops.io.get_untrusted_types(data=body))
     loaded = skops.io.loads(body, trusted=list(TRUSTED))
     if not isinstance(loaded, list) or not all(isinstance(one, BaseEstimator) for one in loaded):
@@ -69,6 +66,16 @@ def _checked(body: bytes) -> list[Any]:
         for one in loaded:
             _check_trees(one)
     return loaded
+
+
+def _check_size(body: bytes) -> None:
+    """An archive is stored, as ours are, so that it cannot unpack to more than it has: neither packed nor overlapping."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise LakeError("holds packed entries, which could unpack to any size: stockkit writes none")
+    if sum(entry.file_size for entry in entries) > len(body):
+        raise LakeError("names more bytes than it has")
 
 
 def _check_trees(estimator: Any) -> None:
@@ -130,7 +137,10 @@ def load_tensors(body: bytes) -> dict[str, Any]:
     except ImportError as error:
         raise LakeError("holds weights of torch, which is not installed: pip install 'stockkit[deep]'") from error
     try:
+        _check_size(body)
         loaded = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
+    except LakeError:
+        raise
     except Exception as error:  # a hostile file may fail in any way; none of them goes on
         first = str(error).partition("\n")[0]
         raise LakeError(f"is no file of weights alone ({type(error).__name__}: {first})") from error

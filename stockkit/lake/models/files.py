@@ -32,6 +32,7 @@ CARD, PARAMETERS, ESTIMATORS, WEIGHTS, EVIDENCE = (
     "evidence.parquet",
 )
 LARGEST = {CARD: 2**26, PARAMETERS: 2**29, ESTIMATORS: 2**31, WEIGHTS: 2**31, EVIDENCE: 2**30}  # bytes
+MOST_ROWS = 50_000_000  # of evidence: a few kilobytes of Parquet can hold more equal rows than fit into memory
 MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 NAME = re.compile(rf"({MODEL.pattern})-h([1-9][0-9]{{0,2}})")
 VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{12}")
@@ -103,7 +104,10 @@ class Saved:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(io.BytesIO(self.read(EVIDENCE)))
+            body = io.BytesIO(self.read(EVIDENCE))
+            if (count := pq.ParquetFile(body).metadata.num_rows) > MOST_ROWS:
+                raise LakeError(f"{self.files}/{self.folder}/{EVIDENCE} has {count:,} rows. {FOREIGN}")
+            table = pq.read_table(body)
             rows = table.to_pandas(ignore_metadata=True)
             texts = dict.fromkeys(("symbol", "model"), "string")
             return rows.astype(texts | {"as_of": "datetime64[ns]", "horizon": "int64"})
