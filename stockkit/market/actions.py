@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -32,7 +33,10 @@ KINDS = ("split", "dividend")
 EVENT_COLUMNS: Mapping[str, tuple[str, float]] = {
     "split_coefficient": ("split", 1.0),
     "dividend_amount": ("dividend", 0.0),
+    "splitfactor": ("split", 1.0),  # Tiingo's names
+    "divcash": ("dividend", 0.0),
 }  # the kind of action that a column of a source's bars tells, and the value of a day without one
+STAMP = re.compile(r"(?<=^\d{4}-\d\d-\d\d)[T ].*")  # the time beside a day
 LARGE = 15.0  # percent: a move on an ex-date that a reader should look up
 Action = tuple[str, date, str, float]
 Fault = tuple[Any, Any, Any, int, str]
@@ -254,7 +258,8 @@ def read_events(body: bytes, symbol: str) -> Listed:
     Args:
         body: CSV bytes with a ``timestamp`` (or ``date``) column and ``split_coefficient`` (new shares for one old,
             1 on other days) and ``dividend_amount`` (cash a share as paid, 0 on other days), as of Alpha Vantage's
-            TIME_SERIES_DAILY_ADJUSTED; without these two columns there are no events.
+            TIME_SERIES_DAILY_ADJUSTED, or Tiingo's ``splitFactor`` and ``divCash``; without these columns, or without
+            a ``close`` as traded beside them, there are no events.
         symbol: whose bars these are.
 
     Returns:
@@ -264,12 +269,12 @@ def read_events(body: bytes, symbol: str) -> Listed:
     header = [name.strip().lower() for name in next(_lines(first), (0, []))[1]]
     day = next((at for at, name in enumerate(header) if name in ("timestamp", "date")), None)
     columns = [(header.index(name), *means) for name, means in EVENT_COLUMNS.items() if name in header]
-    if day is None or not columns:
+    if day is None or not columns or "close" not in header:
         return Listed(none(), schema.empty(FAULTS))
     lines = _lines(body.decode("utf-8-sig", "replace"))
     next(lines)
     rows = (
-        (number, [symbol, fields[day], kind, fields[at]])
+        (number, [symbol, STAMP.sub("", fields[day].strip()), kind, fields[at]])
         for number, fields in lines
         for at, kind, nothing in columns
         if max(day, at) < len(fields) and fields[at].strip() and not _is(fields[at], nothing)

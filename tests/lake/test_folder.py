@@ -204,3 +204,21 @@ def test_an_older_table_without_unknown_volumes_takes_them(tmp_path, bars):
 def test_a_source_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ParamError, match="does not exist"):
         open_source(f"folder:{tmp_path / 'nowhere'}", root=ROOT)
+
+
+def test_the_splits_and_dividends_of_a_tiingo_file_are_applied_to_its_prices_as_traded(tmp_path):
+    from stockkit.lake.tables import Lake
+
+    header = "date,close,high,low,open,volume,adjClose,adjHigh,adjLow,adjOpen,adjVolume,divCash,splitFactor"
+    rows = ["2020-08-28T00:00:00.000Z,400,400,400,400,10,100,100,100,100,40,0.0,1.0",
+            "2020-08-31T00:00:00.000Z,101,101,101,101,40,101,101,101,101,40,0.2,4.0"]  # fmt: skip
+    (tmp_path / "AAA.csv").write_text("\n".join([header, *rows]) + "\n")
+    got = ingest.clean_all(ingest.fetch(Lake(tmp_path / "lake", ROOT), f"folder:{tmp_path}", ["AAA"]))
+    assert got.prices["close"].tolist() == [100, 101]
+    assert got.prices["close_raw"].tolist() == [400, 101]
+    assert got.prices["dividend"].tolist() == [0, 0.2]
+    (tmp_path / "AAA.csv").write_text("date,adjClose,adjHigh,adjLow,adjOpen,adjVolume,divCash,splitFactor\n"
+                                      "2020-08-31,101,101,101,101,40,0.2,4.0\n")  # fmt: skip
+    got = ingest.clean_all(ingest.fetch(Lake(tmp_path / "other", ROOT), f"folder:{tmp_path}", ["AAA"]))
+    assert got.prices["split_factor"].tolist() == [1.0]
+    assert got.layouts().loc["AAA", "prices"] == "adjusted for splits and dividends, not as traded"
