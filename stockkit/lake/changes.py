@@ -13,6 +13,7 @@ from stockkit.lake.tables import Lake
 from stockkit.market import schema
 
 BARS = list(schema.BARS)
+PRICES = ("open", "high", "low", "close")
 
 
 def since(lake: Lake, now: Any, version: int, symbols: Sequence[str]) -> dict[str, pd.Timestamp | None]:
@@ -36,11 +37,14 @@ def since(lake: Lake, now: Any, version: int, symbols: Sequence[str]) -> dict[st
 
 
 def bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
-    """The bars of some symbols, as `schema.BARS`, sorted."""
+    """The bars of some symbols, as `schema.BARS`, sorted; a row that is no return's (a price below zero) has none."""
     if not symbols:
         return schema.empty(schema.BARS)
     rows = delta.to_pyarrow_table(filters=[("symbol", "in", list(symbols))], columns=BARS)
-    return frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
+    found = frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
+    negative = (found[list(PRICES)] <= 0).any(axis=1)
+    found.loc[negative, list(PRICES)] = np.nan
+    return found
 
 
 def _files(delta: Any) -> dict[str, set[str]]:
@@ -63,7 +67,8 @@ def _first_change(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | None:
     n = min(len(old), len(new))
     same = np.ones(n, bool)
     for column in BARS[1:]:
-        same &= old[column].to_numpy()[:n] == new[column].to_numpy()[:n]
+        then, now = old[column].to_numpy()[:n], new[column].to_numpy()[:n]
+        same &= (then == now) | (pd.isna(then) & pd.isna(now))  # an unknown volume stays unknown
     first = int(same.argmin()) if not same.all() else n
     if first == 0:
         return None

@@ -144,7 +144,7 @@ class Lake:
         contract = TABLES[table].contract if table in TABLES else {}
         schema.check_frame(frame, contract, what=table)
         if table == "prices":
-            schema.check_bars(frame, contract=schema.PRICES, what=table)
+            schema.check_bars(frame, contract=schema.PRICES, signed=True, what=table)
         named = schema.check_symbols(symbols)
         stray = set(frame["symbol"].unique()) - set(named)
         if stray:

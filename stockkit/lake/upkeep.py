@@ -162,7 +162,7 @@ def _row_faults(place: Place, frame: pd.DataFrame) -> Iterator[tuple[str, str, s
     try:
         schema.check_frame(frame, contract, what=place.name)
         if place.name == "prices":
-            schema.check_bars(frame, contract=schema.PRICES, what=place.name)
+            schema.check_bars(frame, contract=schema.PRICES, signed=True, what=place.name)
     except SchemaError as error:
         yield "contract broken", "", str(error)
     twice = frame[frame.duplicated(key)] if place.name in TABLES else frame[:0]  # of others the key is not known

@@ -22,7 +22,7 @@ from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Choices, Col
 from stockkit.market.jumps import MAX_JUMP
 
 MAX_VOLUME = 2**53
-ALLOWABLE = ("before_calendar", "fractional_volume")
+ALLOWABLE = ("before_calendar", "fractional_volume", "non_positive_price")
 
 SUGGEST = "`stockkit lake actions suggest`"
 RULES: dict[str, str] = {
@@ -36,7 +36,9 @@ RULES: dict[str, str] = {
         "a price or the volume is not a finite number, or the volume is not whole (-p 'allow=[fractional_volume]' "
         "rounds it)"
     ),
-    "non_positive_price": "a price is zero or negative",
+    "non_positive_price": (
+        "a price is zero or negative: -p 'allow=[non_positive_price]' keeps such rows, which have no return"
+    ),
     "negative_volume": "the volume is below zero",
     "high_below_low": "the high is below the low",
     "outside_range": "the open or the close lies outside low to high",
@@ -323,7 +325,7 @@ def _jumps_by_symbol(prices: pd.DataFrame, known: Known, as_of: pd.Timestamp) ->
     is not known either.
     """
     codes, names = pd.factorize(prices["symbol"])
-    level = np.log(prices["close"].to_numpy())
+    level = jumps.log_level(prices["close"].to_numpy())
     moved = (np.abs(np.diff(level)) > MAX_JUMP) & (codes[1:] == codes[:-1])
     lost = known.faults[(known.faults["kind"] != "dividend").fillna(True) & (known.faults["ex_date"] <= as_of)]
     doubtful = np.flatnonzero(names.isin(lost["symbol"].dropna()))

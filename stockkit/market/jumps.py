@@ -96,6 +96,11 @@ def _trusted(edges: Sequence[int]) -> tuple[int, int]:
     return long[0] if long else max(newest, key=lambda one: one[1] - one[0])
 
 
+def log_level(close: np.ndarray) -> np.ndarray:
+    """The log of each close, NaN where it is not above zero: to and from such a row there is no return."""
+    return np.log(close, out=np.full(len(close), np.nan), where=close > 0)
+
+
 def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """The ratio that would explain each unexplained jump, with its evidence.
 
@@ -113,7 +118,7 @@ def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -
     """
     parts = []
     names = prices["symbol"].to_numpy(dtype=object)
-    moved = np.abs(np.diff(np.log(prices["close"].to_numpy()))) > LEAST
+    moved = np.abs(np.diff(log_level(prices["close"].to_numpy()))) > LEAST
     large = np.unique(names[1:][moved & (names[1:] == names[:-1])])
     for symbol, own in prices[prices["symbol"].isin(large)].groupby("symbol"):
         days = borders.loc[borders["symbol"] == symbol, "date"]
@@ -123,7 +128,7 @@ def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -
 
 
 def _of_one(symbol: str, own: pd.DataFrame, jumps: set[pd.Timestamp], known: set[pd.Timestamp]) -> pd.DataFrame:
-    move = np.diff(np.log(own["close"].to_numpy()), prepend=np.nan)
+    move = np.diff(log_level(own["close"].to_numpy()), prepend=np.nan)
     rows = []
     for at in np.flatnonzero(np.abs(move) > LEAST):
         day = own["date"].iloc[at]

@@ -134,7 +134,9 @@ def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) 
     return frame
 
 
-def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars") -> pd.DataFrame:
+def check_bars(
+    bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars", signed: bool = False
+) -> pd.DataFrame:
     """Return `bars` when it keeps the contract of daily bars, else say which row breaks it.
 
     Args:
@@ -143,33 +145,35 @@ def check_bars(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: 
             some of it is not known float64, whole or NaN).
         contract: `BARS`, or `PRICES` for the adjusted table.
         what: the name used in messages.
+        signed: whether prices may be zero or negative where they are in order (futures, by the user's choice).
 
     Raises:
         SchemaError: names the column, the dtype found, or the first bad row.
     """
-    check_values(bars, contract=contract, what=what)
+    check_values(bars, contract=contract, what=what, signed=signed)
     check_order(bars, what=what)
     return bars
 
 
-def check_values(bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars") -> None:
+def check_values(
+    bars: pd.DataFrame, *, contract: Mapping[str, str] = BARS, what: str = "bars", signed: bool = False
+) -> None:
     """What `check_bars` asks of each row alone, whatever the order of rows."""
     check_frame(bars, contract, what=what)
     if _sound(bars):
         return
     low, high = bars["low"], bars["high"]
+    unordered = (low > bars["open"]) | (low > bars["close"]) | (high < bars["open"]) | (high < bars["close"])
+    least = np.where(unordered | (not signed), 0, -1e308)
     broken = {
         "symbol is empty": bars["symbol"].isna(),
         "date is missing": bars["date"].isna(),
         "date carries a time of day": bars["date"].to_numpy().view("int64") % DAY != 0,
         **{
-            f"{c} is not a finite price above zero": ~bars[c].between(0, 1e308, inclusive="neither")
+            f"{c} is not a finite price above zero": ~((bars[c] > least) & (bars[c] < 1e308))
             for c in ("open", "high", "low", "close")
         },
-        "low, open, close and high are out of order": (low > bars["open"])
-        | (low > bars["close"])
-        | (high < bars["open"])
-        | (high < bars["close"]),
+        "low, open, close and high are out of order": unordered,
         "volume is below zero": bars["volume"] < 0,
         "volume is not whole": bars["volume"] % 1 > 0,
     }

@@ -222,3 +222,38 @@ def test_the_splits_and_dividends_of_a_tiingo_file_are_applied_to_its_prices_as_
     got = ingest.clean_all(ingest.fetch(Lake(tmp_path / "other", ROOT), f"folder:{tmp_path}", ["AAA"]))
     assert got.prices["split_factor"].tolist() == [1.0]
     assert got.layouts().loc["AAA", "prices"] == "adjusted for splits and dividends, not as traded"
+
+
+def test_prices_below_zero_that_are_allowed_are_written_and_have_no_features(tmp_path):
+    from stockkit.lake import feature_table
+    from stockkit.lake.tables import Lake
+
+    bars = simulate.bars(["CL"], count=60, last="2021-03-31", rng=np.random.default_rng(11))
+    bars.loc[50, ["low", "close"]] = -37.63
+    (tmp_path / "CL.csv").write_bytes(simulate.csv_bytes(bars))
+    lake = Lake(tmp_path / "lake", ROOT)
+    fetched = ingest.fetch(lake, f"folder:{tmp_path}", ["CL"])
+    got = ingest.clean_all(fetched, allow=["non_positive_price"])
+    lake.write("prices", got.prices, symbols=["CL"])
+    assert lake.read("prices")["close"].min() == -37.63
+    assert lake.verify().empty
+    feature_table.update(lake, ["ret_1", "volume_z_20"])
+    found = lake.read("features")
+    assert found["ret_1"].isna().to_numpy().nonzero()[0].tolist() == [0, 50]
+    assert found.loc[[49, 51], "volume_z_20"].notna().all()
+
+
+def test_features_of_what_has_no_volume_are_up_to_date_when_nothing_changed(tmp_path):
+    from stockkit.lake import feature_table
+    from stockkit.lake.tables import Lake
+
+    bars = simulate.bars(["AAA"], count=60, last="2021-03-31", rng=np.random.default_rng(11)).drop(columns="volume")
+    bars.drop(columns="symbol").to_csv(tmp_path / "AAA.csv", index=False)
+    lake = Lake(tmp_path / "lake", ROOT)
+    prices = ingest.clean_all(ingest.fetch(lake, f"folder:{tmp_path}", ["AAA"])).prices
+    lake.write("prices", prices.iloc[:-1], symbols=["AAA"])
+    feature_table.update(lake, ["ret_1", "volume_z_20"])
+    lake.write("prices", prices, symbols=["AAA"])
+    found = feature_table.update(lake, ["ret_1", "volume_z_20"])
+    assert (found.whole, list(found.since)) == ([], ["AAA"])
+    assert found.rows == 1

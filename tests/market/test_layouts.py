@@ -359,3 +359,16 @@ def test_a_later_answer_that_still_lacks_the_volume_corrects_nothing():
     )
     assert cleaned.corrections.empty
     assert len(cleaned.prices) == 1
+
+
+ROLL = (
+    HEADER + "2020-04-17,18.5,18.9,17.3,18.27,5\n2020-04-20,17.7,17.85,-40.32,-37.63,5\n2020-04-21,15,16,14,15.25,5\n"
+)
+
+
+def test_a_price_below_zero_is_refused_or_kept_as_the_user_says():
+    assert run(ROLL).rejects["rule"].tolist() == ["non_positive_price"]
+    kept = run(ROLL, allow=("non_positive_price",))
+    assert [row[4] for row in rows(kept)] == [18.27, -37.63, 15.25]
+    assert kept.rejects.empty
+    assert kept.jumps.empty
