@@ -3,8 +3,8 @@
 What is not on the list is refused with a reason before anything runs, so that no statement is answered in
 another way than Athena answers it. Decided here, where the engines leave room: the session's zone is UTC;
 `approx_distinct` is exact, and so is `approx_percentile`, the element floor(q n) (Athena's are estimates of large
-groups); sums and means of doubles may differ in the last digits, because both engines add in any order; `arbitrary` and ties of
-`max_by` are as free as in Athena; functions of the clock or of chance are refused, because the same statement
+groups); sums and means of doubles may differ in the last digits, because both engines add in any order; `arbitrary` and
+ties of `max_by` are as free as in Athena; functions of the clock or of chance are refused, because the same statement
 should give the same answer tomorrow.
 
 A few refusals depend on the data and so come while the query runs: an extreme over NaN, a map with a key twice, and

@@ -69,7 +69,7 @@ def _checked(body: bytes) -> list[Any]:
 
 
 def _check_size(body: bytes) -> None:
-    """An archive is stored, as ours are, so that it cannot unpack to more than it has: neither packed nor overlapping."""
+    """An archive is stored, as ours are, so that it cannot unpack to more: neither packed nor overlapping."""
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
