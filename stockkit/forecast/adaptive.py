@@ -17,16 +17,18 @@ def _driver(version: str) -> Callable[..., None]:
 
     @compiled
     def quantiles(
-        score: Any, edges: Any, horizon: Any, tails: Any, rate: Any, window: Any, minimum: Any, q: Any
+        score: Any, edges: Any, horizon: Any, tails: Any, rates: Any, windows: Any, minimum: Any, q: Any
     ) -> None:
         """Fill q[t, j], row t's quantile for tails[j] (descending) of its series, edges[k] to edges[k + 1] − 1.
 
+        Each series has its horizon, rate and window.
         Where `minimum` scores are not known yet, q is left as it is and must be NaN.
         """
         version  # noqa: B018 - part of the key
-        held, newest, tail = np.empty(window), np.empty(window), np.empty(len(tails))
+        tail = np.empty(len(tails))
         for k in range(len(horizon)):
-            seen = 0
+            seen, rate, window = 0, rates[k], windows[k]
+            held, newest = np.empty(window), np.empty(window)
             for j in range(len(tails)):
                 tail[j] = tails[j]
             for t in range(edges[k], edges[k + 1]):

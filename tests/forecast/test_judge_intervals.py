@@ -39,7 +39,7 @@ def gain(rows: pd.DataFrame) -> float:
 
 
 @pytest.mark.parametrize("beta", [0.90, 0.91])
-@pytest.mark.parametrize("horizon", [1, 5])
+@pytest.mark.parametrize("horizon", [1, 5, 20])
 def test_intervals_of_simulated_returns_hold_their_claim_in_every_series(horizon: int, beta: float) -> None:
     rows = conformal(simulated(horizon, beta=beta))
     table = coverage.by(rows, "symbol")
@@ -57,7 +57,19 @@ def test_intervals_that_follow_another_symbol_s_volatility_gain_nothing() -> Non
     assert gain(rows.assign(sigma=np.roll(rows["sigma"], 5000))) < 0
 
 
-@pytest.mark.parametrize("horizon", [1, 5])
+@pytest.mark.parametrize("horizon", [5, 20])
+def test_small_steps_and_a_long_memory_make_bands_narrower_where_outcomes_overlap(horizon: int) -> None:
+    """By how much their interval score is better than that of the steps and the memory that one session has."""
+    rows = simulated(horizon)
+    ours, hasty = conformal(rows).dropna(), conformal(rows, rate=0.002, window=500).dropna()
+    better = 1 - interval_score(ours) / interval_score(hasty.loc[ours.index])
+    widths = [(one["hi90"] - one["lo90"]).mean() for one in (ours, hasty)]
+    print(f"horizon {horizon}: {better:.1%} better, {1 - widths[0] / widths[1]:.1%} narrower")
+    assert better >= {5: 0.004, 20: 0.03}[horizon]
+    assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 20])
 def test_intervals_of_the_sample_hold_their_claim_for_every_symbol(prices: pd.DataFrame, horizon: int) -> None:
     groups = prices.groupby("symbol")
     parts = [forecasts(name, own["date"].to_numpy(), own["close"].to_numpy(), horizon) for name, own in groups]
