@@ -245,6 +245,8 @@ def orderable(value: Value, node: Any) -> Value:
     """A value by which rows can be ordered."""
     if value.type.name in ("map", "json"):
         raise refuse(node, f"{value.type} is not orderable, and therefore cannot be used in ORDER BY.")
+    if value.type.name in ("array", "row"):  # a NULL or NaN inside is ordered otherwise, or fails
+        raise refuse(node, f"ORDER BY {value.type} is not translated: order by its parts.")
     return value
 
 

@@ -157,6 +157,8 @@ def _decimal(name: str, values: list[Value], node: Any) -> Value:
         return Value(f"CAST(sign({value.sql}) AS DECIMAL(1,0))", types.decimal(1, 0))
     if name == "truncate" and len(values) == 1:
         return _cut(value, 0, types.decimal(max(1, precision - scale), 0), "0")
+    if name == "truncate" and isinstance(digits, int) and digits + precision <= scale:
+        return Value(f"({value.sql} * 0)::{kind.local}", kind)
     if name in ("round", "truncate") and len(values) == 2 and isinstance(digits, int) and digits + precision > scale:
         wider = types.decimal(precision + 1, scale) if name == "round" else kind
         if digits >= scale:
