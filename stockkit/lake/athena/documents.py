@@ -12,7 +12,7 @@ from typing import Any
 
 from stockkit.lake.athena import types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, fail, refuse, text
+from stockkit.lake.athena.values import Scope, Value, fail, refuse, text, unanswered
 
 JSON = Type("json")
 STEP = re.compile(r'\.([A-Za-z0-9_:]+)|\[([A-Za-z0-9_]+)\]|\["([^"\\*\[\]]+)"\]')
@@ -57,7 +57,7 @@ def _part(value: Value, path: Any, body: str, node: Any, *, broken: str = "") ->
     sql = body
     for name in reversed(_steps(path, node)):
         sql = f"list_transform([{{'t': n.t, 'j': {_step(name)}}}], lambda n: {sql})[1]"
-    wrong = fail("this text is no JSON, or JSON that is not translated", types.VARCHAR)
+    wrong = unanswered("this text is no JSON, or JSON that is not translated", types.VARCHAR)
     shape = broken or f"CASE WHEN regexp_matches(n.t, {text(BEGINNING)}) THEN {wrong} END"
     kept = f"CASE WHEN regexp_matches(n.t, {text(LENIENT)}) THEN {wrong} WHEN json_valid(n.t) THEN n.t ELSE {shape} END"
     checked = f"list_transform([{{'t': n.t, 'j': CAST({kept} AS JSON)}}], lambda n: {sql})[1]"
@@ -67,7 +67,7 @@ def _part(value: Value, path: Any, body: str, node: Any, *, broken: str = "") ->
 
 def _number(kind: Type) -> str:
     """Stops where a number of the document may be spelled otherwise."""
-    odd = fail("a number of this JSON is spelled in a way that is not translated", kind)
+    odd = unanswered("a number of this JSON is spelled in a way that is not translated", kind)
     return f"regexp_matches(n.t, {text(ODD_NUMBER)}) THEN {odd}"
 
 
@@ -91,7 +91,7 @@ def _parse(node: Any, scope: Scope) -> Value:
     value, _ = _given(node, scope, 1, 1)
     if value.type == JSON:
         raise refuse(node, "json_parse takes a varchar.")
-    nested = fail(
+    nested = unanswered(
         "json_parse of objects inside of others is not translated: take the parts by json_extract", types.VARCHAR
     )
     keys = "list_sort(json_keys(n.j))"
@@ -129,7 +129,7 @@ def _is_scalar(node: Any, scope: Scope) -> Value:
 
 def cast(value: Value, kind: Type, node: Any) -> Value:
     """json cast to a varchar, number or boolean: of a scalar of that kind; null is NULL."""
-    odd = fail(f"this JSON cast to {kind} is not translated", kind)
+    odd = unanswered(f"this JSON cast to {kind} is not translated", kind)
     number = "json_type(n.j) IN ('BIGINT', 'UBIGINT', 'HUGEINT')"
     tests = {"varchar": f"json_type(n.j) = 'VARCHAR' OR json_type(n.j) = 'BOOLEAN' OR {number}",
              "boolean": "json_type(n.j) = 'BOOLEAN'",

@@ -13,7 +13,7 @@ from typing import Any
 
 from stockkit.lake.athena import types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, coerced, refuse, text
+from stockkit.lake.athena.values import Scope, Value, coerced, refuse, text, unanswered
 
 MONTH_NAMES = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
                "November", "December")  # fmt: skip
@@ -112,8 +112,6 @@ def _moment(reading: Reading, node: Any) -> str:
 
 
 def _with_time(date: str, taken: dict[str, str], number: dict[str, str], node: Any) -> str:
-    from stockkit.lake.athena.values import fail
-
     hour, bad = number.get("hour", "0"), []
     if "half" in number:
         bad.append(f"{number['half']} NOT BETWEEN 1 AND 12")
@@ -130,7 +128,7 @@ def _with_time(date: str, taken: dict[str, str], number: dict[str, str], node: A
     if "weekday" in taken:
         names = ", ".join(text(word[:3].lower()) for word in DAY_NAMES)
         place = f"list_position([{names}], lower(substr({taken['weekday']}, 1, 3)))"
-        message = fail("a day of the week that is not that of the date is not translated", types.TIMESTAMP)
+        message = unanswered("a day of the week that is not that of the date is not translated", types.TIMESTAMP)
         moment = f"CASE WHEN {place} <> date_part('isodow', {date}) THEN {message} ELSE {moment} END"
     return f"CASE WHEN {' OR '.join(bad)} THEN {_invalid('TIMESTAMP')} ELSE {moment} END" if bad else moment
 
@@ -175,9 +173,7 @@ def iso_date(value: Value, node: Any) -> Value:
 
 def _otherwise(kind: Type) -> str:
     """What is none of the shapes: no ISO 8601 for sure where it has other letters, else not translated."""
-    from stockkit.lake.athena.values import fail
-
-    unread = fail("this spelling of ISO 8601 is not translated", kind)
+    unread = unanswered("this spelling of ISO 8601 is not translated", kind)
     known = f"regexp_full_match(n.t, {text(LETTERS)})"
     return f"CASE WHEN n.t IS NULL THEN NULL WHEN {known} THEN {unread} ELSE {_invalid(kind.local)} END"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from stockkit.lake.athena import lambdas, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, coerced, fail, refuse, text, unified
+from stockkit.lake.athena.values import Scope, Value, coerced, fail, refuse, text, unanswered, unified
 
 _FIRSTS = "list_filter({0}, lambda e, k: list_position({0}, e) = k)"
 _UNION = _FIRSTS.format("n.u")
@@ -60,7 +60,7 @@ def _intersect(node: Any, scope: Scope) -> Value:
 def _except(node: Any, scope: Scope) -> Value:
     """array_except; the engine hands an array back as it is where nothing is taken from it."""
     one, other = _two_arrays(node, scope)
-    message = fail("array_except of an empty array is not translated where values repeat", one.type)
+    message = unanswered("array_except of an empty array is not translated where values repeat", one.type)
     return _on_both(one, other, one.type, _EXCEPT.format(firsts=_FIRSTS.format("n.a"), message=message))
 
 
@@ -135,7 +135,7 @@ def _in_order(kind: Type) -> str:
     wrong = (
         f"list_filter(n.c, lambda r, i: len(list_filter(r, lambda c, j: {other} AND c <> sign(n.b[i] - n.b[j]))) > 0)"
     )
-    message = fail("a comparator that contradicts itself is not translated", kind)
+    message = unanswered("a comparator that contradicts itself is not translated", kind)
     taken = f"list_transform({places}, lambda s: n.x[s.k])"
     body = f"CASE WHEN len({wrong}) > 0 THEN {message} ELSE {taken} END"
     return f"list_transform([{{'x': n.x, 'c': n.c, 'b': {before}}}], lambda n: {body})[1]"
