@@ -163,7 +163,6 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
         ("typeof(BIGINT '1')", "bigint"),
         ("typeof(1.5)", "decimal(2,1)"),
         ("typeof(DECIMAL '1234')", "decimal(4,0)"),
-        ("typeof(DECIMAL '-0012.50')", "decimal(6,2)"),
         ("typeof(cos(2) + 1.5)", "double"),
         ("typeof(CAST('cat' AS varchar))", "varchar"),
         ("typeof(NULL)", "unknown"),
