@@ -130,7 +130,7 @@ def test_a_parameter_keeps_its_value_and_type(value, expected):
 
 
 def test_a_parameter_that_cannot_be_bound_is_refused():
-    with pytest.raises(QueryError, match="dict cannot be bound"):
+    with pytest.raises(QueryError, match=r"cannot be .*\(dict\)"):
         ask("SELECT :v", v={})
 
 
