@@ -20,7 +20,7 @@ def list_(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all columns.")] = False,
 ) -> None:
     """Show the newest forecast of each symbol, model and horizon, in percent."""
-    from stockkit.lake import ledger
+    from stockkit.lake import frames, ledger
     from stockkit.lake.tables import open_lake
     from stockkit.market import schema
 
@@ -33,7 +33,7 @@ def list_(
         fail(f"no forecast of {asked} is sealed." if asked else "no forecast is sealed yet.")
         raise typer.Exit(EXIT_FAILED)
     if csv:
-        print(rows.to_csv(index=False), end="")
+        print(frames.to_csv(rows), end="")
         return
     shown = rows[["number", "symbol", "model", "horizon", "as_of", "target_session"]].copy()
     for name in ("mean", "sigma", "lo90", "hi90"):

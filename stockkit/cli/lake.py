@@ -38,7 +38,12 @@ def sql(
         typer.Option("-p", metavar="NAME=VALUE", help="A value for :NAME, bound as text; given again it makes a list."),
     ] = None,
     lake: LakeOption = "data/lake",
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all rows.")] = False,
+    csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv", help="Print CSV, all rows; text that a spreadsheet would take for a formula gets a ' before it."
+        ),
+    ] = False,
     time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.")] = 300.0,
     memory_limit: Annotated[
         float | None, typer.Option(metavar="GB", help="Memory that it may take; 4, or half of the machine's.")
@@ -46,6 +51,7 @@ def sql(
     row_limit: Annotated[int, typer.Option(metavar="ROWS", help="Rows that the answer may have.")] = 10_000_000,
 ) -> None:
     """Answer one SELECT over the tables."""
+    from stockkit.lake import frames
     from stockkit.lake.tables import open_lake
 
     given: dict[str, list[str]] = {}
@@ -57,7 +63,7 @@ def sql(
         raise StockkitError(f"-p {taken[0]}: this name is an option of its own, --{taken[0].replace('_', '-')}.")
     values: dict[str, Any] = {name: one if len(one) > 1 else one[0] for name, one in given.items()}
     answer = open_lake(lake).sql(text, **limits, **values)
-    print(answer.to_csv(index=False), end="") if csv else print(answer.to_string(index=False, max_rows=40))
+    print(frames.to_csv(answer), end="") if csv else print(answer.to_string(index=False, max_rows=40))
     if bill := answer.attrs.get("athena"):
         print(bill["text"], file=sys.stderr)
 

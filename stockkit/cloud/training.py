@@ -24,6 +24,7 @@ from stockkit.cloud import training_input
 from stockkit.cloud.training_input import Hyperparameters
 from stockkit.errors import StockkitError
 from stockkit.forecast.trained import Trained
+from stockkit.lake import frames
 from stockkit.lake.storage import write_atomically
 
 LONGEST = 1024  # characters of output/failure
@@ -94,7 +95,7 @@ def _write(
     )  # fmt: skip
     scores: list[Mapping[str, Any]] = saved.card["scores"]
     out = prefix / "output" / "data"
-    write_atomically(out / "forecasts.csv", rows.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(out / "forecasts.csv", frames.to_csv(rows).encode())
     write_atomically(out / "scores.json", json.dumps(scores, indent=1).encode())
     return scores
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # as Excel reads them, full width too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def to_arrow(frame: pd.DataFrame, contract: Mapping[str, str] | None = None) -> Any:
@@ -44,6 +48,29 @@ def to_pandas(rows: Any) -> pd.DataFrame:
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             dtypes[column.name] = "string[pyarrow]"
     return frame.astype(dtypes)
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """CSV for people and their spreadsheets, where no cell is taken for a formula.
+
+    Text (and a column's name) that begins with ``=``, ``+``, ``-`` or ``@``, blanks aside, or with a tab or line end,
+    gets a ``'`` before it; numbers, as text too, stay as they are.
+    """
+    safe = frame.copy()
+    for k, dtype in enumerate(frame.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            safe.isetitem(k, frame.iloc[:, k].astype("object").map(_no_formula))
+    safe.columns = pd.Index([_no_formula(name) for name in frame.columns])
+    return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # pandas would not quote it, and the line would end there
+    if not cell.lstrip().startswith(FORMULA) and not cell.startswith(("\t", "\n")):
+        return cell
+    return cell if NUMBER.fullmatch(cell) else f"'{cell}"
 
 
 def changed(old: Any, new: Any, symbols: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from stockkit.forecast import outlook
+from stockkit.lake import frames
 from stockkit.lake.ledger.sealing import newest, sealed
 from stockkit.lake.tables import Lake
 from stockkit.market import schema
@@ -47,7 +48,7 @@ def export(lake: Lake, symbols: Sequence[str] | None = None, *, every: bool = Fa
     written = {}
     for symbol in [one for one in wanted or held if one in held]:
         written[symbol] = f"{FOLDER}/{file_name(symbol)}"
-        lake.files.note(written[symbol], held[symbol].to_csv(index=False, lineterminator="\n").encode())
+        lake.files.note(written[symbol], frames.to_csv(held[symbol]).encode())
     return written
 
 
