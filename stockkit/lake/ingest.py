@@ -107,7 +107,7 @@ def _joined(*reasons: str | None) -> str:
 def _reads(told: Sequence[Answer]) -> bool:
     """Whether the newest answer can be read, so that the last rows are enough to go on from it."""
     try:
-        return bool(len(answers.read(told[-1])))
+        return bool(told[-1].plain is not None or len(answers.read(told[-1])))
     except SourceError:
         return False
 
@@ -140,7 +140,8 @@ def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
 
 
 def _days(told: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
-    days = pd.concat([pd.Series(one.plain["day"]) if one.plain else answers.read(one)["day"] for one in told])
+    read = [one for one in told if _reads([one])]
+    days = pd.concat([pd.Series(one.plain["day"]) if one.plain else answers.read(one)["day"] for one in read])
     return days.min(), days.max()
 
 

@@ -85,6 +85,7 @@ LAYOUTS = (
            optional={"volume": "vol."}),
     Layout("Investing, Spanish", _named("fecha", "apertura", "máximo", "mínimo", "último"),
            optional={"volume": "vol."}),
+    Layout("ARIVA", _named("datum", "erster", "hoch", "tief", "schlusskurs"), optional={"volume": "stuecke"}),
     Layout("Interactive Brokers", marks=("average", "barcount"), prices=AS_GIVEN, no_volume=-1.0),
     Layout("Interactive Brokers", marks=("wap", "count"), prices=AS_GIVEN, no_volume=-1.0),
     Layout("daily bars", _bars("timestamp")),
@@ -144,6 +145,9 @@ def _beside(layout: Layout, names: Sequence[str]) -> Layout:
 def _places(layout: Layout, names: Sequence[str]) -> dict[str, int]:
     places = {what: names.index(name) for what, name in (*layout.columns.items(), *layout.optional.items())
               if name in names}  # fmt: skip
+    short = next((name for name in ("vol", "vol.") if name in names), None)
+    if "volume" not in places and short and layout.optional.get("volume") == "volume":
+        places["volume"] = names.index(short)
     symbol = next((name for name in SYMBOLS if name in names), None)
     return places if symbol is None else {**places, "symbol": names.index(symbol)}
 
