@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stockkit.cli import actions
-from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, LakeOption, fail
 from stockkit.errors import StockkitError
 
 app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
@@ -96,6 +96,9 @@ def rebuild(
     made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, **checked)
     when = "as known now" if as_of == "latest" else f"as knowable at the end of {as_of}"
     print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows {when}")
+    if made.missing:
+        fail("Incomplete: " + "; ".join(made.missing.values()))
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
 @app.command()

@@ -107,7 +107,7 @@ def _joined(*reasons: str | None) -> str:
 def _reads(told: Sequence[Answer]) -> bool:
     """Whether the newest answer can be read, so that the last rows are enough to go on from it."""
     try:
-        return bool(told[-1].plain is not None or len(answers.read(told[-1])))
+        return told[-1].plain is not None or bool(len(answers.read(told[-1])))
     except SourceError:
         return False
 
@@ -325,11 +325,11 @@ def rebuild(
     Raises:
         LakeError: no such source, or several and none named. SourceError: nothing was known by then.
     """
-    known = _remembered(lake, as_of, source)
+    known, held = _remembered(lake, as_of, source)
     newest = max(answer.since for told in known.told.values() for answer in told)
     now = known.now if as_of != LATEST else newest
     made = clean_all(replace(known, now=now), calendar=calendar, dates=dates, allow=allow)
-    lake.write(into, made.prices, symbols=list(known.told))
+    lake.write(into, made.prices, symbols=held)
     return made
 
 
@@ -345,7 +345,7 @@ def suggest(
 
     From the raw zone alone; arguments and errors are those of `rebuild`.
     """
-    known = _remembered(lake, LATEST, source)
+    known, _ = _remembered(lake, LATEST, source)
     newest = max(answer.since for told in known.told.values() for answer in told)
     return clean_all(replace(known, now=newest), calendar=calendar, dates=dates, allow=allow).jumps
 
@@ -368,8 +368,8 @@ def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.
     return rows
 
 
-def _remembered(lake: Lake, as_of: str, source: str | None) -> Fetched:
-    """All that was knowable of one source's symbols at the end of a day, from the raw zone."""
+def _remembered(lake: Lake, as_of: str, source: str | None) -> tuple[Fetched, list[str]]:
+    """All that was knowable of one source's symbols at the end of a day, from the raw zone; and all its symbols now."""
     held = raw.holdings(lake.path)
     name = source or (next(iter(held)) if len(held) == 1 else "")
     if name not in held:
@@ -379,4 +379,4 @@ def _remembered(lake: Lake, as_of: str, source: str | None) -> Fetched:
     known = recall(lake, name, held[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
     if not known.told:
         raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
-    return known
+    return known, held[name]

@@ -173,6 +173,11 @@ def none() -> pd.DataFrame:
 
 
 @cache
+def _nothing() -> Listed:
+    return Listed(_none(), schema.empty(FAULTS))
+
+
+@cache
 def _none() -> pd.DataFrame:
     return schema.empty(ACTIONS)
 
@@ -270,7 +275,7 @@ def read_events(body: bytes, symbol: str) -> Listed:
     day = next((at for at, name in enumerate(header) if name in ("timestamp", "date")), None)
     columns = [(header.index(name), *means) for name, means in EVENT_COLUMNS.items() if name in header]
     if day is None or not columns or "close" not in header:
-        return Listed(none(), schema.empty(FAULTS))
+        return _nothing()
     lines = _lines(body.decode("utf-8-sig", "replace"))
     next(lines)
     rows = (

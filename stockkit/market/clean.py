@@ -349,6 +349,8 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
     A split counts from its ex-date on. Where the close jumps on that day, the rows since hang on it as well: without
     the split one side of the jump was not trusted.
     """
+    if changed.empty:
+        return rows["known_at"]
     since = rows["known_at"].to_numpy("datetime64[ns]")
     edges = schema.symbol_edges(rows["symbol"])
     names = rows["symbol"].iloc[edges[:-1]].tolist() if len(rows) else []

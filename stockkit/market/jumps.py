@@ -117,9 +117,9 @@ def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -
         split.
     """
     parts = []
-    names = prices["symbol"].to_numpy(dtype=object)
-    moved = np.abs(np.diff(log_level(prices["close"].to_numpy()))) > LEAST
-    large = np.unique(names[1:][moved & (names[1:] == names[:-1])])
+    moved = np.abs(np.diff(log_level(prices["close"].to_numpy()), prepend=np.nan)) > LEAST
+    moved[schema.symbol_edges(prices["symbol"])[:-1]] = False
+    large = prices["symbol"][moved].unique()
     for symbol, own in prices[prices["symbol"].isin(large)].groupby("symbol"):
         days = borders.loc[borders["symbol"] == symbol, "date"]
         known = splits[(splits["symbol"] == symbol) & (splits["kind"] == "split")]

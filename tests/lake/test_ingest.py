@@ -131,6 +131,8 @@ def test_prices_can_be_rebuilt_as_they_were_knowable_on_a_day(late):
     last = ingest.rebuild(late)
     assert len(last.prices) == 16
     assert last.prices["split_factor"].max() == 1.2
+    ingest.rebuild(late, "2023-10-01")
+    assert set(late.read("prices")["symbol"]) == {"IBM"}, "of the other nothing was known"
 
 
 def test_a_rebuild_gives_the_same_bytes_whatever_has_arrived_since(late, tmp_path):

@@ -209,3 +209,14 @@ def test_an_address_is_read_with_its_options():
 def test_a_wrong_address_is_refused_with_the_part_that_is_wrong(lake, says):
     with pytest.raises(LakeError, match=says):
         open_lake(lake)
+
+
+def test_raw_answers_on_s3_count_in_the_order_of_their_arrival_and_are_checked(lake):
+    told = [b"three", b"one", b"two", b"one"]
+    for body in told:
+        kept = raw.keep(lake.path, "s", "A", body, MONDAY)
+    assert [answer.body for answer in raw.history(lake.path, "s", "A")] == told
+    lake.files.note(kept.file, b"on")
+    lake.files.note("raw/source=s/symbol=A/.hidden", b"")
+    assert [answer.body for answer in raw.read(lake.path, "s", "A").answers] == told[:3]
+    assert set(lake.verify()["problem"]) == {raw.DAMAGED, raw.FOREIGN}
