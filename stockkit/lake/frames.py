@@ -44,7 +44,7 @@ def to_pandas(rows: Any) -> pd.DataFrame:
         if pa.types.is_date(column.type):
             dtypes[column.name] = "datetime64[ns]"
         elif pa.types.is_timestamp(column.type):
-            dtypes[column.name] = "datetime64[ns, UTC]"
+            dtypes[column.name] = "datetime64[ns, UTC]" if column.type.tz else "datetime64[ns]"
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             dtypes[column.name] = "string[pyarrow]"
     return frame.astype(dtypes)

@@ -19,6 +19,7 @@ from stockkit.errors import LakeError
 from stockkit.lake import (
     address,
     clients,
+    columns,
     commits,
     crawl,
     engine,
@@ -136,7 +137,8 @@ class Lake:
     def write(self, table: str, frame: pd.DataFrame, *, symbols: Sequence[str]) -> int:
         """Replace the rows of `symbols` by those of `frame`, in one commit; return the table's version.
 
-        A symbol of `symbols` without rows in `frame` ends up with none. Equal rows make no new version.
+        A symbol of `symbols` without rows in `frame` ends up with none. Equal rows make no new version. Columns that
+        another hand added keep their values, and one that it retyped is put right (see `stockkit.lake.columns`).
 
         Raises:
             SchemaError: the frame breaks the table's contract. LakeError: it cannot be written.
@@ -154,8 +156,7 @@ class Lake:
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None:
                 return commits.Rows(new, named)
-            changed = frames.changed(frames.to_arrow(self._rows(table, now, named), contract), new, named)
-            return commits.Rows(frames.only(new, changed), changed) if changed else None
+            return columns.settled(self._place(table), now, new, named, key=key_of(table), strict=bool(contract))
 
         return self.commit(table, work_out)
 

@@ -1,0 +1,141 @@
+"""A write into a table that another hand changed: its columns survive, and a column of another type is put right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stockkit.errors import LakeError
+from stockkit.lake import frames
+from stockkit.lake.commits import Place, Rows
+
+
+def settled(place: Place, now: Any, new: Any, named: list[str], *, key: Sequence[str], strict: bool) -> Rows | None:
+    """What to commit so that the table holds `new` as the rows of the symbols `named`; None where it does.
+
+    Columns that `new` lacks keep the values of the row with the same key. Where the table has a column under another
+    type, rows of that type are taken if each value survives there and back, else all of the table gets the type of
+    `new`; with `strict` (the table has a contract) it is always the table that changes.
+
+    Args:
+        place: the table. now: its Delta table as it is. new: sorted by key. named: the symbols. key: its columns.
+
+    Raises:
+        LakeError: values of another hand would be lost.
+    """
+    held = _schema(now)
+    new = new if strict else _fitted(new, held)
+    retyped = [one.name for one in new.schema if one.name in held.names and held.field(one.name).type != one.type]
+    old = _retyped(place, _rows(now, ("symbol", "in", named)), new.schema, retyped)
+    strange = [name for name in held.names if name not in new.column_names]
+    if strange:
+        new = _with_columns(place, new, old, strange, [name for name in key if name in new.column_names])
+    if retyped:
+        others = _retyped(place, _rows(now, ("symbol", "not in", named)), new.schema, retyped)
+        everyone = sorted({*named, *others["symbol"].to_pylist()})
+        return Rows(_stacked([others, new], new.schema), everyone, reshape=True)
+    changed = frames.changed(_sorted(old, key), new, named)
+    return Rows(frames.only(new, changed), changed) if changed else None
+
+
+def _schema(now: Any) -> Any:
+    """The table's columns under the types that `frames.to_arrow` gives."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(one.name, _plain(one.type)) for one in pa.schema(now.schema().to_arrow())])
+
+
+def _plain(kind: Any) -> Any:
+    import pyarrow as pa
+
+    text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return pa.string() if text else kind
+
+
+def _rows(now: Any, which: tuple[str, str, list[str]]) -> Any:
+    import pyarrow as pa
+
+    rows = now.to_pyarrow_table(filters=[which])
+    return rows.cast(pa.schema([pa.field(one.name, _plain(one.type)) for one in rows.schema]))
+
+
+def _fitted(new: Any, held: Any) -> Any:
+    """The rows under the table's types, as far as each value survives that."""
+    for k, one in enumerate(new.schema):
+        if one.name in held.names and held.field(one.name).type != one.type:
+            cast = _kept(new.column(k), held.field(one.name).type)
+            new = new if cast is None else new.set_column(k, one.name, cast)
+    return new
+
+
+def _kept(column: Any, kind: Any) -> Any | None:
+    """The column as another type; None where a value would not come back as it was."""
+    import pyarrow as pa
+
+    try:
+        cast = column.cast(kind)
+        return cast if cast.cast(column.type).equals(column) else None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return None
+
+
+def _retyped(place: Place, rows: Any, wanted: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        kind = wanted.field(name).type
+        cast = _kept(_no_nan(rows[name]), kind)
+        if cast is None:
+            raise LakeError(
+                f"table {place.name!r} in {place.files} has the column {name!r} as {rows[name].type}, found {kind}, "
+                "and values of it would be lost: write into another table, or delete this one and make it anew."
+            )
+        rows = rows.set_column(rows.column_names.index(name), name, cast)
+    return rows
+
+
+def _no_nan(column: Any) -> Any:
+    """NaN as NULL, as the lake keeps it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+
+
+def _with_columns(place: Place, new: Any, old: Any, names: Sequence[str], key: list[str]) -> Any:
+    """The rows with columns of the stored row that has the same key, NULL where there is none."""
+    import pyarrow as pa
+
+    before = frames.to_pandas(old.select(key)).assign(place=np.arange(len(old)))
+    if before.duplicated(key).any():
+        raise LakeError(
+            f"table {place.name!r} in {place.files} has the column {names[0]!r} of another hand, and rows that "
+            f"{', '.join(key)} do not tell apart: write that column too, or drop it from the table."
+        )
+    found = frames.to_pandas(new.select(key)).merge(before, how="left", on=key)["place"]
+    places = pa.array(found.to_numpy(), pa.int64(), from_pandas=True)
+    for name in names:
+        new = new.append_column(old.schema.field(name), old[name].take(places))
+    return new
+
+
+def _sorted(rows: Any, key: Sequence[str]) -> Any:
+    """Stored rows as a write would order and store them."""
+    import pyarrow as pa
+
+    names = [name for name in key if name in rows.column_names]
+    rows = pa.table([_no_nan(column) for column in rows.columns], names=rows.column_names)
+    order = frames.by_key(frames.to_pandas(rows.select(names)).assign(place=np.arange(len(rows))), names)["place"]
+    return rows.take(pa.array(order.to_numpy()))
+
+
+def _stacked(tables: Sequence[Any], shape: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.concat_tables([
+        pa.table([rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type) for one in shape],
+                 schema=shape)
+        for rows in tables
+    ])  # fmt: skip
