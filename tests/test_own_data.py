@@ -1,4 +1,4 @@
-"""A user's own folder of CSV files: other symbols, other dates, short histories, one symbol that is not there."""
+"""A user's own folder of exports: other layouts, dates and symbols, short histories, one symbol that is not there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from stockkit.market import simulate
 from tests.conftest import make_workbook, manifest_of, stockkit
 
 
+def nasdaq(folder, bars):
+    bars["date"] = bars["date"].dt.strftime("%m/%d/%Y")
+    prices = {name: "$" + bars[name].map(repr) for name in ("open", "high", "low", "close")}
+    table = bars.assign(**prices)[["date", "close", "volume", "open", "high", "low"]]
+    table.to_csv(folder / "ibm.csv", index=False, header=["Date", "Close/Last", "Volume", "Open", "High", "Low"])
+
+
+def without_volume(folder, bars):
+    text = bars.drop(columns=["symbol", "volume"]).to_csv(index=False, sep=";", decimal=",", lineterminator="\r")
+    (folder / "MSFT.csv").write_bytes(text.encode("utf-16"))
+
+
+def plain(folder, bars):
+    (folder / "BRK.B.csv").write_bytes(simulate.csv_bytes(bars))
+
+
+WRITE = {"IBM": nasdaq, "MSFT": without_volume, "BRK.B": plain}
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
@@ -17,7 +36,7 @@ def chain(tmp_path_factory):
     rng = np.random.default_rng(5)
     for symbol, count in {"IBM": 900, "MSFT": 300, "BRK.B": 40}.items():
         bars = simulate.bars([symbol], count=count, last="2019-06-28", rng=rng)
-        (folder / f"{symbol}.csv").write_bytes(simulate.csv_bytes(bars))
+        WRITE[symbol](folder, bars)
     words = [
         "-p",
         'symbols=["IBM","MSFT","BRK.B","XYZ"]',
@@ -43,6 +62,15 @@ def test_every_notebook_runs_and_the_exit_code_tells_of_the_absent_symbol(chain)
 def test_the_report_says_so(chain):
     page = (chain["folder"] / "index.html").read_text()
     assert "XYZ is not in the source" in page
+
+
+def test_the_page_says_how_each_file_was_read(chain):
+    page = (chain["folder"] / "01_ingest.html").read_text()
+    assert all(word in page for word in ("Nasdaq", "month first (MDY)", "decimal comma", "300 rows without a volume"))
+    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    assert lake.read("prices", symbols=["MSFT"])["volume"].isna().all()
+    assert lake.read("features", symbols=["MSFT"])["volume_z_20"].isna().all()
+    assert lake.read("features", symbols=["MSFT"])["rsi_14"].notna().any()
 
 
 def test_the_others_go_on(chain):

@@ -261,6 +261,8 @@ LINES = {
     "millions of a price": ("2023-09-21,1M,1,1,1,5", "not_a_number"),
     "digits of another script": ("2023-09-21,1,1,1,1,\u0665", ""),
     "a day that is none": ("2023-02-30,1,1,1,1,5", "bad_date"),
+    "a year that wraps round": ("9999-12-31,1,1,1,1,5", "bad_date"),
+    "a year before all": ("0001-01-01,1,1,1,1,5", "bad_date"),
     "an hour that is none": ("2023-09-21 25:00,1,1,1,1,5", "bad_date"),
 }  # fmt: skip
 
@@ -375,3 +377,21 @@ def test_a_price_below_zero_is_refused_or_kept_as_the_user_says():
     assert [row[4] for row in rows(kept)] == [18.27, -37.63, 15.25]
     assert kept.rejects.empty
     assert kept.jumps.empty
+
+
+PIECES = [b",", b";", b'"', b"\n", b"\r", b"\t", b".", b"-", b"(", b"$", b"%", b"p", b"M", b"1e400", b"\xff", b"nan", b"/",
+          b"T", b"Z", b"+14:00", b"Date", b"<", b"{", b"1_000", b"\xd9\xa3", b"32/01/2023", b"99999999999999"]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(seed):
+    pick = np.random.default_rng(seed)
+    every = [text for text, *_ in READ.values()] + list(TEXT.values())
+    text = every[pick.integers(len(every))]
+    body = bytearray(text if isinstance(text, bytes) else text.encode())
+    for _ in range(pick.integers(1, 5)):
+        at = int(pick.integers(len(body)))
+        body[at : at + int(pick.integers(0, 8))] = PIECES[pick.integers(len(PIECES))] if pick.random() < 0.7 else b""
+    cleaned = run(bytes(body))
+    assert len(cleaned.failures) + len(cleaned.readings) == 1
+    assert set(cleaned.prices["date"].dt.year) <= {2023, 2020, 2021, 2022, 2019}

@@ -29,6 +29,7 @@ KINDS = {"iso": ISO, "year first": YEAR_FIRST, "parts": PARTS, "compact": COMPAC
          "month first": MONTH_FIRST, "day first": DAY_FIRST}  # fmt: skip
 SHOWN = {"iso": "YYYY-MM-DD", "year first": "year first", "compact": "YYYYMMDD", "unix": "Unix seconds",
          "month first": "month by name", "day first": "month by name"}  # fmt: skip
+FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold: beyond, a day would wrap round to another
 SPARSE = 20  # days between rows, in the middle, from which a column is none of daily bars
 INTRADAY = 1.5  # distinct times a day, on average, from which bars are no daily ones
 
@@ -85,6 +86,7 @@ def read(texts: Sequence[str], lines: Sequence[int], *, order: str, usual: str, 
         shown = SHOWN[kind]
     _check_daily(moments, lines, texts, who)
     days, where = _sessions(moments, zone, lines, texts, who)
+    days = [day if day and FIRST_YEAR <= day.year <= LAST_YEAR else None for day in days]
     return Dates(np.array(days, dtype="datetime64[D]").astype("datetime64[ns]"), shown + where)
 
 
