@@ -26,6 +26,7 @@ _OFFERED = {
     "counting": "stockkit.workbook.handover",
     "hand_over": "stockkit.workbook.handover",
     "headline": "stockkit.workbook.handover",
+    "ensure": "stockkit.workbook.handover",
     "actions": "stockkit.market",
     "causality": "stockkit.market",
     "features": "stockkit.market",

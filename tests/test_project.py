@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = {"matplotlib": "matplotlib-base", "duckdb": "python-duckdb", "torch": "pytorch", "arch": "arch-py",
          "confluent-kafka": "python-confluent-kafka"}  # fmt: skip
 MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "ta-lib": "talib", "exchange-calendars": "exchange_calendars"}
-USED_AS_TOOLS = {"jupyterlab", "ipykernel"}
+USED_AS_TOOLS = {"jupyterlab"}
 
 
 def requirement(text: str) -> tuple[str, str]:

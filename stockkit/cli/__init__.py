@@ -92,8 +92,8 @@ def run(
     if manifest["status"] != runner.SUCCEEDED:
         _explain(manifest)
     print(_shown(folder / manifest["run"] / "index.html"))
-    failed = any(step["status"] == runner.FAILED for step in manifest["steps"])
-    raise typer.Exit(0 if manifest["status"] == runner.SUCCEEDED else EXIT_FAILED if failed else EXIT_INCOMPLETE)
+    if manifest["status"] != runner.SUCCEEDED:
+        raise typer.Exit(EXIT_INCOMPLETE if runner.is_incomplete(manifest) else EXIT_FAILED)
 
 
 def _explain(manifest: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def _explain(manifest: dict[str, Any]) -> None:
         fail(manifest["reason"])
         return
     error = failed["error"]
-    where = f"cell [{error['cell']}]" if error["cell"] is not None else "after its last cell"
+    where = f"cell [{error['cell']}]" if error["cell"] is not None else error["where"]
     cause = textwrap.shorten(f"{error['ename']}: {error['evalue']}", 400, placeholder=" …")
     left = [step["name"] for step in manifest["steps"] if step["status"] == "not run"]
     fail(f"notebook {failed['name']}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stockkit.errors import ForecastError
@@ -13,25 +15,52 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 def each(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
     """What each of `todo` returns, in order, from `jobs` processes; 1: this one, -1: one a core.
 
+    Where processes cannot share locks, as on Lambda, which has no writable /dev/shm, the calls take turns in this one,
+    after a warning.
+
     Raises:
-        ForecastError: another number of jobs. And whatever a call raises.
+        ForecastError: another number of jobs; a process that was killed. And whatever a call raises.
     """
     if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
         raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
-    import loky
-
-    jobs = loky.cpu_count() if jobs == -1 else jobs
-    if jobs == 1:
+    results = None if jobs == 1 else _shared(todo, jobs)
+    if results is None:
         yield from (work() for work in todo)
         return
-    yield from loky.get_reusable_executor(jobs, env=ONE_THREAD).map(_done, todo)
+    from loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield from results
+    except TerminatedWorkerError as error:
+        raise ForecastError(
+            "a process that fitted models was killed, as happens where memory runs out: give it fewer symbols, more "
+            "memory, or jobs=1."
+        ) from error
+
+
+def _shared(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any] | None:
+    """The results from several processes, to come; None where there can be none beside this one."""
+    try:
+        import loky
+
+        count = loky.cpu_count() if jobs == -1 else jobs
+        if count == 1:
+            return None
+        return loky.get_reusable_executor(count, env=ONE_THREAD).map(_done, todo)  # type: ignore[no-any-return]
+    except (OSError, ImportError) as error:
+        warnings.warn(
+            f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
+            stacklevel=3,
+        )
+        return None
 
 
 def dismiss() -> None:
     """End the processes; a kernel that is killed first would leave their locks behind, and a warning."""
-    import loky
+    with suppress(OSError, ImportError):
+        import loky
 
-    loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _done(work: Callable[[], Any]) -> Any:

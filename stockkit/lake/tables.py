@@ -27,6 +27,7 @@ from stockkit.lake import (
     glue,
     on_athena,
     parts,
+    pins,
     query,
     storage,
     upkeep,
@@ -214,6 +215,9 @@ class Lake:
         deltas = {name: self.delta(name) for name in query.tables(text)}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
+            for name, delta in deltas.items():
+                if pins.pinned(self, name) is not None and delta.version() != self.version(name):
+                    raise LakeError(pins.OVERTAKEN.format(table=name))
             results = self.path.uri("athena/")
             last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
             return on_athena.ask(
@@ -294,7 +298,7 @@ class Lake:
         return commits.Place(table, self.files)
 
     def delta(self, table: str) -> Any:
-        """The Delta table itself, as it is now.
+        """The Delta table itself, as it is now; in a notebook of a run, as an earlier step of that run wrote it.
 
         Raises:
             LakeError: no such table; names the command that makes it.
@@ -305,6 +309,8 @@ class Lake:
             near = get_close_matches(table, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else "`stockkit run params/sample.yaml` makes the tables."
             raise LakeError(f"there is no table {table!r} in {self.path} (it has {', '.join(known) or 'none'}). {hint}")
+        if (pin := pins.pinned(self, table)) is not None and pin < found.version():
+            found.load_as_version(pin)
         return found
 
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -82,9 +83,10 @@ def check_symbols(symbols: Iterable[object]) -> list[str]:
     checked = [check_symbol(symbol) for symbol in symbols]
     if not checked:
         raise SymbolError("symbols is an empty list: name at least one, as in ['AAPL'].")
-    twice = sorted({symbol for symbol in checked if checked.count(symbol) > 1})
-    if twice:
-        raise SymbolError(f"symbols names {', '.join(twice)} more than once: name each symbol once.")
+    if len(set(checked)) < len(checked):
+        twice = [symbol for symbol, times in Counter(checked).items() if times > 1]
+        more = f" and {len(twice) - 5} others" if len(twice) > 5 else ""
+        raise SymbolError(f"symbols names {', '.join(sorted(twice)[:5])}{more} more than once: name each symbol once.")
     return checked
 
 

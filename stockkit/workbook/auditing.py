@@ -17,6 +17,7 @@ from stockkit.errors import ParamError
 from stockkit.lake.tables import open_lake
 from stockkit.market import causality
 
+ENDS = "nothing was audited. Take that out, or put it under `if __name__ == '__main__':`."
 WIDTH = 160  # columns where the output is no terminal
 
 
@@ -41,7 +42,10 @@ def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, c
     bars = open_lake(lake).read("prices") if lake else None
     asked: list[Any] = [list(names) or None] if names or not own else []
     asked += [own] if own else []
-    return causality.combined([causality.audit(what, bars, cuts=cuts, at_open=at_open) for what in asked])
+    try:
+        return causality.combined([causality.audit(what, bars, cuts=cuts, at_open=at_open) for what in asked])
+    except SystemExit as end:
+        raise ParamError(f"a function of {', '.join(functions)} ends Python by sys.exit({end.code!r}): {ENDS}") from end
 
 
 def function_at(place: str) -> Callable[..., Any]:
@@ -71,13 +75,15 @@ def _module(home: str) -> Any:
         if not Path(home).is_file():
             raise ParamError(f"there is no file {home}: give the path from this folder.")
         spec = importlib.util.spec_from_file_location(Path(home).stem, home)
-        assert spec is not None
-        assert spec.loader is not None  # a .py file has both
+        if spec is None or spec.loader is None:
+            raise ParamError(f"{home} is no Python file.")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
     except ParamError:
         raise
+    except SystemExit as end:
+        raise ParamError(f"{home} ends Python by sys.exit({end.code!r}) when it is loaded: {ENDS}") from end
     except Exception as error:  # a user's file may fail in any way while it is loaded
         raise ParamError(f"{home} cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -6,15 +6,18 @@ In JupyterLab they show as an ordinary table, or not at all.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
+from stockkit.errors import RunError
 from stockkit.lake.tables import RUN_VARIABLE, TABLES, Lake
 
 MIME = "application/vnd.stockkit+json"
+PARTS = {"reads": int, "writes": int, "empty": str, "headlines": object}
 
 
 def headline(**figures: Any) -> None:
@@ -22,15 +25,51 @@ def headline(**figures: Any) -> None:
     _display({"headlines": figures})
 
 
-def hand_over(lake: Lake) -> None:
-    """End a notebook: show which tables it read and wrote, and let the runner hold it to its declaration."""
+def hand_over(lake: Lake, *, empty: Mapping[str, str] | None = None) -> None:
+    """End a notebook: show which tables it read and wrote, and let the runner hold it to its declaration.
+
+    Args:
+        lake: the one that the notebook opened.
+        empty: tables that rightly have no rows or no numbers, each with the reason; any other such table fails the run.
+    """
     rows = [
         (table, action, version, lake.count(table), TABLES[table].grain if table in TABLES else "")
         for action, touched in (("read", lake.reads), ("written", lake.writes))
         for table, version in sorted(touched.items())
     ]
     shown = pd.DataFrame(rows, columns=["table", "", "version", "rows", "a row is"])
-    _display({"reads": dict(lake.reads), "writes": dict(lake.writes)}, shown)
+    _display({"reads": dict(lake.reads), "writes": dict(lake.writes), "empty": dict(empty or {})}, shown)
+
+
+def ensure(holds: Any, otherwise: str) -> None:
+    """Stop the notebook with a sentence unless something holds; unlike `assert`, no setting of Python skips it.
+
+    Raises:
+        RunError: it does not hold.
+    """
+    if not holds:
+        raise RunError(otherwise)
+
+
+def fault(payload: Any) -> str:
+    """What is malformed in something handed over; "" where nothing is."""
+    if not isinstance(payload, dict):
+        return f"a {type(payload).__name__} in place of a mapping"
+    for part, kind in PARTS.items():
+        values = payload.get(part, {})
+        if not isinstance(values, dict) or not all(type(value) is kind or kind is object for value in values.values()):
+            return f"{part} must map names to {kind.__name__} values"
+    figures = payload.get("headlines", {})
+    missing, warnings = figures.get("missing_symbols", {}), figures.get("warnings", [])
+    if not isinstance(missing, dict) or not all(isinstance(reason, str) for reason in missing.values()):
+        return "missing_symbols must map symbols to reasons"
+    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
+        return "warnings must be a list of texts"
+    try:
+        json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        return f"it is no plain JSON: {error}"
+    return ""
 
 
 def counting(what: str) -> Callable[[str, int, int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,17 +46,31 @@ def load(folder: Path, name: str) -> Notebook:
         raise RunError(f"there is no notebook {name!r} in {folder}. {hint}")
     try:
         document = nbformat.read(path, as_version=4)
-    except (ValueError, AttributeError, OSError) as error:
-        raise RunError(f"{path} is not a notebook: {str(error)[:200]}") from error
-    declared = document.metadata.get("stockkit", {})
-    return Notebook(
-        name=name,
-        path=path,
-        title=_title(document, name),
-        parameters=_parameters(document, name),
-        reads=tuple(declared.get("reads", ())),
-        writes=tuple(declared.get("writes", ())),
-    )
+        language = document.metadata.get("kernelspec", {}).get("language") or "python"
+        tables = [_tables(document, key, name) for key in ("reads", "writes")]
+        skipped = [cell for cell in document.cells if "skip-execution" in cell.metadata.get("tags", [])]
+        title, parameters = _title(document, name), _parameters(document, name)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError, MemoryError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RunError(f"{path} is not a notebook that can be run: {' '.join(why.split())[:200]}.") from error
+    if language.lower() != "python":
+        raise RunError(f"notebook {name} is written in {language[:40]!r}: a run has Python alone.")
+    if skipped:
+        first = " ".join(skipped[0].source.split())[:60]
+        raise RunError(
+            f"notebook {name} has a cell tagged `skip-execution` ({first!r}): a run is green only where every "
+            "cell ran. Take out the tag, or the cell."
+        )
+    return Notebook(name, path, title, parameters, *tables)
+
+
+def _tables(document: Any, key: str, name: str) -> tuple[str, ...]:
+    declared = document.metadata.get("stockkit", {}).get(key, ())
+    if isinstance(declared, str) or not all(isinstance(table, str) for table in declared):
+        raise RunError(
+            f"notebook {name}: `{key}` in its metadata must be a list of tables, found {str(declared)[:60]!r}."
+        )
+    return tuple(declared)
 
 
 def _title(document: Any, name: str) -> str:
@@ -73,8 +88,11 @@ def _parameters(document: Any, name: str) -> dict[str, Any]:
         for statement in ast.parse(cells[0].source).body:
             if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
                 raise ValueError(f"{ast.unparse(statement)!r} is no plain assignment")
-            found[ast.unparse(statement.targets[0])] = ast.literal_eval(statement.value)
-    except (SyntaxError, ValueError) as error:
+            target, value = ast.unparse(statement.targets[0]), ast.literal_eval(statement.value)
+            if json.loads(json.dumps(value, allow_nan=False)) != value:
+                raise ValueError(f"{target} is no text, number, truth value or list of them")
+            found[target] = value
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise RunError(f"the parameters cell of {name} must hold plain `name = literal` lines: {error}.") from error
     return found
 

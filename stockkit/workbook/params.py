@@ -6,6 +6,8 @@ strings ``[ON, NO, 1E5, TRUE]`` are four symbols.
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,14 +15,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from stockkit.errors import ForecastError, LakeError, ParamError
 from stockkit.lake import address
 from stockkit.lake.ingest import EARLIEST, LATEST
 from stockkit.market import answers, schema
 from stockkit.workbook import calendars
+from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import Notebook
 
 MAX_FILE = 1_000_000
+LONGEST_TEXT = 2_000  # characters of one text
+LONGEST_NAME = 100  # characters up to which the nearest known name is looked for
+LONGEST_WAIT = 30 * 86_400  # seconds
+DEEPEST = 5  # levels of YAML; a flat mapping with lists has two
+OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken,
+           yaml.BlockMappingStartToken)  # fmt: skip
+CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 CHOICES = {
     "engine": ("local", "spark"),
     "dtype": ("float64", "float32"),
@@ -70,13 +82,17 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ParamError(f"-p {pair!r}: write -p name=value, as in -p horizon=5.")
-        overrides[name] = _compose(value, where=f"-p {name}")
+            raise ParamError(f"-p {_short(pair)}: write -p name=value, as in -p horizon=5.")
+        if len(value) > MAX_FILE:
+            raise ParamError(f"-p {_short(name)} has {len(value):,} characters: at most {MAX_FILE:,} are read.")
+        overrides[name] = _compose(value, where=f"-p {name if len(name) <= LONGEST_NAME else _short(name)}")
     return overrides
 
 
 def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every parameter of the chain: notebook default, then each of `sources` in turn.
+
+    The limits of time (`execution.limits`) are known to every chain; they are among the values where a source has them.
 
     Raises:
         ParamError: an unknown name (with the nearest known one), a wrong type, a value that cannot be.
@@ -86,13 +102,14 @@ def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[
         for name, default in notebook.parameters.items():
             if type(values.setdefault(name, default)) is not type(default):
                 raise ParamError(f"parameter {name!r} has another type in {notebook.name} than in an earlier notebook.")
+    known = {**limits.DEFAULTS, **values}
     for source in sources:
         for name, node in source.items():
-            if name not in values:
-                near = get_close_matches(name, values, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(values))}."
-                raise ParamError(f"there is no parameter {name!r}. {hint}")
-            values[name] = convert(node, values[name], name)
+            if name not in known:
+                near = get_close_matches(name, known, n=1) if len(name) <= LONGEST_NAME else []
+                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
+                raise ParamError(f"there is no parameter {_short(name)}. {hint}")
+            values[name] = convert(node, known[name], name)
     return {name: check(name, value) for name, value in values.items()}
 
 
@@ -102,8 +119,6 @@ def convert(node: Any, like: Any, name: str) -> Any:
     Raises:
         ParamError: names the parameter, what was found and how to write it.
     """
-    import yaml
-
     if isinstance(like, list):
         if not isinstance(node, yaml.SequenceNode):
             raise ParamError(
@@ -116,7 +131,7 @@ def convert(node: Any, like: Any, name: str) -> Any:
     if isinstance(like, str):
         if not quoted and node.value in ("", "~", "null"):
             raise ParamError(f"{name} has no value: give one, or quote it if {node.value!r} is meant.")
-        return str(node.value)
+        return _plain_text(str(node.value), name)
     try:
         if not quoted:
             return _unquoted(node.value, like)
@@ -125,12 +140,31 @@ def convert(node: Any, like: Any, name: str) -> Any:
     raise ParamError(f"{name} must be {_kind(like)}, found {_shown(node)}.")
 
 
+def _plain_text(text: str, name: str) -> str:
+    """A text that can be a path, a line of a page and UTF-8: no control characters, no half of a surrogate pair."""
+    if len(text) > LONGEST_TEXT:
+        raise ParamError(f"{name} has {len(text):,} characters, at most {LONGEST_TEXT:,} make sense: {_short(text)}.")
+    odd = next((sign for sign in text if unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\t\n"), None)
+    if odd:
+        what = "half a surrogate pair" if unicodedata.category(odd) == "Cs" else "a control character"
+        raise ParamError(f"{name} holds {what} ({odd!a}): {_short(text)}. Take it out.")
+    return text
+
+
 def _unquoted(text: str, like: Any) -> bool | int | float:
     if isinstance(like, bool):
         return ("false", "true").index(text.lower()) == 1
     if "_" in text:
         raise ValueError("Python's 1_000 is no number in YAML")
-    return int(text) if isinstance(like, int) else float(text)
+    number = int(text) if isinstance(like, int) else float(text)
+    if not math.isfinite(number):
+        raise ValueError("no number that a manifest could hold")
+    return number
+
+
+def _short(text: str) -> str:
+    """A text as a message quotes it: its beginning, in ASCII."""
+    return ascii(text if len(text) <= 60 else text[:60] + "…")
 
 
 def _kind(like: Any) -> str:
@@ -156,6 +190,8 @@ def check(name: str, value: Any) -> Any:
         raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")
     elif name in ("start", "as_of"):
         _check_day(name, value, EARLIEST if name == "start" else LATEST)
+    elif name in limits.DEFAULTS and not 1 <= value <= LONGEST_WAIT:
+        raise ParamError(f"{name} must be 1 to {LONGEST_WAIT} seconds, found {value}.")
     elif name in ("horizon", "horizons"):
         _check_horizons(name, value if isinstance(value, list) else [value])
     elif name in ("tried", "candidate"):
@@ -211,8 +247,6 @@ def _check_day(name: str, value: str, word: str) -> None:
 
 
 def _mapping(text: str, *, where: str) -> dict[str, Any]:
-    import yaml
-
     node = _compose(text, where=where)
     if not isinstance(node, yaml.MappingNode):
         raise ParamError(f"{where} must be a flat list of `name: value` lines.")
@@ -221,31 +255,35 @@ def _mapping(text: str, *, where: str) -> dict[str, Any]:
         if not isinstance(key, yaml.ScalarNode) or isinstance(value, yaml.MappingNode):
             raise ParamError(f"{where} line {value.start_mark.line + 1}: parameters are flat, `name: value`.")
         if key.value in values:
-            raise ParamError(f"{where} line {key.start_mark.line + 1}: {key.value!r} is given twice.")
+            raise ParamError(f"{where} line {key.start_mark.line + 1}: {_short(key.value)} is given twice.")
         values[key.value] = value
     return values
 
 
 def _compose(text: str, *, where: str) -> Any:
-    import yaml
-
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where it was built in: ten times faster
     try:
-        for token in yaml.scan(text):
+        text.encode()
+        depth = 0
+        for token in yaml.scan(text, Loader=loader):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
                 raise ParamError(
                     f"{where}: anchors, aliases and tags of YAML are not used here; quote a value with & * or !."
                 )
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+            depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+            if depth > DEEPEST:
+                raise ParamError(f"{where} is nested deeper than {DEEPEST} levels: parameters are flat.")
+        node = yaml.compose(text, Loader=loader)
+    except UnicodeEncodeError as error:
+        raise ParamError(f"{where} holds half a surrogate pair (character {error.start + 1}): take it out.") from error
     except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None)
+        at, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or error)
         line = f" line {at.line + 1}" if at else ""
-        raise ParamError(f"{where}{line} is not YAML: {getattr(error, 'problem', None) or error}.") from error
+        raise ParamError(f"{where}{line} is not YAML: {' '.join(problem.split())}.") from error
     return yaml.ScalarNode("tag:yaml.org,2002:str", "") if node is None else node
 
 
 def _shown(node: Any) -> str:
-    import yaml
-
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value[:60])
+        return _short(node.value)
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"

@@ -11,21 +11,27 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import cache
 from html import escape, unescape
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
 from stockkit.lake.raw import write_atomically
+from stockkit.workbook.execution import outputs
 
 WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."
+LONGEST_LINE = 5_000  # characters of code
+LARGEST_MANIFEST = 20_000_000  # bytes
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
-_HEADING = r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h\1>'
-_PIECE = re.compile(rf"{_HEADING}|<table\b.*?</table>", re.S)
-_ROW = re.compile(r"<tr\b.*?</tr>", re.S)
-_CELL = re.compile(r"<(t[hd])\b[^>]*>(.*?)</\1>", re.S)
+_OPEN = re.compile(r'<h([1-6]) id="([^"<>]{0,2000})">|<table\b|<style scoped\b')
+_ANCHOR = re.compile(r'<a class="anchor-link"[^<>]*>[^<>]*</a>$')
+_CELL_OPEN = re.compile(r"<(t[hd])\b[^<>]*>")
+_ROW_OPEN = re.compile(r"<tr\b")
+_NOTEBOOK_LINK = re.compile(r'<a href="([\w-]+)\.ipynb(#[^"<>]*)?">')
 _NUMBER = re.compile(r"[-+−]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?\s?%?$", re.I)
 _UNKNOWN = {"", "NaN", "nan", "None", "NaT", "inf", "-inf", "...", "…", "–", "<NA>"}
 
@@ -55,40 +61,61 @@ def render_notebook(path: Path, *, manifest: Json) -> Path:
     return _write(path.with_suffix(".html"), "page.html.j2", run=manifest, **page)
 
 
-def render_index(run_dir: Path) -> Path:
-    """Render `<run_dir>/index.html` from `<run_dir>/run.json`: what the run found, then how it went.
+def render_index(run_dir: Path, run: Json | None = None) -> Path:
+    """Render `<run_dir>/index.html`: what the run found, then how it went.
+
+    Args:
+        run_dir: the run's folder.
+        run: its manifest; None for that in `run.json`.
 
     Raises:
         ValueError: run.json is absent, is not JSON or is not a manifest; the message says which.
     """
-    run = _read(run_dir / "run.json")
+    run = run or read(run_dir / "run.json")
     forecast = run["headlines"].get("forecast") or {}
     page = {"headlines": run["headlines"], "forecast": forecast, "scale": _scale(forecast.get("rows") or [])}
     page["steps"] = _steps(run, run_dir)
     return _write(run_dir / "index.html", "index.html.j2", run=run, **page, **_common(run))
 
 
-def render_runs(reports_dir: Path) -> Path:
-    """Render `<reports_dir>/index.html`: every run, the newest first; one that cannot be read is listed as such."""
+def render_runs(reports_dir: Path, known: Mapping[str, Json] | None = None) -> Path:
+    """Render `<reports_dir>/index.html`: every run, the newest first; one that cannot be read is listed as such.
+
+    Args:
+        reports_dir: the folder with a folder a run.
+        known: manifests by the name of their folder, in place of its `run.json`.
+    """
     folders = sorted(entry for entry in reports_dir.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return _write(reports_dir / "index.html", "runs.html.j2", runs=[_line(folder) for folder in reversed(folders)])
+    rows = [_row(folder, (known or {}).get(folder.name)) for folder in reversed(folders)]
+    unreadable = sum(bad for _, bad in rows)
+    return _write(reports_dir / "index.html", "runs.html.j2", rows=[row for row, _ in rows], unreadable=unreadable)
 
 
-def _line(folder: Path) -> Json:
+def _row(folder: Path, run: Json | None) -> tuple[Any, bool]:
+    """The row of a run, made by itself so that a manifest of any content spoils its own row only; whether it did."""
     line = {"name": folder.name, "page": (folder / "index.html").is_file()}
+    rows = _environment().get_template("row.html.j2").module
     try:
-        run = _read(folder / "run.json")
+        run = run or read(folder / "run.json")
         failed = [step["name"] for step in _steps(run, folder) if step.get("status") == "failed"]
-        return {**line, **_common(run), "run": run, "headlines": run["headlines"], "failed": failed}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return rows.row({**line, **_common(run), "run": run, "headlines": run["headlines"], "failed": failed}), False
+    except Exception as error:  # what others left in a folder may be wrong in any way
         why = str(error) if type(error) is ValueError else f"run.json is not the manifest of a run: {error!r}"
-        return {**line, "unreadable": why}
+        return rows.row({**line, "unreadable": why[:300]}), True
 
 
-def _read(path: Path) -> Json:
-    """A manifest; a part that is absent or null is empty."""
+def read(path: Path) -> Json:
+    """A manifest; a part that is absent or null is empty.
+
+    Raises:
+        ValueError: it cannot be read, is no JSON of a sane size and depth, or is no manifest; the message says which.
+    """
     try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ValueError(f"{path.stat().st_size:,} bytes are too many")
         run = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError(f"{path.name} cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.name} cannot be read: {getattr(error, 'strerror', error)}") from error
     if not isinstance(run, dict) or not isinstance(run.get("status"), str):
@@ -165,6 +192,9 @@ def _prepare(notebook: Any) -> tuple[bool, int]:
     for cell in failed:
         cell.metadata["stockkit_failed"] = {"first": cell is failed[0], "unrun": unrun}
     for cell in code:
+        if max(map(len, cell.source.splitlines())) > LONGEST_LINE:  # colouring it may take minutes
+            cell.metadata["stockkit_plain"] = True
+        outputs.cap(cell)
         cell.outputs = [output for output in cell.outputs if _is_for_readers(output)]
     return bool(failed), unrun
 
@@ -172,7 +202,7 @@ def _prepare(notebook: Any) -> tuple[bool, int]:
 def _is_for_readers(output: Any) -> bool:
     """Keep the best form of an output; one that has none, as a hand-over from notebook to runner, is not shown."""
     if output.output_type == "stream":
-        output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)  # a progress bar leaves its last state
+        output.text = _last_states(output.text)
         return bool(output.text.strip())
     if output.output_type == "error":
         return True
@@ -180,6 +210,13 @@ def _is_for_readers(output: Any) -> bool:
     for other in set(output.data) - {shown}:
         del output.data[other]
     return shown is not None
+
+
+def _last_states(text: str) -> str:
+    """Of a line that was written over, as by a progress bar, its last state."""
+    *ended, last = text.split("\n")
+    lines = [line[line.rfind("\r", 0, -1) + 1 :] for line in ended]
+    return "\n".join([*lines, last[last.rfind("\r") + 1 :]])
 
 
 def _body(notebook: Any, title: str) -> tuple[str, list[tuple[int, str, str]], str]:
@@ -196,64 +233,128 @@ def _body(notebook: Any, title: str) -> tuple[str, list[tuple[int, str, str]], s
         extra_loaders=[FileSystemLoader(_TEMPLATES)],
         extra_template_basedirs=[],  # or a folder of the working folder that happens to be called "base" takes part
     )
-    html = exporter.from_notebook_node(notebook)[0].replace("\ue000", "$")
-    if (first := re.search(_HEADING, html, re.S)) and first[1] == "1":
-        title, html = _plain(first[3]), html.replace(first[0], "", 1)
-    return title, *_arrange(re.sub(r"<style scoped[^>]*>.*?</style>\s*", "", html, flags=re.S))
+    return _arrange(exporter.from_notebook_node(notebook)[0].replace("\ue000", "$"), title)
 
 
-def _arrange(html: str) -> tuple[list[tuple[int, str, str]], str]:
-    """Give each heading an id of its own, as a notebook may say "Result" twice, and each table a box that scrolls."""
+def _arrange(html: str, title: str) -> tuple[str, list[tuple[int, str, str]], str]:
+    """Take the title out, give each heading an id of its own, as a notebook may say "Result" twice, and each table
+    a box that scrolls."""
     sections: list[tuple[int, str, str]] = []
     taken = {"failed", "top", "code", ""}
+    titles: list[str] = []
 
-    def piece(match: re.Match[str]) -> str:
-        if not match[1]:
-            label = escape(f"Table: {sections[-1][2]}" if sections else "Table")
-            return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{_align(match[0])}</div>'
-        names = (f"{match[2]}-{turn}" if turn > 1 else match[2] for turn in count(1))
-        anchor = next(name for name in names if name not in taken)
+    def heading(level: str, wish: str, inside: str) -> str | None:
+        text, anchors = _ANCHOR.subn("", inside)
+        if not anchors:
+            return None
+        if not titles and not sections and level == "1":
+            titles.append(_plain(text))
+            return ""
+        anchor = next(name for turn in count(1) if (name := f"{wish}-{turn}" if turn > 1 else wish) not in taken)
         taken.add(anchor)
-        sections.append((int(match[1]), anchor, _plain(match[3])))
+        sections.append((int(level), anchor, _plain(text)))
         link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
-        return f'<h{match[1]} id="{anchor}">{match[3]} {link}</h{match[1]}>'
+        return f'<h{level} id="{anchor}">{text} {link}</h{level}>'
 
-    html = _PIECE.sub(piece, html)
-    return [section for section in sections if section[0] in (2, 3)], html
+    def piece(opening: re.Match[str], inside: str) -> str | None:
+        if opening[1]:
+            return heading(opening[1], opening[2], inside)
+        if opening[0].startswith("<style"):
+            return ""
+        label = escape(f"Table: {sections[-1][2]}" if sections else "Table")
+        table = _align(f"{opening[0]}{inside}</table>")
+        return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{table}</div>'
+
+    def closing(opening: re.Match[str]) -> str:
+        return f"</h{opening[1]}>" if opening[1] else "</style>" if opening[0][1] == "s" else "</table>"
+
+    html = _replace(html, _OPEN, closing, piece)
+    return (titles or [title])[0], [section for section in sections if section[0] in (2, 3)], html
+
+
+def _replace(
+    html: str,
+    opening: re.Pattern[str],
+    closing: Callable[[re.Match[str]], str],
+    change: Callable[[re.Match[str], str], str | None],
+) -> str:
+    """Replace what lies from an opening tag to its closing one, in time linear in the length; None leaves it alone."""
+    done, parts = 0, []
+    absent: set[str] = set()  # closing tags that do not come any more
+    for match in opening.finditer(html):
+        close = closing(match)
+        end = -1 if close in absent or match.start() < done else html.find(close, match.end())
+        if end >= 0:
+            new = change(match, html[match.end() : end])
+            last = end + len(close)
+            parts += [html[done : match.start()], html[match.start() : last] if new is None else new]
+            done = last
+        elif match.start() >= done:
+            absent.add(close)
+    return "".join([*parts, html[done:]])
 
 
 def _link(html: str, pages: set[str]) -> str:
     """Lead links between notebooks to their pages; where this run has no such page, leave the words alone."""
 
-    def lead(link: re.Match[str]) -> str:
-        return f'<a href="{link[1]}.html{link[2] or ""}">{link[3]}</a>' if link[1] in pages else link[3]
+    def lead(link: re.Match[str], words: str) -> str:
+        return f'<a href="{link[1]}.html{link[2] or ""}">{words}</a>' if link[1] in pages else words
 
-    return re.sub(r'<a href="([\w-]+)\.ipynb(#[^"]*)?">(.*?)</a>', lead, html, flags=re.S)
+    return _replace(html, _NOTEBOOK_LINK, lambda link: "</a>", lead)
 
 
 def _align(table: str) -> str:
     """Mark the cells of numeric columns, which are counted from the right, where no index shifts them."""
-    rows = [[_plain(text) for kind, text in _CELL.findall(row) if kind == "td"] for row in _ROW.findall(table)]
+    rows: list[list[str]] = []
+
+    def read_row(opening: re.Match[str], row: str) -> None:
+        rows.append([])
+        _replace(row, _CELL_OPEN, _end_of_cell, read_cell)
+
+    def read_cell(opening: re.Match[str], text: str) -> None:
+        if opening[1] == "td":
+            rows[-1].append(_plain(text))
+
+    _replace(table, _ROW_OPEN, _end_of_row, read_row)
     columns = [{*column} - _UNKNOWN for column in zip_longest(*(row[::-1] for row in rows), fillvalue="")]
     numeric = {place for place, texts in enumerate(columns) if texts and all(map(_NUMBER.match, texts))}
 
-    def mark(row: re.Match[str]) -> str:
-        place = count(len(_CELL.findall(row[0])) - 1, -1)
-        return _CELL.sub(lambda cell: f"{cell[0][:3]}{' data-num' * (next(place) in numeric)}{cell[0][3:]}", row[0])
+    def mark_row(opening: re.Match[str], row: str) -> str | None:
+        if "colspan" in row:
+            return None
+        place = count(len(_CELL_OPEN.findall(row)) - 1, -1)
 
-    plain = re.sub(r' border="\d+"', "", table, count=1)
-    return _ROW.sub(lambda row: row[0] if "colspan" in row[0] else mark(row), plain)
+        def mark(cell: re.Match[str], text: str) -> str:
+            return f"{cell[0][:3]}{' data-num' * (next(place) in numeric)}{cell[0][3:]}{text}</{cell[1]}>"
+
+        return f"{opening[0]}{_replace(row, _CELL_OPEN, _end_of_cell, mark)}</tr>"
+
+    return _replace(re.sub(r' border="\d+"', "", table, count=1), _ROW_OPEN, _end_of_row, mark_row)
+
+
+def _end_of_row(opening: re.Match[str]) -> str:
+    return "</tr>"
+
+
+def _end_of_cell(opening: re.Match[str]) -> str:
+    return f"</{opening[1]}>"
 
 
 def _plain(html: str) -> str:
-    return unescape(re.sub(r"<[^>]*>", "", html)).strip()
+    return unescape(re.sub(r"<[^<>]*>", "", html)).strip()
 
 
 def _write(path: Path, template: str, **page: Any) -> Path:
     """Fill a template, escaping what is put into it, and put the file in place in one move."""
+    html = _environment().get_template(template).render(page) + "\n"
+    write_atomically(path, html.encode("utf-8", "replace"), way_out=WAY_OUT)
+    return path
+
+
+@cache
+def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.tests["finite"] = _is_finite
-    write_atomically(path, (environment.get_template(template).render(page) + "\n").encode(), way_out=WAY_OUT)
-    return path
+    return environment

@@ -1,16 +1,18 @@
 """Run the chain: every notebook by papermill, held to what it declares, with a manifest that never lies.
 
-The manifest says "failed" from the first moment and "succeeded" only once every cell ran, every declared
-table was written, every symbol is there and the report rendered. A killed run has therefore failed.
+The manifest says "failed" from the first moment, and "succeeded" last of all: once every cell ran, every declared
+table was written and is there, every symbol is there and every page stands. A killed run has therefore failed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +20,19 @@ from typing import Any
 
 from stockkit.errors import LakeError, RunError
 from stockkit.lake.code_version import code_version
+from stockkit.lake.pins import PINS_VARIABLE, pins_of
 from stockkit.lake.raw import write_atomically
 from stockkit.lake.tables import RUN_VARIABLE, Lake, open_lake
-from stockkit.workbook import handover, kernels, notebooks, params, report
+from stockkit.workbook import checks, handover, notebooks, params, report
+from stockkit.workbook.execution import kernels, limits, processes
+from stockkit.workbook.execution import redaction as redactions
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.progress import Lines, Progress
 
 SUCCEEDED, FAILED, NOT_RUN = "succeeded", "failed", "not run"
-UNFINISHED = "The run did not finish: it was stopped or killed."
+INTERRUPTED = "Interrupted: the run was stopped or killed"
+INCOMPLETE = "Incomplete: "
+STOPPING = [number for number in map(signal.__dict__.get, ("SIGTERM", "SIGHUP")) if number is not None]
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,14 @@ def plan(
     lake = open_lake(values.get("lake", "data/lake"), root=root)
     for name in (until, only):
         if name and name not in given.notebooks:
-            raise RunError(f"{name!r} is no notebook of {params_file.name}: it runs {', '.join(given.notebooks)}.")
+            known = ", ".join(given.notebooks)
+            raise RunError(f"{name[:60]!a} is no notebook of {params_file.name}: it runs {known}.")
     chain = [n for n in every if n.name == only] if only else notebooks.in_order(every, have=lake.tables())
     if until:
         chain = chain[: [n.name for n in chain].index(until) + 1]
-    return Plan(root, params_file, notebooks.in_order(chain, have=lake.tables()), values, lake)
+    chain = notebooks.in_order(chain, have=lake.tables())
+    checks.surroundings(chain, values, lake, root)
+    return Plan(root, params_file, chain, values, lake)
 
 
 def _root_of(params_file: Path) -> Path:
@@ -78,83 +88,165 @@ def run(todo: Plan, reports: Path, progress: Progress | None = None) -> dict[str
     """Run a plan and return its manifest, which is also ``reports/<run>/run.json`` beside the pages.
 
     Raises:
-        LakeError: the reports folder cannot be written.
+        LakeError: the reports folder cannot be written. RunError: its disk is full. KeyboardInterrupt: stopped by a
+            signal; the manifest says so, and no process and no temporary folder is left.
     """
+    checks.space(reports, todo.lake)
     folder = _new_folder(reports)
-    manifest = _first_manifest(todo, folder.name)
-    _save(folder, manifest)
+    redaction = redactions.of_environment(os.environ)
+    manifest = redaction.all(_first_manifest(todo, folder.name))
     started = time.monotonic()
-    with _environment(RUN_VARIABLE, folder.name):
-        for number, notebook in enumerate(todo.chain):
-            step = manifest["steps"][number]
-            _run_step(todo, notebook, step, folder, progress or Lines(), manifest)
-            _save(folder, manifest)
-            if step["status"] == FAILED:
-                break
-    manifest |= {"seconds": round(time.monotonic() - started, 1), "finished_at": _now()}
-    _render(folder, manifest)
+    try:
+        with processes.guarded() as guard, _stoppable():
+            going = Going(todo, folder, manifest, progress or Lines(), redaction, guard, started)
+            for number in range(len(todo.chain)):
+                _run_step(going, number)
+                if manifest["steps"][number]["status"] == FAILED:
+                    break
+        _check_tables(todo, manifest)
+    finally:
+        manifest |= {"seconds": round(time.monotonic() - started, 1), "finished_at": _now()}
+        _finish(folder, manifest, redaction)
     return manifest
 
 
-def _run_step(
-    todo: Plan, notebook: Notebook, step: dict[str, Any], folder: Path, progress: Progress, manifest: dict[str, Any]
-) -> None:
-    progress.step(notebook.name, manifest["steps"].index(step) + 1, len(manifest["steps"]))
+@dataclass(frozen=True)
+class Going:
+    """A run under way."""
+
+    todo: Plan
+    folder: Path
+    manifest: dict[str, Any]
+    progress: Progress
+    redaction: redactions.Redaction
+    guard: processes.Guard
+    started: float
+
+
+def _run_step(run: Going, number: int) -> None:
+    notebook, step = run.todo.chain[number], run.manifest["steps"][number]
+    run.progress.step(notebook.name, number + 1, len(run.todo.chain))
     started = time.monotonic()
-    output = folder / f"{notebook.name}.ipynb"
+    step["status"] = FAILED  # until it has ended otherwise
+    run.manifest["reason"] = f"{INTERRUPTED} in {notebook.name}."
+    _save(run.folder, run.manifest, run.redaction)
+    status = "stopped"
+    try:
+        try:
+            step["error"] = _try_step(run, notebook, step, started)
+        except Exception as error:  # whatever it is, the step has not succeeded
+            step["error"] = run.redaction.all(_fault(str(error), type(error).__name__))
+        status = step["status"] = FAILED if step["error"] else SUCCEEDED
+        run.manifest["reason"] = f"{INTERRUPTED} after {notebook.name}."
+    finally:
+        step["seconds"] = round(time.monotonic() - started, 1)
+        run.progress.done(status, step["seconds"])
+    _save(run.folder, run.manifest, run.redaction)
+
+
+def _try_step(run: Going, notebook: Notebook, step: dict[str, Any], started: float) -> dict[str, Any] | None:
+    """Run one notebook and hold it to its word; the error, if there is one."""
+    todo, run_id = run.todo, run.manifest["run"]
+    written = _written(run.manifest)
+    output = run.folder / f"{notebook.name}.ipynb"
     values = {name: todo.parameters[name] for name in notebook.parameters}
-    step["error"] = kernels.execute(notebook.path, output, values, cwd=todo.root, on_cell=progress.cell)
-    _collect(output, step, manifest)
-    step["error"] = step["error"] or _broken_promise(notebook, step, todo.lake)
-    step["status"] = FAILED if step["error"] else SUCCEEDED
-    step["seconds"] = round(time.monotonic() - started, 1)
-    progress.done(step["status"], step["seconds"])
+    pins = {table: version for table, version in written.items() if table not in notebook.writes}
+    environment = {RUN_VARIABLE: run_id, PINS_VARIABLE: pins_of(todo.lake, pins)}
+    clock = limits.Clock(limits.of(todo.parameters), run.started, started)
+    under = kernels.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
+    before = checks.states(todo.lake)
+    done = kernels.execute(notebook.path, output, values, under)
+    run.manifest["warnings"] += [f"{notebook.name}: {warning}" for warning in done.warnings]
+    malformed = _collect(output, step, run.manifest)
+    if done.error or malformed:
+        return done.error or _fault(malformed)
+    faults = [*checks.broken_declaration(notebook, step)]
+    faults += [] if faults else checks.broken_tables(notebook, _excused(step, run.manifest), todo.lake, before, run_id)
+    run.manifest["warnings"] += [] if faults else checks.strangers(notebook, todo.lake, written, run_id)
+    return _fault(faults[0]) if faults else None
 
 
-def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> None:
-    """Take over what an executed notebook handed over: tables with versions, headline figures."""
+def _written(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """The tables that the steps so far handed over as written, each with its version."""
+    return {table: version for step in manifest["steps"] for table, version in step["writes"].items()}
+
+
+def _fault(evalue: str, ename: str = "RunError") -> dict[str, Any]:
+    return {"cell": None, "where": "outside its cells", "ename": ename, "evalue": evalue, "source": ""}
+
+
+def _excused(step: dict[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The step with reasons for empty tables: where symbols are missing the run is incomplete, not failed."""
+    missing = manifest["headlines"].get("missing_symbols")
+    return {**step, "empty": {**dict.fromkeys(step["writes"] if missing else (), "missing"), **step["empty"]}}
+
+
+def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> str:
+    """Take over what an executed notebook handed over: tables with versions, headline figures; what is malformed."""
     import nbformat
 
     if not output.exists():
-        return
+        return ""
     for payload in handover.payloads(nbformat.read(output, as_version=4)):
-        step["reads"] |= payload.get("reads", {})
-        step["writes"] |= payload.get("writes", {})
-        told = dict(payload.get("headlines", {}))
-        manifest["warnings"] += told.pop("warnings", [])
-        manifest["headlines"] |= told
+        if fault := handover.fault(payload):
+            return f"{step['name']} handed over something malformed: {fault}. Use headline() and hand_over()."
+        for part in ("reads", "writes", "empty"):
+            step[part] |= payload.get(part, {})
+        figures = dict(payload.get("headlines", {}))
+        manifest["warnings"] += figures.pop("warnings", [])
+        manifest["headlines"] |= figures
+    manifest["warnings"] += [f"{step['name']}: {table} is empty: {reason}" for table, reason in step["empty"].items()]
+    return ""
 
 
-def _broken_promise(notebook: Notebook, step: dict[str, Any], lake: Lake) -> dict[str, Any] | None:
-    """An error where the tables that a notebook touched are not those that it declares."""
-    fault = ""
-    for table in sorted(set(notebook.writes) - set(step["writes"])):
-        fault = f"{notebook.name} declares that it writes {table!r} but did not hand it over."
-    for word, touched, declared in (
-        ("reads", step["reads"], notebook.reads),
-        ("writes", step["writes"], notebook.writes),
-    ):
-        for table in sorted(set(touched) - set(declared) - set(notebook.writes)):
-            fault = f"{notebook.name} {word} {table!r} but its metadata does not declare that."
-    for table, version in step["writes"].items():
-        if (found := lake.version(table)) is None or found < version:
-            fault = f"{notebook.name} handed over {table!r} version {version}, the lake has {found}."
-    return {"cell": None, "ename": "RunError", "evalue": fault, "source": ""} if fault else None
+def is_incomplete(manifest: Mapping[str, Any]) -> bool:
+    """Whether every step ran and the pages stand, but not everything that was asked for is there."""
+    return str(manifest["reason"]).startswith(INCOMPLETE)
 
 
-def _render(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the pages, and "succeeded" only when all of them are there."""
-    reason = _reason(manifest)
-    manifest |= {"status": FAILED if reason else SUCCEEDED, "reason": reason}
+def _check_tables(todo: Plan, manifest: dict[str, Any]) -> None:
+    """Fail the last step where a table that this run wrote is no longer there."""
+    done = [step for step in manifest["steps"] if step["status"] == SUCCEEDED]
+    fault = next(checks.vanished(todo.lake, _written(manifest)), "") if done else ""
+    if fault and not any(step["error"] for step in manifest["steps"]):
+        done[-1] |= {"status": FAILED, "error": _fault(fault)}
+    manifest["reason"] = None
+
+
+def _finish(folder: Path, manifest: dict[str, Any], redaction: redactions.Redaction) -> None:
+    """Write the pages, then "succeeded", when all of them are there; without them the run has failed."""
+    reason = manifest["reason"] or _reason(manifest)
+    manifest |= redaction.all({"status": FAILED if reason else SUCCEEDED, "reason": reason})
+    final = redaction.all(manifest)
     try:
-        _render_notebooks(folder, manifest)
-        _save(folder, manifest)
-        report.render_index(folder)
-        report.render_runs(folder.parent)
-    except BaseException as error:
-        manifest |= {"status": FAILED, "reason": reason or f"The report could not be made: {error}"}
-        _save(folder, manifest)
-        raise
+        _render_notebooks(folder, final)
+        report.render_index(folder, final)
+        report.render_runs(folder.parent, {folder.name: final})
+        _check_pages(folder, final)
+        _save(folder, final, redaction)
+    except Exception as error:
+        why = f"The report could not be made: {redaction.text(str(error))}"
+        manifest |= {"status": FAILED, "reason": reason or why}
+        _withdraw(folder, manifest, redaction)
+        if isinstance(error, LakeError):
+            raise
+
+
+def _check_pages(folder: Path, manifest: Mapping[str, Any]) -> None:
+    ran = [step["name"] for step in manifest["steps"] if step["status"] == SUCCEEDED]
+    pages = [folder / f"{name}.html" for name in (*ran, "index")]
+    if lost := [page.name for page in pages if not page.is_file() or not page.stat().st_size]:
+        raise RunError(f"{', '.join(lost)} is not there.")
+
+
+def _withdraw(folder: Path, manifest: dict[str, Any], redaction: redactions.Redaction) -> None:
+    """Say as far as the disk allows that the run failed; a front page that says otherwise goes."""
+    with suppress(OSError):
+        (folder / "index.html").unlink(missing_ok=True)
+    with suppress(LakeError):
+        _save(folder, manifest, redaction)
+    with suppress(Exception):  # it may be what could not be rendered
+        report.render_index(folder, redaction.all(manifest))
 
 
 def _render_notebooks(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -170,11 +262,11 @@ def render_again(folder: Path) -> None:
         RunError: the folder holds no readable run.json.
     """
     try:
-        manifest = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder} is no run: its run.json cannot be read ({error}).") from error
-    _render_notebooks(folder, manifest)
-    report.render_index(folder)
+        manifest = report.read(folder / "run.json")
+        _render_notebooks(folder, manifest)
+        report.render_index(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RunError(f"{folder} is no run that can be shown: {str(error)[:300]}") from error
     report.render_runs(folder.parent)
 
 
@@ -185,7 +277,7 @@ def _reason(manifest: Mapping[str, Any]) -> str | None:
             where = f" cell {error['cell']}" if error["cell"] is not None else ""
             return f"{step['name']}{where}: {error['ename']}: {error['evalue']}"
     missing = manifest["headlines"].get("missing_symbols", {})
-    return f"Incomplete: {'; '.join(missing.values())}" if missing else None
+    return f"{INCOMPLETE}{'; '.join(missing.values())}" if missing else None
 
 
 def _first_manifest(todo: Plan, run_id: str) -> dict[str, Any]:
@@ -193,14 +285,16 @@ def _first_manifest(todo: Plan, run_id: str) -> dict[str, Any]:
     return {
         "run": run_id,
         "status": FAILED,
-        "reason": UNFINISHED,
+        "reason": f"{INTERRUPTED} before its first notebook.",
         "started_at": _now(),
         "finished_at": None,
         "seconds": 0.0,
         "code_version": code_version(todo.root),
         "params_file": f"params/{todo.params_file.name}",
         "parameters": todo.parameters,
-        "steps": [{"name": n.name, "title": n.title, **fresh, "reads": {}, "writes": {}} for n in todo.chain],
+        "steps": [
+            {"name": n.name, "title": n.title, **fresh, "reads": {}, "writes": {}, "empty": {}} for n in todo.chain
+        ],
         "headlines": {},
         "warnings": [],
     }
@@ -225,9 +319,9 @@ def _new_folder(reports: Path) -> Path:
     raise RunError(f"a hundred runs started at {stamp} in {reports}.")
 
 
-def _save(folder: Path, manifest: Mapping[str, Any]) -> None:
-    body = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / "run.json", body.encode(), way_out=report.WAY_OUT)
+def _save(folder: Path, manifest: Mapping[str, Any], redaction: redactions.Redaction) -> None:
+    body = json.dumps(redaction.all(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(folder / "run.json", body.encode("utf-8", "replace"), way_out=report.WAY_OUT)
 
 
 def _now() -> str:
@@ -235,14 +329,18 @@ def _now() -> str:
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for the kernels, and put back what was there."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def _stoppable() -> Iterator[None]:
+    """Let a request to end, or a terminal that is closed, stop the run as Ctrl-C does: tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in STOPPING}
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -173,3 +173,50 @@ def test_which_rules_are_allowed_and_how_dates_are_written_is_checked_before_the
         params.check("allow", ["before_calender"])
     with pytest.raises(ParamError, match="dates must be auto or DMY or MDY or YMD, found 'dmy'"):
         params.check("dates", "dmy")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("symbols: " + "[" * 5_000 + "]" * 5_000, "nested deeper than"),
+        ("symbols: " + "{a: " * 5_000, "nested deeper than"),
+        ("symbols:\n" + "- " * 5_000 + "a", "nested deeper than"),
+        ("source: " + "x" * 500_000, "source has 500,000 characters"),
+        ("x" * 900 + ": 1", "there is no parameter 'xxx"),
+        ('source: "a\\0b"', "a control character"),
+        ('source: "a\\eb"', "a control character"),
+        ('source: "a\\ud800b"', "not YAML"),
+        ("source: a\0b", "control characters are not allowed"),
+        ("level: inf", "level must be a number"),
+        ("level: nan", "level must be a number"),
+        ("horizon: " + "9" * 500_000, "horizon must be a whole number"),
+        ("symbols: [" + ", ".join(f"S{k // 2}" for k in range(30_000)) + "]", "and 14995 others more than once"),
+        ("cell_timeout: 0", "cell_timeout must be 1 to"),
+        ("cell_timout: 5", "Did you mean 'cell_timeout'"),
+    ],
+)
+def test_whatever_a_file_or_a_word_holds_the_refusal_is_one_short_line(tmp_path, text, says):
+    word = text.replace(": ", "=", 1)
+    for given in ((text,), ("", word)) if "\n" not in text and "\0" not in text else ((text,),):
+        with pytest.raises(StockkitError, match=says) as refused:
+            resolve(tmp_path, *given)
+        assert len(str(refused.value)) < 700
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["source=a\udcffb", "a\udcffb=1", "x" * 500_000, "x" * 500_000 + "=1"])
+def test_a_word_that_no_shell_would_give_is_refused_in_ascii(tmp_path, word):
+    with pytest.raises(ParamError) as refused:
+        resolve(tmp_path, "", word)
+    assert str(refused.value).isascii()
+    assert len(str(refused.value)) < 700
+
+
+def test_thirty_thousand_symbols_are_read():
+    listed = [f"S{k}" for k in range(30_000)]
+    given = params.parse_overrides([f"symbols=[{', '.join(listed)}]"])
+    assert params.resolve([NOTEBOOK], given)["symbols"] == listed
+
+
+def test_limits_of_time_are_known_to_every_chain_and_kept_where_they_are_given(tmp_path):
+    assert resolve(tmp_path, "run_timeout: 60") == {**DEFAULTS, "run_timeout": 60}

@@ -437,3 +437,50 @@ def test_a_model_that_has_drifted_and_the_head_of_the_ledger_stand_below_the_ver
     assert '<div class="box warn"><p>arima has drifted on META since 2023-05-01</p>' in page
     assert f"<code>{'ab' * 32}</code>" in page
     assert "sealed" not in plain
+
+
+LONG = 100_000  # characters at which a step that is quadratic would take minutes
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["5%\r", "<", "<table", '<h1 id="a">', '<a href="b.ipynb">', "<td", "&", "\x1b["],
+)
+def test_a_long_line_of_anything_is_rendered(tmp_path: Path, piece: str) -> None:
+    text = piece * (LONG // len(piece))
+    plain = new_output("display_data", data={"text/plain": text})
+    assert "</html>" in render(tmp_path, ran("1", new_output("stream", text=text), data("text/html", text), plain))
+
+
+def test_a_long_line_of_code_is_shown_without_colours(tmp_path: Path) -> None:
+    assert "<pre>" + "*" * 100_000 + "</pre>" in render(tmp_path, ran("*" * 100_000))
+
+
+def test_a_line_that_is_written_over_keeps_its_last_state() -> None:
+    states = {"a\rb": "b", "a\rb\n": "b\n", "a\r\nb": "a\r\nb", "a\rb\r\nc\rd": "b\r\nd", "a\r": "", "\n\r\n": "\n\r\n"}
+    assert {text: report._last_states(text) for text in states} == states
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('{"status": "failed", "x": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deeply"),
+        ('{"status": "failed", "seconds": "long", "headlines": {"symbols": 5}}', "not the manifest of a run"),
+        ('{"status": "failed", "steps": [1]}', "not the manifest of a run"),
+        ('{"status": "succeeded", "headlines": {"last_session": {"A": 1, "B": "x"}}}', "not the manifest of a run"),
+        ('{"status": 5}', "it has no status"),
+        ("\x00", "cannot be read"),
+    ],
+)
+def test_one_bad_run_is_listed_as_unreadable_and_spoils_no_other(tmp_path: Path, body: str, says: str) -> None:
+    for name, text in (("20260101T000000Z", body), ("20260102T000000Z", json.dumps(manifest()))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    page = report.render_runs(tmp_path).read_text()
+    assert says in page
+    assert "1 unreadable" in page
+    assert "✓ Succeeded" in page
+
+
+def test_half_a_surrogate_pair_in_a_manifest_is_replaced(tmp_path: Path) -> None:
+    assert "half ? of" in render_index(tmp_path, manifest(warnings=["half \ud800 of"]))

@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 
+from stockkit.errors import RunError
+from stockkit.workbook import runner
 from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit
 
 OPEN = "from stockkit import hand_over, headline, open_lake\nbook = open_lake(lake)"
@@ -102,18 +105,30 @@ def test_a_kernel_that_is_killed_is_a_failure_with_the_notebook_kept(workbook):
     assert (manifest_of(workbook)["folder"] / "01_x.html").is_file()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_is_stopped_has_failed_and_leaves_no_kernel(workbook, number, code):
-    add(workbook, "01_x", OPEN, "import os, time\nopen('kernel.pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+BUSY = """import os, subprocess, sys, tempfile, time
+work = [sys.executable, "-c", "import time; time.sleep(600)"]
+workers = [subprocess.Popen(work), subprocess.Popen(work, start_new_session=True)]
+open('kernel.pid.part', 'w').write(' '.join(map(str, [os.getpid(), *(w.pid for w in workers)])))
+open('kernel.tmp', 'w').write(tempfile.mkdtemp())
+os.rename('kernel.pid.part', 'kernel.pid')
+time.sleep(60)"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_says_so_and_leaves_no_process_and_no_folder(workbook, number, code):
+    add(workbook, "01_x", BUSY)
     (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
     command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
     with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        pid = wait_for(lambda: int((workbook / "kernel.pid").read_text() or "x"))
+        pids = [int(pid) for pid in wait_for((workbook / "kernel.pid").read_text).split()]
+        temporary = (workbook / "kernel.tmp").read_text()
         running.send_signal(number)
         assert running.wait(timeout=30) == code
     found = manifest_of(workbook)
-    assert (found["status"], found["reason"]) == ("failed", "The run did not finish: it was stopped or killed.")
-    wait_for(lambda: gone(pid))
+    assert (found["status"], found["reason"]) == ("failed", "Interrupted: the run was stopped or killed in 01_x.")
+    for process in pids:
+        wait_for(lambda process=process: gone(process))
+    wait_for(lambda: absent(Path(temporary)))
 
 
 def gone(pid):
@@ -125,6 +140,11 @@ def gone(pid):
         if stat.read().rpartition(")")[2].split()[0] == "Z":
             return True
     raise ValueError("still there")
+
+
+def absent(path):
+    if path.exists():
+        raise ValueError(f"{path} is still there")
 
 
 def wait_for(probe, seconds=30):
@@ -169,6 +189,8 @@ def test_until_and_only_choose_notebooks(workbook):
         (["params/sample.yaml", "-p", "lake=s3://bucket/x?databse=d"], "Did you mean 'database'"),
         (["params/sample.yaml", "-p", "lake=params/sample.yaml"], "is a file"),
         (["params/sample.yaml", "--only", "05_visualise"], "run the one first"),
+        (["params/sample.yaml", "-p", "source=folder:/nowhere"], "source folder /nowhere does not exist"),
+        (["params/sample.yaml", "-p", "horizon=20"], "horizon 20 is not among horizons [1, 5]"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(tmp_path, words, says):
@@ -191,9 +213,10 @@ def test_reports_that_cannot_be_made_are_said_in_a_line(tmp_path):
 
 
 def test_a_disk_that_fills_up_under_the_reports_is_a_failed_run(workbook, tmp_path):
-    add(workbook, "01_x", OPEN, "print('x' * 200_000)")
-    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
-    with mounted(tmp_path / "small", "size=60k") as folder:
+    with mounted(tmp_path / "small", "size=30m") as folder:
+        fill = f"import shutil\nfree = shutil.disk_usage('{folder}').free\nopen('{folder}/x', 'wb').write(bytes(free))"
+        add(workbook, "01_x", fill, "print('x' * 200_000)")
+        (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
         done = stockkit(workbook, "run", "params/own.yaml", "--reports", str(folder / "reports"))
         (path,) = folder.glob("reports/*/run.json")
         assert json.loads(path.read_text())["status"] == "failed"
@@ -202,13 +225,55 @@ def test_a_disk_that_fills_up_under_the_reports_is_a_failed_run(workbook, tmp_pa
     assert "Traceback" not in done.stderr
 
 
-def test_a_source_that_is_not_there_fails_the_first_notebook_with_its_reason(tmp_path):
-    workbook = make_workbook(tmp_path / "book")
-    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=folder:/nowhere")
-    assert done.returncode == 1
-    assert "source folder /nowhere does not exist" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_the_repository_itself_is_a_workbook():
     assert {path.stem for path in (ROOT / "params").glob("*.yaml")} >= {"sample"}
+
+
+def test_a_report_that_cannot_be_made_is_a_failed_run(workbook):
+    block = "import glob, os\nos.makedirs(glob.glob('reports/*')[0] + '/index.html/x')"
+    add(workbook, "01_x", block)
+    done = run(workbook, "01_x")
+    assert done.returncode == 1
+    assert (manifest_of(workbook)["status"], "Traceback" in done.stderr) == ("failed", False)
+
+
+def test_a_key_in_the_environment_reaches_nothing_that_a_run_publishes(workbook, monkeypatch):
+    monkeypatch.setenv("STOCKKIT_SECRET_CANARY", "Canary0123456789")
+    add(workbook, "01_x", OPEN, "import os\nkey = os.environ['STOCKKIT_SECRET_CANARY']\nprint(dict(os.environ))",
+        "headline(note=key, warnings=[key], missing_symbols={'A': key})", "raise ValueError(key)")  # fmt: skip
+    done = run(workbook, "01_x")
+    assert done.returncode == 1
+    assert "ValueError: ***" in done.stderr
+    published = {path.name: path.read_text() for path in workbook.glob("reports/**/*") if path.is_file()}
+    assert {"run.json", "index.html", "01_x.ipynb", "01_x.html"} <= set(published)
+    for name, text in {**published, "out": done.stdout, "err": done.stderr}.items():
+        assert "canary0123456789" not in text.lower(), name
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"stockkit": {"writes": "t1"}}, "must be a list of tables"),
+        ({"stockkit": []}, "is not a notebook that can be run"),
+        ({"kernelspec": {"language": "R", "name": "ir", "display_name": "R"}}, "is written in 'R'"),
+    ],
+)
+def test_a_malformed_notebook_is_refused_before_anything_starts(workbook, metadata, says):
+    add(workbook, "01_x", "1")
+    path = workbook / "notebooks" / "01_x.ipynb"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "metadata": {**document["metadata"], **metadata}}))
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    with pytest.raises(RunError, match=says):
+        runner.plan(workbook / "params" / "own.yaml")
+
+
+def test_a_cell_that_would_be_skipped_is_refused_before_anything_starts(workbook):
+    add(workbook, "01_x", "1")
+    path = workbook / "notebooks" / "01_x.ipynb"
+    document = nbformat.read(path, as_version=4)
+    document.cells[-1].metadata["tags"] = ["skip-execution"]
+    nbformat.write(document, path)
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    with pytest.raises(RunError, match="tagged `skip-execution`"):
+        runner.plan(workbook / "params" / "own.yaml")

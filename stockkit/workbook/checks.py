@@ -1,0 +1,183 @@
+"""What a run is held to: its surroundings before the first kernel starts, its tables after every step."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from stockkit.errors import ParamError, RunError
+from stockkit.lake.sources import open_source
+from stockkit.lake.tables import Lake
+from stockkit.workbook.notebooks import Notebook
+
+MAY_BE_EMPTY = {"rejects", "corrections"}  # nothing was wrong with the data
+MODEL_EXTRAS = {"prophet": ("prophet", "prophet"), "lstm": ("torch", "deep")}
+LEAST_FREE = {"reports": 20_000_000, "lake": 100_000_000}  # bytes; the sample run takes a tenth
+
+
+def surroundings(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lake, root: Path) -> None:
+    """Refuse what would only fail inside a notebook: an absent source, key or extra, a horizon nobody forecasts.
+
+    Raises:
+        ParamError, StockkitError: what is missing, and the way out.
+    """
+    used = {name: values[name] for notebook in chain for name in notebook.parameters}
+    for name in ("source", "check"):
+        if used.get(name):
+            open_source(used[name], root=root, lake=lake.folder, secrets_client=lake.secrets_client)
+    if used.get("engine") == "spark":
+        _need("pyspark", "spark", "engine=spark")
+    for model in used.get("tried", ()):
+        if model in MODEL_EXTRAS:
+            _need(*MODEL_EXTRAS[model], f"tried=[…, {model}]")
+    horizon, horizons = used.get("horizon"), used.get("horizons")
+    if horizons and horizon is not None and horizon not in horizons:
+        raise ParamError(
+            f"horizon {horizon} is not among horizons {horizons}, so nobody would forecast it: "
+            f"give -p 'horizons={sorted({*horizons, horizon})}' too, or one of them as horizon."
+        )
+
+
+def _need(package: str, extra: str, what: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
+
+
+def space(reports: Path, lake: Lake) -> None:
+    """Refuse to start where the disk is all but full.
+
+    Raises:
+        RunError: names the folder and what is free.
+    """
+    for what, folder in (("reports", reports), ("lake", lake.folder)):
+        if folder is None:
+            continue
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+        if (free := shutil.disk_usage(there).free) < LEAST_FREE[what]:
+            way_out = (
+                f"Free some space, or name another folder with {'--reports' if what == 'reports' else '-p lake='}."
+            )
+            raise RunError(
+                f"the disk of the {what} folder {folder} has {free / 1e6:.1f} MB left, and a run needs "
+                f"{LEAST_FREE[what] / 1e6:.0f}: nothing was started. {way_out}"
+            )
+
+
+@dataclass(frozen=True)
+class State:
+    """A table at a moment: its version, and the identifier that it got when it was made."""
+
+    version: int
+    identifier: str
+
+
+def states(lake: Lake) -> dict[str, State]:
+    """Every table that can be read."""
+    deltas = {table: lake.delta(table) for table in lake.tables() if lake.version(table) is not None}
+    return {table: State(int(delta.version()), str(delta.metadata().id)) for table, delta in deltas.items()}
+
+
+def broken_declaration(notebook: Notebook, step: Mapping[str, Any]) -> Iterator[str]:
+    """The faults where the tables that a notebook handed over are not those that it declares."""
+    for word, touched, declared in (
+        ("reads", step["reads"], notebook.reads),
+        ("writes", step["writes"], notebook.writes),
+    ):
+        for table in sorted(set(touched) - set(declared) - set(notebook.writes)):
+            yield f"{notebook.name} {word} {table!r} but its metadata does not declare that."
+    for table in sorted(set(notebook.writes) - set(step["writes"])):
+        yield f"{notebook.name} declares that it writes {table!r} but did not hand it over."
+
+
+def broken_tables(
+    notebook: Notebook, step: Mapping[str, Any], lake: Lake, before: Mapping[str, State], run: str
+) -> Iterator[str]:
+    """The faults that a step left in the lake: a table gone, replaced, written without a word, empty, without numbers.
+
+    Args:
+        notebook, step: what ran, and what it handed over (`reads`, `writes`, and `empty` with reasons).
+        lake: as it is now.
+        before: the tables before the step.
+        run: the run's id, which its commits carry.
+    """
+    now = states(lake)
+    for table in sorted(set(before) - set(now)):
+        yield f"table {table!r} was there before {notebook.name} and is gone after it."
+    for table in sorted(set(now) - set(notebook.writes)):
+        old = before.get(table)
+        if old and (now[table].identifier != old.identifier or now[table].version < old.version):
+            yield f"table {table!r} was replaced while {notebook.name} ran, which does not declare that it writes it."
+        elif run in writers(lake, table, since=old.version if old else -1):
+            yield f"{notebook.name} writes {table!r} but its metadata does not declare that."
+    for table, version in step["writes"].items():
+        if table not in now or now[table].version < version:
+            there = now[table].version if table in now else None
+            yield f"{notebook.name} handed over {table!r} version {version}, the lake has {there}."
+        elif table not in step["empty"] and (lack := hollow(lake, table, version)):
+            yield (
+                f"{notebook.name} wrote {table!r}, but it {lack}. If that is right, "
+                f"say so: hand_over(book, empty={{{table!r}: 'the reason'}})."
+            )
+
+
+def hollow(lake: Lake, table: str, version: int) -> str:
+    """What a table lacks at a version: rows, or any number at all in its columns of floats; "" where nothing."""
+    delta = _at(lake, table, version)
+    if delta.count() == 0:
+        return "" if table in MAY_BE_EMPTY else "has no rows"
+    rows = delta.to_pyarrow_dataset()
+    floats = [column.name for column in rows.schema if str(column.type) in ("float", "double")]
+    if floats and not any(map(_has_number, rows.to_batches(columns=floats))):
+        return f"has no number in any of {', '.join(floats[:4])}{', …' if len(floats) > 4 else ''}"
+    return ""
+
+
+def _has_number(batch: Any) -> bool:
+    import numpy as np
+
+    columns = (column.drop_null().to_numpy(zero_copy_only=False) for column in batch.columns)
+    return any(bool(np.isfinite(column).any()) for column in columns)
+
+
+def vanished(lake: Lake, written: Mapping[str, int]) -> Iterator[str]:
+    """The faults of tables that a run wrote and that are no longer there at its end, or whose files are not."""
+    now = states(lake)
+    for table, version in written.items():
+        if table not in now or now[table].version < version:
+            yield f"table {table!r}, written in version {version}, is gone at the end of the run."
+        elif lake.folder is not None:
+            files = [unquote(uri.removeprefix("file://")) for uri in _at(lake, table, version).file_uris()]
+            if lost := [file for file in files if not os.path.isfile(file)]:
+                yield f"{len(lost)} of {len(files)} files of table {table!r} are gone, as {lost[0]}."
+
+
+def strangers(notebook: Notebook, lake: Lake, written: Mapping[str, int], run: str) -> Iterator[str]:
+    """A sentence for each table of this run that another writer has changed since, where this notebook reads it."""
+    for table in notebook.reads:
+        if table in written and table not in notebook.writes:
+            others = sorted(writers(lake, table, since=written[table]) - {run})
+            if others:
+                yield (
+                    f"another writer ({', '.join(others)}) changed {table!r} while this run was under way: "
+                    f"{notebook.name} read version {written[table]}, which this run wrote."
+                )
+
+
+def writers(lake: Lake, table: str, *, since: int) -> set[str]:
+    """The run ids of the commits to a table after version `since`; "unknown" for a foreign writer's."""
+    delta = lake.delta(table)
+    count = int(delta.version()) - since
+    return {str(commit.get("run", "unknown")) for commit in delta.history(count)} if count > 0 else set()
+
+
+def _at(lake: Lake, table: str, version: int) -> Any:
+    delta = lake.delta(table)
+    if delta.version() != version:
+        delta.load_as_version(version)
+    return delta

@@ -1,0 +1,46 @@
+"""How long a cell, a step and a run may take, and which of the three ends first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULTS = {"cell_timeout": 7_200, "step_timeout": 14_400, "run_timeout": 43_200}  # seconds
+KERNEL_START = 300  # seconds; on a busy machine half a minute has been seen
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The deadlines of one step, on a monotonic clock."""
+
+    seconds: Mapping[str, int]
+    run_started: float
+    step_started: float
+    now: Callable[[], float] = time.monotonic
+
+    def remaining(self) -> tuple[float, str]:
+        """The seconds that a cell that starts now may take, and the limit that sets them."""
+        cell, left, limit = float(self.seconds["cell_timeout"]), *self.left()
+        return (cell, "cell_timeout") if cell < left else (left, limit)
+
+    def left(self) -> tuple[float, str]:
+        """The seconds left of step and run, and the limit that sets them."""
+        now = self.now()
+        step = self.step_started + self.seconds["step_timeout"] - now
+        run = self.run_started + self.seconds["run_timeout"] - now
+        return max(0.0, min(step, run)), "step_timeout" if step < run else "run_timeout"
+
+    def explain(self, limit: str) -> str:
+        """The sentence for what was stopped by this limit."""
+        what = limit.removesuffix("_timeout")
+        return (
+            f"stopped as the {what} took longer than {limit}={self.seconds[limit]} seconds. "
+            f"If it needs more: -p {limit}=SECONDS."
+        )
+
+
+def of(parameters: Mapping[str, Any]) -> dict[str, int]:
+    """The three limits, from the parameters of a run."""
+    return {name: int(parameters.get(name, default)) for name, default in DEFAULTS.items()}

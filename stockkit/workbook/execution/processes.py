@@ -1,0 +1,102 @@
+"""No process outlives a run: a guard ends what a kernel started, also where the run itself was killed.
+
+The guard is this file, run alone (standard library only) in a session of its own. It waits at a pipe from the run;
+once nobody holds the other end, it ends every process that carries the run's mark and removes the run's temporary
+folder. A mark is inherited by whatever a kernel starts, so workers and daemons are known by it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "STOCKKIT_MARK"
+TRACKER = b"resource_tracker"  # clears up semaphores and folders once the workers are gone: let it
+PATIENCE = 4.0  # seconds for trackers to end by themselves
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The mark that a run's kernels carry in their environment, and its temporary folder, this user's alone."""
+
+    mark: str
+    folder: Path
+
+    def sweep(self) -> None:
+        """End every process that carries the mark."""
+        sweep(self.mark)
+
+
+@contextmanager
+def guarded() -> Iterator[Guard]:
+    """Guard what runs in this block; at its end, however it comes, no marked process and no folder is left."""
+    folder = Path(tempfile.mkdtemp(prefix="stockkit-"))
+    mark = uuid.uuid4().hex
+    watch = subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, mark, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield Guard(mark, folder)
+    finally:
+        if watch.stdin:
+            watch.stdin.close()
+        watch.wait()
+
+
+def sweep(mark: str) -> None:
+    """End every process with this mark, those that clear up after others last."""
+    end = time.monotonic() + PATIENCE
+    while found := marked(mark):
+        late = time.monotonic() > end
+        for pid in found:
+            if late or not _is_tracker(pid):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+        if time.monotonic() > end + PATIENCE:
+            return  # one that even SIGKILL does not reach, as it waits for a disk
+
+
+def marked(mark: str) -> list[int]:
+    """The running processes with this mark; none where there is no /proc."""
+    needle = f"{MARK}={mark}".encode()
+    own = os.getpid()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            if int(entry.name) != own and state not in (b"Z", b"X") and needle in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def _is_tracker(pid: int) -> bool:
+    with suppress(OSError):
+        return TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _watch(mark: str, folder: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    sweep(mark)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _watch(*sys.argv[1:])

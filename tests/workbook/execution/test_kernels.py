@@ -1,0 +1,110 @@
+"""One notebook in one kernel: whatever ends it early is an error that names the cell, and nothing is left behind."""
+
+from __future__ import annotations
+
+import time
+
+import nbformat
+import pytest
+
+from stockkit.workbook.execution import kernels, limits, processes
+from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.report import render_notebook
+
+CANARY = "Canary+0123/4567"
+
+
+def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seconds):
+    """The executed notebook and how it ended; the last cell has the tags."""
+    document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    document.cells[-1].metadata["tags"] = list(tags)
+    if kernelspec:
+        document.metadata["kernelspec"] = kernelspec
+    nbformat.write(document, tmp_path / "in.ipynb")
+    now = time.monotonic()
+    clock = limits.Clock({**limits.DEFAULTS, **seconds}, now, now)
+    with processes.guarded() as guard:
+        under = kernels.Conditions(
+            tmp_path, clock, guard, Redaction([CANARY]), lambda cell, of: None, environment or {}
+        )
+        done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
+        assert processes.marked(guard.mark) == []
+    assert not guard.folder.exists()
+    return nbformat.read(tmp_path / "out.ipynb", as_version=4), done
+
+
+@pytest.mark.parametrize(
+    ("cell", "ename", "says"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit", "0"),
+        ("exit()", "SystemExit", "ended the notebook by exit()"),
+        ("import os; os._exit(0)", "DeadKernelError", "ended in this cell with exit code 0"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "DeadKernelError",
+            "killed by SIGKILL, as happens",
+        ),
+        ("%nosuchmagic", "UsageError", "`%nosuchmagic` not found"),
+        ("assert False, 'planted'", "AssertionError", "planted"),
+    ],
+)
+def test_whatever_ends_a_notebook_early_is_an_error_that_names_its_cell(tmp_path, monkeypatch, cell, ename, says):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    notebook, done = execute(tmp_path, "fine = 1", cell, "print('never')")
+    assert (done.error["cell"], done.error["ename"]) == (2, ename)
+    assert says in done.error["evalue"]
+    assert "This cell failed" in render_notebook(tmp_path / "out.ipynb", manifest={}).read_text()
+    assert notebook.cells[-1].execution_count is None
+
+
+def test_a_cell_that_was_skipped_is_an_error(tmp_path):
+    _, done = execute(tmp_path, "fine = 1", "print('never')", tags=["skip-execution"])
+    assert (done.error["cell"], done.error["ename"]) == (2, "RunError")
+
+
+def test_a_cell_is_stopped_at_the_first_limit_and_says_which(tmp_path):
+    _, done = execute(tmp_path, "fine = 1", "import time; time.sleep(600)", cell_timeout=1)
+    assert (done.error["cell"], done.error["ename"]) == (2, "TimeoutError")
+    assert "cell_timeout=1 seconds" in done.error["evalue"]
+
+
+def test_a_step_without_time_left_does_not_start(tmp_path):
+    _, done = execute(tmp_path, "fine = 1", run_timeout=0)
+    assert done.error["ename"] == "TimeoutError"
+    assert "run_timeout=0 seconds" in done.error["evalue"]
+
+
+def test_a_kernel_that_cannot_start_is_said_with_its_reason(tmp_path, capfd):
+    (tmp_path / "ipykernel_launcher.py").write_text("raise ImportError('planted')")
+    _, done = execute(tmp_path, "fine = 1", environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.error["cell"], done.error["where"]) == (None, "before its first cell")
+    assert "the kernel did not start: ImportError: planted" in done.error["evalue"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_this_environment_runs_it_secrets_are_struck_out_output_is_cut_and_workers_are_ended(tmp_path):
+    foreign = {"name": "conda-env-elsewhere", "display_name": "Elsewhere", "language": "python"}
+    cells = [
+        "import os, subprocess, sys, tempfile\nprint(sys.executable)",
+        "print(os.environ['K'], dict(os.environ)); sys.stderr.write(os.environ['K'])",
+        "for sign in os.environ['K']: print(sign, end='', flush=True)",
+        "from IPython.display import HTML, display\ndisplay(HTML(f'<b>{os.environ[\"K\"]}</b>'))",
+        "import base64, json, urllib.parse\n[json.dumps(os.environ['K']), urllib.parse.quote(os.environ['K'], safe=''),"
+        " base64.b64encode(b'user:' + os.environ['K'].encode()).decode()]",
+        "from comm import create_comm\nfresh = 'looked' + 'UpLater99'\n"
+        "create_comm(target_name='stockkit.secret', data={'value': fresh}); print(fresh)",
+        "print('x' * 3_000_000)",
+        "left = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "subprocess.Popen(left); subprocess.Popen(left, start_new_session=True); tempfile.mkdtemp()",
+        "raise ValueError(dict(os.environ))",
+    ]
+    notebook, done = execute(tmp_path, *cells, environment={"K": CANARY}, kernelspec=foreign)
+    assert done.error["ename"] == "ValueError"
+    assert notebook.metadata.kernelspec.name == "python3"
+    page = render_notebook(tmp_path / "out.ipynb", manifest={}).read_text()
+    for text in ((tmp_path / "out.ipynb").read_text(), page, str(done)):
+        for form in (CANARY, "Canary%2B0123%2F4567", "DYW5hcnkrMDEyMy80NTY", "lookedUpLater99"):
+            assert form not in text
+    assert done.warnings == ["cell [7]: The output of this cell was cut: 2,000,001 characters more were left out."]
+    assert "2,000,001 characters more were left out" in page
+    assert len(page) < 1_500_000
