@@ -375,6 +375,18 @@ VALUES |= {
         ("TIMESTAMP '2020-01-01 01:00' - (DATE '2020-01-02' - DATE '2020-01-01')", day("2019-12-31 01:00")),
         ("CAST(TIMESTAMP '2020-01-01 00:00:00' + INTERVAL '1' DAY AS varchar)", "2020-01-02 00:00:00.000"),
         ("to_milliseconds(INTERVAL '1' DAY)", 86400000),
+        ("extract(DAY FROM DATE '2020-03-01' - DATE '2020-01-31')", 30),
+        ("day(DATE '2020-01-01' - DATE '2020-01-03')", -2),
+        ("hour(INTERVAL '50' HOUR)", 2),
+        ("minute(INTERVAL '-90' SECOND)", -1),
+        ("second(INTERVAL '90.5' SECOND)", 30),
+        ("millisecond(INTERVAL '90.5' SECOND)", 500),
+        ("year(INTERVAL '14' MONTH)", 1),
+        ("month(INTERVAL '14' MONTH)", 2),
+        ("sum(x) FROM (VALUES INTERVAL '1' DAY, INTERVAL '2' HOUR, NULL) t(x)", "1 02:00:00.000"),
+        ("avg(x) FROM (VALUES INTERVAL '1' DAY, INTERVAL '2' DAY, NULL) t(x)", "1 12:00:00.000"),
+        ("avg(x) FROM (VALUES INTERVAL '0.001' SECOND, INTERVAL '0.002' SECOND) t(x)", "0 00:00:00.002"),
+        ("avg(x) FROM (VALUES INTERVAL '1' MONTH) t(x) WHERE FALSE", None),
         (
             "max(b - a) FROM (VALUES (DATE '2020-01-01', DATE '2020-01-05'), (DATE '2020-01-01', NULL)) t(a, b)",
             "4 00:00:00.000",
@@ -558,6 +570,16 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ),
     ("SELECT * FROM LATERAL (SELECT 1)", [(1,)]),
     (
+        "SELECT k, x.c FROM (VALUES 'a', 'b') e(k) CROSS JOIN LATERAL (SELECT c FROM (VALUES ('a', 1), ('a', 2),"
+        " ('b', 3)) p(k, c) WHERE p.k = e.k ORDER BY c DESC LIMIT 1) x ORDER BY 1",
+        [("a", 2), ("b", 3)],
+    ),
+    (
+        "SELECT e.d, (SELECT max_by(c, p.d) FROM (VALUES (1, 10), (3, 30)) p(d, c) WHERE p.d <= e.d)"
+        " FROM (VALUES 0, 2, 4) e(d) ORDER BY 1",
+        [(0, None), (2, 10), (4, 30)],
+    ),
+    (
         "SELECT a, a > ALL (SELECT b FROM (VALUES 1, 2) u(b) WHERE b < a), a = ANY (SELECT b FROM (VALUES 1, 2) u(b)"
         " WHERE b >= a) FROM (VALUES 1, 2, 3) t(a) ORDER BY 1",
         [(1, True, True), (2, True, True), (3, True, False)],
@@ -585,6 +607,16 @@ FAILING: list[tuple[str, str]] = [
     ("SELECT date_parse('2020-01-01 ', '%Y-%m-%d')", "Invalid format: 2020-01-01 "),
     ("SELECT from_iso8601_timestamp('2020-05-11 11:15:05')", "Invalid format"),
     ("SELECT json_parse('{')", "Cannot convert value to JSON"),
+    (
+        "SELECT (SELECT c FROM (VALUES (1, 10)) p(d, c) WHERE p.d <= e.d ORDER BY p.d DESC LIMIT 1)"
+        " FROM (VALUES 2) e(d)",
+        "max_by",
+    ),
+    (
+        "SELECT c FROM (VALUES 2) e(d) CROSS JOIN LATERAL (SELECT c FROM (VALUES (1, 10)) p(d, c) WHERE c > 1 AND"
+        " p.d <= e.d ORDER BY p.d DESC FETCH FIRST ROW ONLY)",
+        "row_number",
+    ),
     ("SELECT json_format('1')", "json_parse"),
     ("SELECT x FROM (VALUES 1) t(x) ORDER BY json_parse('1')", "not orderable"),
     ("SELECT x FROM (VALUES map(ARRAY[1], ARRAY[2])) t(x) ORDER BY x", "not orderable"),

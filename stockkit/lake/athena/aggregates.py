@@ -103,6 +103,8 @@ def _total(name: str, value: Value, distinct: str, node: Any) -> Value:
             return Value(summed, total)
         mean = operators.quotient(operators.unscaled(Value(summed, total)), count, kind)
         return Value(f"CASE WHEN {count} > 0 THEN {mean} END", kind)
+    if kind.name == "interval":
+        return intervals.total(name, value, distinct)
     if not kind.number:
         raise refuse(node, f"Unexpected parameters ({kind}) for function {name}.")
     if name == "sum" and kind.whole:

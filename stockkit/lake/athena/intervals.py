@@ -122,6 +122,27 @@ def moved(symbol: str, value: Value, span: Value, node: Any) -> Value:
     return Value(f"CASE WHEN {span.sql} % {DAY} <> 0 THEN {fail(wrong, types.DATE)} ELSE {days} END", types.DATE)
 
 
+def part(name: str, value: Value, node: Any) -> Value:
+    """day, hour, minute, second or millisecond of an interval, year or month of one of months, with its sign."""
+    whole = {"day": (None, DAY), "hour": (DAY, MILLIS["hour"]), "minute": (MILLIS["hour"], MILLIS["minute"]),
+             "second": (MILLIS["minute"], 1000), "millisecond": (1000, 1)}  # fmt: skip
+    parts: dict[str, tuple[int | None, int]] = {"year": (None, 12), "month": (12, 1)} if value.type == MONTHS else whole
+    if name not in parts:
+        raise refuse(node, f"there is no {name} of an {value.type}.")
+    rest, unit = parts[name]
+    left = value.sql if rest is None else f"({value.sql} % {rest})"
+    return Value(f"({left} // {unit})", types.BIGINT)
+
+
+def total(name: str, value: Value, distinct: str) -> Value:
+    """The sum or mean of intervals; a mean is rounded, halves up."""
+    summed = f"sum({distinct}{value.sql})\0"
+    if name == "sum":
+        return Value(f"CAST({summed} AS BIGINT)", value.type)
+    mean = f"floor(CAST({summed} AS DOUBLE) / count({distinct}{value.sql})\0 + 0.5)"
+    return Value(f"CASE WHEN {summed} IS NOT NULL THEN CAST({mean} AS BIGINT) END", value.type)
+
+
 def spelled(sql: str, kind: Type) -> str:
     """An interval as Athena shows it: 2 03:04:05.678, or 1-6 for a year and six months."""
     if kind == MONTHS:

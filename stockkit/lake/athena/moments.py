@@ -92,6 +92,8 @@ def extracted(name: str, value: Value, node: Any) -> Value:
     """A field of a moment, as a bigint; weeks are ISO weeks, Monday is day 1."""
     if value.type == types.UNKNOWN:
         return null(types.BIGINT)
+    if value.type.name == "interval":
+        return intervals.part(name.lower(), value, node)
     part = FIELDS.get(name.lower())
     fine = ("hour", "minute", "second", "millisecond")
     if part is None or not value.type.moment or (part in fine and value.type == types.DATE):

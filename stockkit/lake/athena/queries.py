@@ -129,6 +129,7 @@ def _recursive(cte: Any, name: str, local: str, scope: Scope) -> Query:
 def _select(node: Any, scope: Scope, steps: str = "") -> Query:
     only(node, "expressions", "from_", "joins", "where", "group", "having", "distinct", *ENDINGS)
     scope, from_sql = sources.from_clause(node, scope)
+    _check_correlation(node, scope)
     items = _items(node, scope)
     if steps:
         items.append(_next_step(node, scope, steps))
@@ -156,6 +157,27 @@ def _select(node: Any, scope: Scope, steps: str = "") -> Query:
         parts += _ending(node, items, scope, distinct is not None)
     found = Query(" ".join(part for part in parts if part), columns)
     return found if ties is None else _ended(node, found, scope)
+
+
+def _check_correlation(node: Any, scope: Scope) -> None:
+    """Refuse a subquery with LIMIT that is tied to the query around it by more than equalities, as the engine does."""
+    from sqlglot import exp
+
+    if not node.args.get("where") or not (node.args.get("limit") or node.args.get("offset")):
+        return
+    here = replace(scope, parent=None)
+    where = node.args["where"].this.unnest()
+    for one in where.flatten() if isinstance(where, exp.And) else [where]:
+        test = one.unnest()
+        columns = [(column.name.lower(), column.table.lower()) for column in test.find_all(exp.Column)]
+        outer = any(here.column(*names) is None and scope.column(*names) is not None for names in columns)
+        if outer and not isinstance(test, exp.EQ):
+            raise refuse(
+                test,
+                "the engine takes LIMIT in a subquery only where it is tied to the outer query by =. Use"
+                " (SELECT max_by(value, date) … WHERE date <= …), or a join and row_number() OVER (PARTITION BY …"
+                " ORDER BY …) = 1.",
+            )
 
 
 def _plain(column: Column) -> Column:
