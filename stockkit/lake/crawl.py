@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.lake import glue
-from stockkit.lake.storage import Bucket, Files, explained
+from stockkit.lake import glue, raw
+from stockkit.lake.storage import Bucket, Files, Folder, explained
 
 MEMORY = "crawl.json"
 POLL, LIMIT = 5.0, 1800.0  # seconds
@@ -42,17 +42,17 @@ def _count(number: int, what: str) -> str:
 def discover(files: Files) -> Partitions:
     """The partitions of the raw zone, each with the columns that its source's CSVs have now."""
     found: Partitions = {}
-    for source in files.folders("raw"):
-        keys = [(source.partition("=")[2], name.partition("=")[2]) for name in files.folders(f"raw/{source}")]
-        if keys:
-            columns = _columns(files, f"raw/{source}/symbol={keys[0][1]}")
-            found |= dict.fromkeys(keys, columns)
+    root = files.path if isinstance(files, Folder) else files
+    for source, symbols in raw.holdings(root).items():
+        columns = _columns(files, f"raw/source={source}/symbol={symbols[0]}")
+        found |= dict.fromkeys([(source, symbol) for symbol in symbols], columns)
     return found
 
 
 def _columns(files: Files, folder: str) -> list[str]:
-    names = files.names(folder)
-    return glue.csv_columns((files.read(f"{folder}/{names[-1]}") or b"")[:4096]) if names else []
+    names = [name for name in files.names(folder) if raw.NAME.fullmatch(name)]
+    newest = max(names, key=raw.order, default="")
+    return glue.csv_columns((files.read(f"{folder}/{newest}") or b"")[:4096]) if names else []
 
 
 def difference(before: Mapping[glue.Partition, Any], now: Mapping[glue.Partition, Any], *, described: bool) -> Crawl:

@@ -22,6 +22,7 @@ from stockkit.market.answers import Answer
 EARLIEST, LATEST = "earliest", "latest"
 COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
 HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
+ADDED = "the list of added actions"
 SHORT = 100  # rows of a short answer; a longer one is a whole history
 OnDone = Callable[[str, int, int], None]
 
@@ -168,26 +169,27 @@ def recall(
     """
     held = {symbol: raw.read(lake.path, source, symbol, until=until, known=cached) for symbol in symbols}
     told = {symbol: one.answers for symbol, one in held.items() if one.answers}
+    lists = {ACTIONS_FILE: source} if with_actions else {}
+    listed = {name: raw.read(lake.path, kept, None, until=until) for name, kept in {**lists, ADDED: HAND}.items()}
     known = action_history.known(
-        _lists(lake, source, until) if with_actions else [],
+        _lists(listed, ACTIONS_FILE),
         [statement for answered in told.values() for statement in _statements(answered)],
-        _lists(lake, HAND, until),
+        _lists(listed, ADDED),
     )
     faults = known.faults[known.faults["symbol"].isin(symbols).fillna(False) | known.faults["symbol"].isna()]
     failures = _lacking(held, whole=source == "sample" or source.startswith("folder-"))
     for name, own in faults.assign(symbol=faults["symbol"].fillna(ACTIONS_FILE)).groupby("symbol"):
         failures[str(name)] = _joined(failures.get(str(name)), f"{name}: " + " ".join(own["reason"]))
-    return Fetched(told, replace(known, faults=faults), failures, now, notes=_notes(held))
+    return Fetched(told, replace(known, faults=faults), failures, now, notes=_notes({**held, **listed}))
 
 
-def _lists(lake: Lake, source: str, until: pd.Timestamp | None) -> list[Statement]:
-    """The lists of corporate actions of a source, as they arrived.
+def _lists(listed: Mapping[str, raw.Holding], file: str) -> list[Statement]:
+    """The lists of corporate actions of one name, as they arrived.
 
     Raises:
         LakeError: the newest is damaged: without it no price is on a known scale.
     """
-    file = "the list of added actions" if source == HAND else ACTIONS_FILE
-    held = raw.read(lake.path, source, None, until=until)
+    held = listed.get(file, raw.Holding())
     newest = raw.order(held.answers[-1].file if held.answers else "")
     if broken := [fault for fault in held.faults if fault.problem == raw.DAMAGED and raw.order(fault.file) > newest]:
         raise LakeError(f"the list of corporate actions {broken[-1].file}: {broken[-1].detail}")

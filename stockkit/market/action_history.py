@@ -22,6 +22,9 @@ CHANGED: Mapping[str, str] = {
     "changed_at": "datetime64[ns, UTC]",
 }
 
+SCALE = "scale"  # the kind of what stands where a split is listed with a value that cannot be used
+UNKNOWN = -1.0
+
 Key = tuple[str, pd.Timestamp, str, bool]  # symbol, ex-date, kind, and whether it states that a move was no split
 Standing = dict[Key, tuple[float | None, pd.Timestamp]]  # its value (None: withdrawn), and since when
 
@@ -42,7 +45,10 @@ class Statement:
 @dataclass(frozen=True)
 class Known:
     """The `actions` that stand, since when each is as it is (`changed`, as CHANGED; also of withdrawn ones), and the
-    `faults` (as `actions.FAULTS`) that no later statement has put right."""
+    `faults` (as `actions.FAULTS`) that no later statement has put right.
+
+    The kind `SCALE` in `changed` is since when a day is free of a split whose value could not be used.
+    """
 
     actions: pd.DataFrame = field(default_factory=corporate.none)
     changed: pd.DataFrame = field(default_factory=lambda: schema.empty(CHANGED))
@@ -55,9 +61,9 @@ def known(*voices: Sequence[Statement]) -> Known:
     for voice in voices:
         for key, latest in _standing(voice).items():
             standing[key] = _override(standing.get(key), latest)
-    rows = [(*key[:3], value) for key, (value, _) in standing.items() if value is not None]
+    rows = [(*key[:3], value) for key, (value, _) in standing.items() if value is not None and key[2] != SCALE]
     actions = pd.DataFrame(rows, columns=list(corporate.ACTIONS)).astype(dict(corporate.ACTIONS))
-    since = [(*key[:3], moment) for key, (_, moment) in standing.items()]
+    since = [(*key[:3], moment) for key, (value, moment) in standing.items() if key[2] != SCALE or value is None]
     faults = [_unsettled(voice) for voice in voices]
     return Known(
         actions.sort_values(["symbol", "ex_date", "kind", "value"], ignore_index=True),
@@ -75,6 +81,10 @@ def _standing(voice: Sequence[Statement]) -> Standing:
             (row["symbol"], row["ex_date"], row["kind"], row["kind"] == "split" and row["value"] == 1.0): row["value"]
             for row in rows
         }
+        lost = told.listed.faults[told.listed.faults["kind"].fillna("") != "dividend"].dropna(
+            subset=["symbol", "ex_date"]
+        )
+        now |= {(row["symbol"], row["ex_date"], SCALE, False): UNKNOWN for row in lost.to_dict("records")}
         for key, (value, _) in list(standing.items()):
             if key not in now and value is not None and told.covers(key[1]):
                 standing[key] = (None, told.since)

@@ -15,8 +15,8 @@ import pandas as pd
 from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import SourceError
+from stockkit.market import action_history, answers, jumps, schema, sessions
 from stockkit.market import actions as corporate
-from stockkit.market import answers, jumps, schema, sessions
 from stockkit.market.action_history import Known
 from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Choices, Columns, Reading
 from stockkit.market.jumps import MAX_JUMP
@@ -362,6 +362,8 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
         at = own.start + int(np.searchsorted(date[own], day))
         if one["kind"] == "dividend":
             first, last = at, at + int(at < own.stop and date[at] == day)
+        elif one["kind"] == action_history.SCALE:
+            first, last = own.start, own.stop
         else:
             jumped = own.start < at < own.stop and abs(np.log(raw[at] / raw[at - 1])) > MAX_JUMP
             first, last = own.start, own.stop if jumped else at

@@ -50,3 +50,12 @@ def test_a_fault_is_settled_by_a_later_statement_about_its_day():
     elsewhere = said(day=1, of=("2021-01-04", "2021-02-03"))
     assert len(action_history.known([bad, elsewhere]).faults) == 1
     assert action_history.known([bad, good]).faults.empty
+
+
+def test_a_day_is_free_of_a_bad_split_since_the_statement_without_it():
+    bad, without = said("A,2020-01-03,split,four", day=0), said("B,2020-01-03,split,2", day=2)
+    assert action_history.known([bad]).changed.empty
+    known = action_history.known([bad, without])
+    assert known.changed[["symbol", "kind"]].values.tolist() == [["A", action_history.SCALE], ["B", "split"]]
+    assert known.changed["changed_at"].dt.day.tolist() == [3, 3]
+    assert known.actions["symbol"].tolist() == ["B"]
