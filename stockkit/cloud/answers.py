@@ -35,7 +35,9 @@ def forecast(trained: Trained, parts: Sequence[Part]) -> list[list[Any]]:
         names[part.positions, 0] = part.series.symbol
         names[part.positions, 1] = part.series.date.astype("datetime64[D]").astype(str)
     values = np.where(np.isfinite(block), block, None).tolist()  # type: ignore[call-overload]
-    return [[*who, trained.model, trained.horizon, *row] for who, row in zip(names.tolist(), values, strict=True)]
+    return [
+        [*who, trained.named(who[0]), trained.horizon, *row] for who, row in zip(names.tolist(), values, strict=True)
+    ]
 
 
 def _numbers(trained: Trained, part: Part) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Collection
 from typing import Any
 
 import stockkit
@@ -23,8 +24,8 @@ def document(trained: Trained, *, max_body: int, max_rows: int) -> dict[str, Any
         "info": {
             "title": f"stockkit: {trained.model}, {trained.horizon} sessions ahead",
             "version": stockkit.__version__,
-            "description": f"Forecasts by {trained.model}, fitted up to {_day(trained)}. A body has at most "
-            f"{max_body:,} bytes and {max_rows:,} rows, oldest first within a symbol, each session once.",
+            "description": f"Forecasts by {trained.model}, fitted up to {_day(trained)}. {features(trained)} A body "
+            f"has at most {max_body:,} bytes and {max_rows:,} rows, oldest first within a symbol, each session once.",
         },
         "servers": [{"url": "/"}],
         "paths": {
@@ -43,7 +44,15 @@ def document(trained: Trained, *, max_body: int, max_rows: int) -> dict[str, Any
 def example(trained: Trained) -> dict[str, Any]:
     """One row that can be sent; its features have no value."""
     row: dict[str, Any] = {"symbol": trained.symbols[0] if trained.symbols else "", "date": _day(trained)}
-    return {**row, "close": 100.0, **dict.fromkeys(trained.features)}
+    return {**row, "close": 100.0, **dict.fromkeys(trained.used)}
+
+
+def features(trained: Trained) -> str:
+    """How many features the model was given, and which of them a row must have."""
+    if not trained.features:
+        return "It knows the closes alone."
+    named = f" ({', '.join(trained.used[:30])}{', …' if len(trained.used) > 30 else ''})" if trained.used else ""
+    return f"Of its {len(trained.features)} features the forecasts depend on {len(trained.used)}{named}."
 
 
 def page(trained: Trained, address: str) -> str:
@@ -52,7 +61,8 @@ def page(trained: Trained, address: str) -> str:
     curl = f"curl {address}invocations -H 'Content-Type: application/json' -d '{body}'"
     said = f"{trained.model}: the log return of {trained.horizon} sessions, fitted up to {_day(trained)}"
     known = f"{len(trained.symbols):,} symbols: {', '.join(trained.symbols[:30])}"
-    parts = [f"<h1>{html.escape(said)}</h1>", f"<p>{html.escape(known)}</p>", f"<pre>{html.escape(curl)}</pre>",
+    parts = [f"<h1>{html.escape(said)}</h1>", f"<p>{html.escape(known)}</p>",
+             f"<p>{html.escape(features(trained))}</p>", f"<pre>{html.escape(curl)}</pre>",
              '<p><a href="openapi.json">openapi.json</a>: fields, limits and errors.</p>']  # fmt: skip
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>stockkit</title>{"".join(parts)}</html>'
 
@@ -96,8 +106,9 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": list(properties), "additionalProperties": False, "properties": properties}
+def _object(properties: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
 
 
 def _row(trained: Trained) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def _row(trained: Trained) -> dict[str, Any]:
         "date": {"type": "string", "format": "date", "pattern": f"^{rows.DAY}$", "description": "The session."},
         "close": {"type": "number", "exclusiveMinimum": 0, "maximum": rows.HIGHEST, "description": "Split-adjusted."},
         **dict.fromkeys(trained.features, feature),
-    })  # fmt: skip
+    }, optional=set(trained.features) - set(trained.used))  # fmt: skip
 
 
 def _symbol(trained: Trained) -> dict[str, Any]:
@@ -125,8 +136,13 @@ def _forecast(trained: Trained) -> dict[str, Any]:
     units |= {name: {**value, "description": "close · exp(log return)."} for name in answers.PRICES}
     return _object({
         "symbol": _symbol(trained), "as_of": {"type": "string", "format": "date"},
-        "model": {"const": trained.model}, "horizon": {"const": trained.horizon}, **units,
+        "model": _models(trained), "horizon": {"const": trained.horizon}, **units,
     })  # fmt: skip
+
+
+def _models(trained: Trained) -> dict[str, Any]:
+    names = sorted({trained.named(symbol) for symbol in trained.symbols})
+    return {"enum": names} if len(names) > 1 else {"const": trained.model}
 
 
 def _answer(trained: Trained) -> dict[str, Any]:
@@ -135,7 +151,15 @@ def _answer(trained: Trained) -> dict[str, Any]:
 
 
 def _ping() -> dict[str, Any]:
-    return _object({"status": {"const": "ok"}, "model": {"type": "string"}, "horizon": {"type": "integer"}})
+    return _object(
+        {
+            "status": {"const": "ok"},
+            "model": {"type": "string"},
+            "horizon": {"type": "integer"},
+            "features": {"type": "integer"},
+            "features_used": {"type": "array", "items": {"type": "string"}},
+        }
+    )
 
 
 def _error() -> dict[str, Any]:

@@ -39,17 +39,19 @@ class Contract:
 
     Attributes:
         symbols: those that can be forecast. features: their names, in the model's order.
+        used: the features that forecasts depend on; a row may leave the others out.
         max_rows: rows of one request at most.
     """
 
     symbols: frozenset[str]
     features: tuple[str, ...]
     max_rows: int = MAX_ROWS
+    used: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, trained: Trained, max_rows: int = MAX_ROWS) -> Contract:
         """What `trained` asks for."""
-        return cls(frozenset(trained.symbols), trained.features, max_rows)
+        return cls(frozenset(trained.symbols), trained.features, max_rows, trained.used)
 
     @cached_property
     def expected(self) -> frozenset[str]:
@@ -57,8 +59,18 @@ class Contract:
         return frozenset(self.names)
 
     @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """The fields that a row must have."""
+        return ("symbol", "date", "close", *(self.features if self.used is None else self.used))
+
+    @cached_property
+    def sufficient(self) -> frozenset[str]:
+        """The same, to compare with those that a row has."""
+        return frozenset(self.needed)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        """Every field of a row."""
+        """Every field that a row may have."""
         return ("symbol", "date", "close", *self.features)
 
 
@@ -188,17 +200,19 @@ def _checked(row: Any, contract: Contract) -> tuple[str, str, float, list[float]
         raise RequestError(f'must be a day as in "2023-09-21", from 1700 to 2199, found {_show(day)}.', field="date")
     if type(close) not in (int, float) or not 0 < close <= HIGHEST:
         raise RequestError(f"must be a number over 0, up to {HIGHEST:.0e}, found {_show(close)}.", field="close")
-    return symbol, day, float(close), [_number(row[name], name) for name in contract.features]
+    return symbol, day, float(close), [_number(row.get(name), name) for name in contract.features]
 
 
 def _check_names(row: Mapping[str, Any], contract: Contract) -> None:
-    if row.keys() == contract.expected:
+    if row.keys() == contract.expected or row.keys() == contract.sufficient:
         return
-    extra = [name for name in row if name not in contract.names]
-    lacking = [name for name in contract.names if name not in row]
+    lacking = [name for name in contract.needed if name not in row]
     if lacking:
         way_out = " Send null where it has no value." if lacking[0] in contract.features else ""
-        raise RequestError(f"is lacking; a row has {_list(contract.names)}.{way_out}", field=lacking[0])
+        raise RequestError(f"is lacking; a row has {_list(contract.needed)}.{way_out}", field=lacking[0])
+    extra = [name for name in row if name not in contract.expected]
+    if not extra:
+        return
     raise RequestError(f"{_show(extra[0])} is none of {_list(contract.names)}.", field=extra[0][:_SHOWN])
 
 

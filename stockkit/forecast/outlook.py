@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import study
+from stockkit.forecast import newcomers, study
 from stockkit.forecast.folds import NEWEST
 from stockkit.forecast.intervals import BOUNDS
 from stockkit.forecast.models import RANDOM_WALK
-from stockkit.forecast.scores import LEVEL, Verdict
+from stockkit.forecast.scores import LEVEL, Board, Verdict
 from stockkit.market import sessions
 
 COLUMNS = ["made_at", "as_of", "symbol", "model", "horizon", "target_session", "mean", "sigma", *BOUNDS]
@@ -41,30 +41,44 @@ def table(rows: pd.DataFrame, *, made_at: pd.Timestamp, calendar: str = sessions
     return dated[COLUMNS]
 
 
-def chosen(made: pd.DataFrame, scored: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
-    """One forecast a symbol and horizon: the random walk's, unless a model beats it there (the surest first).
+def best(board: Board, *, horizon: int, symbols: Sequence[str], level: float = LEVEL) -> dict[str, str]:
+    """The model of each symbol: the random walk, unless another beats it there, or over all symbols together.
 
     Args:
-        made: as from `table`. scored: as `scores.Board.by_symbol`. level: of the Holm-corrected p.
+        board: as from `scores.board`. horizon: sessions ahead. symbols: whose.
+        level: of the corrected p; of several the surest counts.
     """
-    place = ["symbol", "horizon"]
-    surest = scored[scored["p_holm"] < level].sort_values("p_holm", kind="stable").drop_duplicates(place)
-    winner = surest.set_index(place)["model"].reindex(pd.MultiIndex.from_frame(made[place]))
-    return made[made["model"].to_numpy() == winner.fillna(RANDOM_WALK).to_numpy()].reset_index(drop=True)
+    own, whole = (
+        table[(table["horizon"] == horizon) & (table["p_holm"] < level)].sort_values("p_holm", kind="stable")
+        for table in (board.by_symbol, board.overall)
+    )
+    surest = own.drop_duplicates("symbol")
+    there = dict(zip(surest["symbol"].astype(str), surest["model"].astype(str), strict=True))
+    anywhere = [*whole["model"].astype(str), RANDOM_WALK][0]
+    return {symbol: there.get(symbol, anywhere) for symbol in symbols}
 
 
-def newest(forecasts: pd.DataFrame, *, horizon: int, model: str = RANDOM_WALK) -> pd.DataFrame:
-    """The last forecast that one model made of each symbol, from the rows of the `forecasts` table.
+def newest(forecasts: pd.DataFrame, *, horizon: int, models: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The last forecast of each symbol, from the rows of the `forecasts` table.
+
+    Args:
+        forecasts: of any models and horizons. horizon: sessions ahead.
+        models: whose is taken, by symbol, as from `stockkit.lake.models.choice`; the random walk's of other symbols,
+            and where that model has none as of the symbol's last session.
 
     Raises:
         ForecastError: there are forecasts, but none for that horizon.
     """
-    own = forecasts[(forecasts["horizon"] == horizon) & (forecasts["model"] == model)]
-    if own.empty and len(forecasts):
-        raise ForecastError(
-            f"no forecast of {model} {horizon} session(s) ahead: run 04_model with it among the horizons."
-        )
-    return own.sort_values(["symbol", "made_at", "as_of"]).groupby("symbol").tail(1).reset_index(drop=True)
+    own = forecasts[forecasts["horizon"] == horizon]
+    wanted = own["symbol"].astype(str).map(models or {}).astype("object").fillna(RANDOM_WALK)
+    named = own["model"].astype(str)
+    rank = np.where(named == wanted, 1, np.where(named == RANDOM_WALK, 0, -1))
+    last = (own.groupby("symbol", observed=True)["as_of"].transform("max") == own["as_of"]).to_numpy()
+    kept = own.assign(rank=rank)[last & (rank >= 0)]
+    if kept.empty and len(forecasts):
+        raise ForecastError(f"no forecast {horizon} session(s) ahead: run 04_model with it among the horizons.")
+    latest = kept.sort_values(["symbol", "rank", "made_at"], kind="stable").groupby("symbol", observed=True).tail(1)
+    return latest.drop(columns="rank").reset_index(drop=True)
 
 
 def priced(made: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
@@ -87,12 +101,38 @@ def figures(made: pd.DataFrame, prices: pd.DataFrame) -> dict[str, Any]:
     rows = made.merge(priced(made, prices), on=["symbol", "model", "as_of", "target_session"]).drop(columns="made_at")
     for name in ("as_of", "target_session"):
         rows[name] = rows[name].dt.strftime("%Y-%m-%d")
-    names = sorted(set(made["model"]))
     return {
-        "model": names[0] if len(names) == 1 else "the best of each symbol",
+        "model": model_of(made),
         "horizon": int(made["horizon"].iloc[0]) if len(made) else None,
         "rows": [{key: _plain(value) for key, value in row.items()} for row in rows.to_dict("records")],
     }
+
+
+def model_of(made: pd.DataFrame) -> str:
+    """Whose forecasts these are, in words."""
+    names = sorted(set(made["model"].astype(str)))
+    return names[0] if len(names) == 1 else "the best of each symbol"
+
+
+def in_words(made: pd.DataFrame, young: Sequence[str] = ()) -> str:
+    """Whose forecasts these are, of which session, and whose intervals are those of other symbols.
+
+    Args:
+        made: one forecast a symbol. young: symbols as from `newcomers.symbols`.
+    """
+    if made.empty:
+        return "No symbol has enough history for a forecast."
+    groups = made.groupby(made["model"].astype(str))["symbol"].agg(list)
+    said = [
+        "the random walk (the middle is the last close)" if model == RANDOM_WALK else f"`{model}`"
+        for model in groups.index
+    ]
+    if len(said) > 1:
+        said = [f"{one} of {', '.join(map(str, own))}" for one, own in zip(said, groups, strict=True)]
+    last = f"{made['as_of'].max():%Y-%m-%d}"
+    bare = made.loc[made["hi95"].isna(), "symbol"].astype(str)
+    none = f" Too few past errors are known for an interval of {', '.join(bare)}." if len(bare) else ""
+    return f"The forecasts are those of {' and '.join(said)}, as of {last}.{none} {newcomers.in_words(young)}".strip()
 
 
 def verdict_figures(verdict: Verdict, skipped: Mapping[str, str], *notes: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,10 @@ from stockkit.forecast.intervals import LEVELS
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.naive import RandomWalk
-from stockkit.forecast.models.protocol import Fitted, Series
+from stockkit.forecast.models.protocol import RANDOM_WALK, Fitted, Series
 from stockkit.forecast.study import Study
+
+BEST = "best"  # in place of a model: of each symbol the one that won, the random walk where none did
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Trained:
         as_of: the last session it was fitted on.
         fitted: a fit of each symbol, or the one of a pooled model under the key "".
         calibration: each symbol's; a symbol without one is not forecast.
+        members: where several models were put together under one name, each symbol's own.
     """
 
     model: str
@@ -49,6 +52,19 @@ class Trained:
     as_of: np.datetime64
     fitted: Mapping[str, Fitted]
     calibration: Mapping[str, Calibration]
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, symbol: str) -> str:
+        """The model that forecasts a symbol."""
+        return self.members.get(symbol, self.model)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The features that the forecasts of any symbol depend on, in the order of `features`."""
+        found = [getattr(fitted, "uses", None) for fitted in self.fitted.values()]
+        if None in found:
+            return self.features
+        return tuple(name for k, name in enumerate(self.features) if any(k in (one or ()) for one in found))
 
     @property
     def symbols(self) -> list[str]:
@@ -93,12 +109,36 @@ def of(done: Study, model: str) -> Trained:
     return Trained(model, done.horizon, done.features, np.datetime64(as_of, "D"), fitted, known)
 
 
-def each(studies: Sequence[Study], model: str) -> list[tuple[Study, Trained]]:
-    """Every study in which `model` was fitted and has intervals, with what `of` makes of it."""
+def each(studies: Sequence[Study], model: str, best: Mapping[int, Mapping[str, str]]) -> list[tuple[Study, Trained]]:
+    """Every study in which `model` was fitted and has intervals, with what `of` makes of it.
+
+    Args:
+        studies: one a horizon. model: a name, or `BEST` for the model of each symbol that `best` tells.
+        best: a symbol's model by horizon, as from `outlook.best`.
+    """
+    made = [_together(one, best[one.horizon]) if model == BEST else (one, model) for one in studies]
     ready = [
-        one for one in studies if calibrations(one.rows, model) and model in {name for _, name in one.newest.fitted}
+        (one, name)
+        for one, name in made
+        if calibrations(one.rows, name) and name in {fitted for _, fitted in one.newest.fitted}
     ]
-    return [(one, of(one, model)) for one in ready]
+    return [
+        (one, replace(of(one, name), members=dict(best[one.horizon]) if name == BEST else {})) for one, name in ready
+    ]
+
+
+def _together(one: Study, best: Mapping[str, str]) -> tuple[Study, str]:
+    """A study in which the models of `best` stand as one, called `BEST`, beside the others; or the only one's name."""
+    names = set(best.values())
+    if len(names) < 2:
+        return one, next(iter(names), RANDOM_WALK)
+    own = one.rows["symbol"].astype(str).map(best) == one.rows["model"].astype(str)
+    rows = pd.concat([one.rows, one.rows[own].assign(model=BEST)], ignore_index=True)
+    rows = rows.astype({"model": one.rows["model"].dtype})
+    fits = one.newest.fitted
+    fitted = {(symbol, BEST): fits.get((symbol, name), fits.get((ALL, name))) for symbol, name in best.items()}
+    found = {**fits, **{key: fit for key, fit in fitted.items() if fit is not None}}
+    return replace(one, rows=rows, newest=replace(one.newest, fitted=found)), BEST
 
 
 def train(

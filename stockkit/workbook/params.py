@@ -33,6 +33,7 @@ DEEPEST = 5  # levels of YAML; a flat mapping with lists has two
 OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken,
            yaml.BlockMappingStartToken)  # fmt: skip
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+BEST = "best"  # a candidate: of each symbol the model that won
 CHOICES = {
     "engine": ("local", "spark"),
     "dtype": ("float64", "float32"),
@@ -194,7 +195,7 @@ def check(name: str, value: Any) -> Any:
         raise ParamError(f"{name} must be 1 to {LONGEST_WAIT} seconds, found {value}.")
     elif name in ("horizon", "horizons"):
         _check_horizons(name, value if isinstance(value, list) else [value])
-    elif name in ("tried", "candidate"):
+    elif name in ("tried", "candidate") and value != BEST:
         _check_models(name, value if isinstance(value, list) else [value])
     elif name in ("lake", "source") and not value.strip():
         raise ParamError(f"{name} is empty.")

@@ -34,6 +34,12 @@ class Boosted:
         """The setting that did best on the sessions held back."""
         return f"{self.leaves} leaves, learning rate {self.rate:g}"
 
+    @property
+    def uses(self) -> tuple[int, ...]:
+        """The positions of the features that some tree splits by."""
+        trees = [tree.nodes for (tree,) in self.estimator._predictors]
+        return tuple(sorted({int(k) for nodes in trees for k in nodes["feature_idx"][nodes["is_leaf"] == 0]}))
+
     def forecast(self, series: Series, first: int) -> Forecast:
         """Each row from its own features, of which any may be missing; NaN while the volatility is not known."""
         features = _finite(series.features[first:])

@@ -19,6 +19,12 @@ class MedianFitted:
     members: tuple[Fitted, ...]
     horizon: int
 
+    @property
+    def uses(self) -> tuple[int, ...] | None:
+        """The positions of the features that some member uses; None: all."""
+        found = [getattr(member, "uses", None) for member in self.members]
+        return None if None in found else tuple(sorted({k for one in found for k in one or ()}))
+
     def forecast(self, series: Series, first: int) -> Forecast:
         """The median of the members' forecasts at each row."""
         said = [member.forecast(series, first) for member in self.members]

@@ -8,6 +8,7 @@ The variance that they assume is the same in calm and in storm, and so is left a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Arma:
         tried: orders compared, at most.
     """
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     ar: np.ndarray
     ma: np.ndarray
     mean: float
@@ -78,6 +80,7 @@ class Smoothing:
         tried: trends compared.
     """
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     kind: str
     alpha: float
     beta: float
@@ -118,6 +121,7 @@ class ThetaLines:
         horizon: sessions. since: the first training session, nanoseconds since 1970.
     """
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     alpha: float
     level: float
     horizon: int

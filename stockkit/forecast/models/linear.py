@@ -39,12 +39,19 @@ class Linear:
         """The penalty, and how many features it left."""
         return f"alpha {self.alpha:.3g}, {np.count_nonzero(self.coefficients)} of {len(self.coefficients)} features"
 
+    @property
+    def uses(self) -> tuple[int, ...]:
+        """The positions of the features that were not dropped."""
+        return tuple(np.flatnonzero((self.coefficients != 0) & np.isfinite(self.scale)).tolist())
+
     def forecast(self, series: Series, first: int) -> Forecast:
-        """The line at each row; NaN in rows that lack a feature."""
+        """The line at each row; NaN in rows that lack a feature that it uses."""
         features = series.features[first:]
         if features.shape[1] != len(self.centre):
             raise ForecastError(f"fitted on {len(self.centre)} features, given {features.shape[1]}.")
-        mean = ((features - self.centre) / self.scale) @ self.coefficients + self.intercept
+        used = list(self.uses)
+        features = features[:, used]
+        mean = ((features - self.centre[used]) / self.scale[used]) @ self.coefficients[used] + self.intercept
         return Forecast(np.where(np.isfinite(features).all(axis=1), mean, np.nan))
 
 

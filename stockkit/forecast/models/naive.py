@@ -14,6 +14,7 @@ from stockkit.forecast.models.protocol import RANDOM_WALK, Forecast, Series, Tra
 class Constant:
     """The same mean for every row."""
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     mean: float
 
     def forecast(self, series: Series, first: int) -> Forecast:
@@ -49,6 +50,7 @@ class Drift:
 class PrevailingMean:
     """The mean log return of all sessions up to the row forecast, times `horizon` (Welch and Goyal 2008)."""
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     horizon: int
 
     def forecast(self, series: Series, first: int) -> Forecast:

@@ -32,6 +32,7 @@ class Curve:
         weekmask: (7,) bool, Monday first: the weekdays that were traded.
     """
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     horizon: int
     start: float
     span: float

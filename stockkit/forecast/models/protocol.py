@@ -177,7 +177,8 @@ class Forecast:
 class Fitted(Protocol):
     """A model after it has seen its past.
 
-    May also tell `tried` (int, how many settings the fit compared; 1 if it does not) and `chosen` (a text: which).
+    May also tell `tried` (int, how many settings the fit compared; 1 if it does not), `chosen` (a text: which) and
+    `uses` (the positions of the features that its forecasts depend on; all of them if it does not).
     """
 
     def forecast(self, series: Series, first: int) -> Forecast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -115,6 +116,7 @@ def _around_zero(sigma: np.ndarray) -> Forecast:
 class RollingWindow:
     """The root mean square of the last `window` returns, `horizon` sessions ahead."""
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     window: int
     horizon: int
 
@@ -142,6 +144,7 @@ class RollingVolatility:
 class WeightedAverage:
     """The exponentially weighted volatility with this decay, `horizon` sessions ahead."""
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     decay: float
     horizon: int
 
@@ -175,6 +178,7 @@ class Garch:
         horizon: sessions. since: the first training session, nanoseconds since 1970; the recursion starts there.
     """
 
+    uses: ClassVar[tuple[int, ...]] = ()  # the closes alone
     omega: float
     alpha: float
     beta: float

@@ -19,10 +19,11 @@ from stockkit.lake.models.files import Saved
 from stockkit.lake.models.listing import find, listing
 from stockkit.lake.models.page import card
 from stockkit.lake.models.parameters import allow
+from stockkit.lake.models.shown import as_served, choice
 from stockkit.lake.tables import Lake
 
-__all__ = ["Decision", "Entry", "Saved", "adopt", "allow", "card", "export", "find", "history", "listing", "load",
-           "load_folder", "promote", "rollback", "save", "write_folder"]  # fmt: skip
+__all__ = ["Decision", "Entry", "Saved", "adopt", "allow", "as_served", "card", "choice", "export", "find", "history",
+           "listing", "load", "load_folder", "promote", "rollback", "save", "write_folder"]  # fmt: skip
 
 
 def save(lake: Lake, trained: Trained, **told: Any) -> Saved:

@@ -161,7 +161,8 @@ class Saved:
         except (TypeError, ValueError) as error:
             raise LakeError(f"the calibration or the session cannot be read ({error})") from error
         names = tuple(self.card["features"])
-        return Trained(self.card["model"], self.card["horizon"], names, day, fitted, known)
+        members = {str(symbol): str(model) for symbol, model in self.card.get("members", {}).items()}
+        return Trained(self.card["model"], self.card["horizon"], names, day, fitted, known, members)
 
 
 def _three(widths: Any) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,12 @@ def card(saved: Saved) -> str:
         "",
         f"Forecasts the log return of {ahead} of {_shown(told['symbols'], 'symbol')}: a mean, its standard deviation "
         f"and intervals. Fitted on all sessions up to {told['as_of']}.",
+        *([f"Each symbol has the model that won there: {_members(told['members'])}."] if "members" in told else []),
         "",
         "| | |",
         "|---|---|",
         f"| Version | `{saved.key}` |",
-        f"| Features | {_shown(told['features'], 'feature') if told['features'] else 'none: the closes alone'} |",
+        f"| Features | {_features(told)} |",
         f"| Settings | {_settings(told['settings'])} |",
         f"| Data, code | `{told['data_version']}`, `{told['code_version']}` |",
         f"| Libraries | {', '.join(f'{name} {number}' for name, number in told['libraries'].items())} |",
@@ -81,6 +83,13 @@ def _verdict(ratio: float, model: str) -> str:
     )
 
 
+def _members(members: Mapping[str, str]) -> str:
+    groups: dict[str, list[str]] = {}
+    for symbol, model in members.items():
+        groups.setdefault(model, []).append(symbol)
+    return "; ".join(f"{model} for {_shown(own, 'symbol')}" for model, own in sorted(groups.items()))
+
+
 def _widths(calibration: dict[str, Any]) -> str:
     known = [widths[1] for _, widths in calibration.values() if isinstance(widths[1], float | int)]
     if not known:
@@ -92,6 +101,17 @@ def _widths(calibration: dict[str, Any]) -> str:
 def _shown(names: list[str], what: str) -> str:
     few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({few})"
+
+
+def _features(told: Mapping[str, Any]) -> str:
+    """How many features it was given, and which of them its forecasts depend on; cards of before do not tell these."""
+    if not told["features"]:
+        return "none: the closes alone"
+    given = _shown(told["features"], "feature")
+    used = told.get("used")
+    if used is None:
+        return given
+    return f"{given}, of which the forecasts depend on {_shown(used, 'feature') if used else 'none'}"
 
 
 def _settings(settings: dict[str, Any]) -> str:

@@ -112,6 +112,8 @@ def card_of(trained: Trained, parts: Mapping[str, bytes], told: Mapping[str, Any
         "model": trained.model,
         "horizon": int(trained.horizon),
         "features": list(trained.features),
+        "used": list(trained.used),
+        **({"members": dict(sorted(trained.members.items()))} if trained.members else {}),
         "symbols": trained.symbols,
         "as_of": day,
         **told,
