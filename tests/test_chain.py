@@ -88,9 +88,10 @@ def test_the_head_of_the_ledger_is_in_the_manifest_and_verifies(chain):
 
 def test_the_candidate_of_each_horizon_is_saved_and_champion(chain):
     listed = stockkit(chain["workbook"], "models", "list")
-    assert (listed.returncode, listed.stdout.count("lasso-h")) == (0, 2), listed
+    assert (listed.returncode, listed.stdout.count("random_walk-h")) == (0, 2), listed
     lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
-    assert {models.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"lasso"}
+    assert {models.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"random_walk"}
+    assert chain["headlines"]["forecast"]["model"] == "random_walk"
 
 
 def test_the_modelling_notebook_takes_under_a_minute_and_a_half_beside_other_tests(chain):
