@@ -44,6 +44,20 @@ def test_the_scoreboard_counts_the_pairs_with_a_smaller_error(symbols, horizons)
     pd.testing.assert_frame_equal(found, before)
 
 
+@pytest.mark.parametrize("symbols", [3, 40])
+def test_a_model_with_a_volatility_of_its_own_has_its_interval_score_in_a_third_panel(symbols):
+    rows = forecasts(symbols)[0]
+    calm = rows[rows["model"] == "random_walk"].assign(model="calm", sigma=0.015)
+    both = pd.concat([rows, calm])
+    found = scores.score(both.assign(lo90=both["mean"] - 1.7 * both["sigma"], hi90=both["mean"] + 1.7 * both["sigma"]))
+    plot = plots.scoreboard(found)
+    shown = np.concatenate([line.get_xdata() for line in plot.axes[2].lines if line.get_marker() != "None"])
+    expected = found.loc[found["model"] == "calm", "winkler90_ratio"]
+    np.testing.assert_allclose(np.sort(shown[np.isfinite(shown)]), np.sort(expected))
+    assert f"interval score ratios from {expected.min():.3f}" in plot.alt
+    assert len(plots.scoreboard(found.drop(columns="winkler90_p")).axes) == 2  # scores of before
+
+
 def test_a_scoreboard_of_many_symbols_has_a_line_a_model():
     labels = [text.get_text() for text in plots.scoreboard(scores.score(forecasts(40)[0])).axes[0].get_yticklabels()]
     assert labels == ["noise"]

@@ -300,7 +300,7 @@ def _power(board: Board) -> str:
     if middle.empty:
         return ""
     several = board.by_symbol["horizon"].nunique() > 1
-    ahead = [f" {_count(int(horizon), 'session')} ahead" * several for horizon in middle.index]
+    ahead = [f" ({_count(int(horizon), 'session')} ahead)" * several for horizon in middle.index]
     parts = [f"{ic:.3f}{after}" for ic, after in zip(middle, ahead, strict=True)]
     where = "over all symbols" if len(pooled) else "of one symbol"
     return f"An information coefficient of {' or '.join(parts)} {where} would have been found with 80 % probability."

@@ -17,21 +17,24 @@ READABLE = 24  # symbols with a line each; of more, each model has one line
 def scoreboard(scores: pd.DataFrame) -> Plot:
     """Each model's MAE as a ratio to the random walk's and its hit rate, symbol by symbol, a row of panels a horizon.
 
-    Of more than 24 symbols, each model has one line, with a point a symbol and a bar at their median. Models that say
-    what the random walk says are left out.
+    A third panel has the 90 % interval scores, as a ratio too, of the models with a volatility of their own. Of more
+    than 24 symbols, each model has one line, with a point a symbol and a bar at their median. Models that say what the
+    random walk says are left out.
 
     Args:
         scores: as `Board.by_symbol` of `forecast.scores`.
     """
-    tried = scores[scores["dm_p"].notna()]
-    if tried.empty:
+    of_risk = scores.get("winkler90_p", pd.Series(np.nan, scores.index)).notna()
+    shown, tried = scores[scores["dm_p"].notna() | of_risk], scores[scores["dm_p"].notna()]
+    if shown.empty:
         return blank("No scores to show: no model has forecasts of the past")
-    symbols, models, horizons = symbols_of(tried), list(tried["model"].unique()), sorted(tried["horizon"].unique())
+    symbols, models, horizons = symbols_of(shown), list(shown["model"].unique()), sorted(shown["horizon"].unique())
     lines = symbols if len(symbols) <= READABLE else models
-    plot, axes = canvas((1.4 + 0.34 * len(lines)) * len(horizons), len(horizons), 2, sharey=True, sharex="col")
+    panels, height = 2 + int(of_risk.any()), (1.4 + 0.34 * len(lines)) * len(horizons)
+    plot, axes = canvas(height, len(horizons), panels, sharey=True, sharex="col")
     for pair, horizon in zip(axes, horizons, strict=True):
         for k, model in enumerate(models):
-            own = tried[(tried["model"] == model) & (tried["horizon"] == horizon)]
+            own = shown[(shown["model"] == model) & (shown["horizon"] == horizon)]
             offset = (k - (len(models) - 1) / 2) * min(0.22, 0.8 / len(models))
             at = pd.Index(symbols).get_indexer(own["symbol"]) + offset if lines is symbols else np.full(len(own), k)
             _marks(pair, own, at, k, intervals=lines is symbols)
@@ -39,29 +42,40 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
         pair[0].set_title(_ahead(horizon), loc="left", fontsize=9, color=INK)
         pair[0].axvline(1, color=INK, linewidth=1)
         pair[1].axvline(50, color=INK, linewidth=1)
-    axes[-1, 0].set_xlabel("MAE / MAE of the random walk (left of 1 is better)")
-    axes[-1, 1].set_xlabel("hit rate, % with its 95 % interval" if lines is symbols else "hit rate, %")
+        for axis in pair[2:]:
+            axis.axvline(1, color=INK, linewidth=1)
+            axis.set_xlabel("interval score / the random walk's" if horizon == horizons[-1] else "")
+    axes[-1, 0].set_xlabel("MAE / the random walk's")
+    axes[-1, 1].set_xlabel("hit rate, %, and its 95 % interval" if lines is symbols else "hit rate, %")
     if lines is symbols:
         _legend(plot, axes[0, 0])
     better = int((tried["mae_ratio"] < 1).sum())
+    told = [_range("MAE", tried["mae_ratio"]), _range("90 % interval score", scores["winkler90_ratio"][of_risk])]
     return finish(
         plot,
         f"{better} of {len(tried)} model and symbol pairs have a smaller error than the random walk, before any test",
-        f"MAE ratios from {tried['mae_ratio'].min():.3f} to {tried['mae_ratio'].max():.3f}.",
+        " ".join(filter(None, told)),
     )
+
+
+def _range(what: str, ratio: pd.Series) -> str:
+    return f"{what} ratios from {ratio.min():.3f} to {ratio.max():.3f}." if len(ratio) else ""
 
 
 def _marks(pair: Any, own: pd.DataFrame, at: np.ndarray, k: int, *, intervals: bool) -> None:
     """The points of one model, and either each one's interval or the median of all."""
     style = {"color": COLOURS[k % 8], "marker": "osD^v"[k % 5], "linestyle": "none", "markersize": 5}
+    columns = [own["mae_ratio"].where(own["dm_p"].notna()), own["hit_rate"] * 100]
+    columns += [own["winkler90_ratio"].where(own["winkler90_p"].notna()) for _ in pair[2:]]
     if not intervals:
         style |= {"markersize": 3, "alpha": 0.4}
-        for axis, column, scale in ((pair[0], "mae_ratio", 1), (pair[1], "hit_rate", 100)):
-            axis.plot([own[column].median() * scale] * 2, [k - 0.3, k + 0.3], color=INK, linewidth=2)
+        for axis, values in zip(pair, [column.dropna() for column in columns], strict=True):
+            if len(values):
+                axis.plot([values.median()] * 2, [k - 0.3, k + 0.3], color=INK, linewidth=2)
     else:
         pair[1].hlines(at, own["hit_lo"] * 100, own["hit_hi"] * 100, color=COLOURS[k % 8], linewidth=1.2)
-    pair[0].plot(own["mae_ratio"], at, label=own["model"].iloc[0] if len(own) else None, **style)
-    pair[1].plot(own["hit_rate"] * 100, at, **style)
+    for number, (axis, values) in enumerate(zip(pair, columns, strict=True)):
+        axis.plot(values, at, label=str(own["model"].iloc[0]) if len(own) and not number else None, **style)
 
 
 def equity(traded: Traded, *, cost: float = 10.0) -> Plot:

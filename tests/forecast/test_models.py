@@ -1,11 +1,25 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.models import CORE, Drift, HistoricalMean, Lasso, Lstm, RandomWalk, Series, by_name, target
+from stockkit.forecast.models import (
+    CORE,
+    EXTRAS,
+    Drift,
+    HistoricalMean,
+    Lasso,
+    Lstm,
+    MedianEnsemble,
+    RandomWalk,
+    Series,
+    by_name,
+    nesting,
+    target,
+)
 from tests.forecast.series import series, training
 
 DOUBLING = series(np.array([1.0, 2.0, 4.0, 4.0]))
@@ -83,3 +97,16 @@ def test_models_are_found_by_name_and_typos_get_the_nearest() -> None:
 def test_importing_the_room_loads_neither_pandas_nor_sklearn() -> None:
     code = "import sys, stockkit.forecast; assert not {'pandas', 'sklearn', 'scipy'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_models_that_expect_a_change_say_that_they_contain_the_random_walk_and_others_do_not() -> None:
+    silent = {"random_walk", "rolling_volatility", "ewma", "garch"}  # whose mean is 0 as it is
+    assert nesting() == {model.name for model in (*CORE, *EXTRAS)} - silent
+
+
+def test_a_model_of_ones_own_does_not_unless_it_says_so_nor_does_an_ensemble_of_it() -> None:
+    own = SimpleNamespace(name="own")
+    mixed = MedianEnsemble("mixed", ("lasso", "own"))
+    assert nesting([Lasso(), own, mixed]) == {"lasso"}
+    own.nests_random_walk = True
+    assert nesting([Lasso(), own, mixed]) == {"lasso", "own", "mixed"}
