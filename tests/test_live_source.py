@@ -63,13 +63,13 @@ def test_the_search_for_the_key_finds_it(tmp_path):
     assert len(everywhere(tmp_path, f"said {CANARY}")) == 2
 
 
-def test_without_a_key_the_first_notebook_says_how_to_give_one(workbook, monkeypatch):
+def test_without_a_key_no_notebook_starts_and_the_way_to_give_one_is_said(workbook, monkeypatch):
     monkeypatch.delenv("STOCKKIT_SECRET_ALPHAVANTAGE")
-    with av.Server(av.csv()) as server:
-        done, _, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[IBM]")
-        assert server.requests == []
+    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "-p", "symbols=[IBM]")
+    assert done.returncode == 2
     assert "STOCKKIT_SECRET_ALPHAVANTAGE" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (workbook / "reports").exists()
 
 
 def test_a_second_source_that_denies_the_splits_is_told_in_the_report(workbook, tmp_path, monkeypatch):

@@ -126,6 +126,13 @@ def broken_tables(
             )
 
 
+def excused(notebook: Notebook, step: Mapping[str, Any], lake: Lake) -> Iterator[str]:
+    """A sentence for each table that a notebook wrote without rows or numbers, and gave a reason for."""
+    for table, reason in step["empty"].items():
+        if table in step["writes"] and (lack := hollow(lake, table, step["writes"][table])):
+            yield f"{notebook.name}: {table} {lack}: {reason}."
+
+
 def hollow(lake: Lake, table: str, version: int) -> str:
     """What a table lacks at a version: rows, or any number at all in its columns of floats; "" where nothing."""
     delta = _at(lake, table, version)

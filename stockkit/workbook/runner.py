@@ -162,7 +162,9 @@ def _try_step(run: Going, notebook: Notebook, step: dict[str, Any], started: flo
         return done.error or _fault(malformed)
     faults = [*checks.broken_declaration(notebook, step)]
     faults += [] if faults else checks.broken_tables(notebook, _excused(step, run.manifest), todo.lake, before, run_id)
-    run.manifest["warnings"] += [] if faults else checks.strangers(notebook, todo.lake, written, run_id)
+    if not faults:
+        run.manifest["warnings"] += checks.excused(notebook, step, todo.lake)
+        run.manifest["warnings"] += checks.strangers(notebook, todo.lake, written, run_id)
     return _fault(faults[0]) if faults else None
 
 
@@ -195,7 +197,6 @@ def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> st
         figures = dict(payload.get("headlines", {}))
         manifest["warnings"] += figures.pop("warnings", [])
         manifest["headlines"] |= figures
-    manifest["warnings"] += [f"{step['name']}: {table} is empty: {reason}" for table, reason in step["empty"].items()]
     return ""
 
 
