@@ -355,7 +355,7 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
     edges = schema.symbol_edges(rows["symbol"])
     names = rows["symbol"].iloc[edges[:-1]].tolist() if len(rows) else []
     place = {name: slice(first, last) for name, first, last in zip(names, edges[:-1], edges[1:], strict=True)}
-    raw, date = rows["close_raw"].to_numpy(), rows["date"].to_numpy()
+    raw, date = jumps.log_level(rows["close_raw"].to_numpy()), rows["date"].to_numpy()
     for one in changed[changed["symbol"].isin(place)].to_dict("records"):
         own, day = place[one["symbol"]], one["ex_date"].to_datetime64()
         moment = max(one["changed_at"].tz_convert(None), one["ex_date"]).to_datetime64()
@@ -365,7 +365,7 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
         elif one["kind"] == action_history.SCALE:
             first, last = own.start, own.stop
         else:
-            jumped = own.start < at < own.stop and abs(np.log(raw[at] / raw[at - 1])) > MAX_JUMP
+            jumped = own.start < at < own.stop and abs(raw[at] - raw[at - 1]) > MAX_JUMP
             first, last = own.start, own.stop if jumped else at
         since[first:last] = np.maximum(since[first:last], moment)
     return pd.Series(pd.DatetimeIndex(since).tz_localize("UTC"), index=rows.index)

@@ -146,8 +146,10 @@ def _explain(own: pd.DataFrame, move: np.ndarray, at: int, *, known_split: bool)
     before, now = own["close"].iloc[at - 1], own["close"].iloc[at]
     seen = f"the close went from {before:g} to {now:g}"
     if known_split:
-        return ADJUSTED, np.nan, f"{seen} by a split that is listed and that these prices do not show: remove it"
-    usual, gap = _usual(move, at), float(np.log(own["open"].iloc[at] / before))
+        return _beside_split(own, move, at, seen)
+    usual, gap = _usual(move, at), float(move[at])
+    if own["open"].iloc[at] > 0:
+        gap = float(np.log(own["open"].iloc[at] / before))
     ratio = _nearest(float(move[at]), gap, usual)
     rest, opened = float(move[at]) + np.log(ratio), gap + np.log(ratio)
     followed = _volume(own["volume"].to_numpy(), at)
@@ -160,8 +162,18 @@ def _explain(own: pd.DataFrame, move: np.ndarray, at: int, *, known_split: bool)
     if kind == SPLIT and _is_step(own["close"].to_numpy(), at):
         kind, why = REAL, "a few of the smallest steps of so low a price"
     if kind == SPLIT and ratio in UNITS and not followed / ratio > 1 / HEAVY:
-        kind, why = NO_RATIO, "the volume did not follow: another unit, as pence for pounds"
+        told = "no volume tells" if np.isnan(volume) else "the volume did not follow"
+        kind, why = NO_RATIO, f"{told}: another unit, as pence for pounds"
     return kind, {SPLIT: ratio, REAL: 1.0}.get(kind, np.nan), f"{said}: {why}"
+
+
+def _beside_split(own: pd.DataFrame, move: np.ndarray, at: int, seen: str) -> tuple[str, float, str]:
+    """What a jump is that stays although a split is listed for its day."""
+    raw = np.diff(log_level(own["close_raw"].to_numpy()[at - 1 : at + 1]))[0]
+    if abs(raw) < LEAST:
+        return ADJUSTED, np.nan, f"{seen} by a split that is listed and that these prices do not show: remove it"
+    left = f"{seen} beside the split that is listed, {np.expm1(move[at]) * 100:+.1f} %"
+    return NO_RATIO, np.nan, f"{left}: its ratio is wrong, or news came on the same day"
 
 
 def _nearest(move: float, gap: float, usual: float) -> float:

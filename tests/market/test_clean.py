@@ -266,3 +266,18 @@ def test_plain_and_careful_reading_give_the_same_bars(good, monkeypatch):
     plain = run(body(good)).prices
     monkeypatch.setattr(clean.answers, "quick", lambda answer: None)
     pd.testing.assert_frame_equal(run(body(good)).prices, plain)
+
+
+def test_a_real_move_on_the_day_of_a_reverse_split_passes_where_it_is_stated(good):
+    """1:20 and -45 % on one day: the split alone leaves a jump, a split of 1.0 beside it says that the rest is news."""
+    day, factor = good[3][:10], 20 * 0.55
+    prices = ("open", "high", "low", "close")
+    moved = [edit(line, **{p: f"{float(line.split(',')[k]) * factor:.4f}" for k, p in enumerate(prices, 1)})
+             for line in good[1:4]]  # fmt: skip
+    lines = [good[0], *moved, *good[4:]]
+    text = f"symbol,ex_date,kind,value\nAAA,{day},split,0.05\n"
+    assert len(run(body(lines), actions.parse(text.encode(), file="a")).prices) == 5
+    stated = actions.parse(f"{text}AAA,{day},split,1.0\n".encode(), file="a")
+    found = run(body(lines), stated).prices
+    assert len(found) == 8
+    assert found["split_factor"].tolist() == [0.05] * 5 + [1.0] * 3

@@ -101,6 +101,22 @@ def test_a_listed_split_that_the_prices_do_not_show_is_said_to_be_in_them_alread
     assert suggested(adjusted, known)["kind"].tolist() == [ADJUSTED]
 
 
+def test_a_wrong_ratio_or_news_on_the_day_of_a_listed_split_is_said_and_the_split_not_called_false():
+    frame = split(bars(), 4)
+    known = actions.parse(
+        f"symbol,ex_date,kind,value\nA,{frame['date'].iloc[AT]:%Y-%m-%d},split,2\n".encode(), file="a"
+    )
+    found = suggested(actions.adjust(frame.assign(high=frame["close"], low=frame["open"]), known), known)
+    assert found["kind"].tolist() == [NO_RATIO]
+    assert "its ratio is wrong, or news" in found["evidence"][0]
+
+
+def test_a_jump_of_a_series_without_volume_is_told_from_its_prices():
+    index = split(bars(), 4).assign(volume=np.nan)
+    assert suggested(index)["ratio"].tolist() == [4.0]
+    assert suggested(split(bars(), 100).assign(volume=np.nan))["kind"].tolist() == [NO_RATIO]
+
+
 def kept(*lengths: int) -> list[tuple[int, int]]:
     """The rows that are trusted, first and one past the last, where each stretch has another scale."""
     level = np.concatenate([np.full(n, 2.0 * k) for k, n in enumerate(lengths)])
