@@ -54,15 +54,15 @@ def _part(value: Value, path: Any, body: str, node: Any, *, broken: str = "") ->
     `broken`: what a text that is no JSON gives; else it is NULL where its first letter tells so, as the engine's
     extractor stops there and not before.
     """
-    sql = body
-    for name in reversed(_steps(path, node)):
-        sql = f"list_transform([{{'t': n.t, 'j': {_step(name)}}}], lambda n: {sql})[1]"
     wrong = unanswered("this text is no JSON, or JSON that is not translated", types.VARCHAR)
     shape = broken or f"CASE WHEN regexp_matches(n.t, {text(BEGINNING)}) THEN {wrong} END"
-    kept = f"CASE WHEN regexp_matches(n.t, {text(LENIENT)}) THEN {wrong} WHEN json_valid(n.t) THEN n.t ELSE {shape} END"
-    checked = f"list_transform([{{'t': n.t, 'j': CAST({kept} AS JSON)}}], lambda n: {sql})[1]"
-    given = f"CAST({value.sql} AS VARCHAR)"
-    return f"list_transform([{{'t': {given}}}], lambda n: CASE WHEN n.t IS NOT NULL THEN {checked} END)[1]"
+    lenient = f"regexp_matches(n.t, {text(LENIENT)})"
+    kept = f"CASE WHEN {lenient} THEN {wrong} WHEN n.t IS NULL OR json_valid(n.t) THEN n.t ELSE {shape} END"
+    documents = [f"CAST({kept} AS JSON)", *(_step(name) for name in _steps(path, node))]
+    sql = f"[{{'t': CAST({value.sql} AS VARCHAR)}}]"
+    for document in documents:
+        sql = f"list_transform({sql}, lambda n: {{'t': n.t, 'j': {document}}})"
+    return f"list_transform({sql}, lambda n: CASE WHEN n.j IS NOT NULL THEN {body} END)[1]"
 
 
 def _number(kind: Type) -> str:
