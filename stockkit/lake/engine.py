@@ -210,14 +210,20 @@ def ceiling(size: int) -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_DATA, _before[0]) if not _granted else change(-size)
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, in Athena's words where they are known."""
+def reason(error: Exception, written: Mapping[str, str]) -> str:
+    """What went wrong, in Athena's words where they are known, and columns as the statement has `written` them."""
     said = str(error)
+    column = re.search(r'column "?([^"]+)"? must appear in the GROUP BY', said)
+    if column:
+        name = written.get(column.group(1), column.group(1))
+        return f"'{name}' must be an aggregate expression or appear in GROUP BY clause"
     words = re.search(r"string '!(.*?)' to INT|TimeZone '!(.*?)'!", said)
     if words:
         return words.group(1) or words.group(2)
     if "ivision by zero" in said:
         return "Division by zero"
+    if "Max expression depth" in said:
+        return "the statement is nested deeper than the engine takes: give its inner parts names with WITH"
     return said.splitlines()[0][:300]
 
 

@@ -123,8 +123,7 @@ class Catalogue:
         Raises:
             LakeError: Glue refuses.
         """
-        what = f"cannot register the table {table['Name']!r} in the Glue database {self.database!r}"
-        with explained(what, otherwise="Run the same again: what is stored stays, and it is registered then."):
+        with explained(f"cannot register the table {table['Name']!r} in the Glue database {self.database!r}"):
             known = self._table(table["Name"])
             if known is not None and _says(known, table):
                 return False

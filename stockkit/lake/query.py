@@ -110,7 +110,9 @@ def rows(
     try:
         return engine.answer(_home(files), translated.sql, {**translated.bound, **paths}, handed, limits), translated
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {engine.reason(error)}\n  {text.strip()[:300]}") from error
+        raise QueryError(
+            f"the query failed: {engine.reason(error, translated.written)}\n  {text.strip()[:300]}"
+        ) from error
 
 
 def _home(files: Mapping[str, Files]) -> str:

@@ -316,9 +316,7 @@ class Lake:
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
         wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
-        with self._place(table).reading():
-            rows = delta.to_pyarrow_table(filters=wanted)
-        return frames.by_key(frames.to_pandas(rows), key_of(table))
+        return frames.by_key(frames.to_pandas(delta.to_pyarrow_table(filters=wanted)), key_of(table))
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
         """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version."""
@@ -326,14 +324,8 @@ class Lake:
 
     def _told(self, table: str, delta: Any) -> int:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""
-        self.writes[table] = int(delta.version())
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
             catalogue = glue.Catalogue(self.path.clients.client("glue"), self.address.database)
-            where = self.path.uri(f"tables/{table}")
-            try:
-                catalogue.register(glue.delta_table(table, where, delta.schema().to_arrow()))
-            except LakeError as error:
-                raise LakeError(
-                    f"table {table!r} is written, as version {self.writes[table]}, but not registered: {error}"
-                ) from error
+            catalogue.register(glue.delta_table(table, self.path.uri(f"tables/{table}"), delta.schema().to_arrow()))
+        self.writes[table] = int(delta.version())
         return self.writes[table]

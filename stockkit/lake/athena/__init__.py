@@ -3,9 +3,9 @@
 What is not on the list is refused with a reason before anything runs, so that no statement is answered in
 another way than Athena answers it. Decided here, where the engines leave room: the session's zone is UTC;
 `approx_distinct` is exact, and so is `approx_percentile`, the element floor(q n) (Athena's are estimates of large
-groups); sums and means of doubles may differ in the last digits, because both engines add in any order; `arbitrary` and
-ties of `max_by` are as free as in Athena; functions of the clock or of chance are refused, because the same statement
-should give the same answer tomorrow.
+groups); sums and means of doubles may differ in the last digits, because both engines add in any order;
+`arbitrary` and ties of `max_by` are as free as in Athena; functions of the clock or of chance are refused, because
+the same statement should give the same answer tomorrow.
 
 A few refusals depend on the data and so come while the query runs: an extreme over NaN, a map with a key twice, and
 regular expressions with classes over letters beyond ASCII or with `$` over texts with line ends.
@@ -14,23 +14,27 @@ regular expressions with classes over letters beyond ASCII or with `$` over text
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stockkit.errors import QueryError
-from stockkit.lake.athena import words
+from stockkit.lake.athena import depth, words
 from stockkit.lake.athena.parameters import every
 from stockkit.lake.athena.types import Type, from_arrow
 
 
 @dataclass(frozen=True)
 class Translation:
-    """SQL for the local engine, the values to bind, and the names and types of Athena's answer."""
+    """SQL for the local engine, the values to bind, and the names and types of Athena's answer.
+
+    `written`: how the statement calls the columns that the engine's errors call otherwise.
+    """
 
     sql: str
     bound: Mapping[str, Any]
     names: tuple[str, ...]
     types: tuple[Type, ...]
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 def tables(text: str) -> list[str]:
@@ -61,9 +65,10 @@ def translate(
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}
         for table, schema in schemas.items()
     }
-    query, bound = statement(tree, kinds, parameters, places)
+    query, context = depth.deeply(lambda: statement(tree, kinds, parameters, places))
     names = tuple(column.name or f"_col{k}" for k, column in enumerate(query.columns))
-    return Translation(query.sql, bound, names, tuple(column.value.type for column in query.columns))
+    kinds_of = tuple(column.value.type for column in query.columns)
+    return Translation(query.sql, context.bound, names, kinds_of, context.written)
 
 
 def check_parameters(tree: Any, parameters: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from stockkit.lake.athena import casts, nested, operators, predicates, types
+from stockkit.lake.athena import casts, depth, nested, operators, predicates, types
 from stockkit.lake.athena.types import Type
 from stockkit.lake.athena.values import NOTHING, Query, Scope, Value, coerced, refuse, text, unified
 
@@ -17,6 +17,12 @@ LIMITS = {"integer": 2**31, "bigint": 2**63}
 
 def expression(node: Any, scope: Scope) -> Value:
     """Translate one expression."""
+    value = _translated(node, scope)
+    depth.check_length(value.sql)
+    return value
+
+
+def _translated(node: Any, scope: Scope) -> Value:
     name = type(node).__name__
     if name in operators.SYMBOLS:
         return operators.arithmetic(operators.SYMBOLS[name], scope.value(node.this), scope.value(node.expression), node)
@@ -103,8 +109,12 @@ def _variable(node: Any, scope: Scope) -> Value:
 
 def _logic(word: str) -> Callable[[Any, Scope], Value]:
     def translate(node: Any, scope: Scope) -> Value:
-        one, other = (condition(side, scope) for side in (node.this, node.expression))
-        return Value(f"({one} {word} {other})", types.BOOLEAN)
+        sides, left = [], node  # a chain of any length is one level
+        while type(left) is type(node):
+            sides.append(left.expression)
+            left = left.this
+        tests = [condition(side, scope) for side in (left, *reversed(sides))]
+        return Value(f"({f' {word} '.join(tests)})", types.BOOLEAN)
 
     return translate
 

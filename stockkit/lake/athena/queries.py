@@ -33,10 +33,10 @@ def statement(
     schemas: Mapping[str, Mapping[str, types.Type]],
     parameters: Mapping[str, Any],
     places: Mapping[str, str],
-) -> tuple[Query, dict[str, Any]]:
-    """Translate a parsed statement; return it with the values to bind."""
+) -> tuple[Query, Context]:
+    """Translate a parsed statement; return it with what is bound, and its columns as they are written."""
     context = Context(schemas, parameters, places, expression, query)
-    return _shown(query(node, Scope(context)), node), context.bound
+    return _shown(query(node, Scope(context)), node), context
 
 
 def _shown(found: Query, node: Any) -> Query:

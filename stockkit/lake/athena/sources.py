@@ -94,11 +94,11 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
     name, local = node.name.lower(), scope.context.fresh("t")
     found = None if node.db else scope.cte(name)
     if found is not None:
-        relation = _relation(found.columns, node, local, name)
+        relation = _relation(found.columns, node, local, name, scope)
         return relation, f"{found.sql} AS {local}"
     kinds = scope.context.schemas[name]
     columns = tuple(Column(one.lower(), Value(quoted(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items())
-    return _relation(columns, node, local, name), f"({scope.context.places[name]}) AS {local}"
+    return _relation(columns, node, local, name, scope), f"({scope.context.places[name]}) AS {local}"
 
 
 def _may_be_nan(kind: types.Type) -> bool:
@@ -123,14 +123,16 @@ def quoted(name: str) -> str:
 
 def _derived(found: Query, node: Any, scope: Scope) -> tuple[Relation, str]:
     local = scope.context.fresh("t")
-    return _relation(found.columns, node, local, None), f"({found.sql}) AS {local}"
+    return _relation(found.columns, node, local, None, scope), f"({found.sql}) AS {local}"
 
 
-def _relation(columns: tuple[Column, ...], node: Any, local: str, name: str | None) -> Relation:
+def _relation(columns: tuple[Column, ...], node: Any, local: str, name: str | None, scope: Scope) -> Relation:
     alias = node.args.get("alias")
     columns = renamed(columns, alias, node) if alias is not None else columns
     placed = tuple(Column(c.name, replace(c.value, sql=f"{local}.{c.value.sql}")) for c in columns)
-    return Relation(alias.name.lower() if alias is not None and alias.name else name, placed)
+    called = alias.name.lower() if alias is not None and alias.name else name
+    scope.context.written.update({column.value.sql: column.name for column in columns if column.name})
+    return Relation(called, placed)
 
 
 def renamed(columns: tuple[Column, ...], alias: Any, node: Any) -> tuple[Column, ...]:

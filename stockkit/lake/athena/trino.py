@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from stockkit.errors import QueryError
+from stockkit.lake.athena import depth
 
 SPECIAL = ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM", "LISTAGG")
 
@@ -94,6 +95,7 @@ def check_text(text: str) -> list[Any]:
     for three in zip(tokens, tokens[1:], tokens[2:], strict=False):
         _check_three(*three)
     _check_clauses(tokens)
+    depth.check(tokens)
     return tokens
 
 

@@ -53,7 +53,10 @@ class Relation:
 
 @dataclass
 class Context:
-    """One translation: what is bound, and the translators that call each other."""
+    """One translation: what is bound, and the translators that call each other.
+
+    `written`: how the statement calls the columns that the local engine knows by other names.
+    """
 
     schemas: Mapping[str, Mapping[str, Type]]
     parameters: Mapping[str, Any]
@@ -61,6 +64,7 @@ class Context:
     expression: Callable[[Any, Scope], Value]
     query: Callable[[Any, Scope], Query]
     bound: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
     counter: int = 0
 
     def fresh(self, letter: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from stockkit.errors import QueryError
-from stockkit.lake.athena import reads, trino
+from stockkit.lake.athena import depth, reads, trino
 from stockkit.lake.athena.trino import shown
 
 CATALOGS = ("", "awsdatacatalog")
@@ -17,12 +18,17 @@ def parse(text: str) -> Any:
     Raises:
         QueryError: anything else.
     """
+    return depth.deeply(lambda: _parsed(text))
+
+
+@lru_cache(maxsize=4)  # a statement is parsed for its tables, and again to be translated
+def _parsed(text: str) -> Any:
     import sqlglot
     from sqlglot import exp
 
     try:
         tokens = trino.check_text(text)
-        statements = [one for one in sqlglot.parse(text, read=trino.dialect()) if one is not None]
+        statements = [one for one in trino.dialect()().parser().parse(tokens, text) if one is not None]
     except sqlglot.errors.SqlglotError as error:
         raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
     if len(statements) != 1 or not isinstance(statements[0], (exp.Query, exp.Values)):
