@@ -49,8 +49,11 @@ def sql(
         float | None, typer.Option(metavar="GB", help="Memory that it may take; 4, or half of the machine's.")
     ] = None,
     row_limit: Annotated[int, typer.Option(metavar="ROWS", help="Rows that the answer may have.")] = 10_000_000,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DAY", help="What current_date and now() stand for; now.")
+    ] = None,
 ) -> None:
-    """Answer one SELECT over the tables."""
+    """Answer one SELECT over the tables, or SHOW TABLES, SHOW COLUMNS FROM t, DESCRIBE t."""
     from stockkit.lake import frames
     from stockkit.lake.tables import open_lake
 
@@ -58,12 +61,19 @@ def sql(
     for name, _, value in (pair.partition("=") for pair in parameter or []):
         given.setdefault(name, []).append(value)
     text = _text_of(Path(statement[1:])) if statement.startswith("@") else statement
-    limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit, "row_limit": row_limit}
+    limits: dict[str, Any] = {
+        "time_limit": time_limit,
+        "memory_limit": memory_limit,
+        "row_limit": row_limit,
+        "as_of": as_of,
+    }
     if taken := sorted(set(given) & set(limits)):
         raise StockkitError(f"-p {taken[0]}: this name is an option of its own, --{taken[0].replace('_', '-')}.")
     values: dict[str, Any] = {name: one if len(one) > 1 else one[0] for name, one in given.items()}
     answer = open_lake(lake).sql(text, **limits, **values)
     print(frames.to_csv(answer), end="") if csv else print(answer.to_string(index=False, max_rows=40))
+    if moment := answer.attrs.get("as_of"):
+        print(f"the statement's clock stood at {moment}", file=sys.stderr)
     if bill := answer.attrs.get("athena"):
         print(bill["text"], file=sys.stderr)
 

@@ -11,20 +11,25 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.lake.storage import WAY_OUT, Files
+from stockkit.lake.storage import WAY_OUT, Files, shortened, way_out
 from stockkit.market import schema
 
 log = logging.getLogger(__name__)
+_mark: ContextVar[str] = ContextVar("mark", default="")  # of the commit that is being tried
 
 RUN_VARIABLE = "STOCKKIT_RUN"
 ATTEMPTS = 20
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0  # seconds
 APPENDER = "stockkit-append"
+MARK = "stockkit.commit"
 CHUNK = 2**14  # rows handed over at a time, so that few wait in memory
 
 
@@ -39,6 +44,10 @@ class Place:
     def key(self) -> str:
         """The table's folder."""
         return f"tables/{self.name}"
+
+    def log(self, version: int) -> str:
+        """The key of the file that a commit is in."""
+        return f"{self.key}/_delta_log/{version:020}.json"
 
     def open(self) -> Any | None:
         """The Delta table as it is now, None where there is none.
@@ -55,7 +64,23 @@ class Place:
         except deltalake.exceptions.TableNotFoundError:
             return None  # a first write that was cut off before its commit
         except (OSError, deltalake.exceptions.DeltaError) as error:
-            raise LakeError(f"table {self.name!r} in {self.files} cannot be read: {str(error)[:300]}") from error
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: Exception) -> LakeError:
+        """What to say where it cannot be read, with the way out."""
+        out = way_out(str(error), "`stockkit lake verify` names what is missing or damaged.")
+        return LakeError(f"table {self.name!r} in {self.files} cannot be read: {shortened(error)}. {out}")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn an error of the files or of S3 into one with the way out."""
+        import deltalake
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, deltalake.exceptions.DeltaError, pa.ArrowException) as error:
+            raise self.unreadable(error) from error
 
 
 @dataclass(frozen=True)
@@ -76,7 +101,7 @@ class Rows:
 
 
 def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
-    """Commit what `work_out` makes of the table as it is now (None: nothing to do); return the table then.
+    """Commit what `work_out` makes of the table as it is now (None: nothing to do); return the table as that left it.
 
     Raises:
         LakeError: it cannot be written, or other writers were faster every time; the table is as they left it.
@@ -90,20 +115,26 @@ def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
 
 
 def attempt(place: Place, once: Callable[[Any | None], Any]) -> Any:
-    """Call `once` with the table as it is now, anew after each conflict; return the table then."""
+    """Call `once` with the table as it is now, anew after each conflict; return the table as that left it.
+
+    Another writer may have committed since: the version returned is that of the commit made here, or the one that
+    was looked at where there was nothing to commit.
+    """
     import deltalake
 
     for number in range(1, ATTEMPTS + 1):
         now = place.open()
         version = now.version() if now is not None else None
+        mark = uuid.uuid4().hex
+        _mark.set(mark)
         try:
             once(now)
-            return place.open()
+            return _left(place, version, mark)
         except (OSError, deltalake.exceptions.DeltaError) as error:
             if not _moved(place, version):
                 raise LakeError(
                     f"cannot write table {place.name!r} in {place.files}; it is as it was before. "
-                    f"{str(error)[:300]} {WAY_OUT}"
+                    f"{shortened(error)}. {way_out(str(error), WAY_OUT)}"
                 ) from error
             log.warning(
                 "event=conflict table=%s version=%s attempt=%d/%d: another writer was faster, working it out anew",
@@ -114,6 +145,19 @@ def attempt(place: Place, once: Callable[[Any | None], Any]) -> Any:
         f"table {place.name!r} in {place.files}: other writers were faster {ATTEMPTS} times; nothing of this write "
         "was stored. Run it again, or let fewer writers work on the same table."
     )
+
+
+def _left(place: Place, before: int | None, mark: str) -> Any:
+    """The table at the version that the commit with this mark made; at the one before where there is none."""
+    after = place.open()
+    if after is None or after.version() == before:
+        return after
+    newer = range(after.version(), -1 if before is None else before, -1)
+    # not of history(), which misnumbers commits while others commit
+    version = next((one for one in newer if mark.encode() in (place.files.read(place.log(one)) or b"")), before)
+    if version is not None and version != after.version():
+        after.load_as_version(version)
+    return after
 
 
 def _moved(place: Place, version: int | None) -> bool:
@@ -158,7 +202,7 @@ def properties(appending_to: Any | None = None, *, first: bool = False, notes: M
 
     turn = appending_to and [deltalake.Transaction(APPENDER, appending_to.version() + 1)]
     return deltalake.CommitProperties(
-        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive"), **(notes or {})},
+        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive"), MARK: _mark.get(), **(notes or {})},
         app_transactions=turn or None,
         max_commit_retries=0 if first else None,
     )

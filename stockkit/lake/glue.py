@@ -123,7 +123,8 @@ class Catalogue:
         Raises:
             LakeError: Glue refuses.
         """
-        with explained(f"cannot register the table {table['Name']!r} in the Glue database {self.database!r}"):
+        what = f"cannot register the table {table['Name']!r} in the Glue database {self.database!r}"
+        with explained(what, otherwise="Run the same again: what is stored stays, and it is registered then."):
             known = self._table(table["Name"])
             if known is not None and _says(known, table):
                 return False

@@ -6,6 +6,7 @@ Keys are relative to the lake, with ``/`` between their parts. Nothing here over
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,18 @@ from stockkit.errors import LakeError
 from stockkit.lake.clients import Clients
 
 WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
+AGAIN = "Nothing was changed; try again."
+WAYS = {
+    "NoSuchBucket": "Create the bucket with `aws s3 mb s3://BUCKET`, or correct the lake's address.",
+    "RequestTimeTooSkewed RequestInTheFuture": "Set this machine's clock right: AWS refuses requests whose "
+    "time is some minutes off, however often they are tried.",
+    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": "The credentials have expired: log in "
+    "again, or renew them.",
+    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException": "The bucket is in another "
+    "region: set AWS_REGION to it.",
+    "AccessDenied AccessDeniedException 403 Forbidden InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
+    "UnrecognizedClientException": "Check with `aws sts get-caller-identity` who you are, and what that role may do.",
+}  # fmt: skip
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
@@ -172,15 +185,18 @@ def of(place: Path | Bucket) -> Files:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn an error of AWS into one that says what failed, why and the way out; no key is ever in it."""
+def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
+    """Turn an error of AWS into one that says what failed, why and the way out; no key is ever in it.
+
+    `otherwise` is the way out of what only time can mend.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        told = error.response.get("Error", {})
-        raise LakeError(f"{what}: {_code(error)}: {told.get('Message', '')[:200]}. {_way_out(_code(error))}") from error
+        code, told = _code(error), error.response.get("Error", {})
+        raise LakeError(f"{what}: {code}: {told.get('Message', '')[:200]}. {way_out(code, otherwise)}") from error
     except BotoCoreError as error:
         raise LakeError(f"{what}: {error}. Is the address right, and the network there?") from error
 
@@ -189,12 +205,17 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
-def _way_out(code: str) -> str:
-    if code == "NoSuchBucket":
-        return "Create the bucket with `aws s3 mb s3://BUCKET`, or correct the lake's address."
-    if code in ("AccessDenied", "AccessDeniedException", "403", "Forbidden", "InvalidAccessKeyId"):
-        return "Check with `aws sts get-caller-identity` who you are, and what that role may do."
-    return "Nothing was changed; try again."
+def way_out(said: str, otherwise: str = AGAIN) -> str:
+    """What helps against an error of S3 or another service, by the code that is somewhere in its text."""
+    codes = set(re.findall(r"\w+", said))
+    return next((way for known, way in WAYS.items() if codes & set(known.split())), otherwise)
+
+
+def shortened(error: Exception) -> str:
+    """What an error says in one line; the code of S3 first, which stands at the end of a long text."""
+    said = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
+    code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", said)), "")
+    return f"{code}: {said}"[:300] if code else said[:300]
 
 
 def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:

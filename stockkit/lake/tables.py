@@ -18,7 +18,9 @@ import pandas as pd
 from stockkit.errors import LakeError
 from stockkit.lake import (
     address,
+    catalogue,
     clients,
+    clock,
     columns,
     commits,
     crawl,
@@ -197,9 +199,10 @@ class Lake:
         time_limit: float = engine.SECONDS,
         memory_limit: float | None = None,
         row_limit: int = engine.ROWS,
+        as_of: Any = None,
         **parameters: Any,
     ) -> pd.DataFrame:
-        """Run one SELECT in Athena's dialect over the tables.
+        """Run one SELECT in Athena's dialect over the tables, or SHOW TABLES, SHOW COLUMNS FROM t, DESCRIBE t.
 
         On Athena where the lake's address names a database (the answer's ``attrs["athena"]`` then tells bytes
         scanned and cost, see `stockkit.lake.on_athena.ask`), else here on DuckDB (`stockkit.lake.query.run`).
@@ -209,9 +212,22 @@ class Lake:
             time_limit: seconds that it may take here; on Athena the workgroup's limits hold.
             memory_limit: GB that it may take here; by default 4, or half of the machine's where that is less.
             row_limit: rows that the answer may have here.
+            as_of: the day or moment that `current_date` and `now()` stand for, here and on Athena; by default that
+                of asking, in UTC. The answer's ``attrs["as_of"]`` tells it where the statement reads the clock.
             parameters: a value for each ``:name``.
         """
         limits = engine.Limits(time_limit, memory_limit, row_limit)
+        listed = catalogue.answer(text, self.tables(), self.delta) if not parameters else None
+        if listed is not None:
+            return listed
+        dated = clock.dated(text, as_of)
+        answer = self._answer(dated.text, parameters, limits)
+        if dated.moment is not None:
+            answer.attrs["as_of"] = dated.moment.isoformat()
+        return answer
+
+    def _answer(self, text: str, parameters: dict[str, Any], limits: engine.Limits) -> pd.DataFrame:
+        """The answer to a SELECT that does not read the clock."""
         deltas = {name: self.delta(name) for name in query.tables(text)}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
@@ -286,10 +302,10 @@ class Lake:
         """
         database = self.address.database if self.address else None
         if isinstance(self.path, storage.Bucket) and self.address and database:
-            catalogue = glue.Catalogue(self.path.clients.client("glue"), database)
+            glued = glue.Catalogue(self.path.clients.client("glue"), database)
             if self.address.crawler:
-                return crawl.with_crawler(catalogue.client, self.address.crawler, show=show)
-            return crawl.into_glue(self.path, catalogue)
+                return crawl.with_crawler(glued.client, self.address.crawler, show=show)
+            return crawl.into_glue(self.path, glued)
         return crawl.by_listing(self.files)
 
     def _place(self, table: str) -> commits.Place:
@@ -316,7 +332,9 @@ class Lake:
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
         wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
-        return frames.by_key(frames.to_pandas(delta.to_pyarrow_table(filters=wanted)), key_of(table))
+        with self._place(table).reading():
+            rows = delta.to_pyarrow_table(filters=wanted)
+        return frames.by_key(frames.to_pandas(rows), key_of(table))
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
         """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version."""
@@ -324,8 +342,14 @@ class Lake:
 
     def _told(self, table: str, delta: Any) -> int:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""
-        if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
-            catalogue = glue.Catalogue(self.path.clients.client("glue"), self.address.database)
-            catalogue.register(glue.delta_table(table, self.path.uri(f"tables/{table}"), delta.schema().to_arrow()))
         self.writes[table] = int(delta.version())
+        if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
+            glued = glue.Catalogue(self.path.clients.client("glue"), self.address.database)
+            where = self.path.uri(f"tables/{table}")
+            try:
+                glued.register(glue.delta_table(table, where, delta.schema().to_arrow()))
+            except LakeError as error:
+                raise LakeError(
+                    f"table {table!r} is written, as version {self.writes[table]}, but not registered: {error}"
+                ) from error
         return self.writes[table]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from stockkit import open_lake
@@ -235,3 +236,18 @@ def test_the_command_looks_after_a_lake(tmp_path, lake):
         path.write_bytes(b"")
     done = stockkit(ROOT, "lake", "verify", "--lake", str(lake.path))
     assert (done.returncode, "wrong size" in done.stdout) == (1, True)
+
+
+def test_what_glue_refuses_is_written_and_says_so_and_is_registered_by_the_next_run(cloud, monkeypatch):
+    def refuses(*_):
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "GetTable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(glue.Catalogue, "_table", refuses)
+        says = r"'t' is written, as version 0, but not registered.*Run the same again"
+        with pytest.raises(LakeError, match=says) as raised:
+            cloud.write("t", frame(["A"]), symbols=["A"])
+    assert "Nothing was changed" not in str(raised.value)
+    assert (cloud.version("t"), cloud.writes) == (0, {"t": 0})
+    assert cloud.write("t", frame(["A"]), symbols=["A"]) == 0
+    assert described(cloud, "t")["Parameters"]["table_type"] == "DELTA"

@@ -181,6 +181,8 @@ VALUES = {
     "-infinity()": -np.inf,
     "DECIMAL '1.50'": Decimal("1.50"),
     "DECIMAL '0.05'": Decimal("0.05"),
+    "DECIMAL '0'": Decimal(0),
+    "DECIMAL '0.00'": Decimal("0.00"),
     "DECIMAL '-1000'": Decimal("-1E+3"),
     "DATE '2023-09-21'": datetime.date(2023, 9, 21),
     "TIMESTAMP '2023-09-21 00:00:00.000000'": pd.Timestamp("2023-09-21"),

@@ -66,7 +66,7 @@ def _whole(value: int) -> int:
 
 
 def _decimal(value: Decimal) -> Decimal:
-    if not value.is_finite() or len(f"{abs(value):f}".replace(".", "")) > 38:
+    if not value.is_finite() or len(f"{abs(value):f}".replace(".", "").lstrip("0")) > 38:
         raise QueryError(f"a parameter cannot be Decimal {str(value)[:80]!r}: a decimal is a number of 1 to 38 digits.")
     return value
 

@@ -168,8 +168,8 @@ def from_value(value: Any) -> Type:
     if isinstance(value, int):
         return INTEGER if abs(value) < 2**31 else BIGINT
     if isinstance(value, Decimal):
-        whole, _, fraction = f"{abs(value):f}".partition(".")  # a literal's digits count, leading zeros too
-        return decimal(len(whole) + len(fraction), len(fraction))
+        whole, _, fraction = f"{abs(value):f}".partition(".")
+        return decimal(max(len(whole.lstrip("0")) + len(fraction), 1), len(fraction))
     if isinstance(value, dt.datetime):
         return Type("zoned", (6, "UTC")) if value.tzinfo else Type("timestamp", (6,))
     if isinstance(value, dt.date):

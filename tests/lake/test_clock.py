@@ -1,0 +1,100 @@
+"""The clock of a statement, and what SHOW and DESCRIBE say."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from stockkit.errors import LakeError, QueryError
+from stockkit.lake import clock, on_athena
+from stockkit.lake.address import Address
+from stockkit.lake.tables import Lake
+from tests.conftest import ROOT
+
+DAY = "2023-09-21"
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = Lake(tmp_path_factory.mktemp("lake"), ROOT)
+    rows = pd.DataFrame({"symbol": ["A"], "date": pd.to_datetime([DAY]), "x": [1.5], "n": [2]})
+    for table in ("bars", "bonds"):
+        lake.write(table, rows.astype({"symbol": "string"}), symbols=["A"])
+    return lake
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("SELECT current_date", "SELECT DATE '2023-09-21'"),
+        ("SELECT NOW()", "SELECT TIMESTAMP '2023-09-21 10:11:12.345 UTC'"),
+        ("SELECT now( ) - INTERVAL '1' DAY", "SELECT TIMESTAMP '2023-09-21 10:11:12.345 UTC' - INTERVAL '1' DAY"),
+        ("SELECT Current_Timestamp", "SELECT TIMESTAMP '2023-09-21 10:11:12.345 UTC'"),
+        ("SELECT current_timestamp(6), localtimestamp(0)",
+         "SELECT TIMESTAMP '2023-09-21 10:11:12.345678 UTC', TIMESTAMP '2023-09-21 10:11:12'"),
+        ("SELECT localtimestamp", "SELECT TIMESTAMP '2023-09-21 10:11:12.345'"),
+        ("SELECT date_diff('day', date, current_date) FROM t -- now()",
+         "SELECT date_diff('day', date, DATE '2023-09-21') FROM t -- now()"),
+    ],
+)  # fmt: skip
+def test_the_moment_stands_where_the_clock_was_read(text, sent):
+    assert clock.dated(text, "2023-09-21 10:11:12.345678").text == sent
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 'now()'", 'SELECT "current_date" FROM t', "SELECT t.current_date FROM t", "SELECT now FROM t",
+             "SELECT 1 AS now", "SELECT /* current_date */ 1"],
+)  # fmt: skip
+def test_what_only_looks_like_the_clock_stays(text):
+    assert clock.dated(text, DAY) == clock.Dated(text, None)
+
+
+def test_a_statement_gets_the_clock_of_the_run_and_the_answer_says_so(lake):
+    answer = lake.sql(
+        "SELECT current_date AS d, now() AS n, count(*) AS k FROM bars WHERE date >= current_date", as_of=DAY
+    )
+    assert answer["d"][0] == pd.Timestamp(DAY)
+    assert answer["n"][0] == pd.Timestamp(DAY, tz="UTC")
+    assert (answer["k"][0], answer.attrs["as_of"]) == (1, "2023-09-21T00:00:00+00:00")
+    assert "as_of" not in lake.sql("SELECT 1 AS x").attrs
+
+
+def test_without_one_it_is_the_moment_of_asking_the_same_all_through_the_statement(lake):
+    before = dt.datetime.now(dt.UTC)
+    answer = lake.sql("SELECT now() AS a, current_timestamp AS b FROM bars")
+    assert answer["a"][0] == answer["b"][0]
+    said = dt.datetime.fromisoformat(answer.attrs["as_of"])
+    assert before <= said <= dt.datetime.now(dt.UTC)
+    assert abs(answer["a"][0] - said) < pd.Timedelta("1ms")
+
+
+def test_athena_is_sent_the_same_moment(lake, monkeypatch):
+    sent = {}
+    monkeypatch.setattr(on_athena, "ask", lambda text, *_, **__: sent.update(text=text) or pd.DataFrame())
+    monkeypatch.setattr(Lake, "_answer", lambda self, text, parameters, limits: on_athena.ask(text))
+    Lake(lake.path, ROOT, address=Address("b", "p", "d")).sql("SELECT current_date AS d", as_of=DAY)
+    assert sent == {"text": "SELECT DATE '2023-09-21' AS d"}
+
+
+@pytest.mark.parametrize("bad", ["yesterday", "2023-13-01", object(), pd.NaT])
+def test_what_is_no_moment_is_refused(lake, bad):
+    with pytest.raises(QueryError, match="as_of cannot be"):
+        lake.sql("SELECT now() AS n", as_of=bad)
+
+
+def test_tables_and_columns_are_shown(lake):
+    assert lake.sql("SHOW TABLES")["tab_name"].tolist() == ["bars", "bonds"]
+    assert lake.sql("show tables in stock_data like 'bo*';")["tab_name"].tolist() == ["bonds"]
+    assert lake.sql("SHOW COLUMNS FROM bars")["field"].tolist() == ["symbol", "date", "x", "n"]
+    told = lake.sql("DESCRIBE stock_data.Bars")
+    assert list(told) == ["col_name", "data_type", "comment"]
+    assert told["data_type"].tolist() == ["string", "date", "double", "bigint"]
+
+
+def test_a_table_that_is_not_there_is_not_described(lake):
+    with pytest.raises(LakeError, match="Did you mean 'bars'"):
+        lake.sql("DESCRIBE bar")
+    with pytest.raises(QueryError):
+        lake.sql("SHOW CREATE TABLE bars")
