@@ -64,7 +64,7 @@ def tell(columns: Sequence[Sequence[str]], lines: Sequence[int], delimiter: str,
     shapes: dict[str, tuple[int, str]] = {}
     for column in columns:
         for line, text in zip(lines, column, strict=True):
-            if "," in text or "." in text:
+            if "," in text or text.count(".") > ("point" in shapes):  # one more decimal point tells nothing new
                 shapes.setdefault(_shape(_bare(text)[0]), (line, text))
     point, comma, unsure = (shapes.get(name) for name in ("point", "comma", "unsure"))
     if point or (not comma and (unsure is None or ("," not in unsure[1] and delimiter == ","))):
