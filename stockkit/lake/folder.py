@@ -48,7 +48,9 @@ class Folder:
         plain = f"{schema.check_symbol(symbol)}.csv"
         if self.path.is_file():
             return self.path.name
-        named = [] if (self.path / plain).is_file() else self._named(symbol)
+        if (self.path / plain).is_file():
+            return plain
+        named = self._named(symbol) or self._holding(symbol)
         return named[0].name if len(named) == 1 else plain
 
     def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
@@ -105,9 +107,12 @@ class Folder:
     def _named(self, symbol: str) -> list[Path]:
         return [path for path in self._files() if path.stem.upper() == symbol.upper()]
 
+    def _holding(self, symbol: str) -> list[Path]:
+        return [path for path in self._files() if any(answers.same_symbol(symbol, one) for one in _symbols_in(path))]
+
     def _among(self, symbol: str) -> bytes:
         """The rows of one symbol in files of many."""
-        holding = [path for path in self._files() if any(answers.same_symbol(symbol, one) for one in _symbols_in(path))]
+        holding = self._holding(symbol)
         if holding and all(path.suffix.lower() == PARQUET for path in holding):
             return _csv(pd.concat([_rows_of(path, symbol) for path in holding]))
         if len(holding) > 1:

@@ -7,6 +7,7 @@ second. Sessions are naive midnight timestamps (datetime64[ns]); instants are UT
 
 from __future__ import annotations
 
+import warnings
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -93,7 +94,10 @@ def _held(calendar: Any) -> pd.DatetimeIndex:
     days = pd.DatetimeIndex(calendar.sessions, freq=None).as_unit("ns")
     if calendar.regular_holidays is None or days[0] >= RULES_SINCE:
         return days
-    return days.difference(calendar.regular_holidays.holidays(days[0], RULES_SINCE).as_unit("ns"))
+    with warnings.catch_warnings():  # of pandas, where a rule gives no day of these years
+        warnings.simplefilter("ignore", FutureWarning)
+        feasts = calendar.regular_holidays.holidays(days[0], RULES_SINCE)
+    return days.difference(feasts.as_unit("ns"))
 
 
 def _overruled(days: pd.DatetimeIndex, calendar: str) -> pd.DatetimeIndex:

@@ -129,6 +129,7 @@ def test_of_a_file_of_many_symbols_each_has_its_own_lines(tmp_path):
         "date,open,high,low,close,symbol", "2021-03-30,1,1,1,1,AAA", "2021-03-31,3,3,3,3,AAA"
     ]  # fmt: skip
     assert source.symbols() == ["AAA", "ALL", "BBB"]
+    assert source.file("AAA") == "all.csv"
 
 
 @pytest.mark.parametrize(
