@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_dtype
 
-from stockkit.errors import SourceError
+from stockkit.errors import ParamError, SourceError
 from stockkit.market import action_history, answers, jumps, schema, sessions
 from stockkit.market import actions as corporate
 from stockkit.market.action_history import Known
@@ -124,6 +124,8 @@ def clean(
         choices: what the files leave open and the user has decided.
     """
     decided = choices or Choices()
+    if unknown := sorted(set(decided.allow) - set(ALLOWABLE)):
+        raise ParamError(f"allow: {unknown[0]!r} is none of {', '.join(ALLOWABLE)}.")
     known = actions if isinstance(actions, Known) else Known(actions)
     readings: dict[str, Reading] = {}
     good: dict[str, Columns] = {}

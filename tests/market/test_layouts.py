@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockkit.errors import ParamError
 from stockkit.market import actions, clean
 from stockkit.market.answers import Answer, Choices
 
@@ -396,3 +397,9 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(seed):
     cleaned = run(bytes(body))
     assert len(cleaned.failures) + len(cleaned.readings) == 1
     assert set(cleaned.prices["date"].dt.year) <= {2023, 2020, 2021, 2022, 2019}
+
+
+@pytest.mark.parametrize("choice", [{"dates": "dmy"}, {"allow": ("closed_day",)}])
+def test_a_choice_that_is_none_is_refused(choice):
+    with pytest.raises(ParamError, match="dmy|closed_day"):
+        run(PLAIN, **choice)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import SourceError
+from stockkit.errors import ParamError, SourceError
 from stockkit.market.answers import dates, layouts, numbers, text
 from stockkit.market.answers.layouts import Header
 
@@ -40,6 +40,10 @@ class Choices:
 
     dates: str = AUTO
     allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dates not in (AUTO, *dates.ORDERS):
+            raise ParamError(f"dates must be {AUTO}, {', '.join(dates.ORDERS)}, found {self.dates!r}.")
 
 
 @dataclass(frozen=True)
