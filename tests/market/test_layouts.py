@@ -401,5 +401,5 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(seed):
 
 @pytest.mark.parametrize("choice", [{"dates": "dmy"}, {"allow": ("closed_day",)}])
 def test_a_choice_that_is_none_is_refused(choice):
-    with pytest.raises(ParamError, match="dmy|closed_day"):
+    with pytest.raises(ParamError, match=r"dmy|closed_day"):
         run(PLAIN, **choice)
