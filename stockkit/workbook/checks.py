@@ -159,8 +159,8 @@ def vanished(lake: Lake, written: Mapping[str, int]) -> Iterator[str]:
         if table not in now or now[table].version < version:
             yield f"table {table!r}, written in version {version}, is gone at the end of the run."
         elif lake.folder is not None:
-            files = [unquote(uri.removeprefix("file://")) for uri in _at(lake, table, version).file_uris()]
-            if lost := [file for file in files if not os.path.isfile(file)]:
+            files = [uri.removeprefix("file://") for uri in _at(lake, table, version).file_uris()]
+            if lost := [file for file in files if not os.path.isfile(file) and not os.path.isfile(unquote(file))]:
                 yield f"{len(lost)} of {len(files)} files of table {table!r} are gone, as {lost[0]}."
 
 

@@ -152,3 +152,9 @@ def test_a_run_does_not_start_on_a_full_disk(lake, tmp_path):
     checks.space(tmp_path / "reports", lake)
     with mounted(tmp_path / "small", "size=1m") as folder, pytest.raises(RunError, match="MB left, and a run needs 20"):
         checks.space(folder / "reports", lake)
+
+
+def test_the_files_of_a_symbol_whose_name_is_spelt_otherwise_in_paths_are_there(book):
+    rows = book.read("t1").assign(symbol="EURUSD=X").astype({"symbol": "string"})
+    book.write("t2", rows, symbols=["EURUSD=X"])
+    assert [*checks.vanished(book, {"t2": 0})] == []
