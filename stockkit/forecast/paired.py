@@ -42,7 +42,8 @@ class Paired:
 
     def own_sigma(self, rows: np.ndarray) -> bool:
         """Whether a sigma of the rows given is not the random walk's, or nothing is known of it."""
-        own, base = self.values["sigma"][rows], self.beside("sigma")[rows]
+        walk = self.walk[rows]
+        own, base = self.values["sigma"][rows], np.where(walk >= 0, self.values["sigma"][walk], np.nan)
         return bool((~(np.abs(own - base) <= 1e-9 * base)).any())
 
     def total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:

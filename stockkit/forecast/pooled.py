@@ -62,7 +62,7 @@ def _line(paired: Paired, own: np.ndarray, rows: np.ndarray, nesting: Collection
         "horizon": horizon,
         "symbols": len(own),
         "n": len(rows),
-        "n_sessions": len(np.unique(paired.day[rows])),
+        "n_sessions": np.count_nonzero(np.bincount(paired.day[rows])),
         "first": paired.days[paired.day[rows].min()],
         "last": paired.days[paired.day[rows].max()],
         "mae_ratio": _relative(paired, rows, np.abs(error), np.abs(base)),

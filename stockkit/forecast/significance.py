@@ -21,7 +21,8 @@ def mean_error(values: np.ndarray, horizon: int) -> tuple[float, float]:
     waves = min(n // (2 * horizon), int(0.4 * n ** (2 / 3)))
     if n < 2 or waves < 1:
         return np.nan, 0
-    alone = float(values.std(ddof=1) / np.sqrt(n))
+    centred = values - values.sum() / n
+    alone = float(np.sqrt(centred @ centred / (n - 1) / n))
     if horizon == 1:
         return alone, n - 1
     from scipy import fft
@@ -37,12 +38,17 @@ def chance_of_mean(values: np.ndarray, horizon: int) -> float:
 
     1 where nothing can be told: no value other than 0, no spread, or too few of them for the horizon.
     """
+    return chance(values, *mean_error(values, horizon))
+
+
+def chance(values: np.ndarray, error: float, freedom: float) -> float:
+    """What `chance_of_mean` gives, with the error and degrees of freedom that `mean_error` gave."""
     from scipy import special
 
-    if not len(values) or np.ptp(values) <= 1e-12 * np.abs(values).max():
+    spread = 1e-12 * np.sqrt(values @ values)  # up to here the values differ by rounding only
+    if not error * len(values) > spread:
         return 1.0
-    error, freedom = mean_error(values, horizon)
-    return float(special.stdtr(freedom, -values.mean() / error)) if error > 0 else 1.0
+    return float(special.stdtr(freedom, -values.sum() / len(values) / error))
 
 
 def diebold_mariano(gain: np.ndarray, horizon: int) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stockkit.forecast.significance import chance_of_mean, clark_west, detectable, diebold_mariano, mean_error
+from stockkit.forecast.significance import chance, chance_of_mean, clark_west, detectable, diebold_mariano, mean_error
 
 MONTH = 21  # sessions
 
@@ -66,4 +66,5 @@ def of_rank_ic(parts: np.ndarray, horizon: int) -> tuple[float, float, float]:
     """The mean of `parts` in time order, its error, and the one-sided p value that it is not over 0; NaN of none."""
     if not len(parts):
         return np.nan, np.nan, np.nan
-    return float(parts.mean()), mean_error(parts, horizon)[0], chance_of_mean(parts, horizon)
+    error, freedom = mean_error(parts, horizon)
+    return float(parts.mean()), error, chance(parts, error, freedom)
