@@ -116,7 +116,10 @@ CORPUS: dict[str, list[tuple[str, Any]]] = {
             "date_trunc('day', NULL)", "date_add('day', 1, NULL)", "date_diff('day', NULL, NULL)",
             "date_diff('day', DATE '2020-01-01', NULL)", "year(NULL)", "date_format(NULL, '%Y')",
             "format_datetime(NULL, 'yyyy')", "NULL + INTERVAL '1' DAY", "at_timezone(NULL, 'UTC')",
-            "extract(year FROM NULL)", "repeat(1, NULL)",
+            "extract(year FROM NULL)", "repeat(1, NULL)", "ARRAY[1] = NULL", "NULL = ARRAY[1]", "NULL <> ROW(1)",
+            "NULL IN (ARRAY[1])", "transform(NULL, x -> x)", "filter(NULL, x -> true)", "any_match(NULL, x -> true)",
+            "reduce(NULL, 0, (s, x) -> s, s -> s)", "zip_with(NULL, ARRAY[1], (x, y) -> x)",
+            "transform_values(NULL, (k, v) -> v)", "map_filter(NULL, (k, v) -> true)",
         )],
     ],
     "kinds: the text of values": [

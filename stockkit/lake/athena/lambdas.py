@@ -13,10 +13,15 @@ from stockkit.lake.athena.values import Scope, Value, coerced, refuse
 def _array(node: Any, scope: Scope, arguments: int) -> Value:
     if len(node.expressions) != arguments:
         raise refuse(node, f"expected {arguments} arguments.")
-    value = scope.value(node.expressions[0])
+    value = _taken_for(scope.value(node.expressions[0]), types.array(types.UNKNOWN))
     if value.type.name != "array":
         raise refuse(node, f"expected an array, found {value.type}.")
     return value
+
+
+def _taken_for(value: Value, kind: Type) -> Value:
+    """A NULL of no type as an array or map of such; anything else as it is."""
+    return coerced(value, kind) if value.type == types.UNKNOWN else value
 
 
 def _lambda(node: Any, scope: Scope, given: list[Value | Type]) -> tuple[list[str], Value]:
@@ -82,7 +87,8 @@ def _reduce(node: Any, scope: Scope) -> Value:
 def _zip_with(node: Any, scope: Scope) -> Value:
     if len(node.expressions) != 3:
         raise refuse(node, "expected 3 arguments.")
-    one, other = (scope.value(side) for side in node.expressions[:2])
+    nothing = types.array(types.UNKNOWN)
+    one, other = (_taken_for(scope.value(side), nothing) for side in node.expressions[:2])
     if one.type.name != "array" or other.type.name != "array":
         raise refuse(node, f"expected two arrays, found {one.type} and {other.type}.")
     pair = f"v{scope.depth}"
@@ -107,7 +113,7 @@ def on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
     """A map, the body of a lambda for the key and value of an entry, and the name of the entry in the SQL."""
     if len(node.expressions) != 2:
         raise refuse(node, "expected 2 arguments.")
-    value = scope.value(node.expressions[0])
+    value = _taken_for(scope.value(node.expressions[0]), Type("map", (types.UNKNOWN, types.UNKNOWN)))
     if value.type.name != "map":
         raise refuse(node, f"expected a map, found {value.type}.")
     entry = f"v{scope.depth}"

@@ -99,6 +99,8 @@ def comparison(symbol: str, one: Value, other: Value, node: Any) -> Value:
     if one.type.moment and other.type.moment and "zoned" in (one.type.name, other.type.name):
         kind = Type("zoned", (6, "UTC"))
         one, other = (Value(side.sql, kind) if side.type.name == "zoned" else side for side in (one, other))
+    if kind is not None and types.UNKNOWN in (one.type, other.type):
+        one, other = coerced(one, kind), coerced(other, kind)
     if kind is not None and kind.name in ("array", "row"):
         from stockkit.lake.athena import structures
 
