@@ -81,6 +81,8 @@ def _job(folder: Path, output: Path, under: Conditions) -> Any:
 
     (temporary := folder / "tmp").mkdir()
     environment = {name: value for name, value in os.environ.items() if name != OPTIMIZED}
+    if not _is_writable(Path("~").expanduser()):  # as on Lambda; IPython keeps a profile there
+        environment["IPYTHONDIR"] = str(folder / "ipython")
     environment |= {**under.environment, MARK: under.guard.mark, "TMPDIR": str(temporary)}
 
     def save(notebook: Any) -> None:
@@ -88,6 +90,14 @@ def _job(folder: Path, output: Path, under: Conditions) -> Any:
             _write(output, notebook, under.redaction)
 
     return Job(folder, environment, under.clock, under.redaction, under.on_cell, save)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _run(job: Any, source: Path, parameters: Mapping[str, Any], under: Conditions) -> dict[str, Any] | None:

@@ -82,6 +82,12 @@ def test_a_kernel_that_cannot_start_is_said_with_its_reason(tmp_path, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_home_that_cannot_be_written_stops_no_kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc")
+    _, done = execute(tmp_path, "fine = 1")
+    assert done.error is None
+
+
 def test_this_environment_runs_it_secrets_are_struck_out_output_is_cut_and_workers_are_ended(tmp_path):
     foreign = {"name": "conda-env-elsewhere", "display_name": "Elsewhere", "language": "python"}
     cells = [
