@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stockkit.plots.figure import COLOURS, INK, MUTED, Plot, blank, canvas, finish
+from stockkit.plots.figure import COLOURS, INK, MUTED, ROWS, Plot, blank, canvas, finish
 
 MARKERS = "osD^v"
 BY = {"all": "in all", "symbol": "by symbol", "year": "by year", "volatility": "by volatility tercile"}
@@ -19,6 +19,8 @@ def coverage_by(table: pd.DataFrame) -> Plot:
     """
     if table.empty:
         return blank("No intervals to judge: no forecast with bounds has an outcome yet")
+    whole = table
+    table = _readable(table)
     groups = list(table["group"].unique())
     series = list(table.groupby(["model", "horizon"], sort=False).groups)
     plot, axes = canvas(1.3 + (0.16 + 0.12 * len(series)) * len(groups), 1, 3, sharey=True)
@@ -37,7 +39,14 @@ def coverage_by(table: pd.DataFrame) -> Plot:
         names = axes[0, 0].get_legend_handles_labels()
         plot.legend(*names, fontsize=8, frameon=False, loc="outside lower center", ncols=4)
     alt = f"Shares of {', '.join(groups)}; black lines: the claim; grey: where 95 % of shares fall if it is true."
-    return finish(plot, _finding(table), alt)
+    return finish(plot, _finding(whole), alt)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the 40 groups whose shares are furthest from the claim of 90 %; all where there are no more."""
+    own = table[table["level"] == 90]
+    off = (own["share"] - 0.9).abs().groupby(own["group"].to_numpy()).max()
+    return table if len(off) <= ROWS else table[table["group"].isin(off.nlargest(ROWS, keep="first").index)]
 
 
 def _finding(table: pd.DataFrame) -> str:

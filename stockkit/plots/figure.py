@@ -16,6 +16,7 @@ INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#7a4a00")
 DASHES = ("-", "--", "-.", ":")
 DPI, WIDTH, TITLE_WIDTH = 150, 8.6, 86
+ROWS, PANELS = 40, 18  # symbols that a figure shows at most, a line or a panel each: more cannot be read
 STYLE: dict[str, Any] = {"fontsize": 9, "color": INK}
 
 
@@ -81,7 +82,8 @@ def _small(count: int) -> tuple[int, int]:
 
 
 def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Plot, list[tuple[str, Any]]]:
-    """A small panel for each symbol, with its axis."""
+    """A small panel for each of the first 18 symbols, with its axis."""
+    whole, symbols = len(symbols), symbols[:PANELS]
     rows, columns = _small(len(symbols))
     plot, axes = canvas(height * rows + 0.5, rows, columns, **grid)
     for axis in axes.flat[len(symbols) :]:
@@ -89,7 +91,19 @@ def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Pl
     pairs = list(zip(symbols, axes.flat, strict=False))
     for symbol, axis in pairs:
         axis.set_title(symbol, loc="left", **STYLE)
+    if whole > len(symbols):
+        plot.supxlabel(f"the first {len(symbols)} of {whole:,} are shown", **STYLE)
     return plot, pairs
+
+
+def first_and_last(frame: Any, most: int = ROWS) -> Any:
+    """The first and last rows of a sorted frame or series, `most` in all; itself where it has no more."""
+    return frame if len(frame) <= most else pd.concat([frame.head(most - most // 2), frame.tail(most // 2)])
+
+
+def of_all(shown: int, whole: int) -> str:
+    """What an axis label adds where not all symbols are shown."""
+    return "" if shown == whole else f"; {shown} of {whole:,} symbols"
 
 
 def symbols_of(frame: pd.DataFrame) -> list[str]:

@@ -20,7 +20,9 @@ from stockkit.plots.figure import (
     canvas,
     dated,
     finish,
+    first_and_last,
     log_scale,
+    of_all,
     panels,
     span,
     symbols_of,
@@ -54,12 +56,13 @@ def adjustment(prices: pd.DataFrame) -> Plot:
 def price_bars(prices: pd.DataFrame) -> Plot:
     """The last close of each symbol as a bar, with its 52-week low and high (frame: schema.BARS)."""
     year = prices.groupby("symbol").tail(252).groupby("symbol").agg(low=("low", "min"), high=("high", "max"))
-    last = prices.groupby("symbol")["close"].last().sort_values()
+    every = prices.groupby("symbol")["close"].last().sort_values()
+    last = first_and_last(every)
     plot, axes = canvas(0.9 + 0.36 * len(last))
     axis = axes[0, 0]
     axis.barh(last.index, last, color=COLOURS[4], height=0.55)
     axis.hlines(last.index, year["low"][last.index], year["high"][last.index], color=INK, linewidth=1.6)
-    axis.set_xlabel("price a share; bar: last close, line: 52-week low to high")
+    axis.set_xlabel(f"price a share; bar: last close, line: 52-week low to high{of_all(len(last), len(every))}")
     axis.grid(axis="y", visible=False)
     return finish(
         plot,

@@ -7,8 +7,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.plots.figure import COLOURS, DASHES, DOWN, INK, MUTED, UP, Plot, blank, canvas, dated, finish, symbols_of
+from stockkit.plots.figure import (
+    COLOURS,
+    DASHES,
+    DOWN,
+    INK,
+    MUTED,
+    ROWS,
+    UP,
+    Plot,
+    blank,
+    canvas,
+    dated,
+    finish,
+    first_and_last,
+    of_all,
+    symbols_of,
+)
 from stockkit.plots.tables import heat
+
+LINES = 12  # symbols with a line through time
 
 
 def top_movers(answer: pd.DataFrame) -> Plot:
@@ -16,7 +34,8 @@ def top_movers(answer: pd.DataFrame) -> Plot:
     known = answer.dropna(subset=["move_pct"])
     if known.empty:
         return blank("No move to show: less than two sessions of prices")
-    axis, plot = _bars(known["symbol"], known["move_pct"], "move against the close before, %")
+    whole, known = len(known), known.head(ROWS)
+    axis, plot = _bars(known["symbol"], known["move_pct"], f"move of the close, %{of_all(len(known), whole)}")
     first = known.iloc[0]
     axis.axvline(0, color=INK, linewidth=0.8)
     return finish(
@@ -30,12 +49,13 @@ def year_extremes(answer: pd.DataFrame) -> Plot:
     """How far each last close is below the high of 252 sessions, and how far the low was."""
     if answer.empty:
         return blank("No extremes to show: there are no prices")
-    rows = answer.sort_values("below_high_pct", ascending=False)
+    rows = first_and_last(answer.sort_values("below_high_pct", ascending=False))
     plot, axes = canvas(0.9 + 0.32 * len(rows))
     axis = axes[0, 0]
     axis.hlines(rows["symbol"], (rows["low_52w"] / rows["high_52w"] - 1) * 100, 0, color=MUTED, linewidth=1.4)
     axis.plot(-rows["below_high_pct"], rows["symbol"], "o", color=UP, markersize=7)
-    axis.set_xlabel("% from the 52-week high; line: down to the 52-week low, dot: the last close")
+    more = of_all(len(rows), len(answer))
+    axis.set_xlabel(f"% from the 52-week high; line: down to the 52-week low, dot: the last close{more}")
     axis.grid(axis="y", visible=False)
     near = rows.iloc[-1]
     return finish(
@@ -51,9 +71,11 @@ def correlations(answer: pd.DataFrame) -> Plot:
         return blank("No correlation to show: it takes two symbols with sessions in common")
     pairs = answer.set_index(["symbol", "other"])["correlation"]
     names = sorted({name for pair in pairs.index for name in pair})
-    square = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
-    for (one, other), value in pairs.items():
-        square.loc[one, other] = square.loc[other, one] = value
+    at = {name: k for k, name in enumerate(names)}
+    cells = np.eye(len(names))
+    one, other = (pairs.index.get_level_values(k).map(at) for k in (0, 1))
+    cells[one, other] = cells[other, one] = pairs.to_numpy()
+    square = pd.DataFrame(cells, index=names, columns=names)
     return heat(square, "daily log returns of the last 252 sessions", 0.42)
 
 
@@ -83,7 +105,9 @@ def gaps(answer: pd.DataFrame) -> Plot:
     """How many gaps up and down each symbol had, and how many of them were closed the same day."""
     if answer.empty:
         return blank("No gaps to show: no open was 2 % or more away from the close before")
-    names = symbols_of(answer)[::-1]
+    total = answer.groupby("symbol")["gaps"].sum()
+    often = set(total.nlargest(ROWS, keep="first").index)
+    names = [name for name in symbols_of(answer)[::-1] if name in often]
     plot, axes = canvas(1.0 + 0.36 * len(names))
     axis = axes[0, 0]
     for direction, colour, side in (("up", UP, 1), ("down", DOWN, -1)):
@@ -93,14 +117,14 @@ def gaps(answer: pd.DataFrame) -> Plot:
         axis.barh(names, count * own["filled_pct"].fillna(0) / 100, color=colour, height=0.55)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
-    axis.set_xlabel("gaps down (left) and up (right); dark: the close before was met again the same day")
+    more = of_all(len(names), len(total))
+    axis.set_xlabel(f"gaps down (left) and up (right); dark: the close before was met again the same day{more}")
     axis.grid(axis="y", visible=False)
-    total = answer.groupby("symbol")["gaps"].sum()
     filled = float((answer["gaps"] * answer["filled_pct"]).sum() / answer["gaps"].sum())
     return finish(
         plot,
         f"{total.idxmax()} gapped most often, {total.max()} times; {filled:.0f} % of all gaps were closed the same day",
-        "Gaps of 2 % and more: " + ", ".join(f"{symbol} {count}" for symbol, count in total.items()) + ".",
+        "Gaps of 2 % and more: " + ", ".join(f"{symbol} {count}" for symbol, count in total[names].items()) + ".",
     )
 
 
@@ -108,7 +132,9 @@ def drawdowns(answer: pd.DataFrame) -> Plot:
     """The deepest fall from a peak, and where the close stands now."""
     if answer.empty:
         return blank("No falls to show: there are no prices")
-    axis, plot = _bars(answer["symbol"], answer["worst_pct"], "below the highest close so far, %; dot: now")
+    whole, answer = len(answer), answer.head(ROWS)
+    more = of_all(len(answer), whole)
+    axis, plot = _bars(answer["symbol"], answer["worst_pct"], f"below the highest close so far, %; dot: now{more}")
     axis.plot(answer["now_pct"][::-1], answer["symbol"][::-1], "o", color=INK, markersize=4)
     worst = answer.iloc[0]
     return finish(
@@ -121,7 +147,8 @@ def drawdowns(answer: pd.DataFrame) -> Plot:
 
 def volatility_ranking(answer: pd.DataFrame) -> Plot:
     """Volatility of the last quarter, of the last year and of the whole history, a line a symbol."""
-    known = answer.dropna(subset=["last_252_pct"])[::-1]
+    ranked = answer.dropna(subset=["last_252_pct"])[::-1]
+    known = first_and_last(ranked)
     if known.empty:
         return blank("No volatility to show: less than three sessions of prices")
     plot, axes = canvas(1.0 + 0.34 * len(known))
@@ -132,7 +159,7 @@ def volatility_ranking(answer: pd.DataFrame) -> Plot:
         ("last_63_pct", "63 sessions", "D", DOWN),
     ):
         axis.plot(known[column], known["symbol"], mark, color=colour, label=label, markersize=7 if mark != "|" else 14)
-    axis.set_xlabel("volatility, % a year")
+    axis.set_xlabel(f"volatility, % a year{of_all(len(known), len(ranked))}")
     axis.legend(fontsize=8, frameon=False, loc="lower right")
     top = known.iloc[-1]
     return finish(
@@ -150,12 +177,13 @@ def rolling_beta(answer: pd.DataFrame) -> Plot:
     plot, axes = canvas(3.4)
     axis = axes[0, 0]
     axis.axhline(1, color=INK, linewidth=0.8)
-    for k, (symbol, own) in enumerate(answer.groupby("symbol")):
-        axis.plot(own["date"], own["beta"], color=COLOURS[k % 8], linestyle=DASHES[k % 4], linewidth=1.2, label=symbol)
-    axis.set_ylabel("beta, 126 sessions")
-    axis.legend(fontsize=8, frameon=False, ncols=min(6, answer["symbol"].nunique()), loc="upper left")
-    dated(axis)
     last = answer.groupby("symbol")["beta"].last()
+    shown = set(first_and_last(last.sort_values(), LINES).index)
+    for k, (symbol, own) in enumerate(answer[answer["symbol"].isin(shown)].groupby("symbol")):
+        axis.plot(own["date"], own["beta"], color=COLOURS[k % 8], linestyle=DASHES[k % 4], linewidth=1.2, label=symbol)
+    axis.set_ylabel(f"beta, 126 sessions{of_all(len(shown), len(last))}")
+    axis.legend(fontsize=8, frameon=False, ncols=min(6, len(shown)), loc="upper left")
+    dated(axis)
     return finish(
         plot,
         f"Beta now: {last.idxmax()} moves most with the mean of all ({last.max():.2f}), {last.idxmin()} least "

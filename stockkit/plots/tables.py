@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.plots.figure import (
+    ROWS,
     Plot,
     blank,
     canvas,
@@ -25,13 +26,20 @@ def heat(matrix: pd.DataFrame, what: str, cell: float, *, annotate: bool = True)
     """A square of correlations of `what` as a heat map, `cell` inches a row."""
     import seaborn
 
-    plot, axes = canvas(1.2 + cell * len(matrix))
-    seaborn.heatmap(
-        matrix, vmin=-1, vmax=1, cmap="RdBu", annot=annotate, fmt=".2f", annot_kws={"fontsize": 8}, square=not annotate,
-        linewidths=0.5, cbar_kws={"label": "correlation"}, ax=axes[0, 0],
-    )  # fmt: skip
-    axes[0, 0].set(xlabel="", ylabel="")
-    axes[0, 0].tick_params(axis="y", rotation=0)
+    plot, axes = canvas(1.2 + min(cell * len(matrix), 8))
+    axis = axes[0, 0]
+    if len(matrix) > ROWS:  # an image: of so many cells a mesh takes hundreds of megabytes, and no name can be read
+        image = axis.imshow(matrix.to_numpy(dtype="float64"), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
+        axis.set(xticks=[], yticks=[], xlabel=f"{len(matrix):,} symbols in alphabetical order")
+        axis.grid(visible=False)
+        plot.colorbar(image, ax=axis, label="correlation")
+    else:
+        seaborn.heatmap(
+            matrix, vmin=-1, vmax=1, cmap="RdBu", annot=annotate, fmt=".2f", annot_kws={"fontsize": 8},
+            square=not annotate, linewidths=0.5, cbar_kws={"label": "correlation"}, ax=axis,
+        )  # fmt: skip
+        axis.set(xlabel="", ylabel="")
+        axis.tick_params(axis="y", rotation=0)
     upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack()
     if upper.empty:
         return finish(plot, f"One column has no correlation with another: {what}", "A heat map of one cell.")
@@ -48,14 +56,18 @@ def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
     import seaborn
 
     counts = prices.groupby(["symbol", prices["date"].dt.year]).size().unstack(fill_value=0)
+    whole = len(counts)
+    if whole > ROWS:  # those with the fewest bars: there something may be missing
+        counts = counts.loc[counts.sum(axis=1).nsmallest(ROWS, keep="first").index]
     plot, axes = canvas(1.1 + 0.36 * len(counts))
     seaborn.heatmap(counts, annot=True, fmt="d", annot_kws={"fontsize": 8}, cmap="Greys", vmin=0, vmax=420,
                     cbar=False, linewidths=1, ax=axes[0, 0])  # fmt: skip
-    axes[0, 0].set(xlabel="year", ylabel="")
+    fewest = f"; the {len(counts)} of {whole:,} symbols with the fewest bars" if whole > len(counts) else ""
+    axes[0, 0].set(xlabel=f"year{fewest}", ylabel="")
     axes[0, 0].tick_params(axis="y", rotation=0)
     kept, bad = len(prices), len(rejects)
     title = f"{kept:,} trusted bars" + (f", {bad:,} rejected" if bad else ", none rejected")
-    return finish(plot, title, f"Sessions a year for {len(counts)} symbols, {span(prices)}.")
+    return finish(plot, title, f"Sessions a year for {len(counts)} of {whole:,} symbols, {span(prices)}.")
 
 
 def monthly_returns(years: pd.DataFrame) -> Plot:

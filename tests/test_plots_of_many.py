@@ -1,0 +1,67 @@
+"""Figures of one, fifty and five hundred symbols: readable, and in little memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+DRAWN = """
+import resource, sys
+import numpy as np, pandas as pd
+from stockkit import plots
+from stockkit.forecast.intervals import BOUNDS
+from stockkit.market import schema, simulate
+
+count = int(sys.argv[1])
+names, rng = [f"S{k:03}" for k in range(count)], np.random.default_rng(1)
+prices = simulate.bars(names, count=300, rng=rng)
+prices = prices.assign(close_raw=prices["close"], split_factor=1.0)
+symbol = pd.Series(names, dtype="string")
+one = pd.DataFrame({"symbol": symbol, "date": prices["date"].max()})
+some = rng.normal(size=(count, 12))
+answers = {
+    "top_movers": one.assign(move_pct=some[:, 0]),
+    "year_extremes": one.assign(low_52w=50.0, high_52w=100.0, below_high_pct=np.abs(some[:, 1])),
+    "gaps": one.assign(direction="up", gaps=3, filled_pct=50.0),
+    "drawdowns": one.assign(worst_pct=-np.abs(some[:, 2]), worst_on=one["date"], now_pct=-0.1),
+    "volatility_ranking": one.assign(last_63_pct=1.0, last_252_pct=np.abs(some[:, 3]), whole_pct=1.0),
+    "rolling_beta": pd.concat([one.assign(beta=some[:, 4], date=day) for day in prices["date"].unique()[:50]]),
+    "correlations": pd.DataFrame(
+        [(a, b, 0.5) for k, a in enumerate(names) for b in names[k + 1:]], columns=["symbol", "other", "correlation"]
+    ),
+}
+made = one.rename(columns={"date": "as_of"}).assign(model="random_walk", horizon=1, mean=0.0, sigma=0.02)
+made = made.assign(**{name: (-0.03 if name.startswith("lo") else 0.03) for name in BOUNDS})
+levels = [made.assign(level=level, group=symbol, share=0.9, band_lo=0.8, band_hi=1.0, n=100, of="symbol",
+                      as_claimed=True) for level in (80, 90, 95)]
+past = prices.rename(columns={"date": "as_of"}).assign(model="random_walk", horizon=1, actual=0.01, lo90=-0.1, hi90=0.1)
+alarm = one.assign(model="random_walk", horizon=1, since=pd.NaT, drifted=False)
+figures = {name: getattr(plots, name)(answer) for name, answer in answers.items()}
+figures |= {
+    "completeness": plots.completeness(prices, schema.empty(schema.REJECTS)),
+    "correlation": plots.correlation(prices),
+    "adjustment": plots.adjustment(prices),
+    "price_bars": plots.price_bars(prices),
+    "through_time": plots.through_time(prices, plots.deepest_falls(prices)),
+    "return_distributions": plots.return_distributions(prices),
+    "fan": plots.fan(prices, made),
+    "coverage_by": plots.coverage_by(pd.concat(levels)),
+    "running_coverage": plots.running_coverage(past, alarm),
+}
+for name, plot in figures.items():
+    plot._repr_mimebundle_()
+    assert plot.get_figheight() < 20, f"{name} is {plot.get_figheight():.0f} inches high"
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("count", [1, 50, 500])
+def test_every_figure_of_symbols_is_drawn_in_under_a_gigabyte(count):
+    command = [sys.executable, "-c", DRAWN, str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout) < 1024, "megabytes"
