@@ -17,18 +17,18 @@ SHOW_COLUMNS = re.compile(rf"SHOW\s+COLUMNS\s+(?:IN|FROM)\s+{NAME}", re.IGNORECA
 DESCRIBE = re.compile(rf"DESC(?:RIBE)?\s+(?:FORMATTED\s+|EXTENDED\s+)?{NAME}", re.IGNORECASE)
 
 
-def answer(text: str, tables: Sequence[str], delta: Callable[[str], Any]) -> pd.DataFrame | None:
+def answer(text: str, tables: Callable[[], Sequence[str]], delta: Callable[[str], Any]) -> pd.DataFrame | None:
     """The answer to SHOW TABLES, SHOW COLUMNS or DESCRIBE, under Athena's column names; None for anything else.
 
     Args:
-        text: the statement. tables: the lake's. delta: opens one.
+        text: the statement. tables: lists the lake's. delta: opens one.
 
     Raises:
         LakeError: no such table. QueryError: a pattern that cannot be read.
     """
     said = text.strip().removesuffix(";").strip()
     if found := SHOW_TABLES.fullmatch(said):
-        return _texts(tab_name=[name for name in tables if _matches(name, found.group(1))])
+        return _texts(tab_name=[name for name in tables() if _matches(name, found.group(1))])
     if found := SHOW_COLUMNS.fullmatch(said):
         return _texts(field=[field.name for field in _fields(delta(found.group(1).lower()))])
     if found := DESCRIBE.fullmatch(said):

@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import QueryError
-from stockkit.lake import athena
+from stockkit.lake import athena, nested
 from stockkit.lake.address import Address
 from stockkit.lake.athena.parameters import every, literal
 from stockkit.lake.clients import Clients
@@ -63,8 +64,12 @@ def ask(
     address: Address,
     results: str,
     last_commit: int = 0,
+    shape: athena.Translation | None = None,
 ) -> pd.DataFrame:
     """Run one SELECT on Athena.
+
+    An answer with arrays, maps or rows is unloaded as Parquet, whose values come back as lists and dicts; Athena's
+    plain answers, CSV, would give them as text.
 
     Args:
         text: Athena SQL, checked to be one SELECT; ``:name`` stands for a parameter, sent apart from the text.
@@ -74,6 +79,7 @@ def ask(
         results: the S3 address for Athena's answers where the workgroup does not insist on its own.
         last_commit: when the tables last changed, milliseconds since 1970; an answer that Athena made
             earlier is not reused.
+        shape: names and types of the answer, where they are known here.
 
     Returns:
         The answer; ``attrs["athena"]`` holds the `Bill` as a mapping.
@@ -84,6 +90,10 @@ def ask(
     import awswrangler as wr
 
     statement, values = placeholders(text, parameters)
+    unloads = shape is not None and nested.is_nested(shape)
+    how: dict[str, Any] = {"result_reuse_configuration": reuse(last_commit, time.time()), "s3_output": results}
+    if unloads:
+        how = {"unload_approach": True, "s3_output": f"{results}unload/{uuid.uuid4().hex}/"}
     with explained("cannot ask Athena"):
         try:
             answer = wr.athena.read_sql_query(
@@ -91,18 +101,23 @@ def ask(
                 database=address.database,
                 workgroup=address.workgroup,
                 ctas_approach=False,
-                s3_output=results,
                 keep_files=True,  # reuse needs them; a lifecycle rule on athena/ deletes them
                 params=values or None,
                 paramstyle="qmark",
-                result_reuse_configuration=reuse(last_commit, time.time()),
                 boto3_session=clients.boto3_session,
+                **how,
             )
+        except wr.exceptions.EmptyDataFrame:
+            return nested.empty(shape)
+        except wr.exceptions.InvalidArgumentValue as error:
+            raise QueryError(f"Athena cannot give this answer: {str(error)[:300]}\n  {text.strip()[:300]}") from error
         except (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled) as error:
             raise QueryError(f"Athena failed the query: {str(error)[:300]}\n  {text.strip()[:300]}") from error
     bill = _bill(answer.query_metadata)
     log.info("event=athena query=%s bytes=%d usd=%.6f", bill.query_id, bill.bytes_scanned, bill.cost_usd)
-    frame = _plain(answer)
+    if shape is None:
+        nested.refuse_text(clients.client("athena"), bill.query_id)
+    frame = _plain(nested.restored(answer, text, shape) if shape is not None and unloads else answer)
     frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
     return frame
 

@@ -189,7 +189,7 @@ def _series(column: Any, kind: Type) -> pd.Series[Any]:
         if column.null_count and dtype in WITH_NULLS:
             return column.to_pandas(types_mapper=_nullable).astype(WITH_NULLS[dtype])
         return column.to_pandas().astype(dtype)
-    return pd.Series([_object(value, kind) for value in column.to_pylist()], dtype="object")
+    return pd.Series([plain_object(value, kind) for value in column.to_pylist()], dtype="object")
 
 
 def _nullable(arrow: Any) -> Any:
@@ -200,15 +200,15 @@ def _nullable(arrow: Any) -> Any:
     return pd.api.types.pandas_dtype(kinds[arrow]) if arrow in kinds else None
 
 
-def _object(value: Any, kind: Type) -> Any:
+def plain_object(value: Any, kind: Type) -> Any:
     """Arrays as lists, maps as dicts, rows as dicts of their fields."""
     if value is None or not kind.args:
         return value
     if kind.name == "array":
-        return [_object(item, kind.args[0]) for item in value]
+        return [plain_object(item, kind.args[0]) for item in value]
     if kind.name == "map":
         pairs = value.items() if isinstance(value, dict) else value
-        return {_object(key, kind.args[0]): _object(item, kind.args[1]) for key, item in pairs}
+        return {plain_object(key, kind.args[0]): plain_object(item, kind.args[1]) for key, item in pairs}
     if kind.name == "row":
-        return {name: _object(item, one) for (name, item), one in zip(value.items(), kind.args, strict=True)}
+        return {name: plain_object(item, one) for (name, item), one in zip(value.items(), kind.args, strict=True)}
     return value

@@ -27,6 +27,7 @@ from stockkit.lake import (
     engine,
     frames,
     glue,
+    nested,
     on_athena,
     parts,
     pins,
@@ -217,7 +218,7 @@ class Lake:
             parameters: a value for each ``:name``.
         """
         limits = engine.Limits(time_limit, memory_limit, row_limit)
-        listed = catalogue.answer(text, self.tables(), self.delta) if not parameters else None
+        listed = catalogue.answer(text, self.tables, self.delta) if not parameters else None
         if listed is not None:
             return listed
         dated = clock.dated(text, as_of)
@@ -235,6 +236,7 @@ class Lake:
                 if pins.pinned(self, name) is not None and delta.version() != self.version(name):
                     raise LakeError(pins.OVERTAKEN.format(table=name))
             results = self.path.uri("athena/")
+            schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
             last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
             return on_athena.ask(
                 text,
@@ -243,6 +245,9 @@ class Lake:
                 address=self.address,
                 results=results,
                 last_commit=max(last, default=0),
+                shape=nested.shape(
+                    text, {name: delta.schema().to_arrow() for name, delta in deltas.items()}, parameters
+                ),
             )
         files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
         return query.run(text, files, parameters, limits)

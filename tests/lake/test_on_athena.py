@@ -6,6 +6,7 @@ The engine itself is not there: moto answers each query with a result that the t
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import math
 import time
@@ -15,6 +16,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlglot
 
@@ -225,3 +228,59 @@ def test_a_nan_is_written_as_the_call_that_makes_it():
         "SELECT x FROM t WHERE x IN (:v) OR x < :w", {"v": [1, math.nan], "w": 2}
     )
     assert (statement, values) == ("SELECT x FROM t WHERE x IN (?, nan()) OR x < ?", ["1", "2"])
+
+
+def unloaded(monkeypatch, cloud, table):
+    """Let Athena answer an UNLOAD with a Parquet file, which awswrangler reads from S3 as it does there."""
+    import awswrangler as wr
+
+    sent = {}
+
+    def fake(statement, **given):
+        sent.update(given, statement=statement)
+        path = f"{given['s3_output']}part-0"
+        sink = io.BytesIO()
+        pq.write_table(table, sink)
+        bucket, _, key = path.removeprefix("s3://").partition("/")
+        cloud.path.clients.client("s3").put_object(Bucket=bucket, Key=key, Body=sink.getvalue())
+        answer = wr.s3.read_parquet(path=[path], boto3_session=given["boto3_session"])
+        object.__setattr__(answer, "query_metadata", {"QueryExecutionId": "q"})
+        return answer
+
+    monkeypatch.setattr(wr.athena, "read_sql_query", fake)
+    return sent
+
+
+def test_arrays_maps_and_rows_come_back_from_athena_as_lists_and_dicts_and_in_order(monkeypatch, cloud):
+    text = (
+        "SELECT symbol, array_agg(value) AS l, map_agg(symbol, value) AS m, ARRAY[ARRAY[1, 2]] AS ll, "
+        "array_agg(date) AS d, ARRAY[CAST(ROW(1, 'a') AS ROW(x integer, y varchar))] AS r "
+        "FROM t GROUP BY symbol ORDER BY symbol"
+    )
+    cloud.write("t", frame(["A", "B"]), symbols=["A", "B"])
+    files = {"t": query.Files(pa.schema(cloud.delta("t").schema().to_arrow()), "", (),
+                              rows=cloud.delta("t").to_pyarrow_table())}  # fmt: skip
+    table, _ = query.rows(text, files, {})
+    sent = unloaded(monkeypatch, cloud, table.rename_columns(["symbol", "l", "m", "ll", "d", "r"])[::-1])
+    there, here = cloud.sql(text), query.run(text, files, {})
+    assert there.to_dict("list") == here.to_dict("list")
+    assert isinstance(there["l"][0], list)
+    assert isinstance(there["m"][0], dict)
+    assert (sent["unload_approach"], sent["ctas_approach"], "result_reuse_configuration" in sent) == (
+        True,
+        False,
+        False,
+    )
+    assert sent["s3_output"].startswith(cloud.path.uri("athena/unload/"))
+
+
+def test_an_order_that_cannot_be_kept_is_refused(monkeypatch, cloud):
+    unloaded(monkeypatch, cloud, pa.table({"l": [[1.0]]}))
+    with pytest.raises(QueryError, match="comes from Athena in any order"):
+        cloud.sql("SELECT array_agg(value) AS l FROM t GROUP BY symbol ORDER BY symbol")
+
+
+def test_nested_values_that_are_text_are_refused(aws, cloud):
+    will_answer(aws, [("l", "array")], [["[1, 2]"]])
+    with pytest.raises(QueryError, match=r"'l' of the answer is of type array.*json_format\(CAST\(l AS JSON\)\)"):
+        cloud.sql("SELECT checksum(value) AS l FROM t")
