@@ -245,9 +245,7 @@ class Lake:
                 address=self.address,
                 results=results,
                 last_commit=max(last, default=0),
-                shape=nested.shape(
-                    text, {name: delta.schema().to_arrow() for name, delta in deltas.items()}, parameters
-                ),
+                shape=nested.shape(text, schemas, parameters),
             )
         files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
         return query.run(text, files, parameters, limits)
