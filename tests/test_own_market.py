@@ -112,3 +112,10 @@ def test_where_nothing_won_the_random_walk_is_shown_and_served(tmp_path):
     assert pages["04_model"].headlines["forecast"]["model"] == "random_walk"
     assert models.load(open_lake("data/lake", root=workbook), "h1").model == "random_walk"
     assert set(pages["00_overview"].names["forecasts"]["model"]) == {"random_walk"}
+
+
+@pytest.mark.parametrize("name", ["00_overview", "02_query", "05_visualise"])
+def test_a_symbol_without_prices_is_said_not_dropped(winning, name):
+    page = cells.run(winning["workbook"], name, **winning["given"] | {"symbols": [*OWN, "9999.HK"]})
+    assert "9999.HK" in page.text
+    assert "the lake has no prices of it" in page.text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,13 +25,19 @@ def headline(**figures: Any) -> None:
     _display({"headlines": figures})
 
 
-def hand_over(lake: Lake, *, empty: Mapping[str, str] | None = None) -> None:
+def hand_over(lake: Lake, symbols: Sequence[str] = (), *, empty: Mapping[str, str] | None = None) -> None:
     """End a notebook: show which tables it read and wrote, and let the runner hold it to its declaration.
 
     Args:
         lake: the one that the notebook opened.
+        symbols: those that the notebook was asked for; which of them have no prices is said.
         empty: tables that rightly have no rows or no numbers, each with the reason; any other such table fails the run.
     """
+    held = {part["symbol"] for part in lake.delta("prices").partitions()} if symbols and lake.count("prices") else set()
+    absent = [symbol for symbol in symbols if symbol not in held]
+    if absent:
+        why = "the lake has no prices of it: run 01_ingest with it"
+        _display({}, pd.DataFrame({"symbol": absent, "absent": why}))
     rows = [
         (table, action, version, lake.count(table), TABLES[table].grain if table in TABLES else "")
         for action, touched in (("read", lake.reads), ("written", lake.writes))
