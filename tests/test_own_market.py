@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from stockkit.cli import serving
 from stockkit.cloud import answers, rows
 from stockkit.forecast.intervals import BOUNDS
 from stockkit.lake import models
@@ -112,6 +113,19 @@ def test_where_nothing_won_the_random_walk_is_shown_and_served(tmp_path):
     assert pages["04_model"].headlines["forecast"]["model"] == "random_walk"
     assert models.load(open_lake("data/lake", root=workbook), "h1").model == "random_walk"
     assert set(pages["00_overview"].names["forecasts"]["model"]) == {"random_walk"}
+
+
+def test_the_example_of_serve_is_a_row_of_the_lake_that_is_answered_as_sealed(winning):
+    trained = models.load(winning["lake"], "h1")
+    body = serving._example(trained, str(winning["lake"].path)).encode()
+    (answered,) = answers.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
+    said = dict(zip(answers.FIELDS, answered, strict=True))
+    sealed = (
+        winning["lake"].read("forecasts").query(f"model == '{said['model']}' and horizon == 1 and symbol == '{OWN[0]}'")
+    )
+    assert said["symbol"] == OWN[0]
+    assert said["mean"] == pytest.approx(sealed["mean"].iloc[-1])
+    assert said["price"] is not None
 
 
 @pytest.mark.parametrize("name", ["00_overview", "02_query", "05_visualise"])

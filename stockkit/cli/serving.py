@@ -29,6 +29,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="SAGEMAKER_BIND_TO_PORT", min=0, max=65535)] = 8080,
     max_body: Annotated[int, typer.Option("--max-body", metavar="BYTES", min=1, help="Of a request.")] = 6 * 2**20,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a body to send, of the lake's newest session, and serve nothing.")
+    ] = False,
 ) -> None:
     """Serve a saved model over HTTP: GET /ping, POST /invocations, GET /openapi.json; SIGTERM ends it gracefully.
 
@@ -40,9 +43,34 @@ def serve(
         raise ParamError("--model and --name name two models: give one of them.")
     if model is None and name is None and (CONTAINER / "model").is_dir():
         model = CONTAINER / "model"
-    events.start()
     load = partial(_from_lake, lake, name or "h1", version) if model is None else partial(_from_folder, model)
+    if example:
+        print(_example(load(), lake))
+        return
+    events.start()
     serving.serve(load, host=host, port=port, max_body=max_body)
+
+
+def _example(trained: Trained, lake: str) -> str:
+    """A body of one row: the newest session in the lake of the first symbol that the model knows."""
+    import json
+
+    from stockkit.lake.tables import open_lake
+
+    opened = open_lake(lake)
+    prices = opened.read("prices", symbols=trained.symbols, columns=["symbol", "date", "close"])
+    if prices.empty:
+        raise ParamError(
+            f"the lake {lake} has no prices of {', '.join(trained.symbols[:6])}: name the lake of the model."
+        )
+    row = prices[prices["symbol"] == prices["symbol"].iloc[0]].iloc[-1]
+    sent = {"symbol": str(row["symbol"]), "date": f"{row['date']:%Y-%m-%d}", "close": float(row["close"])}
+    if trained.used:
+        described = opened.read("features", symbols=[sent["symbol"]], columns=["symbol", "date", *trained.used])
+        own = described[described["date"] == row["date"]].iloc[-1:]
+        known = own.iloc[0] if len(own) else dict.fromkeys(trained.used, float("nan"))
+        sent |= {name: None if known[name] != known[name] else float(known[name]) for name in trained.used}
+    return json.dumps({"rows": [sent]})
 
 
 def _from_folder(folder: Path) -> Trained:

@@ -80,3 +80,15 @@ def test_studies_of_several_horizons_are_put_together(done: study.Study) -> None
     assert len(study.rows_of(both)) == 2 * len(done.rows)
     assert study.trials(both) == 2 * done.past.trials
     assert study.skipped(both) == {}
+
+
+def test_a_fit_tells_which_features_it_uses_and_others_change_nothing(done: study.Study) -> None:
+    found = trained.of(done, "lasso")
+    assert "f0" in found.used
+    assert set(found.used) < set(NAMES) or len(found.used) == len(NAMES)
+    own = series("AAA")
+    without = own.features.copy()
+    without[:, [k for k, name in enumerate(NAMES) if name not in found.used]] = np.nan
+    bare = Series("AAA", own.date, own.close, without, tuple(NAMES))
+    np.testing.assert_array_equal(found.forecast(bare)["mean"], found.forecast(own)["mean"])
+    assert trained.of(done, "drift").used == ()
