@@ -64,9 +64,10 @@ def _example(trained: Trained, lake: str) -> str:
             f"the lake {lake} has no prices of {', '.join(trained.symbols[:6])}: name the lake of the model."
         )
     row = prices[prices["symbol"] == prices["symbol"].iloc[0]].iloc[-1]
-    sent = {"symbol": str(row["symbol"]), "date": f"{row['date']:%Y-%m-%d}", "close": float(row["close"])}
+    symbol = str(row["symbol"])
+    sent: dict[str, object] = {"symbol": symbol, "date": f"{row['date']:%Y-%m-%d}", "close": float(row["close"])}
     if trained.used:
-        described = opened.read("features", symbols=[sent["symbol"]], columns=["symbol", "date", *trained.used])
+        described = opened.read("features", symbols=[symbol], columns=["symbol", "date", *trained.used])
         own = described[described["date"] == row["date"]].iloc[-1:]
         known = own.iloc[0] if len(own) else dict.fromkeys(trained.used, float("nan"))
         sent |= {name: None if known[name] != known[name] else float(known[name]) for name in trained.used}
