@@ -16,6 +16,7 @@ from rich.table import Table
 from stockkit.errors import ParamError
 from stockkit.lake.tables import open_lake
 from stockkit.market import causality
+from stockkit.market.causality.isolation import ProcessEnded, isolated
 
 ENDS = "nothing was audited. Take that out, or put it under `if __name__ == '__main__':`."
 WIDTH = 160  # columns where the output is no terminal
@@ -42,10 +43,7 @@ def audit(names: Sequence[str], functions: Sequence[str], lake: str | None, *, c
     bars = open_lake(lake).read("prices") if lake else None
     asked: list[Any] = [list(names) or None] if names or not own else []
     asked += [own] if own else []
-    try:
-        return causality.combined([causality.audit(what, bars, cuts=cuts, at_open=at_open) for what in asked])
-    except SystemExit as end:
-        raise ParamError(f"a function of {', '.join(functions)} ends Python by sys.exit({end.code!r}): {ENDS}") from end
+    return causality.combined([causality.audit(what, bars, cuts=cuts, at_open=at_open) for what in asked])
 
 
 def function_at(place: str) -> Callable[..., Any]:
@@ -57,6 +55,10 @@ def function_at(place: str) -> Callable[..., Any]:
     home, _, name = place.rpartition(":")
     if not home or not name.isidentifier():
         raise ParamError(f"{place!r} names no function: write path/to/file.py:name or module:name.")
+    try:
+        list(isolated(lambda: [_module(home) is None]))  # in a process of its own first: it may end the one it is in
+    except ProcessEnded as ended:
+        raise ParamError(f"{home} {ended} when it is loaded: {ENDS}") from ended
     module = _module(home)
     found = getattr(module, name, None)
     if not callable(found):
