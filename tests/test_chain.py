@@ -41,10 +41,6 @@ def test_the_run_is_green_and_ends_with_the_path_of_the_report(chain):
     assert all(step["status"] == "succeeded" for step in chain["steps"])
 
 
-def test_the_chain_takes_under_two_minutes(chain):
-    assert chain["seconds"] < 120
-
-
 def test_the_error_stream_holds_progress_and_nothing_else(chain):
     progress = re.compile(r"\[\d/6\] \S+ +succeeded +[\d.]+ s")
     assert [line for line in chain["stderr"].splitlines() if not progress.fullmatch(line)] == []

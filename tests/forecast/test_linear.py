@@ -72,11 +72,13 @@ def test_it_trains_on_complete_rows_only() -> None:
     assert fitted.alpha == Lasso().fit(training(own.since(51))).alpha
 
 
-def test_a_row_without_a_feature_gets_no_forecast_and_no_exception() -> None:
+def test_a_row_without_a_feature_that_is_used_gets_no_forecast_and_no_exception() -> None:
     own = planted()
     fitted = Lasso().fit(training(own))
+    used, unused = fitted.uses[0], next(k for k in range(4) if k not in fitted.uses)
     features = own.features.copy()
-    features[598, 3] = np.nan
+    features[598, used] = np.nan
+    features[599, unused] = np.nan
     np.testing.assert_array_equal(np.isnan(fitted.forecast(described(own, features), 597).mean), [False, True, False])
     assert fitted.forecast(own, 600).mean.shape == (0,)
 
@@ -102,7 +104,7 @@ def test_it_says_which_feature_left_too_few_rows() -> None:
     own = planted(n=201)
     features = own.features.copy()
     features[:151, 2] = np.nan
-    with pytest.raises(ForecastError, match=r"found 49 of 200.*feature 3 of 4, with 49 values"):
+    with pytest.raises(ForecastError, match=r"found 49 of 200.*The emptiest is f2, with 49 values"):
         Lasso().fit(training(described(own, features)))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -256,11 +254,8 @@ def test_a_level_that_is_no_probability_is_refused(level):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_sixty_features_of_the_sample_take_about_a_second(prices, way):
+def test_sixty_features_of_the_sample_are_judged_in_one_call(prices, way):
     table = features.compute(prices)
     names = features.names(scale_free=True)
     wide = table[["symbol", "date"]].assign(**{f"f{k}": table[names[k % len(names)]] for k in range(60)})
-    start = time.perf_counter()
-    found = judged(wide, prices, across=way)
-    assert time.perf_counter() - start < 4  # 0.2 and 0.6 s on two idle cores
-    assert len(found) == 660
+    assert len(judged(wide, prices, across=way)) == 660
