@@ -1,4 +1,4 @@
-"""What SHOW TABLES, SHOW COLUMNS and DESCRIBE say of a lake: the same here and for a lake on Athena."""
+"""What SHOW TABLES, SHOW COLUMNS, DESCRIBE and information_schema say of a lake, as Athena says it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pandas as pd
 
 from stockkit.errors import LakeError, QueryError
 from stockkit.lake import glue
+from stockkit.lake.athena import words
+from stockkit.lake.athena.types import from_arrow
+from stockkit.lake.query import Files
 
+CATALOG, DATABASE = "awsdatacatalog", "stock_data"  # Athena's catalogue; the database of a lake that names none
+COLUMNS = ("table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "column_default",
+           "is_nullable", "data_type")  # fmt: skip
+TABLES = ("table_catalog", "table_schema", "table_name", "table_type")
+SCHEMATA = ("catalog_name", "schema_name")
 NAME = r'(?:"?\w+"?\.)?"?(\w+)"?'
 SHOW_TABLES = re.compile(r"SHOW\s+TABLES(?:\s+(?:IN|FROM)\s+\w+)?(?:\s+(?:LIKE\s+)?'([^']*)')?", re.IGNORECASE)
 SHOW_COLUMNS = re.compile(rf"SHOW\s+COLUMNS\s+(?:IN|FROM)\s+{NAME}", re.IGNORECASE)
@@ -36,6 +44,51 @@ def answer(text: str, tables: Callable[[], Sequence[str]], delta: Callable[[str]
         return _texts(col_name=[one.name for one in fields], data_type=[_kind(one.type) for one in fields],
                       comment=["" for _ in fields])  # fmt: skip
     return None
+
+
+def information(
+    read: Sequence[str], tables: Callable[[], Sequence[str]], delta: Callable[[str], Any], database: str | None
+) -> dict[str, Files]:
+    """The rows of those tables of information_schema that are among the `read` ones, under Trino's columns.
+
+    Args:
+        read: what a statement reads. tables, delta: as for `answer`. database: the lake's, ``stock_data`` where None.
+
+    Raises:
+        LakeError: a table cannot be opened.
+    """
+    place = (CATALOG, database or DATABASE)
+    makers: dict[str, Callable[[], Files]] = {
+        "columns": lambda: _rows(COLUMNS, [(*place, *row) for name in tables() for row in _columns(name, delta(name))]),
+        "tables": lambda: _rows(TABLES, [(*place, name, "BASE TABLE") for name in tables()]),
+        "schemata": lambda: _rows(SCHEMATA, [place, (CATALOG, words.INFORMATION)]),
+    }
+    return {key: make() for name, make in makers.items() if (key := f"{words.INFORMATION}.{name}") in read}
+
+
+def _columns(table: str, delta: Any) -> list[tuple[Any, ...]]:
+    """The rows of information_schema.columns of a table, from its name on."""
+    return [
+        (table, one.name.lower(), place, None, "YES" if one.nullable else "NO", _trino_kind(one.type))
+        for place, one in enumerate(_fields(delta), 1)
+    ]
+
+
+def _trino_kind(arrow: Any) -> str:
+    """A type as `typeof` names it; the local name of one that lake.sql does not read."""
+    try:
+        return str(from_arrow(arrow, "")).replace(", ", ",")
+    except QueryError:
+        return str(arrow)
+
+
+def _rows(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Files:
+    import pyarrow as pa
+
+    kinds = (pa.int64() if name == "ordinal_position" else pa.string() for name in names)
+    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    made = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
+    return Files(schema, "", (), (), rows=made)
 
 
 def _matches(name: str, pattern: str | None) -> bool:

@@ -7,6 +7,7 @@ the rows that are already there makes no new version. Folder and S3 share every 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -205,6 +206,8 @@ class Lake:
     ) -> pd.DataFrame:
         """Run one SELECT in Athena's dialect over the tables, or SHOW TABLES, SHOW COLUMNS FROM t, DESCRIBE t.
 
+        Tables are also information_schema's columns, tables and schemata.
+
         On Athena where the lake's address names a database (the answer's ``attrs["athena"]`` then tells bytes
         scanned and cost, see `stockkit.lake.on_athena.ask`), else here on DuckDB (`stockkit.lake.query.run`).
 
@@ -229,26 +232,29 @@ class Lake:
 
     def _answer(self, text: str, parameters: dict[str, Any], limits: engine.Limits) -> pd.DataFrame:
         """The answer to a SELECT that does not read the clock."""
-        deltas = {name: self.delta(name) for name in query.tables(text)}
+        names, database = query.tables(text), self.address.database if self.address else None
+        here = not (isinstance(self.path, storage.Bucket) and database)  # else only the types are wanted here
+        listed = catalogue.information(names, self.tables if here else list, self.delta, database)
+        deltas = {name: self.delta(name) for name in names if name not in listed}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
-        if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
-            for name, delta in deltas.items():
-                if pins.pinned(self, name) is not None and delta.version() != self.version(name):
-                    raise LakeError(pins.OVERTAKEN.format(table=name))
-            results = self.path.uri("athena/")
-            schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
-            last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
-            return on_athena.ask(
-                text,
-                parameters,
-                self.path.clients,
-                address=self.address,
-                results=results,
-                last_commit=max(last, default=0),
-                shape=nested.shape(text, schemas, parameters),
-            )
-        files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
-        return query.run(text, files, parameters, limits)
+        if not (isinstance(self.path, storage.Bucket) and self.address and database):
+            files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
+            return query.run(text, files | listed, parameters, limits)
+        for name, delta in deltas.items():
+            if pins.pinned(self, name) is not None and delta.version() != self.version(name):
+                raise LakeError(pins.OVERTAKEN.format(table=name))
+        schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
+        last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
+        return on_athena.ask(
+            text,
+            parameters,
+            self.path.clients,
+            address=self.address,
+            results=self.path.uri("athena/"),
+            # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it
+            last_commit=max([*last, *([int(time.time() * 1000)] if listed else [])], default=0),
+            shape=nested.shape(text, schemas | {name: one.schema for name, one in listed.items()}, parameters),
+        )
 
     def question(self, name: str, *, dialect: str = "") -> query.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.

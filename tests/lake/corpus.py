@@ -933,7 +933,7 @@ REFUSED = [  # what Athena answers and this does not: named, before anything run
     ("SELECT * EXCEPT (a) FROM (VALUES 1) t(a)", "wrong place"),
     ("SELECT max(1e0 / x - 1e0 / x) FROM (VALUES 0) t(x)", "NaN"),
     ("SELECT contains(ARRAY[0e0 / 0], nan())", "NaN"),
-    ("SELECT * FROM information_schema.tables", "catalogue"),
+    ("SELECT * FROM information_schema.views", "only information_schema.columns"),
     ("SELECT 1 WHERE 'a' ILIKE 'A'", "not translated"),
     ("SELECT map_agg(k, v) FROM (VALUES (1, 2), (1, 3)) t(k, v)", "unique"),
     ("SELECT medan(1)", "not translated"),

@@ -98,3 +98,48 @@ def test_a_table_that_is_not_there_is_not_described(lake):
         lake.sql("DESCRIBE bar")
     with pytest.raises(QueryError):
         lake.sql("SHOW CREATE TABLE bars")
+
+
+def test_the_catalogue_is_answered_like_any_table(lake):
+    listed = lake.sql("SELECT * FROM information_schema.columns WHERE table_schema = 'stock_data' AND table_name = :t"
+                      " ORDER BY ordinal_position", t="bars")  # fmt: skip
+    assert list(listed) == ["table_catalog", "table_schema", "table_name", "column_name", "ordinal_position",
+                            "column_default", "is_nullable", "data_type"]  # fmt: skip
+    assert listed["column_name"].tolist() == ["symbol", "date", "x", "n"]
+    assert listed["data_type"].tolist() == ["varchar", "date", "double", "bigint"]
+    assert listed["ordinal_position"].tolist() == [1, 2, 3, 4]
+    assert set(listed["table_catalog"] + listed["is_nullable"]) == {"awsdatacatalogYES"}
+    tables = lake.sql("SELECT * FROM AwsDataCatalog.information_schema.tables ORDER BY table_name DESC")
+    assert tables.to_numpy().tolist() == [["awsdatacatalog", "stock_data", t, "BASE TABLE"] for t in ("bonds", "bars")]
+    schemata = lake.sql("SELECT schema_name FROM information_schema.schemata WHERE schema_name <> 'information_schema'")
+    assert schemata["schema_name"].tolist() == ["stock_data"]
+
+
+def test_the_catalogue_joins_the_lakes_tables_and_a_with_does_not_hide_it(lake):
+    answer = lake.sql(
+        'WITH tables AS (SELECT count(*) AS k FROM bars) SELECT t.table_name, count(*) AS n, max(k) AS k, max(x) AS x'
+        ' FROM tables CROSS JOIN bars JOIN "information_schema"."tables" t ON t.table_name LIKE \'b%s\''
+        " JOIN information_schema.columns c ON t.table_name = c.table_name GROUP BY 1 ORDER BY 1"
+    )  # fmt: skip
+    assert answer.to_numpy().tolist() == [["bars", 4, 1, 1.5], ["bonds", 4, 1, 1.5]]
+
+
+def test_the_catalogue_names_types_as_typeof_does(tmp_path):
+    lake, cells = Lake(tmp_path, ROOT), {}
+    cells["Seen"], cells["i"] = pd.to_datetime(["2023-09-21"], utc=True), pd.Series([1], dtype="int32")
+    lake.write("kinds", pd.DataFrame({"symbol": ["A"], **cells}).astype({"symbol": "string"}), symbols=["A"])
+    listed = lake.sql("SELECT column_name, data_type FROM information_schema.columns")
+    kinds = lake.sql("SELECT typeof(seen) AS seen, typeof(i) AS i FROM kinds").iloc[0]
+    assert dict(zip(listed["column_name"], listed["data_type"], strict=True)) == {"symbol": "varchar", **kinds}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("SELECT * FROM information_schema.views", "only information_schema.columns"),
+     ("SELECT * FROM columns", "no table 'columns'"),
+     ("SELECT nope FROM information_schema.tables", "nope"),
+     ("SELECT * FROM other.information_schema.tables", "no table of the lake")],
+)  # fmt: skip
+def test_what_the_catalogue_does_not_have_is_refused(lake, text, says):
+    with pytest.raises((LakeError, QueryError), match=says):
+        lake.sql(text)

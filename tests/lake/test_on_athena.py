@@ -83,6 +83,16 @@ def test_what_is_not_translated_here_is_sent_to_athena_as_it_is(aws, cloud):
     assert cloud.sql(text)["k"].tolist() == [1.5]
 
 
+def test_the_catalogue_is_asked_of_athena_anew_each_time(monkeypatch, cloud):
+    sent = {}
+    monkeypatch.setattr(on_athena, "ask", lambda text, *_, **given: sent.update(given, text=text) or pd.DataFrame())
+    text = "SELECT c.* FROM information_schema.columns c JOIN t ON t.symbol = c.column_name"
+    cloud.sql(text)
+    assert sent["text"] == text
+    assert not on_athena.reuse(sent["last_commit"], time.time())["ResultReuseByAgeConfiguration"]["Enabled"]
+    assert sent["shape"].names[-1] == "data_type"
+
+
 def test_what_is_sent_besides_the_text(monkeypatch, cloud):
     import awswrangler as wr
 

@@ -8,6 +8,7 @@ from typing import Any
 from stockkit.lake.athena import types
 from stockkit.lake.athena.types import field
 from stockkit.lake.athena.values import Column, Query, Relation, Scope, Value, only, refuse, text, unified
+from stockkit.lake.athena.words import table_key
 
 
 def from_clause(node: Any, scope: Scope) -> tuple[Scope, str]:
@@ -96,9 +97,10 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
     if found is not None:
         relation = _relation(found.columns, node, local, name, scope)
         return relation, f"{found.sql} AS {local}"
-    kinds = scope.context.schemas[name]
+    key = table_key(node)
+    kinds = scope.context.schemas[key]
     columns = tuple(Column(one.lower(), Value(quoted(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items())
-    return _relation(columns, node, local, name, scope), f"({scope.context.places[name]}) AS {local}"
+    return _relation(columns, node, local, name, scope), f"({scope.context.places[key]}) AS {local}"
 
 
 def _may_be_nan(kind: types.Type) -> bool:

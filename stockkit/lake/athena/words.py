@@ -10,6 +10,8 @@ from stockkit.lake.athena import depth, reads, trino
 from stockkit.lake.athena.trino import shown
 
 CATALOGS = ("", "awsdatacatalog")
+INFORMATION = "information_schema"
+INFORMATION_TABLES = ("columns", "schemata", "tables")
 
 
 def parse(text: str) -> Any:
@@ -65,10 +67,10 @@ def _write_out_windows(tree: Any) -> None:
 
 
 def table_names(statement: Any) -> set[str]:
-    """The tables of the lake that a tree reads.
+    """The tables that a tree reads: the lake's, and those of information_schema as ``information_schema.tables``.
 
     Raises:
-        QueryError: a function, a file, a foreign catalogue or information_schema where a table should be.
+        QueryError: a function, a file or a foreign catalogue where a table should be.
     """
     from sqlglot import exp
 
@@ -77,11 +79,18 @@ def table_names(statement: Any) -> set[str]:
         shown = table.sql(dialect="trino")
         if not isinstance(table.this, exp.Identifier) or table.catalog.lower() not in CATALOGS:
             raise QueryError(f"{shown!r} is no table of the lake: functions and files are not read.")
-        if table.db.lower() == "information_schema":
-            raise QueryError(f"{shown!r}: the catalogue is not queried here; `lake.tables()` lists the tables.")
+        if table.db.lower() == INFORMATION and table.name.lower() not in INFORMATION_TABLES:
+            known = ", ".join(f"{INFORMATION}.{name}" for name in INFORMATION_TABLES)
+            raise QueryError(f"{shown!r}: of the catalogue only {known} are answered here.")
         if table.db or not _is_defined(table):
-            names.add(table.name.lower())
+            names.add(table_key(table))
     return names
+
+
+def table_key(table: Any) -> str:
+    """What a table that is no WITH goes by: its name, with ``information_schema.`` before it where it is of that."""
+    name = table.name.lower()
+    return f"{INFORMATION}.{name}" if table.db.lower() == INFORMATION else name
 
 
 def _is_defined(table: Any) -> bool:
