@@ -31,6 +31,7 @@ PUBLIC_URL = "https://www.alphavantage.co/query"
 REFERENCE = "secret://alphavantage"
 FUNCTIONS = {"alphavantage": "TIME_SERIES_DAILY", "alphavantage:adjusted": "TIME_SERIES_DAILY_ADJUSTED"}
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+EVENTS = ("split_coefficient", "dividend_amount")
 CSV_TYPES = ("", "text/csv", "text/plain", "application/csv", "application/x-download", "application/octet-stream")
 TOO_FAST = re.compile(r"per second|per minute|spread(ing)? out|burst", re.IGNORECASE)
 DAY_SPENT = re.compile(r"per day|daily", re.IGNORECASE)
@@ -151,7 +152,7 @@ class AlphaVantage:
 
     def _check_header(self, header: bytes, who: str) -> None:
         names = [name.strip().lower() for name in header.decode("utf-8-sig", "replace").split(",")]
-        wanted = COLUMNS + (tuple(corporate.EVENT_COLUMNS) if self.function.endswith("ADJUSTED") else ())
+        wanted = COLUMNS + (EVENTS if self.function.endswith("ADJUSTED") else ())
         missing = [name for name in wanted if name not in names]
         if missing:
             raise SourceError(f"{who}: no CSV of daily bars: its first line lacks {', '.join(missing)}.")
