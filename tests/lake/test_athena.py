@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import QueryError
-from stockkit.lake import query
+from stockkit.lake import athena, query
+from stockkit.lake.athena import values
 from tests.lake import corpus_functions as functions
 from tests.lake import corpus_kinds
 from tests.lake.corpus import CORPUS, FAILING, HOSTILE, QUERIES, REFUSED, D, day
@@ -136,3 +137,52 @@ def test_a_parameter_that_cannot_be_bound_is_refused():
 
 def test_the_corpus_is_large_enough_to_mean_something():
     assert len(CASES) + len(QUERIES) + len(FAILING) >= 150
+
+
+NESTED = {"upper({})": "s", "substr({}, 2)": "s", "replace({}, 'a', 'b')": "s", "greatest({}, 1e0)": "x",
+          "least({}, 5e0)": "x", "nullif({}, 1e0)": "x", "round({}, 2)": "x", "truncate({}, 1)": "m", "ln({})": "x",
+          "log(2, {})": "x", "sign({})": "x", "slice({}, 1, 2)": "a", "array_distinct({})": "a",
+          "CAST(CAST({} AS varchar) AS double)": "x"}  # fmt: skip
+ROW = "(VALUES ('abc', 2e0, 2.55, ARRAY[1, 2, 1])) AS t(s, x, m, a)"
+
+
+@pytest.mark.parametrize(("call", "innermost"), NESTED.items())
+def test_nesting_a_function_adds_to_the_sql_and_does_not_multiply_it(call, innermost):
+    lengths, nested = [], innermost
+    for _ in range(12):
+        nested = call.format(nested)
+        lengths.append(len(athena.translate(f"SELECT {nested} FROM {ROW}", {}, {}, {}).sql))
+    assert lengths[11] - lengths[7] < 1.5 * (lengths[7] - lengths[3])
+
+
+T = "(VALUES ('a', 1e0, 1), ('b', nan(), 2), (NULL, 3e0, NULL), ('ß', -0.5e0, 1)) AS t(s, x, n)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"SELECT upper(upper(s)), nullif(nullif(x, 1), 2), round(round(x, 1), n) FROM {T} ORDER BY n, s",
+        f"SELECT upper(replace(s, 'a', 'b')) AS u, count(*), greatest(sum(n), max(n)) FROM {T} GROUP BY 1 ORDER BY 1",
+        f"SELECT upper(replace(s, 'a', 'b')), max(n) FROM {T} GROUP BY upper(replace(s, 'a', 'b')) ORDER BY 1",
+        f"SELECT s, n, greatest(n, count(*)) FROM {T} GROUP BY s, n ORDER BY s, n",
+        f"SELECT greatest(n, max(n) OVER (), (SELECT max(n) FROM {T})) FROM {T} ORDER BY n, 1",
+        f"SELECT (SELECT max(greatest(u.n, t.n)) FROM {T.replace('AS t', 'AS u')} WHERE u.s = t.s) FROM {T} ORDER BY 1",
+        f"SELECT transform(ARRAY[n, 2], v -> greatest(nullif(v, 1), n)) FROM {T} ORDER BY n, s",
+        f"SELECT TRY(greatest(1 / (n - 1), n)) FROM {T} ORDER BY n, 1",
+        f"SELECT upper(:p), nullif(:q, 1), greatest(:q, n) FROM {T} WHERE upper(s) <> :p ORDER BY n, s",
+        f"SELECT count(*) FILTER (WHERE nullif(n, 1) IS NULL), sum(least(n, 1)) FROM {T} GROUP BY s ORDER BY s",
+        f"SELECT max(upper(s)) OVER (PARTITION BY nullif(n, 1) ORDER BY upper(s)) FROM {T} GROUP BY s, n ORDER BY 1",
+        f"SELECT TRY(CAST(upper(s) AS double)), if(n > 1, greatest(10 / (n - 1), n)) FROM {T} ORDER BY n, s",
+        f"SELECT * FROM {T} JOIN (VALUES 'A', 'SS') AS r(k) ON upper(t.s) = r.k AND nullif(n, 2) = 1 ORDER BY upper(k)",
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_bound_to_a_name_gives_the_same_answer(text, monkeypatch):
+    given = {name: value for name, value in (("p", "b"), ("q", 3)) if f":{name}" in text}
+    written = ask(text, **given)
+    monkeypatch.setattr(values, "LONG", 0)
+    assert "lambda bound" in athena.translate(text, {}, given, {}).sql
+    pd.testing.assert_frame_equal(ask(text, **given), written)
+
+
+def test_sixty_nested_calls_are_answered():
+    assert one("SELECT " + "upper(" * 60 + "'a'" + ")" * 60) == "A"

@@ -12,7 +12,7 @@ from typing import Any
 from stockkit.lake.athena import casts, intervals, mathematics, moments, operators, types
 from stockkit.lake.athena.signatures import SIGNATURES, STAYS
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, coerced, refuse, unified
+from stockkit.lake.athena.values import Scope, Value, coerced, once, refuse, unified
 
 CLOCK = ("now", "current_date", "current_timestamp", "localtimestamp", "random", "rand", "uuid", "shuffle")
 
@@ -83,9 +83,19 @@ def _by_signature(name: str, values: list[Value], node: Any) -> Value:
         given = [coerced(v, kind, node) for v, kind in zip(values, wanted, strict=True)]
         gives = _filled(one.gives, bindings)
         nan = any(v.nan for v in values) if name in STAYS else True
-        return Value(one.sql.format(*(v.sql for v in given), local=gives.local), gives, nan=nan)
+        return Value(_filled_in(one.sql, given, gives), gives, nan=nan)
     found = ", ".join(str(value.type) for value in values)
     raise refuse(node, f"Unexpected parameters ({found}) for function {name}. CAST them, or use Athena.")
+
+
+def _filled_in(template: str, given: list[Value], gives: Type) -> str:
+    """The SQL of a signature; what it needs more than once is worked out once."""
+
+    def made(values: list[Value]) -> str:
+        return template.format(*(value.sql for value in values), local=gives.local)
+
+    twice = any(template.count(f"{{{k}}}") > 1 for k in range(len(given)))
+    return once(given, made) if twice else made(given)
 
 
 GROUPS = {"W": types.WHOLE, "F": types.FLOATING, "M": ("date", "timestamp", "zoned")}

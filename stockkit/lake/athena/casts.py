@@ -8,7 +8,7 @@ from typing import Any
 
 from stockkit.lake.athena import intervals, spelling, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import NOTHING, Value, coerced, fail, refuse, text, unanswered
+from stockkit.lake.athena.values import NOTHING, Value, coerced, fail, once, refuse, text, unanswered
 
 PATTERNS = {
     "whole": r"[+-]?[0-9]+",
@@ -131,13 +131,18 @@ def _from_varchar(value: Value, kind: Type, node: Any) -> Value:
         known = _as_date(value.const) if shape == "date" else NOTHING
         plain = Value(_read(value.sql, shape, kind), kind, known, nan="NaN" in value.const)
         return to_digits(plain, kind)
-    worked = _read(value.sql, shape, kind)
+    sql = once([value], lambda given: _read_or_failed(given[0].sql, shape, kind))
+    return to_digits(Value(sql, kind, nan=kind.floating), kind)
+
+
+def _read_or_failed(sql: str, shape: str, kind: Type) -> str:
+    """A text taken for a type, where it has the shape of one."""
     message = fail(f"Value cannot be cast to {kind}", kind)
     odd = unanswered(f"this spelling of {kind} is not translated", kind)
-    tests = f"WHEN NOT regexp_full_match({value.sql}, {text(WIDER[shape])}) THEN {message}"
+    tests = f"WHEN NOT regexp_full_match({sql}, {text(WIDER[shape])}) THEN {message}"
     if WIDER[shape] != PATTERNS[shape]:
-        tests += f" WHEN NOT regexp_full_match({value.sql}, {text(PATTERNS[shape])}) THEN {odd}"
-    return to_digits(Value(f"CASE {tests} ELSE {worked} END", kind, nan=kind.floating), kind)
+        tests += f" WHEN NOT regexp_full_match({sql}, {text(PATTERNS[shape])}) THEN {odd}"
+    return f"CASE {tests} ELSE {_read(sql, shape, kind)} END"
 
 
 def _read(sql: str, shape: str, kind: Type) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stockkit.lake.athena import calls, casts, formats, intervals, moments, operators, types
 from stockkit.lake.athena.types import Type
-from stockkit.lake.athena.values import Scope, Value, coerced, null, refuse, text, unanswered, unified
+from stockkit.lake.athena.values import Scope, Value, coerced, null, once, refuse, text, unanswered, unified
 
 
 def _try(node: Any, scope: Scope) -> Value:
@@ -27,8 +27,12 @@ def _coalesce(node: Any, scope: Scope) -> Value:
 
 def _nullif(node: Any, scope: Scope) -> Value:
     one, other = calls.arguments(node, scope, 2, 2)
-    same = operators.comparison("=", one, other, node)
-    return Value(f"CASE WHEN {same.sql} THEN NULL ELSE {one.sql} END", one.type, nan=one.nan)
+
+    def made(values: list[Value]) -> str:
+        same = operators.comparison("=", values[0], values[1], node)
+        return f"CASE WHEN {same.sql} THEN NULL ELSE {values[0].sql} END"
+
+    return Value(once([one, other], made), one.type, nan=one.nan)
 
 
 def _extreme(name: str) -> Callable[[Any, Scope], Value]:
@@ -37,11 +41,15 @@ def _extreme(name: str) -> Callable[[Any, Scope], Value]:
         kind = values[0].type
         if not (kind.number or kind.moment or kind.name in ("varchar", "boolean", "unknown")):
             raise refuse(node, f"{kind} is not ordered.")
+        return Value(once(values, made), kind)
+
+    def made(values: list[Value]) -> str:
+        kind = values[0].type
         sql = f"{name}({', '.join(value.sql for value in values)})"
         tests = [f"WHEN {value.sql} IS NULL THEN NULL" for value in values]
         odd = [value.sql for value in values if value.nan and kind.floating]
         tests += [f"WHEN isnan({one}) THEN {unanswered(f'{name} of NaN is not translated', kind)}" for one in odd]
-        return Value(f"CASE {' '.join(tests)} ELSE {sql} END", kind)
+        return f"CASE {' '.join(tests)} ELSE {sql} END"
 
     return translate
 
@@ -174,9 +182,14 @@ def _decimal(name: str, values: list[Value], node: Any) -> Value:
 def _cut(value: Value, digits: int, kind: Type, half: str) -> Value:
     """A decimal without its digits from a place on, towards zero after half of that place is added."""
     lost, shift = value.type.args[1] - digits, digits - kind.args[1]
+    return Value(once([value], lambda given: _cut_once(given[0], lost, shift, kind, half)), kind)
+
+
+def _cut_once(value: Value, lost: int, shift: int, kind: Type, half: str) -> str:
+    """The same: `lost` digits fewer, then `shift` places up."""
     whole = f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)"
     parts = f"[{{'u': abs({operators.unscaled(value)}) + {half}, 's': CAST(sign({value.sql}) AS HUGEINT)}}]"
-    return Value(operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind), kind)
+    return operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind)
 
 
 def _to_milliseconds(node: Any, scope: Scope) -> Value:

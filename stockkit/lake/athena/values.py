@@ -14,6 +14,7 @@ from stockkit.lake.athena.trino import shown
 from stockkit.lake.athena.types import Type
 
 NOTHING = object()  # the value of what is not known before it runs
+LONG = 1000  # characters of an argument that is bound to a name where it is needed more than once
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,21 @@ def null(kind: Type = types.UNKNOWN) -> Value:
     return Value(f"CAST(NULL AS {kind.local})", kind, None)
 
 
+def once(values: list[Value], make: Callable[[list[Value]], str]) -> str:
+    """The SQL that `make` makes of values; where one is long, which nesting would double each time, they stand once.
+
+    They are worked out as the one element of a list, whose fields a lambda takes. All of them that are not known:
+    an aggregate, a window or a subquery cannot stand in a lambda.
+    """
+    if all(len(value.sql) <= LONG for value in values):
+        return make(values)
+    fields, named = [], []
+    for k, value in enumerate(values):
+        named.append(value if value.known else replace(value, sql=f"bound.a{k}"))
+        fields += [] if value.known else [f"'a{k}': {value.sql}"]
+    return f"list_transform([{{{', '.join(fields)}}}], lambda bound: {make(named)})[1]" if fields else make(values)
+
+
 def text(value: str) -> str:
     """A string literal of the local engine."""
     return "'" + value.replace("'", "''") + "'"
@@ -206,6 +222,7 @@ __all__ = [
     "coerced",
     "fail",
     "null",
+    "once",
     "only",
     "refuse",
     "text",
