@@ -27,6 +27,7 @@ _OFFERED = {
     "hand_over": "stockkit.workbook.handover",
     "headline": "stockkit.workbook.handover",
     "ensure": "stockkit.workbook.handover",
+    "user_file": "stockkit.workbook",
     "actions": "stockkit.market",
     "causality": "stockkit.market",
     "features": "stockkit.market",
@@ -47,6 +48,7 @@ _OFFERED = {
     "scores": "stockkit.forecast",
     "plots": "stockkit",
 }
+_ROOMS = ("stockkit.lake", "stockkit.market", "stockkit.forecast", "stockkit.workbook")  # whose modules are offered
 __all__ = ["__version__", *sorted(_OFFERED)]
 
 
@@ -65,7 +67,7 @@ def __getattr__(name: str) -> Any:
     if name not in _OFFERED:
         raise AttributeError(f"module 'stockkit' has no attribute {name!r}")
     home = _OFFERED[name]
-    if name == "plots" or home in ("stockkit.lake", "stockkit.market", "stockkit.forecast"):
+    if name == "plots" or home in _ROOMS:
         return importlib.import_module(f"{home}.{name}")
     return getattr(importlib.import_module(home), name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from stockkit.errors import ParamError
 from stockkit.lake.tables import open_lake
 from stockkit.market import causality
 from stockkit.market.causality.isolation import ProcessEnded, isolated
+from stockkit.workbook import user_file
 
 ENDS = "nothing was audited. Take that out, or put it under `if __name__ == '__main__':`."
 WIDTH = 160  # columns where the output is no terminal
@@ -74,14 +74,7 @@ def _module(home: str) -> Any:
             if str(Path.cwd()) not in sys.path:
                 sys.path.insert(0, str(Path.cwd()))
             return importlib.import_module(home)
-        if not Path(home).is_file():
-            raise ParamError(f"there is no file {home}: give the path from this folder.")
-        spec = importlib.util.spec_from_file_location(Path(home).stem, home)
-        if spec is None or spec.loader is None:
-            raise ParamError(f"{home} is no Python file.")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return user_file.module_of(home, ends=ENDS)
     except ParamError:
         raise
     except SystemExit as end:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from stockkit.errors import ParamError, RunError
 from stockkit.lake.sources import open_source
 from stockkit.lake.tables import Lake
+from stockkit.workbook import user_file
 from stockkit.workbook.notebooks import Notebook
 
 MAY_BE_EMPTY = {"rejects", "corrections"}  # nothing was wrong with the data
@@ -36,6 +37,7 @@ def surroundings(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lak
     for model in used.get("tried", ()):
         if model in MODEL_EXTRAS:
             _need(*MODEL_EXTRAS[model], f"tried=[…, {model}]")
+    user_file.check(used.get("user", ""), root, used)
     horizon, horizons = used.get("horizon"), used.get("horizons")
     if horizons and horizon is not None and horizon not in horizons:
         raise ParamError(

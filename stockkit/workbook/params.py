@@ -111,7 +111,8 @@ def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[
                 hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
                 raise ParamError(f"there is no parameter {_short(name)}. {hint}")
             values[name] = convert(node, known[name], name)
-    return {name: check(name, value) for name, value in values.items()}
+    later = {"candidate"} if values.get("user") else set()  # a model of the user's file: `user_file.check`
+    return {name: value if name in later else check(name, value) for name, value in values.items()}
 
 
 def convert(node: Any, like: Any, name: str) -> Any:

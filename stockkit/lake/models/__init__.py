@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from stockkit.errors import ForecastError
 from stockkit.forecast.trained import Trained
 from stockkit.lake import ledger, storage
 from stockkit.lake.models import files, writing
@@ -23,7 +24,7 @@ from stockkit.lake.models.shown import as_served, choice
 from stockkit.lake.tables import Lake
 
 __all__ = ["Decision", "Entry", "Saved", "adopt", "allow", "as_served", "card", "choice", "export", "find", "history",
-           "listing", "load", "load_folder", "promote", "rollback", "save", "write_folder"]  # fmt: skip
+           "listing", "load", "load_folder", "obstacle", "promote", "rollback", "save", "write_folder"]  # fmt: skip
 
 
 def save(lake: Lake, trained: Trained, **told: Any) -> Saved:
@@ -42,6 +43,15 @@ def save(lake: Lake, trained: Trained, **told: Any) -> Saved:
     """
     card, parts = writing.made(trained, **(ledger.versions(lake) | told))
     return writing.write(lake.files, f"models/{trained.model}-h{trained.horizon}/{card['version']}", card, parts)
+
+
+def obstacle(trained: Trained) -> str:
+    """Why a model cannot be saved, in a sentence; "" where it can."""
+    try:
+        writing.parts_of(trained)
+    except ForecastError as error:
+        return f"`{trained.model}`, {trained.horizon} ahead, is not saved and stays out of the gate: {error}"
+    return ""
 
 
 def write_folder(trained: Trained, path: Path, **told: Any) -> Saved:

@@ -60,6 +60,12 @@ def allow(fitted: type) -> type:
     return fitted
 
 
+def disallow(module: str) -> None:
+    """Forget the classes of a module, which is about to be loaded anew."""
+    for name in [name for name, fitted in _allowed.items() if fitted.__module__ == module]:
+        del _allowed[name]
+
+
 def encode(value: Any, aside: Aside) -> Any:
     """What stands for `value` in JSON; estimators and tensors are added to `aside`.
 
@@ -181,7 +187,8 @@ def _restore(name: str, fields: dict[str, Any]) -> Any:
     found = class_of(name)
     if found is None:
         raise LakeError(
-            f"the class {name!r} is not registered. If it is your own, call stockkit.lake.models.allow({name}) first; "
+            f"the class {name!r} is not registered. If it is your own, give its file (-p user=FILE) "
+            f"or call stockkit.lake.models.allow({name}) first; "
             f"if not, do not use this file"
         )
     expected = _fields(found)
