@@ -1,6 +1,6 @@
-"""A user's features and models from one Python file: `features.register(…)` for each feature, `MODELS = […]` for models.
+"""A user's features and models from one file of Python: `features.register(…)` for a feature, `MODELS = […]` for models.
 
-The file is loaded and tried in a process of its own before a run starts (`check`), and loaded by the notebooks (`load`).
+It is loaded and tried in a process of its own before a run starts (`check`), and loaded by the notebooks (`load`).
 """
 
 from __future__ import annotations
