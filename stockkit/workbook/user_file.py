@@ -1,4 +1,4 @@
-"""A user's features and models from one file of Python: `features.register(…)` for a feature, `MODELS = […]` for models.
+"""A user's features and models from one Python file: `features.register(…)` for a feature, `MODELS = […]` for models.
 
 It is loaded and tried in a process of its own before a run starts (`check`), and loaded by the notebooks (`load`).
 """
