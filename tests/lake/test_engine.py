@@ -82,7 +82,7 @@ def test_ctrl_c_stops_a_statement(lake):
         lake.sql(ENDLESS)
     ended = [thread for thread in threading.enumerate() if thread.name == "stockkit-sql"]
     for thread in ended:
-        thread.join(5)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in ended)
 
 
