@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pandas as pd
 import pytest
 
@@ -20,6 +21,11 @@ from stockkit.lake.tables import Lake
 
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
+
+
+# a machine that is busy makes an example slow, not wrong
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def require(part: str) -> str:

@@ -73,7 +73,7 @@ def plans(draw: st.DrawFn) -> dict[str, int]:
     return plan | {"n": plan["min_train"] + plan["horizon"] + plan["embargo"] + draw(st.integers(1, 700))}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans())
 def test_the_last_training_label_ends_before_the_first_test_row(plan: dict[str, int]) -> None:
     for fold in walk_forward(**plan):
@@ -81,7 +81,7 @@ def test_the_last_training_label_ends_before_the_first_test_row(plan: dict[str, 
         assert label_ends.max() + plan["embargo"] < fold.test_start
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans())
 def test_every_row_after_the_first_training_set_is_tested_once(plan: dict[str, int]) -> None:
     tested = np.concatenate([np.arange(plan["n"])[fold.test] for fold in walk_forward(**plan)])
@@ -89,7 +89,7 @@ def test_every_row_after_the_first_training_set_is_tested_once(plan: dict[str, i
     np.testing.assert_array_equal(tested, np.arange(first, plan["n"]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plans(), st.integers(0, 100))
 def test_training_sets_only_grow_and_do_not_depend_on_the_end(plan: dict[str, int], more: int) -> None:
     folds = walk_forward(**plan)
@@ -255,7 +255,7 @@ def test_folds_that_are_not_purged_are_caught(monkeypatch: pytest.MonkeyPatch) -
         assert_blind_to_the_future([Drift()])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 20), st.integers(0, 10), st.integers(60, 150), st.integers(20, 90), st.booleans(),
     st.lists(st.integers(1, 250), max_size=30), st.integers(0, 120),

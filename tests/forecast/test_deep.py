@@ -137,7 +137,7 @@ def test_a_network_read_back_from_weights_alone_forecasts_the_same(symbols, netw
     assert all(type(value) in (int, float, np.ndarray, dict) for value in values.values())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(horizon=st.integers(1, 30), starts=st.lists(st.integers(0, 300), min_size=1, max_size=3))
 def test_no_label_that_is_learnt_ends_in_the_tail_that_judges(horizon, starts):
     own = [walk(i, 400, start=start) for i, start in enumerate(starts)]

@@ -75,7 +75,7 @@ def test_a_week_is_what_five_sessions_of_no_surprise_add_up_to(fitted):
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_trend_line_at_each_session_is_the_least_squares_one(values):
     close = np.array(values)
     base, slope = _trend_lines(close)

@@ -37,7 +37,7 @@ def assert_causal(intervals: Callable[[pd.DataFrame], pd.DataFrame], *, horizon:
     pd.testing.assert_frame_equal(intervals(other)[ADDED][before], intervals(rows)[ADDED][before], check_exact=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 10), st.integers(0, 159), st.integers(0, 1000), st.sampled_from([0.0, 0.005, 0.2]))
 def test_no_bound_hangs_on_an_outcome_that_was_still_open(horizon: int, row: int, seed: int, rate: float) -> None:
     def own(rows: pd.DataFrame) -> pd.DataFrame:
@@ -91,7 +91,7 @@ hole = st.just(float("nan"))
 row_values = st.tuples(finite | hole, finite | hole | st.just(float("inf")), finite | hole)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(row_values, min_size=8, max_size=60), st.integers(1, 5), st.floats(0, 1))
 def test_bounds_are_finite_and_nested_wherever_there_is_a_mean_and_a_sigma(
     values: list[tuple[float, float, float]], horizon: int, rate: float

@@ -103,7 +103,7 @@ def test_what_follows_a_random_walk_seems_to_forecast_only_when_ranks_know_the_y
 
 @pytest.mark.parametrize("way", WAYS)
 @given(seed=st.integers(0, 99))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_monotone_change_of_scale_leaves_it_and_a_change_of_sign_turns_it(way, seed):
     table, prices = panel(seed, sessions=200, rho=0.1)
     table.loc[seed, "f0"] = np.nan

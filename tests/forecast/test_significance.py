@@ -32,7 +32,7 @@ def test_holm_gives_the_textbook_values() -> None:
     np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1.0, 1.0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_only_raises_p_values_and_keeps_their_order(p: list[float]) -> None:
     found = holm(np.array(p))

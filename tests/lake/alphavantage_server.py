@@ -10,7 +10,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -53,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
         self.key, self.symbol = asked.get("apikey", ""), asked.get("symbol", "")
         home: Server = self.server.home
         home.requests.append({"at": time.time(), "path": urlsplit(self.path).path, **asked})
-        home.answer_of(self.symbol, len(home.requests))(self)
+        with home.under_way():
+            home.answer_of(self.symbol, len(home.requests))(self)
 
     def reply(self, body: bytes, *, status: int = 200, kind: str = "application/x-download", **headers: str) -> None:
         self.send_response(status)
@@ -68,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server:
-    """A running server: `url`, what it was asked (`requests`), and what it answers.
+    """A running server: `url`, what it was asked (`requests`), how many at once (`most`), and what it answers.
 
     Args:
         answers: what to do for each request in turn, the last one for ever; or by symbol in `by_symbol`.
@@ -77,6 +79,26 @@ class Server:
     def __init__(self, *answers: Answer, **by_symbol: Answer) -> None:
         self.answers, self.by_symbol = answers, by_symbol
         self.requests: list[dict[str, Any]] = []
+        self.most = self._now = 0
+        self._counted = threading.Condition()
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a request while it is answered."""
+        with self._counted:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self._counted.notify_all()
+        try:
+            yield
+        finally:
+            with self._counted:
+                self._now -= 1
+
+    def wait_for(self, most: int, *, patience: float = 30.0) -> bool:
+        """Wait until so many requests were under way at once; False where they never were."""
+        with self._counted:
+            return self._counted.wait_for(lambda: self.most >= most, patience)
 
     def answer_of(self, symbol: str, count: int) -> Answer:
         return self.by_symbol.get(symbol) or self.answers[min(count, len(self.answers)) - 1]

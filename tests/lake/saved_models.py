@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from stockkit.forecast.models.naive import Constant
 from stockkit.forecast.models.protocol import Forecast, Series
 from stockkit.forecast.trained import Calibration, Trained
 from stockkit.lake import models
+from tests.conftest import lacking
 
 if TYPE_CHECKING:
     import torch
@@ -89,9 +92,15 @@ def boosted() -> OwnTrees:
     return OwnTrees(HistGradientBoostingRegressor(max_iter=5, random_state=0).fit(features, target))
 
 
-def network() -> OwnNetwork:
-    import torch
+def torch_or_skip() -> Any:
+    """PyTorch; the test that asks is skipped where it is not installed, or fails where STOCKKIT_REQUIRE names it."""
+    if importlib.util.find_spec("torch") is None:
+        lacking("torch", "PyTorch is missing: make deep")
+    return importlib.import_module("torch")
 
+
+def network() -> OwnNetwork:
+    torch = torch_or_skip()
     return OwnNetwork({"w": torch.tensor([0.1, -0.2, 0.3]), "b": torch.tensor(1 / 3)})
 
 

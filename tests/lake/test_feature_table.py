@@ -275,7 +275,7 @@ def after(bars: pd.DataFrame, every: pd.DataFrame, what: str, symbol: str, at: i
     return bars.assign(volume=bars["volume"].where(bars.index != place, at))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=25, derandomize=True, phases=[Phase.generate])
 @given(steps=st.lists(st.tuples(DEFINITIONS, NEWS, st.booleans()), min_size=2, max_size=6))
 def test_any_sequence_of_definitions_and_news_equals_computing_anew(steps, tmp_path_factory):
     every = schema.cast(simulate.bars(SYMBOLS, count=90, rng=np.random.default_rng(7)), schema.BARS)

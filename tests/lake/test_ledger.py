@@ -305,7 +305,7 @@ def rows():
     return chain.link(fresh, number=0, previous=chain.GENESIS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_no_edit_of_a_single_value_goes_unseen(rows, data):
     assert list(chain.faults(rows)) == []
