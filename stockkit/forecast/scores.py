@@ -44,6 +44,8 @@ OVERALL: dict[str, str] = {
        for name in ["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", *FIGURES[FIGURES.index("ic_80"):]]},
 }  # fmt: skip
 CORRECTED = {"dm_p": "p_holm", "winkler90_p": "winkler90_holm", "rank_ic_p": "rank_ic_holm"}
+SERIES = ["model", "horizon"]
+ALL = "all_"  # what the columns over all symbols begin with where they stand beside those of each symbol
 NAMED = 5  # symbols that a sentence bears
 LEVEL = 0.05  # the chance allowed of a single false claim
 NESTING = models.nesting()
@@ -60,6 +62,15 @@ class Board:
 
     by_symbol: pd.DataFrame
     overall: pd.DataFrame = field(default_factory=lambda: schema.empty(OVERALL))
+
+    def table(self) -> pd.DataFrame:
+        """The scores by symbol, with those over all symbols beside each model and horizon, as ``all_…``.
+
+        `of_table` is the inverse. Counts are floats, for there may be none.
+        """
+        counts = {name: "float64" for name, dtype in OVERALL.items() if dtype == "int64" and name not in SERIES}
+        beside = self.overall.astype(counts).rename(columns=lambda name: name if name in SERIES else f"{ALL}{name}")
+        return self.by_symbol.merge(beside, how="left", on=SERIES) if len(beside) else self.by_symbol.copy()
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,19 @@ def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
     for p, q in CORRECTED.items():
         by_symbol[q], overall[q] = _corrected(by_symbol[p].to_numpy(), overall[p].to_numpy() if whole else np.empty(0))
     return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if whole else schema.empty(OVERALL))
+
+
+def of_table(rows: pd.DataFrame) -> Board:
+    """The board that `Board.table` made these rows of; by symbol only where they are of before that.
+
+    Where rows of several boards stand in one table, each of these has its scores over all of its symbols.
+    """
+    beside = {f"{ALL}{name}": name for name in OVERALL if name not in SERIES}
+    if not set(beside) <= set(rows.columns):
+        return Board(rows)
+    whole = rows[[*SERIES, *beside]].rename(columns=beside).dropna(subset=["symbols"]).drop_duplicates()
+    by_symbol = rows.drop(columns=list(beside))
+    return Board(by_symbol, schema.cast(whole, OVERALL)) if len(whole) else Board(by_symbol)
 
 
 def score(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> pd.DataFrame:

@@ -40,6 +40,24 @@ def settled(place: Place, now: Any, new: Any, named: list[str], *, key: Sequence
     return Rows(frames.only(new, changed), changed) if changed else None
 
 
+def fitted(place: Place, now: Any, new: Any) -> Any:
+    """Rows to append, under the types that the table has.
+
+    Raises:
+        LakeError: a value of a column would not survive that.
+    """
+    held = _schema(now)
+    new = _fitted(new, held)
+    for one in new.schema:
+        if one.name in held.names and held.field(one.name).type != one.type:
+            raise LakeError(
+                f"table {place.name!r} in {place.files} has the column {one.name!r} as {held.field(one.name).type}, "
+                f"found {one.type}, and rows that are appended cannot change it: give values of that type, or write "
+                "into another table."
+            )
+    return new
+
+
 def _schema(now: Any) -> Any:
     """The table's columns under the types that `frames.to_arrow` gives."""
     import pyarrow as pa

@@ -7,6 +7,7 @@ succeed, of two writers of the same symbol the later one replaces its rows wholl
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -158,6 +159,23 @@ def _left(place: Place, before: int | None, mark: str) -> Any:
     if version is not None and version != after.version():
         after.load_as_version(version)
     return after
+
+
+def history(place: Place, delta: Any) -> list[dict[str, Any]]:
+    """The commits of an opened table up to its version, newest first, each under its true `version`.
+
+    deltalake lists what others committed since the table was opened, too, and counts back from the version opened.
+    """
+    listed = delta.history()
+    lines = (place.files.read(place.log(delta.version())) or b"").splitlines()
+    infos = [info for line in lines if (info := json.loads(line).get("commitInfo"))]
+    newer = next((k for k, one in enumerate(listed) if infos and _told(one) == _told(infos[0])), 0)
+    return [{**one, "version": delta.version() - k} for k, one in enumerate(listed[newer:])]
+
+
+def _told(info: Mapping[str, Any]) -> list[Any]:
+    """What tells a commit from others."""
+    return [info.get(name) for name in (MARK, "timestamp", "operation")]
 
 
 def _moved(place: Place, version: int | None) -> bool:

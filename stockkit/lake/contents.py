@@ -52,7 +52,7 @@ TABLES: dict[str, Table] = {
         {**MADE, **SEAL},
     ),
     "scores": Table(
-        "how one model did on one symbol: in the backtest, or by the sealed forecasts (evidence: backtest, ledger)",
+        "how one model did on one symbol (all_…: on all): in the backtest, or by the sealed forecasts (evidence)",
         ("symbol", "model", "horizon", "evidence"),
         SCORES,
     ),

@@ -175,10 +175,13 @@ class Lake:
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None or frame.empty:
                 return commits.Rows(frames.to_arrow(frame), None) if now is None else None
+            new = frames.to_pandas(columns.fitted(self._place(table), now, frames.to_arrow(frame)))
             said = [column for column in frame.columns if column != moment]
-            old = self._rows(table, now, sorted(set(frame["symbol"])))[said].drop_duplicates()
-            known = frame[said].merge(old, how="left", on=said, indicator="known")["known"] == "both"
-            fresh = frame[~known.to_numpy()]
+            old = self._rows(table, now, sorted(set(frame["symbol"])))
+            if not set(said) <= set(old):  # a column that no row has yet
+                return commits.Rows(frames.to_arrow(new), None)
+            known = new[said].merge(old[said].drop_duplicates(), how="left", on=said, indicator="known")["known"]
+            fresh = new[(known != "both").to_numpy()]
             return commits.Rows(frames.to_arrow(fresh), None) if len(fresh) else None
 
         return self.commit(table, work_out)
@@ -284,7 +287,7 @@ class Lake:
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
-        return upkeep.history(self.delta(table))
+        return upkeep.history(self._place(table), self.delta(table))
 
     def vacuum(self, table: str, *, keep: float = upkeep.WEEK, dry_run: bool = True) -> list[str]:
         """Delete the files of a table that no version of the last `keep` hours uses; by default only name them."""

@@ -36,13 +36,13 @@ METRICS = {
 PROBLEMS = ["table", "problem", "file", "detail"]
 
 
-def history(delta: Any) -> pd.DataFrame:
+def history(place: Place, delta: Any) -> pd.DataFrame:
     """Every commit of a table, newest first.
 
     Columns: version, timestamp (UTC), operation, run (the id of the run that made it), and the rows and files
     added and removed; NA where the log does not tell, as with the rows that a replacement removed.
     """
-    told = [(one, one.get("operationMetrics") or {}) for one in delta.history()]
+    told = [(one, one.get("operationMetrics") or {}) for one in commits.history(place, delta)]
     rows = [
         {
             "version": one["version"],

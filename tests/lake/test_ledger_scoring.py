@@ -7,13 +7,14 @@ import uuid
 from unittest import mock
 
 import deltalake
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from stockkit import open_lake
 from stockkit.errors import SymbolError
-from stockkit.forecast import scores
+from stockkit.forecast import outlook, scores
 from stockkit.lake import commits, frames, ledger
 from stockkit.lake.contents import MADE, SEAL
 from stockkit.lake.ledger import chain, files, sealing
@@ -168,6 +169,41 @@ def test_scores_with_more_columns_and_a_table_without_evidence_are_taken(priced)
     table = priced.read("scores")
     assert table.groupby("evidence")["later"].max().isna().tolist() == [False, True]
     assert priced.verify()["problem"].tolist().count("contract broken") == 0
+
+
+def judged(board, *, of_one, of_all):
+    """The board, with these corrected p values in place of its own."""
+    parts = [(board.by_symbol, of_one), (board.overall, of_all)]
+    return scores.Board(*(part.assign(p_holm=np.where(part["model"] == "drift", p, np.nan)) for part, p in parts))
+
+
+def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(priced):
+    seal(priced, *(made(as_of=day) for day in days(30, last="2023-09-15")))
+    board = judged(scores.board(ledger.closed(priced)), of_one=0.5, of_all=0.01)
+    ledger.keep_scores(priced, board.table(), evidence=ledger.BACKTEST)
+    ledger.score(priced)
+    said = scores.verdict(board)
+    assert (said.beats, said.overall) == ((), ("drift",))
+    assert outlook.verdict_figures(said, {})["beats"] == ["drift"]
+    (cell,) = [
+        cell for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells if "verdict(" in cell.source
+    ]
+    read, show = cell.source.splitlines()
+    names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "ledger": ledger}
+    exec(read, names)
+    assert eval(show, names) == said
+    table = names["found"]
+    kept = scores.of_table(table[table["evidence"] == ledger.BACKTEST])
+    pd.testing.assert_frame_equal(kept.overall, board.overall, check_like=True)
+
+
+def test_scores_of_before_those_over_all_symbols_were_kept_are_judged_by_symbol(priced):
+    seal(priced, *(made(as_of=day) for day in days(30, last="2023-09-15")))
+    board = judged(scores.board(ledger.closed(priced)), of_one=0.01, of_all=0.5)
+    ledger.keep_scores(priced, board.by_symbol, evidence=ledger.BACKTEST)
+    kept = scores.of_table(priced.read("scores"))
+    assert (len(kept.overall), scores.verdict(kept).beats) == (0, scores.verdict(board).beats)
+    assert scores.verdict(kept).beats
 
 
 def test_a_symbol_without_a_sealed_random_walk_is_left_out_and_the_others_are_scored(priced, caplog):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, SchemaError, SymbolError
-from stockkit.lake import commits, frames, raw
+from stockkit.lake import commits, frames, raw, upkeep
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import simulate
 from tests.conftest import ROOT, mounted
@@ -97,6 +97,18 @@ def test_append_adds_only_rows_that_say_something_new(lake):
     assert sorted(lake.read("t")["value"]) == [1.0, 1.0, 9.0]
 
 
+def test_an_append_takes_the_types_of_the_table_or_says_which_column_does_not_fit(lake):
+    rows = frame(["A"]).rename(columns={"seen": "made_at"})
+    lake.append("t", rows.assign(value=[1]))
+    assert lake.append("t", rows) == 0, "1.0 is the 1 that is there"
+    assert lake.append("t", rows.assign(value=[2.0])) == 1
+    for wrong in (2.5, "two"):
+        with pytest.raises(LakeError, match=r"column 'value' as int64, found .*give values of that type"):
+            lake.append("t", rows.assign(value=pd.array([wrong], dtype="string" if wrong == "two" else "float64")))
+    assert lake.append("t", rows.assign(value=[2], more=["a"]).astype({"more": "string"})) == 2
+    assert sorted(lake.read("t")["value"]) == [1, 2, 2]
+
+
 def test_reads_and_writes_are_remembered_with_their_versions(lake):
     lake.write("t", frame(["A"]), symbols=["A"])
     lake.write("t", frame(["A"], 2.0), symbols=["A"])
@@ -163,6 +175,18 @@ def test_the_history_tells_version_time_run_and_rows_newest_first(lake, monkeypa
     assert list(told["rows_added"]) == [2, 2]
     assert told["timestamp"].dt.tz is not None
     assert told["timestamp"].is_monotonic_decreasing
+
+
+def test_the_history_numbers_commits_truly_though_others_committed_since_the_table_was_opened(lake):
+    lake.write("t", frame(["A"]), symbols=["A"])
+    opened = lake.delta("t")
+    files = opened.history()[0]["operationMetrics"]["num_added_files"]
+    for value in (2.0, 3.0):
+        lake.write("t", frame(["A", "B"], value), symbols=["A", "B"])
+    found = upkeep.history(commits.Place("t", lake.files), opened)
+    assert found[["version", "files_added"]].to_numpy().tolist() == [[0, files]]
+    opened.update_incremental()
+    assert upkeep.history(commits.Place("t", lake.files), opened)["version"].tolist() == [2, 1, 0]
 
 
 def test_vacuum_names_the_files_that_no_version_uses_and_deletes_them_only_when_told(lake, monkeypatch):

@@ -105,7 +105,7 @@ def keep_scores(lake: Lake, found: pd.DataFrame, *, evidence: str) -> int:
     of evidence lacks are empty in its rows.
 
     Args:
-        lake: where the table is. found: as from `scores.score`. evidence: `BACKTEST` or `LEDGER`.
+        lake: where the table is. found: as from `scores.score`, or `Board.table`. evidence: `BACKTEST` or `LEDGER`.
 
     Raises:
         SchemaError: a column of the table's contract is missing or of another dtype. LakeError: it cannot be written.
