@@ -134,7 +134,8 @@ def _tell(done: asyncio.Task[None], on_failure: Callable[[BaseException], None])
 
 async def _ping(request: Request) -> Response:
     trained = _served(request).get()
-    return _json({"status": "ok", "model": trained.model, "horizon": trained.horizon})
+    used = {"features": len(trained.features), "features_used": list(trained.used)}
+    return _json({"status": "ok", "model": trained.model, "horizon": trained.horizon, **used})
 
 
 async def _invocations(request: Request) -> Response:

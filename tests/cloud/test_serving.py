@@ -56,7 +56,8 @@ def refused(client, body, kind=JSON, status=400):
 
 def test_ping_says_that_the_model_is_loaded(client):
     answer = client.get("/ping")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "model": "lasso", "horizon": 5})
+    used = {"features": 2, "features_used": ["rsi_14", "momentum_5"]}
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "model": "lasso", "horizon": 5, **used})
 
 
 def test_a_row_gets_the_line_its_bounds_and_their_prices(client):
