@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
 # a machine that is busy makes an example slow, not wrong
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+# a shell that starts the tests in the background has them ignore Ctrl-C, and with them every process that they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(part: str) -> str:
