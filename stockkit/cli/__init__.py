@@ -69,7 +69,7 @@ def root_options(
         raise typer.Exit
 
 
-@app.command()
+@app.command(epilog="Example: stockkit run params/sample.yaml --only 02_query --reports /tmp/reports")
 def run(
     params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A YAML file of parameters.")],
     parameter: Annotated[
@@ -145,7 +145,7 @@ def doctor() -> None:
     raise typer.Exit(1 if any(bad for _, _, bad in rows) else 0)
 
 
-@app.command()
+@app.command(epilog="Example: stockkit audit rsi_14 --bars data/lake")
 def audit(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features; all by default.")] = None,
     function: Annotated[

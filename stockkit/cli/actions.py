@@ -13,11 +13,14 @@ from stockkit.errors import StockkitError
 
 app = typer.Typer(no_args_is_help=True, help="Splits and dividends that a source lacks.")
 
+SUGGEST_EXAMPLE = """Example: stockkit lake actions suggest --source folder --calendar XHKG --dates DMY
+--allow fractional_volume --into my.csv"""
+
 NEXT = """Look through {file}: the evidence stands above each line. Then put its lines into the folder's actions.csv,
 or for any source run `stockkit lake actions add {file}`, and run the chain again."""
 
 
-@app.command()
+@app.command(epilog=SUGGEST_EXAMPLE)
 def suggest(
     source: Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")] = None,
     calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",

@@ -12,7 +12,7 @@ from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 app = typer.Typer(no_args_is_help=True, help="Look at the sealed forecasts, and prove them unchanged.")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: stockkit forecasts list --symbol AAPL --model random_walk --csv")
 def list_(
     symbol: Annotated[str | None, typer.Option(help="Of this symbol alone.")] = None,
     model: Annotated[str | None, typer.Option(help="Of this model alone.")] = None,
@@ -59,7 +59,7 @@ def verify(
     print(f"{opened.count(ledger.TABLE):,} forecasts are sealed, head {ledger.head(opened)}")
 
 
-@app.command()
+@app.command(epilog="Example: stockkit forecasts export AAPL --all")
 def export(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOLS]...", help="Whose; all by default.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every sealed forecast, not only the newest.")] = False,

@@ -15,6 +15,11 @@ from stockkit.errors import StockkitError
 app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
 app.add_typer(actions.app, name="actions")
 
+SQL_EXAMPLE = """Example: stockkit lake sql "SELECT count(*) AS n FROM prices WHERE symbol = :s" -p s=META --csv
+--time-limit 60 --memory-limit 2 --row-limit 1000"""
+REBUILD_EXAMPLE = """Example: stockkit lake rebuild --as-of 2023-06-30 --into prices_then --source folder
+--calendar XHKG --dates DMY --allow fractional_volume"""
+
 
 @app.command()
 def tables(lake: LakeOption = "data/lake") -> None:
@@ -30,7 +35,7 @@ def tables(lake: LakeOption = "data/lake") -> None:
         print(f"{name:<12} version {opened.version(name):<4} {opened.count(name):>9,} rows   {grain}")
 
 
-@app.command()
+@app.command(epilog=SQL_EXAMPLE)
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT in Athena's dialect, or @FILE.")],
     parameter: Annotated[
@@ -85,7 +90,7 @@ def _text_of(path: Path) -> str:
         raise StockkitError(f"the question {path} cannot be read: {error}.") from error
 
 
-@app.command()
+@app.command(epilog=REBUILD_EXAMPLE)
 def rebuild(
     as_of: Annotated[str, typer.Option("--as-of", metavar="DAY", help="YYYY-MM-DD, or latest.")] = "latest",
     source: Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")] = None,
@@ -111,7 +116,7 @@ def rebuild(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-@app.command()
+@app.command(epilog="Example: stockkit lake features basic -s 0005.HK --calendar XHKG --whole")
 def features(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features or groups.")] = None,
     symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
@@ -141,7 +146,7 @@ def crawl(lake: LakeOption = "data/lake") -> None:
     print(open_lake(lake).crawl(show=lambda line: print(line, file=sys.stderr)))
 
 
-@app.command()
+@app.command(epilog="Example: stockkit lake history prices")
 def history(
     table: Annotated[str, typer.Argument(metavar="TABLE")],
     lake: LakeOption = "data/lake",
@@ -153,7 +158,7 @@ def history(
     print(told.assign(timestamp=told["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")).to_string(index=False))
 
 
-@app.command()
+@app.command(epilog="Example: stockkit lake vacuum features --keep 24 --delete")
 def vacuum(
     table: Annotated[str, typer.Argument(metavar="TABLE")],
     keep: Annotated[float, typer.Option(metavar="HOURS", help="How far back versions stay readable.")] = 168.0,

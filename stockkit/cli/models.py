@@ -33,7 +33,7 @@ def list_all(lake: LakeOption = "data/lake") -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
+@app.command(epilog="Example: stockkit models show h1")
 def show(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="h1 (the champion), lasso-h1 (the newest) or lasso-h1/VERSION.")

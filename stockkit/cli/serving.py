@@ -14,6 +14,8 @@ from stockkit.errors import ParamError
 if TYPE_CHECKING:
     from stockkit.forecast.trained import Trained
 
+SERVE_EXAMPLE = """Examples: stockkit serve --name h5 --version newest --port 8081;
+stockkit serve --model /opt/ml/model --host 0.0.0.0 --max-body 1000000"""
 CONTAINER = Path("/opt/ml")  # where SageMaker puts and expects everything
 
 
@@ -102,5 +104,5 @@ def train(
 
 def register(app: typer.Typer) -> None:
     """Add both commands to `app`; SageMaker starts a container with their bare names."""
-    app.command()(serve)
+    app.command(epilog=SERVE_EXAMPLE)(serve)
     app.command()(train)
