@@ -7,6 +7,7 @@ import pytest
 
 from stockkit.errors import ParamError
 from stockkit.forecast import models, study
+from stockkit.lake import feature_table
 from stockkit.lake.tables import open_lake
 from stockkit.market import features, simulate
 from stockkit.workbook import user_file
@@ -141,3 +142,7 @@ def test_a_run_computes_stores_and_tries_what_the_file_adds(tmp_path, decorator)
     assert pages["04_model"].names["names"] == ["range_5"]
     assert "momentum" in set(lake.read("forecasts")["model"])
     assert ("`momentum`, 1 ahead, is not saved" in pages["04_model"].text) == (decorator == "")
+    if decorator == "":
+        feature_table.update(lake, ["weekday"])
+        again = cells.run(workbook, "04_model", **given)
+        assert "Left out: range_5 of mine.py is not in the features yet: run 03_features." in again.text
