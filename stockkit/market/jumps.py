@@ -172,7 +172,7 @@ def _beside_split(own: pd.DataFrame, move: np.ndarray, at: int, seen: str) -> tu
     raw = np.diff(log_level(own["close_raw"].to_numpy()[at - 1 : at + 1]))[0]
     if abs(raw) < LEAST:
         return ADJUSTED, np.nan, f"{seen} by a split that is listed and that these prices do not show: remove it"
-    left = f"{seen} beside the split that is listed, {np.expm1(move[at]) * 100:+.1f} %"
+    left = f"{seen} beside the split that is listed, a move of {np.expm1(move[at]) * 100:+.1f} %"
     return NO_RATIO, np.nan, f"{left}: its ratio is wrong, or news came on the same day"
 
 

@@ -196,18 +196,21 @@ def missing_values(table: pd.DataFrame, *, periods: int = 60) -> Plot:
     names = [str(name) for name in table if name not in ("symbol", "date")]
     if not names or table.empty:
         return blank("No values to look for: the table of features is empty")
-    table = table.sort_values(["symbol", "date"], kind="stable")
-    gone = table[names].isna().to_numpy()
+    keys = table[["symbol", "date"]].reset_index(drop=True).sort_values(["symbol", "date"], kind="stable")
+    gone = np.empty((len(keys), len(names)), dtype=bool)  # a byte a value: the table may take most of the memory
+    for k, name in enumerate(names):
+        gone[:, k] = table[name].isna().to_numpy()[keys.index]
     back = np.array([CATALOGUE[name].look_back if name in CATALOGUE else 0 for name in names])
-    beyond = gone & (table.groupby("symbol").cumcount().to_numpy()[:, None] >= back)
-    days, day = np.unique(table["date"].to_numpy(), return_inverse=True)
+    beyond = gone & (keys.groupby("symbol").cumcount().to_numpy()[:, None] >= back)
+    days, day = np.unique(keys["date"].to_numpy(), return_inverse=True)
     last_gone = int(day[gone.any(axis=1)].max(initial=0))
     shown = len(days) if beyond.any() else min(len(days), int(1.25 * last_gone) + 10)
     here = day < shown
-    share = pd.DataFrame(gone[here], columns=names).groupby(day[here] * min(periods, shown) // shown).mean().T
+    period = day[here] * min(periods, shown) // shown
+    share = pd.DataFrame([np.bincount(period, own[here]) for own in gone.T], index=names) / np.bincount(period)
     plot = _missing_map(share, back, days[:shown])
-    alt = f"{len(names)} features, {span(table)}: {shown:,} of {len(days):,} sessions shown; marks: look-backs."
-    return finish(plot, _missing_title(table, names, gone, beyond), alt)
+    alt = f"{len(names)} features, {span(keys)}: {shown:,} of {len(days):,} sessions shown; marks: look-backs."
+    return finish(plot, _missing_title(keys, names, gone, beyond), alt)
 
 
 def _missing_map(share: pd.DataFrame, back: np.ndarray, days: np.ndarray) -> Plot:

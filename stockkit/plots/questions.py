@@ -26,7 +26,7 @@ from stockkit.plots.figure import (
 )
 from stockkit.plots.tables import heat
 
-LINES = 12  # symbols with a line through time
+LINES = 12  # symbols with a line through time, and days with a name
 
 
 def top_movers(answer: pd.DataFrame) -> Plot:
@@ -87,11 +87,12 @@ def volume_spikes(answer: pd.DataFrame) -> Plot:
     axis = axes[0, 0]
     axis.axhline(0, color=INK, linewidth=0.8)
     axis.scatter(answer["times_usual"], answer["move_pct"], color=np.where(answer["move_pct"] < 0, DOWN, UP), s=26)
-    for k, row in enumerate(answer.itertuples()):
+    for k, row in enumerate(answer.head(LINES).itertuples()):
         axis.annotate(f"{row.symbol} {row.date:%Y-%m-%d}", (row.times_usual, row.move_pct), fontsize=7, color=INK,
                       xytext=(5, (4, -9)[k % 2]), textcoords="offset points")  # fmt: skip
     axis.margins(x=0.16, y=0.12)
-    axis.set(xlabel="volume / mean of the 60 sessions before", ylabel="move of the close, %")
+    named = f"; named: the first {LINES} of {len(answer):,}" if len(answer) > LINES else ""
+    axis.set(xlabel=f"volume / mean of the 60 sessions before{named}", ylabel="move of the close, %")
     top, fell = answer.iloc[0], int((answer["move_pct"] < 0).sum())
     return finish(
         plot,

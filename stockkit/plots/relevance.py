@@ -25,8 +25,8 @@ def rank_correlation(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A square frame; the rows and columns of a feature without two different values are left out.
     """
-    values = table.drop(columns=["symbol", "date"]).astype("float64")
-    values = values.iloc[:: max(1, -(-len(values) // ROWS))]
+    some = table.iloc[:: max(1, -(-len(table) // ROWS))]  # first, or a large table is copied whole
+    values = some.drop(columns=["symbol", "date"]).astype("float64")
     ranks = values.where(np.isfinite(values)).rank()
     ranks = ranks.loc[:, ranks.nunique() > 1]
     centred = (ranks - ranks.mean()).to_numpy()

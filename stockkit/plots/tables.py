@@ -76,11 +76,13 @@ def monthly_returns(years: pd.DataFrame) -> Plot:
 
     if years.empty:
         return blank("No monthly returns yet: less than two months of prices")
-    wide = years.set_index("year").loc[:, "jan":"dec"]  # type: ignore[misc]
+    every = years.set_index("year").loc[:, "jan":"dec"]  # type: ignore[misc]
+    wide = every.tail(ROWS)
     plot, axes = canvas(1.1 + 0.3 * len(wide))
     seaborn.heatmap(wide, annot=True, fmt=".0f", annot_kws={"fontsize": 8}, center=0, cmap="RdBu",
                     cbar_kws={"label": "return, %"}, linewidths=0.5, ax=axes[0, 0])  # fmt: skip
-    axes[0, 0].set(ylabel="")
+    last = f"the last {len(wide)} of {len(every)} years" if len(every) > len(wide) else ""
+    axes[0, 0].set(xlabel=last, ylabel="")
     axes[0, 0].tick_params(axis="y", rotation=0)
-    up = float((wide.stack() > 0).mean()) * 100
-    return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} years.")
+    up = float((every.stack() > 0).mean()) * 100
+    return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} of {len(every)} years.")

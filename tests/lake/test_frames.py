@@ -7,10 +7,13 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from stockkit.cli.lake import app
 from stockkit.lake import frames
+from stockkit.market import schema
 
 
 def rows(*pairs):
@@ -60,6 +63,11 @@ def test_no_cell_of_an_export_is_taken_for_a_formula():
     assert list(back) == ["text", "'=name", "n"]
     assert back["text"].tolist() == back["'=name"].tolist() == [f"'{cell}".replace("\r", "\n") for cell in FORMULAS]
     assert set(back["n"]) == {-1.5}
+
+
+@given(st.from_regex(schema.SYMBOL, fullmatch=True))
+def test_no_symbol_can_be_taken_for_a_formula(symbol):
+    assert frames.to_csv(pd.DataFrame({"symbol": [symbol]})) == f"symbol\n{symbol}\n"
 
 
 def test_everything_else_is_exported_as_it_is():

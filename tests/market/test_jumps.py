@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockkit.lake import frames
 from stockkit.market import actions, jumps, schema, simulate
 from stockkit.market.jumps import ADJUSTED, NO_RATIO, REAL, SPLIT
 
@@ -151,3 +152,15 @@ def test_the_file_of_suggestions_reads_as_actions_with_the_evidence_as_comments(
     listed = actions.parse(text.encode(), file="actions.suggested.csv")
     assert listed[["kind", "value"]].values.tolist() == [["split", 4.0]]
     assert text.count("\n#") == 3
+
+
+def test_no_cell_of_the_file_of_suggestions_is_taken_for_a_formula():
+    kinds = [split(bars(), 4), news(bars(), -0.7), split(bars(), 0.1)]
+    frame = split(bars(), 6)
+    known = pd.DataFrame({"symbol": ["A"], "ex_date": frame["date"].iloc[[AT]], "kind": ["split"], "value": [2.0]})
+    beside = suggested(frame.assign(close_raw=frame["close"]), known)
+    assert "beside the split" in beside["evidence"].iloc[0]
+    found = pd.concat([*map(suggested, kinds), beside], ignore_index=True)
+    cells = [cell for line in jumps.csv_lines(found).splitlines() for cell in line.split(",")]
+    assert len(cells) > 20
+    assert not [cell for cell in cells if cell.strip().startswith(frames.FORMULA)]
