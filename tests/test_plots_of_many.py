@@ -13,8 +13,22 @@ DRAWN = """
 import resource, sys
 import numpy as np, pandas as pd
 from stockkit import plots
+from stockkit.forecast import relevance, rules, scores
 from stockkit.forecast.intervals import BOUNDS
 from stockkit.market import schema, simulate
+from stockkit.market.features import CATALOGUE
+from stockkit.plots import figure
+from tests.test_plots_of_scores import forecasts
+
+figure.DPI = 60  # memory goes by what is drawn, hardly by its resolution
+
+def draw(figures):
+    for name, plot in figures.items():
+        plot._repr_mimebundle_()
+        assert plot.get_figheight() < 20, f"{name} is {plot.get_figheight():.0f} inches high"
+        words = sum(len(axis.texts) + len(axis.get_yticks()) for axis in plot.axes)
+        assert words < 600, f"{name} has {words} words"
+
 
 count = int(sys.argv[1])
 names, rng = [f"S{k:03}" for k in range(count)], np.random.default_rng(1)
@@ -52,9 +66,37 @@ figures |= {
     "coverage_by": plots.coverage_by(pd.concat(levels)),
     "running_coverage": plots.running_coverage(past, alarm),
 }
-for name, plot in figures.items():
-    plot._repr_mimebundle_()
-    assert plot.get_figheight() < 20, f"{name} is {plot.get_figheight():.0f} inches high"
+draw(figures)
+drawn = set(figures)
+del figures, past, levels
+made, bars = forecasts(count)
+spikes = one.assign(times_usual=np.sort(some[:, 5] + 9)[::-1], move_pct=some[:, 6])
+months = pd.DataFrame(some, columns="jan feb mar apr may jun jul aug sep oct nov dec".split())
+features = list(CATALOGUE)[::2]
+values = rng.normal(size=(len(prices), len(features))).astype("float32")
+values[::7, :50] = np.nan
+described = pd.DataFrame(values, columns=features, copy=False)
+described.insert(0, "date", prices["date"])
+described.insert(0, "symbol", prices["symbol"])
+judged = relevance.information_coefficient(
+    described, prices, described.columns[2:6], across="time" if count == 1 else "symbols"
+)
+figures = {
+    "scoreboard": plots.scoreboard(scores.score(made)),
+    "equity": plots.equity(rules.trade(made, bars)),
+    "walks": plots.walks(prices, prices, names[0]),
+    "candlesticks": plots.candlesticks(prices, names[-1]),
+    "volume_spikes": plots.volume_spikes(spikes),
+    "monthly_returns": plots.monthly_returns(months.assign(year=np.arange(count) + 1600)),
+    "missing_values": plots.missing_values(described),
+    "feature_correlation": plots.feature_correlation(described),
+    "standing": plots.standing(described),
+    "price_with_indicators": plots.price_with_indicators(prices, described, names[0]),
+    "ic_by_year": plots.ic_by_year(judged),
+}
+draw(figures)
+tables = {"deepest_falls", "percentiles", "rank_correlation"}
+assert drawn | set(figures) == set(plots.__all__) - tables
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
