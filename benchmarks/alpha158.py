@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import best, say
-from stockkit.market.features import alpha158
+from stockkit.features import alpha158
 
 SYMBOLS = 10  # of those handed in, for both sides: pandas needs a second for two of them
 

@@ -9,7 +9,8 @@ import pandas as pd
 import talib
 
 from benchmarks.measure import best, peak, say
-from stockkit.market import features, schema
+from stockkit import features
+from stockkit.market import schema
 
 # 20 that the others have, too, in about as many words
 NAMES = [

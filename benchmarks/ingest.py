@@ -15,7 +15,7 @@ from pyarrow import csv
 
 from benchmarks.measure import best, peak, say
 from benchmarks.source import serving
-from stockkit.lake import ingest
+from stockkit.intake import ingest
 from stockkit.lake.tables import Lake
 
 AT_ONCE = 4  # as many as the source asks for at once

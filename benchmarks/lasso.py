@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.measure import best, say
-from stockkit.forecast import backtest
 from stockkit.forecast.models import Lasso
+from stockkit.forecast.walk import backtest
 from stockkit.market import simulate
 
 SESSIONS, FEATURES, FIRST, STEP = 1260, 20, 300, 80

@@ -117,8 +117,8 @@ def our_seconds(folder: Path) -> tuple[float, float]:
     """From the lake's table to a frame of the features, and the features alone; best of 3."""
     import pandas as pd
 
+    from stockkit.features import alpha158
     from stockkit.lake.tables import Lake
-    from stockkit.market.features import alpha158
 
     def read() -> pd.DataFrame:
         return Lake(folder, folder).read("bars")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import best, peak, say
-from stockkit.forecast import scores
+from stockkit.forecast.judge import scores
 
 SHAPES = {"40 series x 25,000": (10, 25_000), "4,000 series x 250": (1000, 250)}  # symbols and sessions, of 4 models
 

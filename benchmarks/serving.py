@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 
 from stockkit import __version__
-from stockkit.cloud import serving
-from stockkit.forecast import trained
+from stockkit.cloud.sagemaker import serving
 from stockkit.forecast.models import Lasso
-from stockkit.lake import models
+from stockkit.forecast.walk import trained
 from stockkit.market import simulate
+from stockkit.records import registry
 
 SYMBOL, FEATURES = "AAPL", tuple(f"feature_{k}" for k in range(20))
 
@@ -39,7 +39,7 @@ def _saved(folder: Path) -> Path:
     panel = pd.concat([bars[["symbol", "date", "close"]], features], axis=1)
     fitted, rows = trained.train(panel, model=Lasso(), features=FEATURES, horizon=5)
     told = {"data_version": "simulated", "code_version": __version__, "made_at": pd.Timestamp(0, tz="UTC")}
-    models.write_folder(fitted, folder, evidence=rows, settings={}, **told)
+    registry.write_folder(fitted, folder, evidence=rows, settings={}, **told)
     return folder
 
 
@@ -61,7 +61,7 @@ def running(folder: Path, core: int | None = None) -> Iterator[int]:
 def _serve(folder: Path, port: int, core: int | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
-    serving.serve(lambda: models.load_folder(folder), host="127.0.0.1", port=port)
+    serving.serve(lambda: registry.load_folder(folder), host="127.0.0.1", port=port)
 
 
 def _wait(port: int) -> None:

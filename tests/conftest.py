@@ -17,7 +17,7 @@ import hypothesis
 import pandas as pd
 import pytest
 
-from stockkit.lake import ingest
+from stockkit.intake import ingest
 from stockkit.lake.tables import Lake
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,8 +14,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from stockkit.lake import ledger, models
 from stockkit.lake.tables import Lake, open_lake
+from stockkit.records import ledger, registry
 from tests.aws import environment
 from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
 from tests.workbook.test_report import loads
@@ -86,7 +86,7 @@ def test_the_candidate_of_each_horizon_is_saved_and_champion(chain):
     listed = stockkit(chain["workbook"], "models", "list")
     assert (listed.returncode, listed.stdout.count("random_walk-h")) == (0, 2), listed
     lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
-    assert {models.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"random_walk"}
+    assert {registry.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"random_walk"}
     assert chain["headlines"]["forecast"]["model"] == "random_walk"
 
 

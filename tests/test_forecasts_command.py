@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from stockkit.lake import ledger
 from stockkit.lake.tables import Lake
+from stockkit.records import ledger
 from tests.conftest import stockkit
-from tests.lake.ledger_rows import VERSIONS, made
+from tests.records.ledger_rows import VERSIONS, made
 
 
 @pytest.fixture

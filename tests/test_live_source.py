@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conftest import make_workbook, stockkit
-from tests.lake import alphavantage_server as av
+from tests.intake import alphavantage_server as av
 
 CANARY = "CANARY7Q2ZKEY"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stockkit.lake import models
 from stockkit.lake.tables import Lake
+from stockkit.records import registry
 from tests.conftest import ROOT, stockkit
-from tests.lake.saved_models import linear, rows, told, trained
+from tests.records.saved_models import linear, rows, told, trained
 
 
 @pytest.fixture
@@ -16,14 +16,14 @@ def folder(tmp_path):
     lake = Lake(tmp_path / "data" / "lake", ROOT)
     for mean in (0.1, 0.2):
         found = rows({"random_walk": 0.0, "lasso": 0.0})
-        models.save(lake, trained(linear(mean)), **told(evidence=found))
+        registry.save(lake, trained(linear(mean)), **told(evidence=found))
     found = rows({"random_walk": 0.0, "lasso": 0.0, "gbm": 0.5})
-    models.save(lake, trained(model="gbm"), **told(evidence=found))
+    registry.save(lake, trained(model="gbm"), **told(evidence=found))
     return tmp_path
 
 
 def keys(folder):
-    return list(models.listing(Lake(folder / "data" / "lake", ROOT)).index)
+    return list(registry.listing(Lake(folder / "data" / "lake", ROOT)).index)
 
 
 def run(folder, *words, code=0):

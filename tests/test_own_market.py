@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from stockkit.cli import serving
-from stockkit.cloud import answers, rows
-from stockkit.forecast.intervals import BOUNDS
-from stockkit.lake import models
+from stockkit.cloud.sagemaker import responses, rows
+from stockkit.forecast.judge.intervals import BOUNDS
 from stockkit.lake.tables import open_lake
 from stockkit.market import simulate
+from stockkit.records import registry
 from tests import cells
 from tests.conftest import SYMBOLS, make_workbook
 
@@ -73,7 +73,7 @@ def test_the_model_that_won_is_shown_sealed_and_served_alike(winning):
             assert [mine.loc[row["symbol"], key] for key in ("mean", *BOUNDS)] == pytest.approx(
                 [row[key] for key in ("mean", *BOUNDS)], abs=1e-6
             )
-    trained = models.load(lake, "h1")
+    trained = registry.load(lake, "h1")
     assert trained.model == "drift"
     prices = lake.read("prices", symbols=OWN)
     sent = [
@@ -81,8 +81,8 @@ def test_the_model_that_won_is_shown_sealed_and_served_alike(winning):
         for row in prices.to_dict("records")
     ]
     body = json.dumps({"rows": sent}).encode()
-    answered = answers.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
-    said = {row[0]: dict(zip(answers.FIELDS, row, strict=True)) for row in answered}  # the last row of each symbol
+    answered = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
+    said = {row[0]: dict(zip(responses.FIELDS, row, strict=True)) for row in answered}  # the last row of each symbol
     sealed = lake.read("forecasts").query("model == 'drift' and horizon == 1").set_index("symbol")
     for row in shown["rows"]:
         got = said[row["symbol"]]
@@ -94,7 +94,7 @@ def test_the_model_that_won_is_shown_sealed_and_served_alike(winning):
 def test_a_candidate_by_name_is_shown_where_it_is_served(winning):
     page = cells.run(winning["workbook"], "04_model", **winning["given"], tried=["random_walk", "drift", "lasso"],
                      candidate="lasso", refit=504)  # fmt: skip
-    champion = models.load(winning["lake"], "h1").model
+    champion = registry.load(winning["lake"], "h1").model
     assert page.headlines["forecast"]["model"] == champion
     after = cells.run(winning["workbook"], "05_visualise", **winning["given"])
     assert set(after.names["forecasts"]["model"]) == {champion}
@@ -111,15 +111,15 @@ def test_where_nothing_won_the_random_walk_is_shown_and_served(tmp_path):
         groups=["calendar"],
     )
     assert pages["04_model"].headlines["forecast"]["model"] == "random_walk"
-    assert models.load(open_lake("data/lake", root=workbook), "h1").model == "random_walk"
+    assert registry.load(open_lake("data/lake", root=workbook), "h1").model == "random_walk"
     assert set(pages["00_overview"].names["forecasts"]["model"]) == {"random_walk"}
 
 
 def test_the_example_of_serve_is_a_row_of_the_lake_that_is_answered_as_sealed(winning):
-    trained = models.load(winning["lake"], "h1")
+    trained = registry.load(winning["lake"], "h1")
     body = serving._example(trained, str(winning["lake"].path)).encode()
-    (answered,) = answers.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
-    said = dict(zip(answers.FIELDS, answered, strict=True))
+    (answered,) = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
+    said = dict(zip(responses.FIELDS, answered, strict=True))
     sealed = (
         winning["lake"].read("forecasts").query(f"model == '{said['model']}' and horizon == 1 and symbol == '{OWN[0]}'")
     )

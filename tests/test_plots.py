@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from stockkit import plots
-from stockkit.forecast import scores
-from stockkit.market import features, schema, simulate
+from stockkit import features, plots
+from stockkit.forecast.judge import scores
+from stockkit.market import schema, simulate
 
 NONE = scores.score(pd.DataFrame())
 

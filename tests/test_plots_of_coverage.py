@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.forecast import coverage as counted
+from stockkit.forecast.judge import coverage as counted
 from stockkit.plots import coverage_by
 from stockkit.plots.figure import Plot
 

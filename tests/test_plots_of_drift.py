@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from stockkit.forecast import drift
+from stockkit.forecast.judge import drift
 from stockkit.plots import drift as figures
 from tests.forecast.test_drift import lives, normal
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit import plots
-from stockkit.forecast import relevance
-from stockkit.market import features, simulate
+from stockkit import features, plots
+from stockkit.forecast.judge import information_coefficient
+from stockkit.market import simulate
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def bars() -> pd.DataFrame:
 
 def coefficients(bars, table, **how):
     names = [name for name in table if name not in ("symbol", "date")]
-    return relevance.information_coefficient(table, bars, names, **how)
+    return information_coefficient.information_coefficient(table, bars, names, **how)
 
 
 DRAWN = {
@@ -168,9 +168,9 @@ def test_the_coefficients_title_is_the_verdict_over_all_that_was_tried(bars):
     table = many(features.compute(bars))
     found = coefficients(bars, table)
     plot = plots.ic_by_year(found, count=4)
-    assert plot.alt.startswith(relevance.verdict(found).text)
+    assert plot.alt.startswith(information_coefficient.verdict(found).text)
     assert "The 4 of 181 features with the largest |t|" in plot.alt
-    whole = relevance.overall(found).set_index("feature")
+    whole = information_coefficient.overall(found).set_index("feature")
     largest = (whole["ic"] / whole["se"]).abs().sort_values(ascending=False).index[:4]
     assert {axis.get_title(loc="left").split(":")[0] for axis in plot.axes if axis.get_visible()} == set(largest)
     assert sum(axis.get_visible() for axis in plot.axes) == 4

@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from stockkit import plots
-from stockkit.forecast import relevance, rules, scores
-from stockkit.forecast.intervals import BOUNDS
+from stockkit.forecast.judge import information_coefficient, scores
+from stockkit.forecast.trading import rules
+from stockkit.forecast.judge.intervals import BOUNDS
 from stockkit.market import schema, simulate
-from stockkit.market.features import CATALOGUE
+from stockkit.features import CATALOGUE
 from stockkit.plots import figure
 from tests.test_plots_of_scores import forecasts
 
@@ -80,7 +81,7 @@ values[::7, :50] = np.nan
 described = pd.DataFrame(values, columns=features, copy=False)
 described.insert(0, "date", prices["date"])
 described.insert(0, "symbol", prices["symbol"])
-judged = relevance.information_coefficient(
+judged = information_coefficient.information_coefficient(
     described, prices, described.columns[2:6], across="time" if count == 1 else "symbols"
 )
 figures = {

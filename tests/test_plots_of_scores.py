@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from stockkit import plots
-from stockkit.forecast import rules, scores
+from stockkit.forecast.judge import scores
+from stockkit.forecast.trading import rules
 from stockkit.market import schema, simulate
 
 

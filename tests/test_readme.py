@@ -21,15 +21,17 @@ import pytest
 import typer
 import yaml
 
+from stockkit import features
 from stockkit.cli import app
-from stockkit.lake import feature_table, ledger, models
+from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
-from stockkit.market import features, simulate
+from stockkit.market import simulate
+from stockkit.records import ledger, registry
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import load
 from tests import aws, cells
 from tests.conftest import ROOT, make_workbook
-from tests.lake import alphavantage_server
+from tests.intake import alphavantage_server
 
 SYMBOLS = ["AAPL", "META", "NFLX", "NVDA"]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -66,7 +68,7 @@ PLACEHOLDERS: dict[str, Callable[[Book], str]] = {
     "20261121T071334Z": lambda book: max(path.parent.name for path in book.folder.glob("reports/*/run.json")),
     "ALPHAVANTAGE=...": lambda book: "ALPHAVANTAGE=a-key-for-tests",
     "HASH": lambda book: ledger.head(book.lake),
-    "lasso-h1/2023-09-20-…": lambda book: next(key for key in models.listing(book.lake).index if "lasso-h1" in key),
+    "lasso-h1/2023-09-20-…": lambda book: next(key for key in registry.listing(book.lake).index if "lasso-h1" in key),
     "/opt/ml": lambda book: str(book.folder / "ml"),
     "localhost:8080": lambda book: book.served(),
     "BUCKET/PREFIX": lambda book: "lake/readme",

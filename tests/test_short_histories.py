@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stockkit import features
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake, open_lake
-from stockkit.market import features, simulate
+from stockkit.market import simulate
 from tests import cells
 from tests.conftest import make_workbook
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stockkit import features
 from stockkit.errors import ParamError
-from stockkit.forecast import models, study
+from stockkit.forecast import models
+from stockkit.forecast.walk import study
 from stockkit.lake import feature_table
 from stockkit.lake.tables import open_lake
-from stockkit.market import features, simulate
+from stockkit.market import simulate
 from stockkit.workbook import user_file
 from tests import cells
 from tests.conftest import make_workbook, stockkit
@@ -19,8 +21,9 @@ FEATURE = """
 from __future__ import annotations
 from dataclasses import dataclass
 import numpy as np
-from stockkit import features, models
-from stockkit.lake.models import allow
+from stockkit import features
+from stockkit.forecast import models
+from stockkit.records.registry import allow
 from stockkit.forecast.models import Forecast
 
 features.register("range_5", lambda a: (a.high - a.low) / a.close, look_back=0, meaning="how far a day went")

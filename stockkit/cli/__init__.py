@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-import stockkit
+from stockkit import provenance
 from stockkit.cli import forecasts, lake, models, serving
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from stockkit.errors import LakeError, StockkitError
@@ -65,7 +65,7 @@ def root_options(
 ) -> None:
     """Stock-market notebooks that can be trusted."""
     if version:
-        print(f"stockkit {stockkit.__version__}")
+        print(f"stockkit {provenance.version()}")
         raise typer.Exit
 
 

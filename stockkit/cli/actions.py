@@ -30,7 +30,7 @@ def suggest(
     lake: LakeOption = "data/lake",
 ) -> None:
     """List the jumps that no split explains, each with the ratio that would, and write them down to look through."""
-    from stockkit.lake import ingest
+    from stockkit.intake import ingest
     from stockkit.lake.raw import write_atomically
     from stockkit.lake.tables import open_lake
     from stockkit.market import jumps
@@ -60,7 +60,7 @@ def add(
     """Add the splits and dividends of FILE for every source; they are kept with the raw answers."""
     import pandas as pd
 
-    from stockkit.lake import ingest
+    from stockkit.intake import ingest
     from stockkit.lake.tables import open_lake
 
     now = pd.Timestamp(datetime.now(UTC)).floor("s")

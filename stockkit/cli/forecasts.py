@@ -20,9 +20,10 @@ def list_(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all columns.")] = False,
 ) -> None:
     """Show the newest forecast of each symbol, model and horizon, in percent."""
-    from stockkit.lake import frames, ledger
+    from stockkit.lake import frames
     from stockkit.lake.tables import open_lake
     from stockkit.market import schema
+    from stockkit.records import ledger
 
     wanted = {"symbol": symbol and schema.check_symbol(symbol), "model": model}
     rows = ledger.newest(ledger.sealed(open_lake(lake)))
@@ -47,8 +48,8 @@ def verify(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Prove that no sealed forecast was edited, removed or added; exit code 1 where one was."""
-    from stockkit.lake import ledger
     from stockkit.lake.tables import open_lake
+    from stockkit.records import ledger
 
     opened = open_lake(lake)
     problems = ledger.verify(opened, head)
@@ -66,8 +67,8 @@ def export(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Write predictions/SYMBOL.csv below the lake: the newest forecast of each model and horizon."""
-    from stockkit.lake import ledger
     from stockkit.lake.tables import open_lake
+    from stockkit.records import ledger
 
     opened = open_lake(lake)
     written = ledger.export(opened, symbols or None, every=every)

@@ -101,7 +101,7 @@ def rebuild(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Make the prices anew from the raw zone, as they were knowable at the end of a day; latest undoes it."""
-    from stockkit.lake import ingest
+    from stockkit.intake import ingest
     from stockkit.lake.tables import open_lake
     from stockkit.workbook import params
 
@@ -126,9 +126,9 @@ def features(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Bring the features up to date with the prices; the group basic by default."""
+    from stockkit import features as catalogue
     from stockkit.lake import feature_table
     from stockkit.lake.tables import open_lake
-    from stockkit.market import features as catalogue
     from stockkit.workbook import params, progress
 
     chosen = catalogue.named(names or ["basic"])

@@ -16,11 +16,11 @@ VersionArgument = Annotated[str, typer.Argument(metavar="MODEL-hN/VERSION", help
 @app.command("list")
 def list_all(lake: LakeOption = "data/lake") -> None:
     """List every saved model with its evidence, the champion marked; exit code 1 where one is broken."""
-    from stockkit.lake import models
     from stockkit.lake.tables import open_lake
+    from stockkit.records import registry
 
     opened = open_lake(lake)
-    found = models.listing(opened)
+    found = registry.listing(opened)
     if found.empty:
         print(f"{opened.path} has no saved models yet.")
         return
@@ -41,17 +41,17 @@ def show(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Show the card of one model, its files checked, and the history of its horizon's champions."""
-    from stockkit.lake import models
     from stockkit.lake.tables import open_lake
+    from stockkit.records import registry
 
     opened = open_lake(lake)
     model, _, version = name.partition("/")
-    saved = models.find(opened, model, version or ("newest" if "-" in model else "champion"))
+    saved = registry.find(opened, model, version or ("newest" if "-" in model else "champion"))
     saved.trained()
     saved.evidence()
-    print(models.card(saved))
+    print(registry.card(saved))
     print(f"### Champions of horizon {saved.card['horizon']}\n")
-    for entry in models.history(opened, saved.card["horizon"]):
+    for entry in registry.history(opened, saved.card["horizon"]):
         print(f"{entry.number}. {entry.at[:16]} {entry.action}: {entry.version or 'no champion'} (run {entry.run})")
         print(*(f"   - {reason}" for reason in entry.reasons), sep="\n")
 
@@ -61,10 +61,10 @@ def promote(version: VersionArgument, lake: LakeOption = "data/lake") -> None:
     """Make a saved model champion of its horizon if it passes the gate; else exit code 1 and nothing changed."""
     import pandas as pd
 
-    from stockkit.lake import models
     from stockkit.lake.tables import open_lake
+    from stockkit.records import registry
 
-    decision = models.promote(open_lake(lake), version, at=pd.Timestamp.now("UTC"))
+    decision = registry.promote(open_lake(lake), version, at=pd.Timestamp.now("UTC"))
     if decision.entry is None:
         fail(f"{version} did not pass the gate; nothing was changed.", *decision.judgement.reasons)
         raise typer.Exit(EXIT_FAILED)
@@ -80,10 +80,10 @@ def rollback(
     """Go back to the champion before; nothing is deleted."""
     import pandas as pd
 
-    from stockkit.lake import models
     from stockkit.lake.tables import open_lake
+    from stockkit.records import registry
 
-    entry = models.rollback(open_lake(lake), horizon, at=pd.Timestamp.now("UTC"))
+    entry = registry.rollback(open_lake(lake), horizon, at=pd.Timestamp.now("UTC"))
     print(
         f"{entry.version or 'no model'} is champion of horizon {horizon} (entry {entry.number}).",
         *entry.reasons,

@@ -12,7 +12,7 @@ from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import ParamError
 
 if TYPE_CHECKING:
-    from stockkit.forecast.trained import Trained
+    from stockkit.forecast.walk.trained import Trained
 
 SERVE_EXAMPLE = """Examples: stockkit serve --name h5 --version newest --port 8081;
 stockkit serve --model /opt/ml/model --host 0.0.0.0 --max-body 1000000"""
@@ -39,7 +39,7 @@ def serve(
 
     The model is that of FOLDER; else, where no NAME is given, of /opt/ml/model if there is one; else the lake's.
     """
-    from stockkit.cloud import events, serving
+    from stockkit.cloud.sagemaker import request_log, serving
 
     if model is not None and name is not None:
         raise ParamError("--model and --name name two models: give one of them.")
@@ -49,7 +49,7 @@ def serve(
     if example:
         print(_example(load(), lake))
         return
-    events.start()
+    request_log.start()
     serving.serve(load, host=host, port=port, max_body=max_body)
 
 
@@ -77,25 +77,25 @@ def _example(trained: Trained, lake: str) -> str:
 
 
 def _from_folder(folder: Path) -> Trained:
-    from stockkit.lake import models
+    from stockkit.records import registry
 
-    return models.load_folder(folder)
+    return registry.load_folder(folder)
 
 
 def _from_lake(lake: str, name: str, version: str) -> Trained:
-    from stockkit.lake import models
     from stockkit.lake.tables import open_lake
+    from stockkit.records import registry
 
-    return models.load(open_lake(lake), name, version)
+    return registry.load(open_lake(lake), name, version)
 
 
 def train(
     prefix: Annotated[Path, typer.Option(help="The folder with input/; model/ and output/ are written.")] = CONTAINER,
 ) -> None:
     """Train one model on input/data/training as input/config says; write model/, output/data and the metrics."""
-    from stockkit.cloud import events, training
+    from stockkit.cloud.sagemaker import request_log, training
 
-    events.start()
+    request_log.start()
     reason = training.run(prefix)
     if reason:
         fail(reason)

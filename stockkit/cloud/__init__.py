@@ -1,1 +1,1 @@
-"""AWS: the session that everything else is handed."""
+"""Where it runs beside a laptop: SageMaker's contracts and Spark."""

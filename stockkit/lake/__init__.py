@@ -1,1 +1,1 @@
-"""Where data is kept: sources, the raw zone, Delta tables and SQL over them."""
+"""Where data is kept: the raw zone, Delta tables, their catalogue and SQL over them."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.lake import frames, parts
+from stockkit.lake import data_files, frames
 from stockkit.lake.tables import Lake
 from stockkit.market import schema
 
@@ -50,7 +50,7 @@ def bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
 def _files(delta: Any) -> dict[str, set[str]]:
     """The files of each symbol."""
     found: dict[str, set[str]] = {}
-    for symbol, path in parts.added(delta):
+    for symbol, path in data_files.added(delta):
         found.setdefault(symbol, set()).add(path)
     return found
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.lake.storage import WAY_OUT, Files, shortened, way_out
+from stockkit.files import WAY_OUT, Files, shortened, way_out
 from stockkit.market import schema
 
 log = logging.getLogger(__name__)

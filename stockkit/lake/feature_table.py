@@ -21,10 +21,11 @@ from typing import Any
 
 import pandas as pd
 
+from stockkit import features
 from stockkit.errors import LakeError, StockkitError
 from stockkit.lake import changes, commits, frames
 from stockkit.lake.tables import Lake
-from stockkit.market import features, schema, sessions
+from stockkit.market import schema, sessions
 
 NOTE = "stockkit.features"
 TABLE, SOURCE = "features", "prices"

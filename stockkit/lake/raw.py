@@ -3,7 +3,7 @@
 ``raw/source=S/symbol=Y/<fetched_at>-<number>-<sha256/12>.csv``, and ``actions/source=S/…`` for corporate actions. The
 number counts a symbol's answers as they arrive: it is one more than the highest that is there, so an answer that is
 stored after another one comes after it, whatever the clock says. Answers that earlier versions kept have no number;
-they come first, by their time. The lake is a local folder or a `storage.Bucket`; both are read and written in the same
+they come first, by their time. The lake is a local folder or a `Bucket`; both are read and written in the same
 way.
 """
 
@@ -20,8 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from stockkit.errors import LakeError, SymbolError
-from stockkit.lake import storage
-from stockkit.lake.storage import WAY_OUT, Files, write_atomically
+from stockkit.files import WAY_OUT, Bucket, Files, Folder, of, write_atomically
 from stockkit.market import schema
 from stockkit.market.answers import Answer
 
@@ -66,7 +65,7 @@ class _Kept:
     digest: str = field(compare=False)
 
 
-def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
+def keep(root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
     """Store an answer and return it with its place; bytes equal to the last answer are not stored again.
 
     A clock that shows less than at the last answer is logged; the answer comes after that one all the same.
@@ -81,7 +80,7 @@ def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: byt
     Raises:
         LakeError: the lake cannot be written; nothing half-written is left.
     """
-    files = storage.of(root)
+    files = of(root)
     kept, _ = _listing(files, source, symbol)
     last = _body(files, kept[-1]) if kept else None
     if last == body:
@@ -96,17 +95,15 @@ def keep(root: Path | storage.Bucket, source: str, symbol: str | None, body: byt
     return _answers([new], {key: body}, symbol, [*kept, new])[0]
 
 
-def latest(root: Path | storage.Bucket, source: str, symbol: str | None) -> Answer | None:
+def latest(root: Path | Bucket, source: str, symbol: str | None) -> Answer | None:
     """The last answer that arrived; None where there is none, or where it is damaged."""
-    files = storage.of(root)
+    files = of(root)
     kept, _ = _listing(files, source, symbol)
     body = _body(files, kept[-1]) if kept else None
     return _answers([kept[-1]], {kept[-1].key: body}, symbol, kept)[0] if isinstance(body, bytes) else None
 
 
-def history(
-    root: Path | storage.Bucket, source: str, symbol: str | None, *, until: pd.Timestamp | None = None
-) -> list[Answer]:
+def history(root: Path | Bucket, source: str, symbol: str | None, *, until: pd.Timestamp | None = None) -> list[Answer]:
     """All sound answers that the raw zone holds, as they arrived; see `read`.
 
     Raises:
@@ -119,7 +116,7 @@ def history(
 
 
 def read(
-    root: Path | storage.Bucket,
+    root: Path | Bucket,
     source: str,
     symbol: str | None,
     *,
@@ -138,7 +135,7 @@ def read(
     A file that is damaged, cannot be read or is none of ours is not used and is listed in the faults; so is a newest
     answer that a clock set back dates before another one.
     """
-    files, known = storage.of(root), known or {}
+    files, known = of(root), known or {}
     kept, faults = _listing(files, source, symbol)
     kept = [one for one, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
     bodies = {one.key: known[one.key].body if one.key in known else _body(files, one) for one in kept}
@@ -148,9 +145,9 @@ def read(
     return Holding([known.get(one.file, one) for one in answers], [*faults, *_set_back(kept)])
 
 
-def holdings(root: Path | storage.Bucket) -> dict[str, list[str]]:
+def holdings(root: Path | Bucket) -> dict[str, list[str]]:
     """The sources that the raw zone holds answers of, each with its symbols, ascending."""
-    files = storage.of(root)
+    files = of(root)
     found: dict[str, list[str]] = {}
     for source in files.folders("raw"):
         names = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
@@ -168,7 +165,7 @@ def order(file: str) -> tuple[int, str]:
 
 def verify(files: Files) -> Iterator[Fault]:
     """Read every file of the raw zone; a fault for each that is damaged, cannot be read or is none of ours."""
-    root: Path | storage.Bucket = files.path if isinstance(files, storage.Folder) else files
+    root: Path | Bucket = files.path if isinstance(files, Folder) else files
     for zone in ("raw", "actions"):
         yield from (_foreign(f"{zone}/{name}") for name in files.names(zone))
         for folder in files.folders(zone):

@@ -16,28 +16,15 @@ from typing import Any
 
 import pandas as pd
 
+from stockkit import provenance
+from stockkit.aws import Session
 from stockkit.errors import LakeError
-from stockkit.lake import (
-    address,
-    catalogue,
-    clients,
-    clock,
-    columns,
-    commits,
-    crawl,
-    engine,
-    frames,
-    glue,
-    nested,
-    on_athena,
-    parts,
-    pins,
-    query,
-    storage,
-    upkeep,
-)
+from stockkit.files import Bucket, Files, of
+from stockkit.lake import address, columns, commits, data_files, frames, upkeep
+from stockkit.lake.catalogue import crawl, glue
 from stockkit.lake.commits import RUN_VARIABLE
-from stockkit.lake.contents import TABLES, Table, key_of
+from stockkit.lake.contracts import TABLES, Table, key_of
+from stockkit.lake.sql import athena_engine, clock, duckdb_engine, information_schema, nested_answers, scan
 from stockkit.market import schema
 
 __all__ = ["RUN_VARIABLE", "TABLES", "Lake", "Table", "open_lake", "workbook_root"]
@@ -52,7 +39,7 @@ def workbook_root(start: Path | None = None) -> Path:
     return next((folder for folder in homes if (folder / "params").is_dir()), here)
 
 
-def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: clients.Clients | None = None) -> Lake:
+def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: Session | None = None) -> Lake:
     """Open the lake that a `lake` parameter names.
 
     Args:
@@ -67,7 +54,7 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: cli
     """
     home = root or workbook_root()
     if place := address.parse(lake):
-        bucket = storage.Bucket(place.bucket, place.prefix, session or clients.connect())
+        bucket = Bucket(place.bucket, place.prefix, session or Session())
         return Lake(bucket, home, address=place)
     path = home / Path(lake).expanduser()
     if path.exists() and not path.is_dir():
@@ -83,10 +70,10 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: cli
 class Lake:
     """A place with tables. `reads` and `writes` tell which tables, in which version, this object touched.
 
-    `path` is a local folder, or a `storage.Bucket` with the `address` that it was opened by.
+    `path` is a local folder, or a `Bucket` with the `address` that it was opened by.
     """
 
-    path: Path | storage.Bucket
+    path: Path | Bucket
     root: Path
     reads: dict[str, int] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
@@ -94,9 +81,9 @@ class Lake:
     asked: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
-    def files(self) -> storage.Files:
+    def files(self) -> Files:
         """The lake's files, wherever they are."""
-        return storage.of(self.path)
+        return of(self.path)
 
     @property
     def folder(self) -> Path | None:
@@ -106,7 +93,7 @@ class Lake:
     @property
     def secrets_client(self) -> Any | None:
         """Where the keys of sources may be kept: AWS Secrets Manager for a lake on S3, else None."""
-        return None if isinstance(self.path, Path) else self.path.clients.client("secretsmanager")
+        return None if isinstance(self.path, Path) else self.path.session.client("secretsmanager")
 
     def tables(self) -> list[str]:
         """The names of the tables that the lake holds, ascending."""
@@ -186,24 +173,24 @@ class Lake:
 
         return self.commit(table, work_out)
 
-    def replace(self, table: str, columns: Any, make: parts.Make) -> int:
-        """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.parts.replace`."""
-        return self._told(table, parts.replace(self._place(table), columns, make))
+    def replace(self, table: str, columns: Any, make: data_files.Make) -> int:
+        """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.data_files.replace`."""
+        return self._told(table, data_files.replace(self._place(table), columns, make))
 
-    def live(self, table: str, *, symbols: Sequence[str] | None = None) -> parts.Live:
+    def live(self, table: str, *, symbols: Sequence[str] | None = None) -> data_files.Live:
         """The data files that the table consists of, for an engine that reads them itself; counts as a read."""
         delta = self.delta(table)
         self.reads[table] = int(delta.version())
-        return parts.live(self._place(table), delta, symbols)
+        return data_files.live(self._place(table), delta, symbols)
 
     def sql(
         self,
         text: str,
         /,
         *,
-        time_limit: float = engine.SECONDS,
+        time_limit: float = duckdb_engine.SECONDS,
         memory_limit: float | None = None,
-        row_limit: int = engine.ROWS,
+        row_limit: int = duckdb_engine.ROWS,
         as_of: Any = None,
         **parameters: Any,
     ) -> pd.DataFrame:
@@ -212,7 +199,7 @@ class Lake:
         Tables are also information_schema's columns, tables and schemata.
 
         On Athena where the lake's address names a database (the answer's ``attrs["athena"]`` then tells bytes
-        scanned and cost, see `stockkit.lake.on_athena.ask`), else here on DuckDB (`stockkit.lake.query.run`).
+        scanned and cost, see `stockkit.lake.sql.athena_engine.ask`), else on DuckDB (`stockkit.lake.sql.scan.run`).
 
         Args:
             text: the statement, with ``:name`` for a parameter.
@@ -223,8 +210,8 @@ class Lake:
                 of asking, in UTC. The answer's ``attrs["as_of"]`` tells it where the statement reads the clock.
             parameters: a value for each ``:name``.
         """
-        limits = engine.Limits(time_limit, memory_limit, row_limit)
-        listed = catalogue.answer(text, self.tables, self.delta) if not parameters else None
+        limits = duckdb_engine.Limits(time_limit, memory_limit, row_limit)
+        listed = information_schema.answer(text, self.tables, self.delta) if not parameters else None
         if listed is not None:
             return listed
         dated = clock.dated(text, as_of)
@@ -233,33 +220,33 @@ class Lake:
             answer.attrs["as_of"] = dated.moment.isoformat()
         return answer
 
-    def _answer(self, text: str, parameters: dict[str, Any], limits: engine.Limits) -> pd.DataFrame:
+    def _answer(self, text: str, parameters: dict[str, Any], limits: duckdb_engine.Limits) -> pd.DataFrame:
         """The answer to a SELECT that does not read the clock."""
-        names, database = query.tables(text), self.address.database if self.address else None
-        here = not (isinstance(self.path, storage.Bucket) and database)  # else only the types are wanted here
-        listed = catalogue.information(names, self.tables if here else list, self.delta, database)
+        names, database = scan.tables(text), self.address.database if self.address else None
+        here = not (isinstance(self.path, Bucket) and database)  # else only the types are wanted here
+        listed = information_schema.information(names, self.tables if here else list, self.delta, database)
         deltas = {name: self.delta(name) for name in names if name not in listed}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
-        if not (isinstance(self.path, storage.Bucket) and self.address and database):
-            files = {name: query.files_of(self._place(name), delta) for name, delta in deltas.items()}
-            return query.run(text, files | listed, parameters, limits)
+        if not (isinstance(self.path, Bucket) and self.address and database):
+            files = {name: scan.files_of(self._place(name), delta) for name, delta in deltas.items()}
+            return scan.run(text, files | listed, parameters, limits)
         for name, delta in deltas.items():
-            if pins.pinned(self, name) is not None and delta.version() != self.version(name):
-                raise LakeError(pins.OVERTAKEN.format(table=name))
+            if provenance.pinned(self, name) is not None and delta.version() != self.version(name):
+                raise LakeError(provenance.OVERTAKEN.format(table=name))
         schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
         last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
-        return on_athena.ask(
+        return athena_engine.ask(
             text,
             parameters,
-            self.path.clients,
+            self.path.session,
             address=self.address,
             results=self.path.uri("athena/"),
             # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it
             last_commit=max([*last, *([int(time.time() * 1000)] if listed else [])], default=0),
-            shape=nested.shape(text, schemas | {name: one.schema for name, one in listed.items()}, parameters),
+            shape=nested_answers.shape(text, schemas | {name: one.schema for name, one in listed.items()}, parameters),
         )
 
-    def question(self, name: str, *, dialect: str = "") -> query.Question:
+    def question(self, name: str, *, dialect: str = "") -> scan.Question:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
 
         Those in another dialect than Athena's are below it, as in ``sql/hive``.
@@ -273,7 +260,7 @@ class Lake:
             near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LakeError(f"there is no question {name!r} in {folder} (it has {', '.join(known) or 'none'}).{hint}")
-        return query.Question(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
+        return scan.Question(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
 
     def ask(self, name: str, /, **parameters: Any) -> pd.DataFrame:
         """Answer the question kept in ``sql/<name>.sql``; parameters and errors as for `sql`."""
@@ -283,7 +270,7 @@ class Lake:
 
     def bills(self) -> pd.DataFrame:
         """What each question of `ask` took, in order: question, rows, and on Athena MB scanned and US dollars."""
-        return on_athena.bills(self.asked)
+        return athena_engine.bills(self.asked)
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
@@ -313,8 +300,8 @@ class Lake:
         itself, and with a database registers what it finds in Glue. `show` gets a line of progress at a time.
         """
         database = self.address.database if self.address else None
-        if isinstance(self.path, storage.Bucket) and self.address and database:
-            glued = glue.Catalogue(self.path.clients.client("glue"), database)
+        if isinstance(self.path, Bucket) and self.address and database:
+            glued = glue.Catalogue(self.path.session.client("glue"), database)
             if self.address.crawler:
                 return crawl.with_crawler(glued.client, self.address.crawler, show=show)
             return crawl.into_glue(self.path, glued)
@@ -337,7 +324,7 @@ class Lake:
             near = get_close_matches(table, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else "`stockkit run params/sample.yaml` makes the tables."
             raise LakeError(f"there is no table {table!r} in {self.path} (it has {', '.join(known) or 'none'}). {hint}")
-        if (pin := pins.pinned(self, table)) is not None and pin < found.version():
+        if (pin := provenance.pinned(self, table)) is not None and pin < found.version():
             found.load_as_version(pin)
         return found
 
@@ -355,8 +342,8 @@ class Lake:
     def _told(self, table: str, delta: Any) -> int:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""
         self.writes[table] = int(delta.version())
-        if isinstance(self.path, storage.Bucket) and self.address and self.address.database:
-            glued = glue.Catalogue(self.path.clients.client("glue"), self.address.database)
+        if isinstance(self.path, Bucket) and self.address and self.address.database:
+            glued = glue.Catalogue(self.path.session.client("glue"), self.address.database)
             where = self.path.uri(f"tables/{table}")
             try:
                 glued.register(glue.delta_table(table, where, delta.schema().to_arrow()))

@@ -10,9 +10,10 @@ from urllib.parse import unquote
 import pandas as pd
 
 from stockkit.errors import LakeError, SchemaError
-from stockkit.lake import commits, frames, raw, storage
+from stockkit.files import Bucket, Files, Folder
+from stockkit.lake import commits, frames, raw
 from stockkit.lake.commits import Place
-from stockkit.lake.contents import TABLES, key_of
+from stockkit.lake.contracts import TABLES, key_of
 from stockkit.market import schema
 
 WEEK = 168.0  # hours; Delta's own default
@@ -98,7 +99,7 @@ def optimize(place: Place) -> dict[str, int]:
     return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
 
 
-def verify(files: storage.Files, places: Sequence[Place]) -> pd.DataFrame:
+def verify(files: Files, places: Sequence[Place]) -> pd.DataFrame:
     """Check that a lake's raw zone and tables are whole; one row a problem, none when all is well.
 
     Every raw file has the bytes that the hash in its name was made of, and nothing else lies among them. Every data
@@ -172,8 +173,8 @@ def _row_faults(place: Place, frame: pd.DataFrame) -> Iterator[tuple[str, str, s
         yield from _unknown_symbols(place.files, set(frame["symbol"].unique()))
 
 
-def _unknown_symbols(files: storage.Files, symbols: set[str]) -> Iterator[tuple[str, str, str]]:
-    root: Path | storage.Bucket = files.path if isinstance(files, storage.Folder) else files
+def _unknown_symbols(files: Files, symbols: set[str]) -> Iterator[tuple[str, str, str]]:
+    root: Path | Bucket = files.path if isinstance(files, Folder) else files
     known = {symbol for held in raw.holdings(root).values() for symbol in held}
     for symbol in sorted(symbols - known):
         yield "no raw answer", "", f"{symbol} has prices and the raw zone has no answer of any source"

@@ -10,6 +10,7 @@ from stockkit.plots.coverage import coverage_by
 from stockkit.plots.drift import running_coverage
 from stockkit.plots.features import missing_values, percentiles, price_with_indicators, standing
 from stockkit.plots.forecasts import fan
+from stockkit.plots.information_coefficient import feature_correlation, ic_by_year, rank_correlation
 from stockkit.plots.prices import (
     adjustment,
     candlesticks,
@@ -29,7 +30,6 @@ from stockkit.plots.questions import (
     volume_spikes,
     year_extremes,
 )
-from stockkit.plots.relevance import feature_correlation, ic_by_year, rank_correlation
 from stockkit.plots.scores import equity, scoreboard
 from stockkit.plots.tables import completeness, correlation, monthly_returns
 

@@ -9,7 +9,7 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
-from stockkit.market.features import CATALOGUE
+from stockkit.features import CATALOGUE
 from stockkit.plots.figure import DOWN, INK, MUTED, UP, Plot, blank, canvas, dated, finish, log_scale, span
 
 MEANS = {"to_sma_20": ("SMA 20", "--"), "to_sma_50": ("SMA 50", "-."), "to_sma_200": ("SMA 200", ":")}

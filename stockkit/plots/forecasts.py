@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stockkit.plots.figure import (
-    INK,
-    UP,
-    Plot,
-    blank,
-    finish,
-    panels,
-    symbols_of,
-)
+from stockkit.plots.figure import INK, UP, Plot, blank, finish, panels, symbols_of
 
 
 def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plot:

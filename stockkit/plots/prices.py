@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stockkit.market import features
+from stockkit import features
 from stockkit.plots.figure import (
     COLOURS,
     DASHES,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.forecast.rules import Traded
+from stockkit.forecast.trading.rules import Traded
 from stockkit.plots.figure import COLOURS, DASHES, INK, MUTED, Plot, blank, canvas, dated, finish, log_scale, symbols_of
 
 WIDE = 4  # times the lowest capital, from which on equal steps are equal percentages

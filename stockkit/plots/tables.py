@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stockkit.plots.figure import (
-    ROWS,
-    Plot,
-    blank,
-    canvas,
-    finish,
-    span,
-)
+from stockkit.plots.figure import ROWS, Plot, blank, canvas, finish, span
 
 
 def correlation(prices: pd.DataFrame) -> Plot:

@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from stockkit import causality
+from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ParamError
 from stockkit.lake.tables import open_lake
-from stockkit.market import causality
-from stockkit.market.causality.isolation import ProcessEnded, isolated
 from stockkit.workbook import user_file
 
 ENDS = "nothing was audited. Take that out, or put it under `if __name__ == '__main__':`."

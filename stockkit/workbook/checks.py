@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from stockkit.errors import ParamError, RunError
-from stockkit.lake.sources import open_source
+from stockkit.intake.sources import open_source
 from stockkit.lake.tables import Lake
 from stockkit.workbook import user_file
 from stockkit.workbook.notebooks import Notebook

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from stockkit.errors import ForecastError, LakeError, ParamError
+from stockkit.intake.ingest import EARLIEST, LATEST
 from stockkit.lake import address
-from stockkit.lake.ingest import EARLIEST, LATEST
 from stockkit.market import answers, schema
 from stockkit.workbook import calendars
 from stockkit.workbook.execution import limits
@@ -209,7 +209,7 @@ def check(name: str, value: Any) -> Any:
 
 
 def _check_groups(value: list[str]) -> None:
-    from stockkit.market import features
+    from stockkit import features
 
     if not value:
         raise ParamError("groups is an empty list: name at least one group of features, as in [basic].")

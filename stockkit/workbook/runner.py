@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import LakeError, RunError
-from stockkit.lake.code_version import code_version
-from stockkit.lake.pins import PINS_VARIABLE, pins_of
 from stockkit.lake.raw import write_atomically
 from stockkit.lake.tables import RUN_VARIABLE, Lake, open_lake
+from stockkit.provenance import PINS_VARIABLE, code_version, pins_of
 from stockkit.workbook import checks, handover, notebooks, params, report
 from stockkit.workbook.execution import kernels, limits, processes
 from stockkit.workbook.execution import redaction as redactions

@@ -16,9 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from stockkit import features
+from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
-from stockkit.market import features, schema
-from stockkit.market.causality.isolation import ProcessEnded, isolated
+from stockkit.market import schema
 
 MODULE = "stockkit_user_file"
 NAMES = "MODELS"
@@ -84,7 +85,7 @@ _loaded: list[str] = []
 
 def _forget() -> None:
     if sys.modules.pop(MODULE, None) is not None:
-        from stockkit.lake.models import parameters
+        from stockkit.records.registry import parameters
 
         parameters.disallow(MODULE)
     for name in _loaded:
@@ -127,7 +128,7 @@ def _line(error: BaseException) -> str:
 def _models(path: str, module: ModuleType) -> Iterator[Any]:
     """The models of the list, each checked for its protocol and its name."""
     from stockkit.forecast import models
-    from stockkit.lake.models import files
+    from stockkit.records.registry import files
 
     listed = getattr(module, NAMES, None)
     if listed is None:
@@ -192,7 +193,7 @@ def check(path: str, root: Path, used: Mapping[str, Any]) -> None:
 
 def _tried(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of a file's features and models, all of which passed their trial."""
-    from stockkit.market import causality
+    from stockkit import causality
 
     found = load(path)
     try:
@@ -209,8 +210,8 @@ def _look_ahead(found: UserFile) -> None:
     """Backtest the models on simulated bars: what uses later sessions raises."""
     import numpy as np
 
-    from stockkit.forecast import backtest
     from stockkit.forecast.models import RandomWalk
+    from stockkit.forecast.walk import backtest
     from stockkit.market import simulate
 
     bars = simulate.bars(["A", "B"], count=PRACTICE, rng=np.random.default_rng(1))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from stockkit.cloud import serving
+from stockkit.cloud.sagemaker import serving
 from stockkit.forecast.models.linear import Linear
-from stockkit.forecast.trained import Calibration, Trained
+from stockkit.forecast.walk.trained import Calibration, Trained
 
 FEATURES = ("rsi_14", "momentum_5")
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, suppress
 import httpx
 import pytest
 
-from stockkit.cloud.connections import Limits
+from stockkit.cloud.sagemaker.connections import Limits
 from tests.cloud import served
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -7,8 +7,8 @@ import importlib.util
 import nbformat
 import pandas as pd
 
+from stockkit import features
 from stockkit.lake.tables import Lake
-from stockkit.market import features
 from tests.conftest import lacking, make_workbook, manifest_of, stockkit
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
-from stockkit.cloud import events, negotiation, serving
+from stockkit.cloud.sagemaker import content_types, request_log, serving
 from stockkit.errors import ForecastError, RequestError
 from tests.cloud import served
 from tests.conftest import ROOT, stockkit
@@ -130,7 +130,7 @@ def test_csv_json_lines_and_instances_say_the_same_as_json(client):
     ],
 )
 def test_accept_decides_the_type_of_the_answer(accept, body, expected):
-    assert expected == negotiation.accepted(accept, body)
+    assert expected == content_types.accepted(accept, body)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "*/*;q=0", "application/json;q=2", "image/*, text/csv;q=0"])
@@ -154,7 +154,7 @@ def test_other_content_types_and_charsets_are_415(client, kind):
 
 def test_a_compressed_body_is_415():
     with pytest.raises(RequestError, match="uncompressed"):
-        negotiation.content_type(JSON, "gzip")
+        content_types.content_type(JSON, "gzip")
 
 
 WITHOUT = {name: value for name, value in served.row().items() if name != "rsi_14"}
@@ -318,7 +318,7 @@ def test_a_fault_of_ours_is_500_without_its_text_and_one_line_in_the_log(caplog)
         answer = post(client, {"rows": [served.row()]})
         assert client.get("/ping").status_code == 200
     assert (answer.status_code, "secret" not in answer.text) == (500, True)
-    (line,) = [events.OneLine().format(record) for record in caplog.records if record.exc_info]
+    (line,) = [request_log.OneLine().format(record) for record in caplog.records if record.exc_info]
     assert 'error=ZeroDivisionError message="secret\\npath" at=test_serving.py' in line
 
 
@@ -391,7 +391,7 @@ def test_the_page_for_people_shows_a_request(client):
 
 SCRIPT = """
 import sys, time
-from stockkit.cloud import events, serving
+from stockkit.cloud.sagemaker import request_log, serving
 from stockkit.forecast.models.protocol import Forecast
 from tests.cloud import served
 import numpy as np
@@ -404,7 +404,7 @@ def load():
         raise serving.StockkitError("no model there")
     t = served.linear()
     return served.Trained("slow", 5, t.features, t.as_of, {"": Slow()}, t.calibration)
-events.start()
+request_log.start()
 serving.serve(load, host="127.0.0.1", port=int(sys.argv[2]))
 """
 

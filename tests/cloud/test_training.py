@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.cloud import training, training_input
+from stockkit.cloud.sagemaker import training, training_input
 from stockkit.errors import ParamError
 from stockkit.market import simulate
 from tests.conftest import ROOT

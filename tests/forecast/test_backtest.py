@@ -8,10 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import backtest as bt
-from stockkit.forecast import folds
-from stockkit.forecast.fits import LookAhead
-from stockkit.forecast.folds import Fold, walk_forward
 from stockkit.forecast.models import (
     Boosting,
     Drift,
@@ -25,6 +21,10 @@ from stockkit.forecast.models import (
     Series,
     Training,
 )
+from stockkit.forecast.walk import backtest as bt
+from stockkit.forecast.walk import folds
+from stockkit.forecast.walk.fits import LookAhead
+from stockkit.forecast.walk.folds import Fold, walk_forward
 
 FEATURES = ["ret_1", "ret_5"]
 HORIZON, MIN_TRAIN, STEP = 3, 200, 40

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import coverage
-from stockkit.forecast.intervals import LEVELS
+from stockkit.forecast.judge import coverage
+from stockkit.forecast.judge.intervals import LEVELS
 
 
 def judged(count: int, *, horizon: int = 1, symbol: str = "AAA", width: float = 1.0, seed: int = 0) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import drift
+from stockkit.forecast.judge import drift
 from tests.forecast import worlds
 
 HALF = 1.6448536269514722  # of a standard normal's 90 % interval

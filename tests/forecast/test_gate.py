@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import gate
-from tests.lake.saved_models import AS_OF, rows
+from stockkit.forecast.judge import gate
+from tests.records.saved_models import AS_OF, rows
 
 WALK = "random_walk"
 

@@ -12,7 +12,7 @@ from mapie.regression import TimeSeriesRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.intervals import BOUNDS, LEVELS, STANDSTILL, TAKES, conformal
+from stockkit.forecast.judge.intervals import BOUNDS, LEVELS, STANDSTILL, TAKES, conformal
 
 ADDED = list(BOUNDS)
 

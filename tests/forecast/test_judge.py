@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-from stockkit.forecast.scores import Board, board, verdict
+from stockkit.forecast.judge.scores import Board, board, verdict
 from stockkit.market import planted
 
 WALKS, PANELS = 200, 50  # panels of random walks, panels with something to find

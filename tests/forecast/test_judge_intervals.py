@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.forecast import coverage
-from stockkit.forecast.intervals import conformal
-from stockkit.forecast.measures import winkler
+from stockkit.forecast.judge import coverage
+from stockkit.forecast.judge.intervals import conformal
+from stockkit.forecast.judge.losses import winkler
 from stockkit.forecast.models.protocol import Series, target
 from stockkit.forecast.models.volatility import usual
 from stockkit.market import simulate

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.forecast import newcomers
-from stockkit.forecast.intervals import BOUNDS, conformal
+from stockkit.forecast.judge.intervals import BOUNDS, conformal
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.protocol import Series
+from stockkit.forecast.walk import newcomers
 from stockkit.market import simulate
 
 YOUNG = 62  # sessions from which on a symbol is forecast

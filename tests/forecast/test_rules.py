@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ForecastError, SchemaError
-from stockkit.forecast.rules import drawdown, trade
+from stockkit.forecast.trading.rules import drawdown, trade
 from stockkit.market import schema, simulate
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.scores import Board, board, score, verdict
+from stockkit.forecast.judge.scores import Board, board, score, verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.sharpe import best_of, deflated, probabilistic, sharpe
+from stockkit.forecast.trading.sharpe import best_of, deflated, probabilistic, sharpe
 
 pytestmark = pytest.mark.filterwarnings("error")
 

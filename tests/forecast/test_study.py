@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.forecast import study
 from stockkit.forecast.models import Drift, Forecast, Lasso, RandomWalk, Series, Training
+from stockkit.forecast.walk import study
 
 LOOK_BACK = 60
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import study, trained
 from stockkit.forecast.models import Boosting, Drift, Lasso, MedianEnsemble, RandomWalk, Series
+from stockkit.forecast.walk import study, trained
 from tests.forecast.series import planted
 
 RECIPES = (RandomWalk(), Drift(), Lasso(), Boosting(trees=5), MedianEnsemble())

@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 
 from stockkit.errors import ForecastError
-from stockkit.forecast import workers
+from stockkit.forecast.walk import workers
 from tests.conftest import ROOT, lacking
 
 CODE = """
 from functools import partial
-from stockkit.forecast import workers
+from stockkit.forecast.walk import workers
 print(list(workers.each([partial(pow, 2, k) for k in range(4)], 2)))
 workers.dismiss()
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
-from stockkit.forecast.intervals import conformal
+from stockkit.forecast.judge.intervals import conformal
 from stockkit.forecast.models.protocol import Series, target
 from stockkit.forecast.models.volatility import usual
 from stockkit.market import simulate

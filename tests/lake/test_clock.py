@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, QueryError
-from stockkit.lake import clock, on_athena
 from stockkit.lake.address import Address
+from stockkit.lake.sql import athena_engine, clock
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
 
@@ -72,8 +72,8 @@ def test_without_one_it_is_the_moment_of_asking_the_same_all_through_the_stateme
 
 def test_athena_is_sent_the_same_moment(lake, monkeypatch):
     sent = {}
-    monkeypatch.setattr(on_athena, "ask", lambda text, *_, **__: sent.update(text=text) or pd.DataFrame())
-    monkeypatch.setattr(Lake, "_answer", lambda self, text, parameters, limits: on_athena.ask(text))
+    monkeypatch.setattr(athena_engine, "ask", lambda text, *_, **__: sent.update(text=text) or pd.DataFrame())
+    monkeypatch.setattr(Lake, "_answer", lambda self, text, parameters, limits: athena_engine.ask(text))
     Lake(lake.path, ROOT, address=Address("b", "p", "d")).sql("SELECT current_date AS d", as_of=DAY)
     assert sent == {"text": "SELECT DATE '2023-09-21' AS d"}
 

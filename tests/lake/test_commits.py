@@ -10,7 +10,8 @@ import pytest
 
 from stockkit import open_lake
 from stockkit.errors import LakeError
-from stockkit.lake import commits, frames, storage
+from stockkit.files import Bucket, way_out
+from stockkit.lake import commits, frames
 from stockkit.lake.tables import Lake
 from tests.aws import environment
 from tests.conftest import ROOT
@@ -80,7 +81,7 @@ def test_a_data_file_that_is_gone_is_an_error_with_the_way_out(lake):
     ],
 )
 def test_each_error_of_s3_has_its_own_way_out(said, way):
-    assert way in storage.way_out(said)
+    assert way in way_out(said)
 
 
 @pytest.fixture
@@ -111,6 +112,6 @@ def test_a_wrong_clock_is_not_to_be_tried_again(skewed, monkeypatch):
     lake = open_lake("s3://bucket/lake", root=ROOT)
     with pytest.raises(LakeError, match=r"RequestTimeTooSkewed.*Set this machine's clock right"):
         lake.read("t")
-    monkeypatch.setattr(storage.Bucket, "has_folder", lambda *_: True)
+    monkeypatch.setattr(Bucket, "has_folder", lambda *_: True)
     with pytest.raises(LakeError, match=r"RequestTimeTooSkewed[\s\S]*Set this machine's clock right"):
         lake.read("t")

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from stockkit import features
 from stockkit.errors import FeatureError, LakeError, ParamError
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
-from stockkit.market import features, schema, simulate
+from stockkit.market import schema, simulate
 from tests.conftest import stockkit
 
 SYMBOLS = ["AAA", "BBB", "NAN"]

@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from stockkit import open_lake
-from stockkit.cloud.session import Session
+from stockkit.aws import Session
 from stockkit.errors import LakeError
-from stockkit.lake import crawl, glue, raw
+from stockkit.lake import raw
+from stockkit.lake.catalogue import crawl, glue
 from tests.conftest import ROOT, stockkit
 from tests.lake.test_tables import frame
 
@@ -45,11 +46,11 @@ def cloud(address):
 
 
 def described(lake, table):
-    return lake.path.clients.client("glue").get_table(DatabaseName=lake.address.database, Name=table)["Table"]
+    return lake.path.session.client("glue").get_table(DatabaseName=lake.address.database, Name=table)["Table"]
 
 
 def versions(lake, table):
-    client = lake.path.clients.client("glue")
+    client = lake.path.session.client("glue")
     return len(client.get_table_versions(DatabaseName=lake.address.database, TableName=table)["TableVersions"])
 
 
@@ -77,7 +78,7 @@ def test_only_a_new_description_makes_a_new_version_in_the_catalogue(cloud):
 
 def test_a_write_that_changes_nothing_puts_a_lost_registration_back(cloud):
     cloud.write("t", frame(["A"]), symbols=["A"])
-    cloud.path.clients.client("glue").delete_table(DatabaseName=cloud.address.database, Name="t")
+    cloud.path.session.client("glue").delete_table(DatabaseName=cloud.address.database, Name="t")
     assert cloud.write("t", frame(["A"]), symbols=["A"]) == 0
     assert described(cloud, "t")["Name"] == "t"
 
@@ -107,7 +108,7 @@ def test_a_crawl_registers_the_raw_zone_with_one_partition_a_symbol(cloud):
         "close",
         "volume",
     ]
-    client = cloud.path.clients.client("glue")
+    client = cloud.path.session.client("glue")
     found = client.get_partitions(DatabaseName=cloud.address.database, TableName="raw")["Partitions"]
     places = {one["Values"][1]: one["StorageDescriptor"]["Location"] for one in found}
     assert places == {symbol: cloud.path.uri(f"raw/source=sample/symbol={symbol}/") for symbol in SIX}
@@ -124,7 +125,7 @@ def test_a_second_crawl_finds_nothing_and_the_next_symbol_is_one_partition(cloud
 
 
 def test_a_crawl_adds_more_partitions_than_one_call_takes_and_takes_lost_ones_out(cloud):
-    catalogue = glue.Catalogue(cloud.path.clients.client("glue"), cloud.address.database)
+    catalogue = glue.Catalogue(cloud.path.session.client("glue"), cloud.address.database)
     catalogue.register(glue.raw_table(cloud.path.uri("raw/"), ["a"]))
     catalogue.add_partitions(cloud.path.uri("raw/"), {("s", f"X{number}"): ["a"] for number in range(230)})
     assert len(catalogue.partitions("raw")) == 230

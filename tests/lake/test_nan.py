@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stockkit.lake import query
+from stockkit.lake.sql import scan
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
 
@@ -66,8 +66,8 @@ def lake(request, tmp_path_factory):
 def handed(lake, text, **parameters):
     """Asked of rows that are fetched for the engine, as those on S3 are."""
     delta = lake.delta("t")
-    files = query.Files(pa.schema(delta.schema().to_arrow()), delta.table_uri, (), rows=delta.to_pyarrow_dataset())
-    return query.run(text, {"t": files}, parameters)
+    files = scan.Files(pa.schema(delta.schema().to_arrow()), delta.table_uri, (), rows=delta.to_pyarrow_dataset())
+    return scan.run(text, {"t": files}, parameters)
 
 
 @pytest.fixture(params=[Lake.sql, handed], ids=["files", "rows handed over"])

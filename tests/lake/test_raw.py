@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, SymbolError
-from stockkit.lake import crawl, raw, storage
+from stockkit.files import Folder
+from stockkit.lake import raw
+from stockkit.lake.catalogue import crawl
 
 MONDAY, TUESDAY = pd.Timestamp("2023-09-18", tz="UTC"), pd.Timestamp("2023-09-19", tz="UTC")
 
@@ -153,7 +155,7 @@ def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     assert [answer.file for answer in raw.read(tmp_path, "s", "A").answers] == [kept.file]
-    found = list(raw.verify(storage.Folder(tmp_path)))
+    found = list(raw.verify(Folder(tmp_path)))
     assert {fault.problem for fault in found} == {raw.FOREIGN}
     assert {fault.file for fault in found} == {*foreign[:-1], "raw/source=s/symbol=a b"}
     assert raw.holdings(tmp_path) == {"s": ["A"]}
@@ -165,4 +167,4 @@ def test_a_crawl_takes_its_columns_from_the_newest_answer_and_no_foreign_file(tm
     for name in ("raw/source=s/symbol=A/zzz.csv", "raw/notes/todo/x.csv", "raw/source=s/symbol=a b/x.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("other,columns\n")
-    assert crawl.discover(storage.Folder(tmp_path)) == {("s", "A"): ["date", "close", "volume"]}
+    assert crawl.discover(Folder(tmp_path)) == {("s", "A"): ["date", "close", "volume"]}

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from stockkit import open_lake
-from stockkit.cloud.session import Session
+from stockkit.aws import Session
 from stockkit.errors import LakeError
-from stockkit.lake import address, ingest, raw
+from stockkit.intake import ingest
+from stockkit.lake import address, raw
 from tests.aws import environment
 from tests.conftest import ROOT, SYMBOLS
 from tests.lake.test_tables import frame
@@ -98,7 +99,7 @@ def test_schema_evolution_history_optimize_and_the_protocol_are_the_same_on_s3(l
 
 def test_verify_finds_a_lost_and_a_changed_object(lake):
     lake.write("t", frame(["A", "B"]), symbols=["A", "B"])
-    s3 = lake.path.clients.client("s3")
+    s3 = lake.path.session.client("s3")
     one, two = (
         o["Key"] for o in s3.list_objects_v2(Bucket="lake", Prefix=f"{lake.path.prefix}/tables/t/symbol=")["Contents"]
     )

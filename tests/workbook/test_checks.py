@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError, RunError
-from stockkit.lake.pins import PINS_VARIABLE, pins_of
+from stockkit.provenance import PINS_VARIABLE, pins_of
 from stockkit.workbook import checks, handover
 from stockkit.workbook.notebooks import Notebook
 from tests.conftest import ROOT, mounted

@@ -21,7 +21,7 @@ from papermill.engines import NBClientEngine
 from papermill.log import logger
 from traitlets.config import Config
 
-from stockkit.lake.secrets import CHANNEL
+from stockkit.intake.secrets import CHANNEL
 from stockkit.workbook.execution import limits, outputs
 from stockkit.workbook.execution.redaction import Redaction
 

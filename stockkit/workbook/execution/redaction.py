@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stockkit.lake.secrets import STRUCK, Secret
+from stockkit.intake.secrets import STRUCK, Secret
 
 PREFIX = "STOCKKIT_SECRET_"
 NAMED = re.compile(

@@ -1,0 +1,296 @@
+"""Every kind of expression that is translated; a kind that is not listed here is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from stockkit.athena import casts, depth, nested, operators, predicates, types
+from stockkit.athena.types import Type
+from stockkit.athena.values import NOTHING, Query, Scope, Value, coerced, refuse, text, unified
+
+LIMITS = {"integer": 2**31, "bigint": 2**63}
+
+
+def expression(node: Any, scope: Scope) -> Value:
+    """Translate one expression."""
+    value = _translated(node, scope)
+    depth.check_length(value.sql)
+    return value
+
+
+def _translated(node: Any, scope: Scope) -> Value:
+    name = type(node).__name__
+    if name in operators.SYMBOLS:
+        return operators.arithmetic(operators.SYMBOLS[name], scope.value(node.this), scope.value(node.expression), node)
+    if name in operators.COMPARISONS:
+        return _compare(node, scope)
+    if name not in kinds():
+        raise refuse(node, f"{name.upper()} is not translated; use Athena for it.")
+    return kinds()[name](node, scope)
+
+
+@cache
+def kinds() -> dict[str, Callable[[Any, Scope], Value]]:
+    """The handlers by the class of the node; what each reads is declared in `reads.READS`."""
+    from stockkit.athena import aggregates, calls, functions
+
+    return {
+        "Anonymous": calls.call, "Filter": aggregates.filtered, "Window": aggregates.windowed,
+        "GroupConcat": aggregates.listagg, "Trim": calls.trim, "Substring": calls.substring,
+        "StrPosition": calls.position, "Extract": calls.extract, "AtTimeZone": calls.at_time_zone,
+        "Interval": calls.interval, "Tuple": functions.row, **KINDS,
+    }  # fmt: skip
+
+
+def _compare(node: Any, scope: Scope) -> Value:
+    if predicates.quantified(node) is not None:
+        return predicates.over_rows(node, scope)
+    symbol = operators.COMPARISONS[type(node).__name__]
+    return operators.comparison(symbol, scope.value(node.this), scope.value(node.expression), node)
+
+
+def _literal(node: Any, scope: Scope) -> Value:
+    written = node.this
+    if node.is_string:
+        return Value(text(written), types.VARCHAR, written)
+    if re.fullmatch(r"[0-9]+", written):
+        kind = next((k for k, limit in LIMITS.items() if int(written) < limit), None)
+        if kind is None:
+            raise refuse(node, "the number does not fit into a bigint: write DECIMAL '…'.")
+        return Value(f"CAST({int(written)} AS {Type(kind).local})", Type(kind), int(written))
+    if re.fullmatch(r"[0-9]*\.[0-9]*", written):
+        return _decimal_literal(written, node)
+    if re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+", written):
+        return Value(f"CAST({text(written)} AS DOUBLE)", types.DOUBLE, float(written))
+    raise refuse(node, "this is no number that Athena reads.")
+
+
+def _decimal_literal(written: str, node: Any) -> Value:
+    whole, _, fraction = written.lstrip("+-").partition(".")
+    digits = len(whole.lstrip("0")) + len(fraction)  # zeros before the number are no digits of its type
+    if not whole + fraction or digits > 38:
+        raise refuse(node, "a decimal has 1 to 38 digits.")
+    kind = types.decimal(max(digits, 1), len(fraction))
+    return Value(f"CAST({text(written)} AS {kind.local})", kind, float(written))
+
+
+def _parameter(node: Any, scope: Scope) -> Value:
+    name, context = node.name, scope.context
+    value = context.parameters[name]
+    kind = types.from_value(value)
+    context.bound[f"p_{name}"] = value
+    return Value(f"CAST($p_{name} AS {kind.local})", kind, value, nan=kind.floating and value != value)
+
+
+def _column(node: Any, scope: Scope) -> Value:
+    if type(node.this).__name__ == "Star":
+        raise refuse(node, "`*` stands only in SELECT and count(*).")
+    name, table = node.name.lower(), node.table.lower()
+    found = scope.column(name, table) if not node.args.get("db") else None
+    if found is None and table:
+        whole = scope.column(table, node.text("db").lower())
+        if whole is not None and whole.type.name == "row":
+            return nested.field(whole, name, node)
+    if found is None:
+        raise refuse(node, f"Column cannot be resolved.{scope.nearest(name)}")
+    return found
+
+
+def _variable(node: Any, scope: Scope) -> Value:
+    found = scope.variables.get(node.name.lower())
+    if found is None:
+        raise refuse(node, "not known here.")
+    return found
+
+
+def _logic(word: str) -> Callable[[Any, Scope], Value]:
+    def translate(node: Any, scope: Scope) -> Value:
+        sides, left = [], node  # a chain of any length is one level
+        while type(left) is type(node):
+            sides.append(left.expression)
+            left = left.this
+        tests = [condition(side, scope) for side in (left, *reversed(sides))]
+        return Value(f"({f' {word} '.join(tests)})", types.BOOLEAN)
+
+    return translate
+
+
+def condition(node: Any, scope: Scope) -> str:
+    """The SQL of an expression that must be boolean."""
+    value = scope.value(node)
+    if value.type not in (types.BOOLEAN, types.UNKNOWN):
+        raise refuse(node, f"a condition must be boolean, this is {value.type}.")
+    return coerced(value, types.BOOLEAN).sql
+
+
+def _is(node: Any, scope: Scope) -> Value:
+    if predicates.tests_truth(node):
+        return predicates.truth(node, scope)
+    if type(node.expression).__name__ != "Null":
+        raise refuse(node, "Athena knows IS NULL and IS DISTINCT FROM only.")
+    return Value(f"({scope.value(node.this).sql} IS NULL)", types.BOOLEAN)
+
+
+def _in(node: Any, scope: Scope) -> Value:
+    left = scope.value(node.this)
+    if node.args.get("query"):
+        return _in_query(node, left, scope)
+    members = _members(node, scope)
+    tests = [operators.comparison("=", left, one, node) for one in members]
+    if left.nan or left.type.name in ("array", "row") or not all(left.type == one.type for one in members):
+        return Value(f"({' OR '.join(test.sql for test in tests)})", types.BOOLEAN)
+    return Value(f"({left.sql} IN ({', '.join(one.sql for one in members)}))", types.BOOLEAN)
+
+
+def _members(node: Any, scope: Scope) -> list[Value]:
+    """The values after IN, where a parameter may be a list."""
+    members = []
+    for one in node.expressions:
+        given = scope.context.parameters.get(one.name) if type(one).__name__ == "Placeholder" else None
+        if not isinstance(given, list | tuple):
+            members.append(scope.value(one))
+            continue
+        for k, value in enumerate(given):
+            name, kind = f"l_{one.name}_{k}", types.from_value(value)
+            scope.context.bound[name] = value
+            members.append(Value(f"CAST(${name} AS {kind.local})", kind, value))
+    return members
+
+
+def _in_query(node: Any, left: Value, scope: Scope) -> Value:
+    if left.type.name == "row":
+        return predicates.row_in(node, left, scope.context.query(node.args["query"], scope), scope)
+    query = one_column(node.args["query"], scope)
+    right = query.columns[0].value
+    operators.comparison("=", left, right, node)
+    kind = types.common(left.type, right.type) or left.type
+    name = scope.context.fresh("s")
+    sql = f"(SELECT {coerced(right, kind).sql} FROM ({query.sql}) AS {name})"
+    known = f"({coerced(left, kind).sql} IN {sql})"
+    return Value(f"({known} AND NOT isnan({left.sql}))" if left.nan else known, types.BOOLEAN)
+
+
+def one_column(node: Any, scope: Scope) -> Query:
+    """A subquery that must give one column."""
+    query = scope.context.query(node, scope)
+    if len(query.columns) != 1:
+        raise refuse(node, f"the subquery must give one column, it gives {len(query.columns)}.")
+    return query
+
+
+def _scalar(node: Any, scope: Scope) -> Value:
+    query = one_column(node, scope)
+    return hoisted(Value(f"({query.sql})", query.columns[0].value.type, nan=True), scope)
+
+
+def _exists(node: Any, scope: Scope) -> Value:
+    query = scope.context.query(node.this, scope)
+    return hoisted(Value(f"(EXISTS ({query.sql}))", types.BOOLEAN), scope)
+
+
+def _between(node: Any, scope: Scope) -> Value:
+    value = scope.value(node.this)
+    low = operators.comparison(">=", value, scope.value(node.args["low"]), node)
+    high = operators.comparison("<=", value, scope.value(node.args["high"]), node)
+    return Value(f"({low.sql} AND {high.sql})", types.BOOLEAN)
+
+
+def _like(node: Any, scope: Scope) -> Value:
+    escape = None
+    if type(node).__name__ == "Escape":
+        escape, node = node.expression, node.this
+    if type(node).__name__ != "Like":
+        raise refuse(node, "ESCAPE stands after LIKE.")
+    value, pattern = (coerced(scope.value(side), types.VARCHAR, node) for side in (node.this, node.expression))
+    ending = ""
+    if escape is not None:
+        mark = scope.value(escape).const
+        _check_escapes(pattern.const, mark, node)
+        ending = f" ESCAPE {text(str(mark))}"
+    word = "NOT LIKE" if node.args.get("negate") else "LIKE"
+    return Value(f"({value.sql} {word} {pattern.sql}{ending})", types.BOOLEAN)
+
+
+def _check_escapes(pattern: object, mark: object, node: Any) -> None:
+    """Refuse an escape before anything but % _ and itself, as Athena does."""
+    if not isinstance(pattern, str) or not isinstance(mark, str) or len(mark) != 1:
+        raise refuse(node, "ESCAPE takes one known character, and a pattern known before the query runs.")
+    if mark in re.sub(f"{re.escape(mark)}[%_{re.escape(mark)}]", "", pattern):
+        raise refuse(node, "Escape character must be followed by '%', '_' or the escape character itself.")
+
+
+def _case(node: Any, scope: Scope) -> Value:
+    operand = scope.value(node.this) if node.this else None
+    tests, results = [], []
+    for branch in node.args["ifs"]:
+        if operand is None:
+            tests.append(condition(branch.this, scope))
+        else:
+            tests.append(operators.comparison("=", operand, scope.value(branch.this), node).sql)
+        results.append(scope.value(branch.args["true"]))
+    otherwise = node.args.get("default")
+    results.append(scope.value(otherwise) if otherwise is not None else Value("NULL", types.UNKNOWN))
+    *results, last = unified(results, node)
+    branches = " ".join(f"WHEN {test} THEN {result.sql}" for test, result in zip(tests, results, strict=True))
+    nan = any(result.nan for result in [*results, last])
+    return Value(f"CASE {branches} ELSE {last.sql} END", last.type, nan=nan)
+
+
+def _if(node: Any, scope: Scope) -> Value:
+    no = node.args.get("false")
+    results = [scope.value(node.args["true"]), scope.value(no) if no is not None else Value("NULL", types.UNKNOWN)]
+    yes, other = unified(results, node)
+    sql = f"CASE WHEN {condition(node.this, scope)} THEN {yes.sql} ELSE {other.sql} END"
+    return Value(sql, yes.type, nan=yes.nan or other.nan)
+
+
+def _cast(node: Any, scope: Scope) -> Value:
+    literal = type(node.this).__name__ == "Literal" and node.this.is_string
+    if literal and node.to.this.name == "DECIMAL" and not node.to.expressions:
+        return _decimal_literal(node.this.this.strip(), node)
+    if type(node).__name__ == "TryCast":
+        return tried(lambda inner: casts.cast_node(node, inner.value(node.this)), scope)
+    return casts.cast_node(node, scope.value(node.this))
+
+
+def tried(translate: Callable[[Scope], Value], scope: Scope) -> Value:
+    """An expression that is NULL where it would fail.
+
+    The local engine's TRY takes no aggregates, windows and subqueries: they are computed outside of it and
+    handed in.
+    """
+    name, outer = f"h{scope.depth}", scope
+    inner = replace(scope, hoisted=[], hoist_name=name, depth=scope.depth + 1)
+    value = translate(inner)
+    assert inner.hoisted is not None
+    parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
+    given = f"{{{parts}}}" if parts else "0"
+    # in a lambda also where nothing is handed in: the local engine computes what occurs twice outside of a TRY
+    tried_value = Value(f"list_transform([{given}], lambda {name}: TRY({value.sql}))[1]", value.type, nan=value.nan)
+    return hoisted(tried_value, outer) if inner.hoisted else tried_value
+
+
+def hoisted(value: Value, scope: Scope) -> Value:
+    """An aggregate, window or subquery: as it is, or as the variable that a TRY around it is given."""
+    if scope.hoisted is None:
+        return value
+    scope.hoisted.append(value.sql)
+    return replace(value, sql=f"{scope.hoist_name}.a{len(scope.hoisted) - 1}", const=NOTHING)
+
+
+KINDS: dict[str, Callable[[Any, Scope], Value]] = {
+    "Literal": _literal, "Placeholder": _parameter, "Column": _column, "Identifier": _variable, "Dot": nested.dot,
+    "And": _logic("AND"), "Or": _logic("OR"), "Is": _is, "In": _in, "Subquery": _scalar, "Exists": _exists,
+    "Between": _between, "Like": _like, "Escape": _like, "Case": _case, "If": _if, "Cast": _cast, "TryCast": _cast,
+    "Array": nested.array, "Bracket": nested.bracket,
+    "Paren": lambda node, scope: scope.value(node.this),
+    "Not": lambda node, scope: Value(f"(NOT {condition(node.this, scope)})", types.BOOLEAN),
+    "Neg": lambda node, scope: operators.negative(scope.value(node.this), node),
+    "Boolean": lambda node, scope: Value(str(bool(node.this)).upper(), types.BOOLEAN, bool(node.this)),
+    "Null": lambda node, scope: Value("CAST(NULL AS INTEGER)", types.UNKNOWN, None),
+    "DPipe": lambda node, scope: operators.joined(scope.value(node.this), scope.value(node.expression), node),
+}  # fmt: skip

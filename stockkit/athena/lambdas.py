@@ -1,0 +1,145 @@
+"""Functions that take a lambda: transform, filter, reduce, the matches, zip_with and their kin on maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from stockkit.athena import types
+from stockkit.athena.types import Type
+from stockkit.athena.values import Scope, Value, coerced, refuse
+
+
+def _array(node: Any, scope: Scope, arguments: int) -> Value:
+    if len(node.expressions) != arguments:
+        raise refuse(node, f"expected {arguments} arguments.")
+    value = _taken_for(scope.value(node.expressions[0]), types.array(types.UNKNOWN))
+    if value.type.name != "array":
+        raise refuse(node, f"expected an array, found {value.type}.")
+    return value
+
+
+def _taken_for(value: Value, kind: Type) -> Value:
+    """A NULL of no type as an array or map of such; anything else as it is."""
+    return coerced(value, kind) if value.type == types.UNKNOWN else value
+
+
+def _lambda(node: Any, scope: Scope, given: list[Value | Type]) -> tuple[list[str], Value]:
+    """The names and the translated body of a lambda; a given Value stands itself, a Type gets a new name."""
+    if type(node).__name__ != "Lambda" or len(node.expressions) != len(given):
+        raise refuse(node, f"expected a lambda of {len(given)} argument(s).")
+    names, variables = [], {}
+    for k, (written, one) in enumerate(zip(node.expressions, given, strict=True)):
+        name = f"v{scope.depth + k}"
+        names.append(name)
+        variables[written.name.lower()] = one if isinstance(one, Value) else Value(name, one, nan=True)
+    return names, scope.inside(variables).value(node.this)
+
+
+def _transform(node: Any, scope: Scope) -> Value:
+    value = _array(node, scope, 2)
+    names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+    return Value(f"list_transform({value.sql}, lambda {names[0]}: {body.sql})", types.array(body.type), nan=body.nan)
+
+
+def _filter(node: Any, scope: Scope) -> Value:
+    value = _array(node, scope, 2)
+    names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+    test = coerced(body, types.BOOLEAN, node).sql
+    return Value(f"list_filter({value.sql}, lambda {names[0]}: {test})", value.type, nan=value.nan)
+
+
+def _match(name: str) -> Callable[[Any, Scope], Value]:
+    """any_match, all_match and none_match, NULL where a NULL leaves it open."""
+
+    def translate(node: Any, scope: Scope) -> Value:
+        value = _array(node, scope, 2)
+        names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+        test = coerced(body, types.BOOLEAN, node).sql
+        tests = f"list_transform({value.sql}, lambda {names[0]}: {test})"
+        settled, wanted = (
+            ("FALSE", "FALSE") if name == "all_match" else ("TRUE", "FALSE" if name == "none_match" else "TRUE")
+        )
+        other = "FALSE" if wanted == "TRUE" else "TRUE"
+        sql = (
+            f"CASE WHEN {value.sql} IS NULL THEN NULL WHEN list_contains({tests}, {settled}) THEN {wanted}"
+            f" WHEN list_count({tests}) < len({tests}) THEN NULL ELSE {other} END"
+        )
+        return Value(sql, types.BOOLEAN)
+
+    return translate
+
+
+def _reduce(node: Any, scope: Scope) -> Value:
+    value = _array(node, scope, 4)
+    start = scope.value(node.expressions[1])
+    element = value.type.args[0]
+    names, body = _lambda(node.expressions[2], scope, [start.type, element])
+    if not types.takes(start.type, body.type):
+        start = coerced(start, body.type, node)
+        names, body = _lambda(node.expressions[2], scope, [start.type, element])
+    step = coerced(body, start.type, node).sql
+    state = f"list_reduce({value.sql}, lambda {names[0]}, {names[1]}: {step}, {start.sql})"
+    _, result = _lambda(node.expressions[3], scope, [Value(state, start.type, nan=True)])
+    return result
+
+
+def _zip_with(node: Any, scope: Scope) -> Value:
+    if len(node.expressions) != 3:
+        raise refuse(node, "expected 3 arguments.")
+    nothing = types.array(types.UNKNOWN)
+    one, other = (_taken_for(scope.value(side), nothing) for side in node.expressions[:2])
+    if one.type.name != "array" or other.type.name != "array":
+        raise refuse(node, f"expected two arrays, found {one.type} and {other.type}.")
+    pair = f"v{scope.depth}"
+    sides = [Value(f"{pair}.{place}", side.type.args[0], nan=True) for place, side in (("a", one), ("b", other))]
+    inner = scope.inside({"": Value(pair, types.UNKNOWN)})
+    _, body = _lambda(node.expressions[2], inner, list(sides))
+    place = f"v{scope.depth}"
+    spot = f"{{'a': ({one.sql})[{place}], 'b': ({other.sql})[{place}]}}"
+    places = f"range(1, greatest(len({one.sql}), len({other.sql})) + 1)"
+    pairs = f"list_transform({places}, lambda {place}: {spot})"
+    sql = f"list_transform({pairs}, lambda {pair}: {body.sql})"
+    both = f"{one.sql} IS NOT NULL AND {other.sql} IS NOT NULL"
+    return Value(f"CASE WHEN {both} THEN {sql} END", types.array(body.type), nan=body.nan)
+
+
+def applied(node: Any, scope: Scope, given: list[Value]) -> Value:
+    """The body of a lambda for the given arguments."""
+    return _lambda(node, scope, list(given))[1]
+
+
+def on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
+    """A map, the body of a lambda for the key and value of an entry, and the name of the entry in the SQL."""
+    if len(node.expressions) != 2:
+        raise refuse(node, "expected 2 arguments.")
+    value = _taken_for(scope.value(node.expressions[0]), Type("map", (types.UNKNOWN, types.UNKNOWN)))
+    if value.type.name != "map":
+        raise refuse(node, f"expected a map, found {value.type}.")
+    entry = f"v{scope.depth}"
+    sides = [
+        Value(f"{entry}.{name}", kind, nan=True) for name, kind in zip(("key", "value"), value.type.args, strict=True)
+    ]
+    inner = scope.inside({"": Value(entry, types.UNKNOWN)})
+    return value, _lambda(node.expressions[1], inner, list(sides))[1], entry
+
+
+def _transform_values(node: Any, scope: Scope) -> Value:
+    value, body, entry = on_map(node, scope)
+    pairs = f"list_transform(map_entries({value.sql}), lambda {entry}: {{'key': {entry}.key, 'value': {body.sql}}})"
+    return Value(f"map_from_entries({pairs})", Type("map", (value.type.args[0], body.type)), nan=True)
+
+
+def _map_filter(node: Any, scope: Scope) -> Value:
+    value, body, entry = on_map(node, scope)
+    test = coerced(body, types.BOOLEAN, node).sql
+    return Value(
+        f"map_from_entries(list_filter(map_entries({value.sql}), lambda {entry}: {test}))", value.type, nan=True
+    )
+
+
+HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
+    "transform": _transform, "filter": _filter, "reduce": _reduce, "zip_with": _zip_with,
+    "transform_values": _transform_values, "map_filter": _map_filter,
+    **{name: _match(name) for name in ("any_match", "all_match", "none_match")},
+}  # fmt: skip

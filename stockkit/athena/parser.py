@@ -1,0 +1,111 @@
+"""Athena's words: the parser, with every function kept under the name it was written with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from stockkit.athena import depth, reads, trino
+from stockkit.athena.trino import shown
+from stockkit.errors import QueryError
+
+CATALOGS = ("", "awsdatacatalog")
+INFORMATION = "information_schema"
+INFORMATION_TABLES = ("columns", "schemata", "tables")
+
+
+def parse(text: str) -> Any:
+    """The tree of exactly one SELECT.
+
+    Raises:
+        QueryError: anything else.
+    """
+    return depth.deeply(lambda: _parsed(text))
+
+
+@lru_cache(maxsize=4)  # a statement is parsed for its tables, and again to be translated
+def _parsed(text: str) -> Any:
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        tokens = trino.check_text(text)
+        statements = [one for one in trino.dialect()().parser().parse(tokens, text) if one is not None]
+    except sqlglot.errors.SqlglotError as error:
+        raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
+    if len(statements) != 1 or not isinstance(statements[0], (exp.Query, exp.Values)):
+        what = (
+            "an empty text" if not statements else f"{len(statements)} statement(s), {statements[0].key.upper()} first"
+        )
+        raise QueryError(f"expected one SELECT, found {what}: the lake answers questions, nothing else.")
+    table_names(statements[0])
+    reads.check(statements[0])
+    trino.check_nothing_lost(tokens, statements[0])
+    _write_out_windows(statements[0])
+    return statements[0]
+
+
+def _write_out_windows(tree: Any) -> None:
+    """Put the windows that a WINDOW clause names where they are used."""
+    from sqlglot import exp
+
+    for select in tree.find_all(exp.Select):
+        named = {window.name.lower(): window for window in select.args.get("windows") or ()}
+        select.set("windows", None)
+        for window in select.find_all(exp.Window):
+            if window.args.get("alias") is None or window.find_ancestor(exp.Select) is not select:
+                continue
+            found = named.get(window.args["alias"].name.lower())
+            parts = ("partition_by", "order", "spec")
+            twice = found is None or any(found.args.get(part) and window.args.get(part) for part in parts)
+            if found is None or twice or window.args.get("partition_by") or found.args.get("alias"):
+                raise QueryError(f"{shown(window)}: there is no such window, or it is not used as it is written.")
+            window.set("alias", None)
+            for part in parts:
+                if found.args.get(part):
+                    window.set(part, found.args[part])
+
+
+def table_names(statement: Any) -> set[str]:
+    """The tables that a tree reads: the lake's, and those of information_schema as ``information_schema.tables``.
+
+    Raises:
+        QueryError: a function, a file or a foreign catalogue where a table should be.
+    """
+    from sqlglot import exp
+
+    names = set()
+    for table in statement.find_all(exp.Table):
+        shown = table.sql(dialect="trino")
+        if not isinstance(table.this, exp.Identifier) or table.catalog.lower() not in CATALOGS:
+            raise QueryError(f"{shown!r} is no table of the lake: functions and files are not read.")
+        if table.db.lower() == INFORMATION and table.name.lower() not in INFORMATION_TABLES:
+            known = ", ".join(f"{INFORMATION}.{name}" for name in INFORMATION_TABLES)
+            raise QueryError(f"{shown!r}: of the catalogue only {known} are answered here.")
+        if table.db or not _is_defined(table):
+            names.add(table_key(table))
+    return names
+
+
+def table_key(table: Any) -> str:
+    """What a table that is no WITH goes by: its name, with ``information_schema.`` before it where it is of that."""
+    name = table.name.lower()
+    return f"{INFORMATION}.{name}" if table.db.lower() == INFORMATION else name
+
+
+def _is_defined(table: Any) -> bool:
+    """Whether a WITH around the table, or before it in the same WITH, defines its name."""
+    from sqlglot import exp
+
+    inside, node = table, table.parent
+    while node is not None:
+        clause = node.args.get("with_") if not isinstance(node, exp.With) else node
+        for cte in clause.expressions if clause is not None else ():
+            if cte is inside and not clause.args.get("recursive"):
+                break
+            if cte.alias.lower() == table.name.lower():
+                return True
+            if cte is inside:
+                break
+        inside, node = node, node.parent
+    return False

@@ -1,0 +1,230 @@
+"""What the translator passes around: typed pieces of SQL, the columns in reach, and how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+from stockkit.athena import types
+from stockkit.athena.reads import only
+from stockkit.athena.trino import shown
+from stockkit.athena.types import Type
+from stockkit.errors import QueryError
+
+NOTHING = object()  # the value of what is not known before it runs
+LONG = 1000  # characters of an argument that is bound to a name where it is needed more than once
+
+
+@dataclass(frozen=True)
+class Value:
+    """A translated expression: its SQL for the local engine and its type in Athena.
+
+    `const` is its value where the text or a parameter says it. `nan`: it may be NaN, which Athena compares
+    with nothing, and the local engine takes for the largest number.
+    """
+
+    sql: str
+    type: Type
+    const: Any = NOTHING
+    nan: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether its value is known now."""
+        return self.const is not NOTHING
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a relation offers; without a name it can only be selected by `*`."""
+
+    name: str | None
+    value: Value
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, subquery or UNNEST in FROM."""
+
+    alias: str | None
+    columns: tuple[Column, ...]
+
+
+@dataclass
+class Context:
+    """One translation: what is bound, and the translators that call each other.
+
+    `written`: how the statement calls the columns that the local engine knows by other names.
+    """
+
+    schemas: Mapping[str, Mapping[str, Type]]
+    parameters: Mapping[str, Any]
+    places: Mapping[str, str]
+    expression: Callable[[Any, Scope], Value]
+    query: Callable[[Any, Scope], Query]
+    bound: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    counter: int = 0
+
+    def fresh(self, letter: str) -> str:
+        """A name that stands nowhere else in the statement."""
+        self.counter += 1
+        return f"{letter}{self.counter}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A translated query and the columns of its answer, under their names in the local engine."""
+
+    sql: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The names in reach of an expression, innermost first."""
+
+    context: Context
+    parent: Scope | None = None
+    relations: tuple[Relation, ...] = ()
+    ctes: Mapping[str, Query] = field(default_factory=dict)
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    hoisted: list[str] | None = None
+    hoist_name: str = ""
+    depth: int = 0
+
+    def value(self, node: Any) -> Value:
+        """Translate an expression."""
+        return self.context.expression(node, self)
+
+    def inside(self, variables: Mapping[str, Value]) -> Scope:
+        """The scope of a lambda's body."""
+        return replace(self, variables={**self.variables, **variables}, depth=self.depth + len(variables))
+
+    def cte(self, name: str) -> Query | None:
+        """The query that a WITH gave this name."""
+        if name in self.ctes:
+            return self.ctes[name]
+        return self.parent.cte(name) if self.parent else None
+
+    def column(self, name: str, table: str = "") -> Value | None:
+        """The column of this name, here or further out.
+
+        Raises:
+            QueryError: more than one relation has it.
+        """
+        near = [r for r in self.relations if not table or r.alias == table]
+        found = [c.value for r in near for c in r.columns if c.name == name]
+        if len(found) > 1:
+            raise QueryError(f"column {name!r} is ambiguous: write the table before it, as in t.{name}.")
+        if found:
+            return found[0]
+        return self.parent.column(name, table) if self.parent else None
+
+    def nearest(self, name: str) -> str:
+        """A hint at the column that was perhaps meant."""
+        names = [c.name for r in self.relations for c in r.columns if c.name]
+        near = get_close_matches(name, names, n=1)
+        return f" Did you mean {near[0]!r}?" if near else f" In reach: {', '.join(dict.fromkeys(names)) or 'nothing'}."
+
+
+def refuse(node: Any, reason: str) -> QueryError:
+    """The error for a part of a statement that is not answered here."""
+    return QueryError(f"{shown(node) if hasattr(node, 'sql') else node}: {reason}")
+
+
+def null(kind: Type = types.UNKNOWN) -> Value:
+    """A NULL of a type."""
+    return Value(f"CAST(NULL AS {kind.local})", kind, None)
+
+
+def once(values: list[Value], make: Callable[[list[Value]], str]) -> str:
+    """The SQL that `make` makes of values; where one is long, which nesting would double each time, they stand once.
+
+    They are worked out as the one element of a list, whose fields a lambda takes. All of them that are not known:
+    an aggregate, a window or a subquery cannot stand in a lambda.
+    """
+    if all(len(value.sql) <= LONG for value in values):
+        return make(values)
+    fields, named = [], []
+    for k, value in enumerate(values):
+        named.append(value if value.known else replace(value, sql=f"bound.a{k}"))
+        fields += [] if value.known else [f"'a{k}': {value.sql}"]
+    return f"list_transform([{{{', '.join(fields)}}}], lambda bound: {make(named)})[1]" if fields else make(values)
+
+
+def text(value: str) -> str:
+    """A string literal of the local engine."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def fail(message: str, kind: Type) -> str:
+    """SQL that fails with a message when it is evaluated, and fits where `kind` is expected.
+
+    A cast that cannot succeed: `error()` counts as volatile, which TRY does not take.
+    """
+    return f"CAST(CAST({text('!' + message)} AS BIGINT) AS VARCHAR)::{kind.local}"
+
+
+def unanswered(message: str, kind: Type) -> str:
+    """SQL that stops the run where Athena has an answer that is not given here; TRY must not make a NULL of it.
+
+    A time zone that cannot be: the one failure with a message of ours that the local engine's TRY lets through.
+    """
+    return f"CAST(timezone({text('!' + message)}, TIMESTAMP '2000-01-01') AS VARCHAR)::{kind.local}"
+
+
+def coerced(value: Value, kind: Type, node: Any = None) -> Value:
+    """A value taken for a wider type, as Athena does without being asked.
+
+    Raises:
+        QueryError: it may not stand for that type.
+    """
+    if value.type == kind:
+        return value
+    if not types.takes(kind, value.type):
+        raise refuse(node or value.type, f"expected {kind}, found {value.type}. CAST it to say what is meant.")
+    if kind.name == value.type.name and kind.name in ("timestamp", "zoned"):
+        return replace(value, type=kind)
+    if kind.name == "zoned":
+        return Value(f"(CAST({value.sql} AS TIMESTAMP) AT TIME ZONE 'UTC')", kind)
+    sql = value.sql
+    if kind.number and isinstance(value.const, int) and not isinstance(value.const, bool) and "$" not in sql:
+        sql = str(value.const)
+    return replace(value, sql=f"CAST({sql} AS {kind.local})", type=kind)
+
+
+def unified(values: list[Value], node: Any) -> list[Value]:
+    """Values taken for their common type.
+
+    Raises:
+        QueryError: they have none.
+    """
+    kind = types.UNKNOWN
+    for value in values:
+        wider = types.common(kind, value.type)
+        if wider is None:
+            raise refuse(node, f"all must be of one type, found {kind} and {value.type}. CAST one of them.")
+        kind = wider
+    return [coerced(value, kind, node) for value in values]
+
+
+__all__ = [
+    "NOTHING",
+    "Column",
+    "Context",
+    "Query",
+    "Relation",
+    "Scope",
+    "Value",
+    "coerced",
+    "fail",
+    "null",
+    "once",
+    "only",
+    "refuse",
+    "text",
+    "unified",
+]

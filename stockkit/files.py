@@ -1,0 +1,252 @@
+"""The files of a lake, in a folder or below an S3 prefix: list, read, and put what is not there yet.
+
+Keys are relative to the lake, with ``/`` between their parts. Nothing here overwrites, but for `note`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stockkit.aws import Session
+from stockkit.errors import LakeError
+
+WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
+AGAIN = "Nothing was changed; try again."
+WAYS = {
+    "NoSuchBucket": "Create the bucket with `aws s3 mb s3://BUCKET`, or correct the lake's address.",
+    "RequestTimeTooSkewed RequestInTheFuture": "Set this machine's clock right: AWS refuses requests whose "
+    "time is some minutes off, however often they are tried.",
+    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": "The credentials have expired: log in "
+    "again, or renew them.",
+    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException": "The bucket is in another "
+    "region: set AWS_REGION to it.",
+    "AccessDenied AccessDeniedException 403 Forbidden InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
+    "UnrecognizedClientException": "Check with `aws sts get-caller-identity` who you are, and what that role may do.",
+}  # fmt: skip
+ABSENT = {"404", "NoSuchKey", "NotFound"}
+TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files below a local folder."""
+
+    path: Path
+
+    def uri(self, key: str) -> str:
+        """Where deltalake finds `key`."""
+        return str(self.path / key)
+
+    def options(self) -> dict[str, str] | None:
+        """What deltalake needs besides the address."""
+        return None
+
+    def names(self, key: str) -> list[str]:
+        """The names of the files directly in the folder `key`, ascending; parts of unfinished writes left out."""
+        found = (path for path in (self.path / key).glob("*") if path.is_file())
+        return sorted(path.name for path in found if not path.name.startswith("."))
+
+    def folders(self, key: str) -> list[str]:
+        """The names of the folders directly in `key`, ascending."""
+        return sorted(path.name for path in (self.path / key).glob("*") if path.is_dir())
+
+    def has_folder(self, key: str) -> bool:
+        """Whether there is a folder `key`."""
+        return (self.path / key).is_dir()
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes of a file, None where there is none."""
+        path = self.path / key
+        return path.read_bytes() if path.is_file() else None
+
+    def size(self, key: str) -> int | None:
+        """The bytes of a file, counted; None where there is none."""
+        path = self.path / key
+        return path.stat().st_size if path.is_file() else None
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Store a file unless there is one of this name; tell whether this call stored it. Of two at once one does."""
+        return not (self.path / key).exists() and write_atomically(self.path / key, body, replace=False)
+
+    def note(self, key: str, body: bytes) -> None:
+        """Store a file, in place of one of this name."""
+        write_atomically(self.path / key, body)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The files below a prefix of an S3 bucket."""
+
+    bucket: str
+    prefix: str
+    session: Session = field(repr=False, compare=False)
+
+    def uri(self, key: str) -> str:
+        """Where deltalake finds `key`."""
+        return f"s3://{self.bucket}/{self._full(key)}"
+
+    def options(self) -> dict[str, str] | None:
+        """What deltalake needs besides the address."""
+        return self.session.storage_options()
+
+    def names(self, key: str) -> list[str]:
+        """The names of the objects directly below `key`, ascending."""
+        start = self._full(key) + "/"
+        found = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
+        return sorted(name.removeprefix(start) for name in found if name != start)
+
+    def folders(self, key: str) -> list[str]:
+        """The names of the common prefixes directly below `key`, ascending."""
+        start = self._full(key) + "/"
+        found = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
+        return sorted(name.removeprefix(start).rstrip("/") for name in found)
+
+    def has_folder(self, key: str) -> bool:
+        """Whether there is an object below `key`."""
+        with self._explained("list"):
+            found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self._full(key) + "/", MaxKeys=1)
+        return bool(found.get("KeyCount"))
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes of an object, None where there is none."""
+        with self._explained("read"):
+            try:
+                answer: bytes = self._s3.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read()
+                return answer
+            except self._s3.exceptions.NoSuchKey:
+                return None
+
+    def size(self, key: str) -> int | None:
+        """The bytes of an object, counted; None where there is none."""
+        with self._explained("read"):
+            try:
+                return int(self._s3.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
+            except self._s3.exceptions.ClientError as error:
+                if _code(error) in ABSENT:
+                    return None
+                raise
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Store an object unless there is one of this name (If-None-Match); tell whether this call stored it.
+
+        False as well where the answer to a first try was lost and a second one met what the first had stored.
+        """
+        with self._explained("write"):
+            try:
+                self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, IfNoneMatch="*")
+            except self._s3.exceptions.ClientError as error:
+                if _code(error) not in TAKEN:
+                    raise
+                return False
+        return True
+
+    def note(self, key: str, body: bytes) -> None:
+        """Store an object, in place of one of this name."""
+        with self._explained("write"):
+            self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body)
+
+    def __str__(self) -> str:
+        return self.uri("").rstrip("/")
+
+    @property
+    def _s3(self) -> Any:
+        return self.session.client("s3")
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _pages(self, start: str) -> list[dict[str, Any]]:
+        with self._explained("list"):
+            pages = self._s3.get_paginator("list_objects_v2")
+            return list(pages.paginate(Bucket=self.bucket, Prefix=start, Delimiter="/"))
+
+    @contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        with explained(f"cannot {action} {self}"):
+            yield
+
+
+Files = Folder | Bucket
+
+
+def of(place: Path | Bucket) -> Files:
+    """The files of a lake, given its `path`."""
+    return Folder(place) if isinstance(place, Path) else place
+
+
+@contextmanager
+def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
+    """Turn an error of AWS into one that says what failed, why and the way out; no key is ever in it.
+
+    `otherwise` is the way out of what only time can mend.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code, told = _code(error), error.response.get("Error", {})
+        raise LakeError(f"{what}: {code}: {told.get('Message', '')[:200]}. {way_out(code, otherwise)}") from error
+    except BotoCoreError as error:
+        raise LakeError(f"{what}: {error}. Is the address right, and the network there?") from error
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def way_out(said: str, otherwise: str = AGAIN) -> str:
+    """What helps against an error of S3 or another service, by the code that is somewhere in its text."""
+    codes = set(re.findall(r"\w+", said))
+    return next((way for known, way in WAYS.items() if codes & set(known.split())), otherwise)
+
+
+def shortened(error: Exception) -> str:
+    """What an error says in one line; the code of S3 first, which stands at the end of a long text."""
+    said = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
+    code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", said)), "")
+    return f"{code}: {said}"[:300] if code else said[:300]
+
+
+def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:
+    """Write a file so that a reader, or a crash, sees all of it or nothing of it; tell whether it was written.
+
+    With `replace` false a file of this name stays as it is, and False is the answer: of several writers one wins.
+
+    Raises:
+        LakeError: the folder is read-only, the disk is full, …
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        return _moved(part, path, replace=replace)
+    except OSError as error:
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        raise LakeError(f"cannot write {path}: {error.strerror}. {way_out}") from error
+
+
+def _moved(part: Path, path: Path, *, replace: bool) -> bool:
+    if replace:
+        os.replace(part, path)
+        return True
+    try:
+        os.link(part, path)  # the one way to a whole file that fails where there is one; Delta's commits do the same
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink()

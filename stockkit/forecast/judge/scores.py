@@ -1,0 +1,354 @@
+"""Out-of-sample scores against the random walk, tested, and corrected for how many models were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.errors import ForecastError
+from stockkit.forecast import models
+from stockkit.forecast.judge import losses, pooled
+from stockkit.forecast.judge.diebold_mariano import Paired, pair
+from stockkit.forecast.judge.multiple_testing import holm
+from stockkit.forecast.judge.trials import Trial, against_walk, of_intervals
+from stockkit.forecast.models import RANDOM_WALK
+from stockkit.market import schema
+
+FIGURES = ["mae", "rmse", "mae_ratio", "rmse_ratio", "mase", "pinball", "crps", "winkler90", "winkler90_ratio",
+           "coverage80", "coverage90", "coverage95", "width90", "hit_rate", "n_hit", "hit_lo", "hit_hi", "up_rate",
+           "ic", "ic_80", "rank_ic", "rank_ic_se", "rank_ic_p", "rank_ic_holm", "winkler90_p", "winkler90_holm",
+           "test", "dm_p", "p_holm"]  # fmt: skip
+KINDS = {"n_hit": "int64", "test": "string"}
+SCORES: dict[str, str] = {
+    "symbol": "string",
+    "model": "string",
+    "horizon": "int64",
+    "n": "int64",
+    "first": "datetime64[ns]",
+    "last": "datetime64[ns]",
+    **{name: KINDS.get(name, "float64") for name in FIGURES},
+}
+OVERALL: dict[str, str] = {
+    "model": "string",
+    "horizon": "int64",
+    "symbols": "int64",
+    "n": "int64",
+    "n_sessions": "int64",
+    "first": "datetime64[ns]",
+    "last": "datetime64[ns]",
+    **{name: KINDS.get(name, "float64")
+       for name in ["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", *FIGURES[FIGURES.index("ic_80"):]]},
+}  # fmt: skip
+CORRECTED = {"dm_p": "p_holm", "winkler90_p": "winkler90_holm", "rank_ic_p": "rank_ic_holm"}
+SERIES = ["model", "horizon"]
+ALL = "all_"  # what the columns over all symbols begin with where they stand beside those of each symbol
+NAMED = 5  # symbols that a sentence bears
+LEVEL = 0.05  # the chance allowed of a single false claim
+NESTING = models.nesting()
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All scores of one set of forecasts, corrected together.
+
+    Attributes:
+        by_symbol: a row a symbol, model and horizon, columns of `SCORES`.
+        overall: a row a model and horizon over all symbols, columns of `OVERALL`; none where only the former were kept.
+    """
+
+    by_symbol: pd.DataFrame
+    overall: pd.DataFrame = field(default_factory=lambda: schema.empty(OVERALL))
+
+    def table(self) -> pd.DataFrame:
+        """The scores by symbol, with those over all symbols beside each model and horizon, as ``all_…``.
+
+        `of_table` is the inverse. Counts are floats, for there may be none.
+        """
+        counts = {name: "float64" for name, dtype in OVERALL.items() if dtype == "int64" and name not in SERIES}
+        beside = self.overall.astype(counts).rename(columns=lambda name: name if name in SERIES else f"{ALL}{name}")
+        return self.by_symbol.merge(beside, how="left", on=SERIES) if len(beside) else self.by_symbol.copy()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether anything beats the random walk.
+
+    Attributes:
+        text: what a report may say; its first sentence is the finding.
+        beats: (symbol, model) pairs whose Holm-corrected p is under `level`, at any horizon, the surest first.
+        tried: how many tests the correction counts.
+        level: the family-wise error rate allowed.
+        overall: the models that do over all symbols together, the surest first.
+        risk: the models whose intervals are better than the random walk's, over all symbols or for one, the surest
+            first; Holm's correction counts these tests apart.
+    """
+
+    text: str
+    beats: tuple[tuple[str, str], ...]
+    tried: int
+    level: float
+    overall: tuple[str, ...] = ()
+    risk: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The first sentence in large type, as a report should show it, the rest below."""
+        first, dot, rest = self.text.partition(". ")
+        large = "font-size: 1.7em; line-height: 1.25; margin: 0.3em 0"
+        return f'<p class="verdict" style="{large}">{escape(first)}{dot.strip()}</p><p>{escape(rest)}</p>'
+
+
+def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
+    """Score forecasts by symbol, model and horizon, and each model and horizon over all symbols.
+
+    Args:
+        rows: symbol, model, as_of, horizon, mean, actual and scale of each forecast; sigma and the interval bounds
+            lo80 to hi95 where there are any. In any order; left untouched.
+        nesting: the models that contain the random walk as a special case, as from `models.nesting`; the package's
+            own if not given. Any other is judged by Diebold and Mariano's test, which is right for it, and for these
+            finds little.
+
+    Returns:
+        By symbol, in the order of `rows`, over the n sessions from first to last whose outcome is known and which the
+        random walk forecast, too, in log return:
+
+        - mae, rmse, and their ratios to the random walk's on the same sessions; mase (Hyndman and Koehler 2006);
+        - pinball, over seven quantiles; crps, of the normal with mean and sigma; winkler90, of the 90 % interval, and
+          its ratio to the random walk's; coverage80, coverage90, coverage95 and the mean width90: each over the rows
+          that have what it needs;
+        - hit_rate, the share of right signs among n_hit rows where neither mean nor actual is 0, with its exact 95 %
+          interval hit_lo to hit_hi; up_rate, the share of rises among moves, which is what "always up" would get;
+        - ic and rank_ic, Pearson's and Spearman's correlation of mean and actual over time, the latter with its
+          standard error rank_ic_se and rank_ic_p, one-sided for an ic over 0;
+        - dm_p, one-sided, of squared errors, by the `test` named: "clark_west" for the models of `nesting`,
+          "diebold_mariano" for others (see `significance`);
+        - ic_80, the correlation with the outcome at which a forecast that moves as this one does would have
+          had a p_holm under 5 % with 80 % probability, were it the only one (worked out from forecasts and outcomes);
+        - winkler90_p, one-sided, of interval scores, for models with a sigma that is not the random walk's;
+        - p_holm, winkler90_holm, rank_ic_holm: each corrected by Holm's method for all of its kind in both tables.
+
+        Overall, of models with two symbols or more: every figure is averaged over the symbols of a session first, so
+        that symbols which move together count once, then over n_sessions; rank_ic is the mean over sessions of
+        Spearman's correlation across symbols (5 symbols or more). The tests are of the series of session means, each
+        symbol's losses first divided by the mean of the random walk's, so that a wild symbol counts no more.
+
+        NaN where a figure has no rows to stand on; tests are NaN for the random walk, and for a model that says the
+        same. No rows give no scores. With horizon > 1 outcomes overlap, and hit_lo to hit_hi is narrower than it should
+        be; the tests allow for it, counting overlap in sessions of any symbol.
+
+    Raises:
+        ForecastError: a column missing, a symbol and horizon without a forecast of the random walk, or a session
+            that stands twice.
+    """
+    if rows.empty:
+        return Board(schema.empty(SCORES), schema.empty(OVERALL))
+    paired = pair(rows)
+    known = losses.compared(paired)
+    tests = _tests(paired, known, nesting)
+    lines, whole = pooled.overall(paired, known, nesting)
+    by_symbol, overall = pd.DataFrame(_by_symbol(paired, known, tests)), pd.DataFrame(lines)
+    level = LEVEL / max(sum(np.isfinite(one.p) for one in [*tests, *whole]), 1)
+    by_symbol["ic_80"] = [one.detectable_ic(level) for one in tests]
+    overall["ic_80"] = [one.detectable_ic(level) for one in whole]
+    for p, q in CORRECTED.items():
+        by_symbol[q], overall[q] = _corrected(by_symbol[p].to_numpy(), overall[p].to_numpy() if whole else np.empty(0))
+    return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if whole else schema.empty(OVERALL))
+
+
+def of_table(rows: pd.DataFrame) -> Board:
+    """The board that `Board.table` made these rows of; by symbol only where they are of before that.
+
+    Where rows of several boards stand in one table, each of these has its scores over all of its symbols.
+    """
+    beside = {f"{ALL}{name}": name for name in OVERALL if name not in SERIES}
+    if not set(beside) <= set(rows.columns):
+        return Board(rows)
+    whole = rows[[*SERIES, *beside]].rename(columns=beside).dropna(subset=["symbols"]).drop_duplicates()
+    by_symbol = rows.drop(columns=list(beside))
+    return Board(by_symbol, schema.cast(whole, OVERALL)) if len(whole) else Board(by_symbol)
+
+
+def score(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> pd.DataFrame:
+    """The scores of each symbol, model and horizon: `board(rows).by_symbol`."""
+    return board(rows, nesting=nesting).by_symbol
+
+
+def _corrected(own: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The p values of both tables, corrected for all of them; NaN stays."""
+    p = np.concatenate([own, whole])
+    p[np.isfinite(p)] = holm(p[np.isfinite(p)])
+    return p[: len(own)], p[len(own) :]
+
+
+def _by_symbol(paired: Paired, known: np.ndarray, tests: list[Trial]) -> dict[str, Any]:
+    n = paired.total(np.ones(len(known)), known).astype("int64")
+    latest = np.maximum.reduceat(np.where(known, paired.day, -1), paired.starts)
+    earliest = np.minimum.reduceat(np.where(known, paired.day, len(paired.days)), paired.starts)
+    dates = np.append(paired.days, np.datetime64("NaT", "ns"))  # the last stands for none
+    return {
+        **paired.keys,
+        "n": n,
+        "first": dates[earliest],
+        "last": dates[latest],
+        **losses.errors(paired, known),
+        **losses.distributions(paired, known),
+        **losses.hits(paired, known),
+        "ic": losses.correlation(paired, known),
+        **pooled.rank_ic(paired, known),
+        "winkler90_p": _interval_tests(paired, known),
+        "test": [one.test for one in tests],
+        "dm_p": [one.p for one in tests],
+    }
+
+
+def _tests(paired: Paired, known: np.ndarray, nesting: Collection[str]) -> list[Trial]:
+    """The test of each series against the random walk."""
+    base = paired.values["actual"] - paired.beside("mean")
+    apart = paired.values["mean"] - paired.beside("mean")
+    out = [Trial()] * len(paired.keys)
+    for k, horizon, rows in _tried_series(paired, known):
+        y, d = base[rows], apart[rows]
+        unit = np.sqrt((y**2).mean() * (d**2).mean()) if len(y) else 0.0
+        product = y * d / unit if unit > 0 else np.zeros(len(y))
+        nests = str(paired.keys["model"].iloc[k]) in nesting
+        out[k] = against_walk(2 * y * d - d**2, d**2, product, horizon=horizon, nests=nests)
+    return out
+
+
+def _interval_tests(paired: Paired, known: np.ndarray) -> np.ndarray:
+    """The p value of each series' interval scores against the random walk's, NaN where its sigma is the same."""
+    values, p = paired.values, np.full(len(paired.keys), np.nan)
+    score = losses.winkler(values["actual"], values["lo90"], values["hi90"], 0.9)
+    gain = np.where(paired.walk >= 0, score[paired.walk], np.nan) - score
+    for k, horizon, rows in _tried_series(paired, known & np.isfinite(gain)):
+        if paired.own_sigma(rows):
+            p[k] = of_intervals(gain[rows], horizon)
+    return p
+
+
+def _tried_series(paired: Paired, where: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Each series but the random walk's, its horizon, and those of its rows that are `where`."""
+    ends = np.append(paired.starts[1:], len(where))
+    horizon = paired.keys["horizon"].to_numpy()
+    for k in np.flatnonzero((paired.keys["model"] != RANDOM_WALK).to_numpy(dtype=bool)):
+        first = paired.starts[k]
+        yield int(k), int(horizon[k]), first + np.flatnonzero(where[first : ends[k]])
+
+
+def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) -> Verdict:
+    """Say what may be said of a board: who beats the random walk after Holm's correction, or that nobody does.
+
+    Of prices first, then of risk (whose intervals score better), then what the tests could have found at all.
+
+    Args:
+        board: as from `board`, whole: leaving rows out hides how many were tried.
+        level: the chance allowed of a single false claim, over 0 and under 1.
+        trials: how many settings (hyper-parameters) the models compared while they were fitted; told in the text.
+            Chosen on the past alone, they need no correction here.
+
+    Raises:
+        ForecastError: a level out of range.
+    """
+    if not 0 < level < 1:
+        raise ForecastError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
+    own, whole = (table[table["p_holm"].notna()] for table in (board.by_symbol, board.overall))
+    found, of_all = (table[table["p_holm"] < level].sort_values("p_holm", kind="stable") for table in (own, whole))
+    risk, on_risk = _risk(board, level)
+    sentences = [_finding(board, found, of_all)]
+    if len(board.by_symbol):
+        sentences += [_tried(own, whole), _power(board), on_risk]
+    if trials is not None:
+        sentences.append(f"The fits compared {_count(trials, 'setting')}.")
+    return Verdict(
+        " ".join(filter(None, sentences)),
+        tuple(dict.fromkeys(zip(found["symbol"].astype(str), found["model"].astype(str), strict=True))),
+        len(own) + len(whole),
+        level,
+        tuple(dict.fromkeys(of_all["model"].astype(str))),
+        risk,
+    )
+
+
+def _finding(board: Board, found: pd.DataFrame, of_all: pd.DataFrame) -> str:
+    if board.by_symbol.empty:
+        return "Nothing could be judged. No model has forecasts of the past to compare."
+    claims = _claims(board, found, of_all, "p_holm", "beats the random walk")
+    return f"{claims}." if claims else "Not distinguishable from the random walk."
+
+
+def _claims(board: Board, found: pd.DataFrame, of_all: pd.DataFrame, p: str, does: str) -> str:
+    several = board.by_symbol["horizon"].nunique() > 1
+    claims = [
+        _claim(row["model"], f"{does} over all {row['symbols']} symbols", row["horizon"] * several, row[p])
+        for row in of_all.to_dict("records")
+    ]
+    for (model, horizon), rows in found.groupby(["model", "horizon"], sort=False):
+        where = f"{does} for {_names(list(rows['symbol']))}"
+        claims.append(_claim(str(model), where, horizon * several, rows[p].max()))
+    return "; ".join(claims)
+
+
+def _claim(model: str, does: str, horizon: int, p: float) -> str:
+    name = model.replace("_", " ")
+    ahead = f" {_count(horizon, 'session')} ahead" if horizon else ""
+    return f"{name[:1].upper()}{name[1:]} {does}{ahead} (Holm-corrected {_p(p)})"
+
+
+def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
+    """The models whose intervals are shown to be better than the random walk's, and the sentence on risk."""
+    p = "winkler90_holm"
+    if p not in board.by_symbol:  # scores of before
+        return (), ""
+    tables = [table[table[p].notna()] for table in (board.by_symbol, board.overall)]
+    tried = sum(map(len, tables))
+    if not tried:
+        return (), ""
+    own, whole = (table[table[p] < level].sort_values(p, kind="stable") for table in tables)
+    claims = _claims(board, own, whole, p, "has better 90 % intervals than the random walk")
+    least = _p(min(table[p].min() for table in tables if len(table)))
+    nothing = f"no model has 90 % intervals shown to be better than the random walk's (smallest Holm-corrected {least})"
+    names = dict.fromkeys([*whole["model"].astype(str), *own["model"].astype(str)])
+    return tuple(names), f"Of risk: {claims or nothing}, {_count(tried, 'test')}."
+
+
+def _power(board: Board) -> str:
+    """How much a forecast would have had to tell to be found: the middle of the models, over all symbols if it can."""
+    if "ic_80" not in board.by_symbol:  # scores of before
+        return ""
+    pooled = board.overall[board.overall["ic_80"].notna()]
+    table = pooled if len(pooled) else board.by_symbol
+    middle = table.groupby("horizon")["ic_80"].median().dropna()
+    if middle.empty:
+        return ""
+    several = board.by_symbol["horizon"].nunique() > 1
+    ahead = [f" ({_count(int(horizon), 'session')} ahead)" * several for horizon in middle.index]
+    parts = [f"{ic:.3f}{after}" for ic, after in zip(middle, ahead, strict=True)]
+    where = "over all symbols" if len(pooled) else "of one symbol"
+    return f"An information coefficient of {' or '.join(parts)} {where} would have been found with 80 % probability."
+
+
+def _names(symbols: list[str]) -> str:
+    if len(symbols) > NAMED:
+        return f"{', '.join(symbols[:NAMED])} and {len(symbols) - NAMED} more"
+    return " and ".join(filter(None, [", ".join(symbols[:-1]), symbols[-1]]))
+
+
+def _tried(own: pd.DataFrame, whole: pd.DataFrame) -> str:
+    """What the correction counts, and how near the best came."""
+    if own.empty:
+        return "No other model was tried."
+    of_all = f" and {_count(len(whole), 'model')} over all symbols" if len(whole) else ""
+    smallest = min(table["p_holm"].min() for table in (own, whole) if len(table))
+    return f"{_count(len(own), 'symbol and model pair')}{of_all} tried, smallest Holm-corrected {_p(smallest)}."
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

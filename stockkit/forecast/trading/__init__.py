@@ -1,0 +1,1 @@
+"""What trading by a forecast would have earned: fills, rules, Sharpe ratios."""

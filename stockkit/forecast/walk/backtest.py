@@ -1,0 +1,188 @@
+"""Walk-forward backtests: refit through time, on labels that were realised before the first session forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, names_of
+from stockkit.forecast.walk import fits, workers
+from stockkit.forecast.walk import folds as plans
+from stockkit.forecast.walk import panel as panels
+from stockkit.forecast.walk.folds import Fold
+from stockkit.forecast.walk.panel import Panel
+
+KEY = [*SERIES, "as_of"]
+FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
+OnDone = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """What a backtest gave.
+
+    Attributes:
+        rows: one row a symbol, model and as-of session, sorted by symbol, model (as given) and as_of: symbol,
+            model, as_of (the session whose close is the last thing known), horizon (sessions), mean, sigma and
+            actual (h-session log return; actual is NaN where not yet realised), fold (-1 from `latest`), scale
+            (mean absolute h-session log return of the fold's training rows: the denominator of MASE, Hyndman and
+            Koehler 2006, section 3).
+        fits: one row a fit: symbol ("" for a pooled model), model, fold, label_end (the session on which its last
+            label ended), test_start, rows (labels trained on), tried (settings compared), chosen (which won).
+        skipped: why there are no rows of a symbol ("IBM") or of one model of a symbol ("IBM lasso").
+        fitted: from `latest`, each fit by (symbol, model).
+    """
+
+    rows: pd.DataFrame
+    fits: pd.DataFrame
+    skipped: dict[str, str]
+    fitted: Mapping[tuple[str, str], Fitted] = field(default_factory=dict, repr=False)
+
+    @property
+    def trials(self) -> int:
+        """How many settings of how many models and symbols were tried, the random walk not counted."""
+        tried = self.fits[self.fits["model"] != RANDOM_WALK]
+        return int(tried.groupby(["symbol", "model"])["tried"].max().sum())
+
+
+def backtest(
+    panel: pd.DataFrame,
+    *,
+    models: Sequence[Recipe],
+    features: Sequence[str],
+    horizon: int,
+    min_train: int = 250,
+    step: int = 126,
+    embargo: int = 0,
+    window: int | None = None,
+    jobs: int = 1,
+    on_done: OnDone | None = None,
+) -> Backtest:
+    """Forecast every session after the first `min_train`, refitting each model every `step` sessions.
+
+    Args:
+        panel: symbol, date, close and the features, sorted by symbol then date; left untouched.
+        models: with distinct names; include the random walk, or `scores` has nothing to compare with.
+        features: columns given to the models; row t may hold what was known at the close of t, nothing later.
+        horizon: sessions ahead, 1 to 252.
+        min_train, step, embargo, window: as for `folds.walk_forward`, in sessions of the panel. A symbol takes part
+            in a fold if it has min_train sessions to train on.
+        jobs: processes to work in; -1 for one a core. The numbers are the same.
+        on_done: called with a name, how many parts are done, and of how many.
+
+    Raises:
+        ForecastError: a panel that lacks a column or is not sorted, models with the same name. What is wrong with
+            one symbol only (too short, constant) is told in `skipped`, and the others go on. A model that cannot be
+            fitted yet (too few rows with all features) has NaN as its mean until it can.
+        LookAhead: a model used rows after the one that it forecast. Every fit is made to forecast its rows with the
+            later ones taken away, at up to eleven cuts (`fits.check_cuts`), and has to say the same.
+    """
+    names_of(models)
+    whole = panels.of(panel, features, horizon)
+    how: dict[str, Any] = {"horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
+    enough = min_train + plans.check(**how, window=window) < len(whole.sessions)
+    planned = plans.walk_forward(len(whole.sessions), **how, window=window) if enough else []
+    return _run(panel, whole, models, planned, min_train, jobs, on_done)
+
+
+def latest(
+    panel: pd.DataFrame,
+    *,
+    models: Sequence[Recipe],
+    features: Sequence[str],
+    horizon: int,
+    jobs: int = 1,
+    on_done: OnDone | None = None,
+) -> Backtest:
+    """Forecast from each symbol's last session, fitted on every label that ended before it; arguments as in `backtest`.
+
+    A symbol whose last session is over a week older than the panel's is left out, and `skipped` says so.
+    """
+    names_of(models)
+    whole = panels.of(panel, features, horizon).traded()
+    planned = []
+    if whole.owns:
+        earliest = min(own.series.date[-1] for own in whole.owns.values())
+        start = int(np.searchsorted(whole.sessions, earliest))
+        planned = [plans.newest(len(whole.sessions), horizon=horizon, start=start)]
+    return _run(panel, whole, models, planned, panels.SHORTEST, jobs, on_done)
+
+
+def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `backtest` with those of `latest` appended, in the place of the backtest's own at that session.
+
+    Each session then stands once, with none left out, which is what `intervals` wants.
+    Sorted by symbol, model and as_of.
+    """
+    both = pd.concat([past, newest], ignore_index=True) if len(past) and len(newest) else past if len(past) else newest
+    return both.drop_duplicates(KEY, keep="last").sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _run(
+    frame: pd.DataFrame,
+    whole: Panel,
+    models: Sequence[Recipe],
+    planned: list[Fold],
+    min_train: int,
+    jobs: int,
+    on_done: OnDone | None,
+) -> Backtest:
+    several = [model for model in models if isinstance(model, MedianEnsemble)]
+    fitted = [model for model in models if not isinstance(model, MedianEnsemble)]
+    for model in several:
+        model.choose([one.name for one in fitted])
+    pooled = [model for model in fitted if getattr(model, "pooled", False)]
+    single = [model for model in fitted if model not in pooled]
+    todo = [(model.name, partial(fits.together, whole, model, planned, min_train)) for model in pooled]
+    bare = replace(whole, owns={})  # a process is sent one symbol, not all of them each time
+    todo += [(name, partial(fits.alone, bare, own, single, planned, min_train)) for name, own in whole.owns.items()]
+    said = fits.Said(skipped=dict(whole.skipped))
+    results = workers.each([work for _, work in todo], jobs)
+    for number, ((name, _), found) in enumerate(zip(todo, results, strict=True), 1):
+        said.add(found)
+        if on_done:
+            on_done(name, number, len(todo))
+    for model in several:
+        fits.median(model, whole, said)
+    order = {model.name: k for k, model in enumerate(models)}
+    return Backtest(
+        _rows(frame, whole, said.blocks, order), pd.DataFrame(said.fits, columns=FITS), said.skipped, said.fitted
+    )
+
+
+def _rows(frame: pd.DataFrame, whole: Panel, blocks: list[dict[str, Any]], order: Mapping[str, int]) -> pd.DataFrame:
+    blocks = sorted(blocks, key=lambda block: (block["symbol"], order[block["model"]], block["start"]))
+    sizes = [len(block["forecast"].mean) for block in blocks]
+    at = np.concatenate(
+        [np.arange(b["start"], b["start"] + n) for b, n in zip(blocks, sizes, strict=True)] or [np.empty(0)]
+    )
+    at = at.astype("int64")
+    labels = np.full(len(frame), np.nan)
+    for own in whole.owns.values():
+        labels[own.start : own.start + len(own.labels)] = own.labels
+
+    def each(name: str) -> np.ndarray:
+        return np.repeat(np.array([block[name] for block in blocks]), sizes) if blocks else np.array([])
+
+    def said(name: str) -> np.ndarray:
+        return np.concatenate([np.empty(0), *(getattr(block["forecast"], name) for block in blocks)])
+
+    return pd.DataFrame(
+        {
+            "symbol": frame["symbol"].take(at).array,
+            "model": pd.array(each("model"), dtype="string"),
+            "as_of": frame["date"].take(at).array,
+            "horizon": np.full(len(at), whole.horizon, dtype="int64"),
+            "mean": said("mean"),
+            "sigma": said("sigma"),
+            "actual": labels[at],
+            "fold": each("fold").astype("int64"),
+            "scale": each("scale").astype("float64"),
+        }
+    )

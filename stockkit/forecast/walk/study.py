@@ -1,0 +1,152 @@
+"""One question put to several models: how they would have done at a horizon, and what they say now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockkit.forecast.judge import intervals
+from stockkit.forecast.models.ensemble import Recipe
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
+from stockkit.forecast.walk import backtest, newcomers, workers
+from stockkit.forecast.walk.backtest import Backtest
+
+KNOWN = 100  # outcomes that intervals need before there are any: `intervals.conformal`
+FEW = 6  # names that a sentence lists
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A backtest, the newest forecasts, and both as rows with intervals.
+
+    Attributes:
+        horizon: sessions ahead. features: names of what the models were given.
+        past: as from `backtest.backtest`. newest: as from `backtest.latest`.
+        rows: as from `newcomers.fill`, the newest among them.
+        min_train: sessions before the first forecast of the past, as from `sessions_before`.
+    """
+
+    horizon: int
+    features: tuple[str, ...]
+    past: Backtest = field(repr=False)
+    newest: Backtest = field(repr=False)
+    rows: pd.DataFrame = field(repr=False)
+    min_train: int = 250
+
+
+def run(
+    panel: pd.DataFrame,
+    *,
+    models: Sequence[Recipe],
+    features: Sequence[str],
+    horizon: int,
+    jobs: int = 1,
+    min_train: int = 250,
+    **how: Any,
+) -> Study:
+    """Backtest the models, let them forecast from the last session, and give every forecast its intervals.
+
+    Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.backtest`; of `min_train`
+    as many more as the features ask for, see `sessions_before`.
+    """
+    same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon, "jobs": jobs}
+    before = sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train)
+    past, newest = backtest.backtest(panel, min_train=before, **same, **how), backtest.latest(panel, **same)
+    rows = newcomers.fill(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
+    return Study(horizon, tuple(features), past, newest, rows, before)
+
+
+def sessions_before(
+    panel: pd.DataFrame, *, models: Sequence[Recipe], features: Sequence[str], horizon: int, min_train: int
+) -> int:
+    """The sessions before the first forecast of the past, with which every model that uses features can begin.
+
+    The longest look-back of the features (the fewest rows of a symbol before all of them have values), and the rows
+    that the model which needs most of them has to have (its `needs`, where it states any); `min_train` where that is
+    more, or where the longest history would leave fewer than 100 sessions to judge by.
+    """
+    rows = max((getattr(model, "needs", lambda k, h: 0)(len(features), horizon) for model in models), default=0)
+    if not features or not rows or panel.empty or not set(features) <= set(panel):
+        return min_train
+    whole = np.isfinite(panel[list(features)].to_numpy(dtype="float64", na_value=np.nan)).all(axis=1)
+    number = panel.groupby("symbol", observed=True).cumcount()
+    first = number[whole].groupby(panel.loc[whole, "symbol"], observed=True).min()
+    wanted = int(first.min()) + rows + horizon if len(first) else 0
+    longest = int(number.max()) + 1
+    return wanted if min_train < wanted <= longest - horizon - KNOWN else min_train
+
+
+def several(panel: pd.DataFrame, *, horizons: Sequence[int], jobs: int = 1, **how: Any) -> list[Study]:
+    """A study a horizon, by the same processes, which end with the last of them; other arguments as for `run`."""
+    try:
+        return [run(panel, horizon=horizon, jobs=jobs, **how) for horizon in horizons]
+    finally:
+        if jobs != 1:
+            workers.dismiss()
+
+
+def rows_of(studies: Sequence[Study]) -> pd.DataFrame:
+    """The rows of several studies, one after the other."""
+    return pd.concat([one.rows for one in studies], ignore_index=True)
+
+
+def skipped(studies: Sequence[Study]) -> dict[str, str]:
+    """Why a symbol, or a model of a symbol, has no forecasts, or none of some fold, whatever the horizon."""
+    return {who: why for one in studies for who, why in (one.newest.skipped | one.past.skipped).items()}
+
+
+def trials(studies: Sequence[Study]) -> int:
+    """How many settings of how many models, symbols and horizons were tried, the random walk not counted."""
+    return sum(one.past.trials for one in studies)
+
+
+def common(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows to compare models by: of each symbol and horizon the sessions that all of its models forecast.
+
+    A model that forecast less than half of what the random walk did would leave the others too few: it is left out
+    of the comparison (`late` names it).
+    """
+    place = ["symbol", "horizon"]
+    said = rows[rows["mean"].notna()]
+    counts = said.groupby(SERIES, observed=True, sort=False).size().reset_index(name="n")
+    most = counts[counts["model"] == RANDOM_WALK].set_index(place)["n"]
+    asked = most.reindex(pd.MultiIndex.from_frame(counts[place])).to_numpy()
+    compared = counts[~(counts["n"].to_numpy() * 2 < asked)]
+    kept = said.merge(compared[SERIES], on=SERIES)
+    models = compared.groupby(place, observed=True).size()
+    answers = kept.groupby([*place, "as_of"], observed=True)["model"].transform("size")
+    return kept[answers.to_numpy() == models.reindex(pd.MultiIndex.from_frame(kept[place])).to_numpy()]
+
+
+def late(rows: pd.DataFrame) -> list[str]:
+    """Which models begin later than the random walk of the same symbol and horizon, a sentence a model and horizon."""
+    first = rows[rows["mean"].notna()].groupby(SERIES, observed=True, sort=False)["as_of"].agg(["min", "size"])
+    walk = first.xs(RANDOM_WALK, level="model") if RANDOM_WALK in first.index.get_level_values("model") else first[:0]
+    told = first.reset_index().merge(walk.reset_index(), on=["symbol", "horizon"], suffixes=("", "_walk"))
+    behind = told[told["min"] > told["min_walk"]]
+    out = []
+    for (model, horizon), own in behind.groupby(["model", "horizon"], sort=False):
+        ahead = f"{horizon} session{'' if horizon == 1 else 's'} ahead"
+        one = own.iloc[0]
+        few = " (too few to be compared)" if (own["size"] * 2 < own["size_walk"]).any() else ""
+        out.append(
+            f"{model}, {ahead}, begins late for {_names(list(own['symbol']))}: {one['symbol']} on "
+            f"{one['min']:%Y-%m-%d}, the random walk on {one['min_walk']:%Y-%m-%d}{few}"
+        )
+    return out
+
+
+def in_words(reasons: Mapping[str, str]) -> list[str]:
+    """What `skipped` tells, a sentence a reason, with those whom it concerns."""
+    groups: dict[str, list[str]] = {}
+    for who, why in reasons.items():
+        groups.setdefault(why, []).append(who)
+    return [f"{_names(who)}: {why}" for why, who in groups.items()]
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(map(str, names[:FEW])) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")

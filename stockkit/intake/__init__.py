@@ -1,0 +1,1 @@
+"""How data arrives: sources, download, request budget, secrets, and the ingest that turns answers into tables."""

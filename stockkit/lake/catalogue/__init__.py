@@ -1,0 +1,1 @@
+"""Glue, and finding out what the raw zone holds."""

@@ -1,0 +1,203 @@
+"""SQL on Athena, through awswrangler, with its parameters bound and its cost shown.
+
+Athena's execution cannot be emulated off AWS: the tests hold these calls to the service's contract (what is
+sent, how its answers are read) and say nothing about the engine's own results.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from stockkit import athena
+from stockkit.athena import parser
+from stockkit.athena.parameters import every, literal
+from stockkit.aws import Session
+from stockkit.errors import QueryError
+from stockkit.files import explained
+from stockkit.lake.address import Address
+from stockkit.lake.sql import nested_answers
+
+log = logging.getLogger(__name__)
+
+# Amazon Athena pricing, SQL queries, "per TB of data scanned", rounded up to megabytes, at least 10 MB a query.
+USD_PER_TB = 5.0
+MB, TB = 2**20, 2**40
+LEAST_MB = 10
+CALLS = ("nan()", "infinity()", "-infinity()")
+LONGEST_REUSE = 7 * 24 * 60  # minutes, Athena's limit
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a query took: bytes scanned, US dollars at list price, engine milliseconds, whether it was reused."""
+
+    query_id: str
+    bytes_scanned: int
+    cost_usd: float
+    milliseconds: int
+    reused: bool
+
+    def __str__(self) -> str:
+        reused = ", an earlier answer reused" if self.reused else ""
+        return f"Athena: {self.bytes_scanned / MB:,.1f} MB scanned, {self.cost_usd:.6f} USD{reused}"
+
+
+def cost(bytes_scanned: int, *, reused: bool = False) -> float:
+    """The list price of a query in US dollars; a reused answer scans nothing and costs nothing."""
+    if reused:
+        return 0.0
+    return max(LEAST_MB, math.ceil(bytes_scanned / MB)) * MB / TB * USD_PER_TB
+
+
+def ask(
+    text: str,
+    parameters: Mapping[str, Any],
+    session: Session,
+    *,
+    address: Address,
+    results: str,
+    last_commit: int = 0,
+    shape: athena.Translation | None = None,
+) -> pd.DataFrame:
+    """Run one SELECT on Athena.
+
+    An answer with arrays, maps or rows is unloaded as Parquet, whose values come back as lists and dicts; Athena's
+    plain answers, CSV, would give them as text.
+
+    Args:
+        text: Athena SQL, checked to be one SELECT; ``:name`` stands for a parameter, sent apart from the text.
+        parameters: a value for every ``:name``; a list fits where ``IN (:name)`` stands.
+        session: the AWS session.
+        address: the lake's, with its database and workgroup.
+        results: the S3 address for Athena's answers where the workgroup does not insist on its own.
+        last_commit: when the tables last changed, milliseconds since 1970; an answer that Athena made
+            earlier is not reused.
+        shape: names and types of the answer, where they are known here.
+
+    Returns:
+        The answer; ``attrs["athena"]`` holds the `Bill` as a mapping.
+
+    Raises:
+        QueryError: a parameter is missing or of no known type, or Athena fails the query. LakeError: AWS refuses.
+    """
+    import awswrangler as wr
+
+    statement, values = placeholders(text, parameters)
+    unloads = shape is not None and nested_answers.is_nested(shape)
+    how: dict[str, Any] = {"result_reuse_configuration": reuse(last_commit, time.time()), "s3_output": results}
+    if unloads:
+        how = {"unload_approach": True, "s3_output": f"{results}unload/{uuid.uuid4().hex}/"}
+    with explained("cannot ask Athena"):
+        try:
+            answer = wr.athena.read_sql_query(
+                statement,
+                database=address.database,
+                workgroup=address.workgroup,
+                ctas_approach=False,
+                keep_files=True,  # reuse needs them; a lifecycle rule on athena/ deletes them
+                params=values or None,
+                paramstyle="qmark",
+                boto3_session=session.boto3_session,
+                **how,
+            )
+        except wr.exceptions.EmptyDataFrame:
+            return nested_answers.empty(shape)
+        except wr.exceptions.InvalidArgumentValue as error:
+            raise QueryError(f"Athena cannot give this answer: {str(error)[:300]}\n  {text.strip()[:300]}") from error
+        except (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled) as error:
+            raise QueryError(f"Athena failed the query: {str(error)[:300]}\n  {text.strip()[:300]}") from error
+    bill = _bill(answer.query_metadata)
+    log.info("event=athena query=%s bytes=%d usd=%.6f", bill.query_id, bill.bytes_scanned, bill.cost_usd)
+    if shape is None:
+        nested_answers.refuse_text(session.client("athena"), bill.query_id)
+    frame = _plain(nested_answers.restored(answer, text, shape) if shape is not None and unloads else answer)
+    frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
+    return frame
+
+
+def bills(asked: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a question asked: question, rows, engine, mb_scanned, cost_usd and reused (NA where it ran here)."""
+    told = [
+        {
+            "question": one["question"],
+            "rows": one["rows"],
+            "engine": "Athena" if "query_id" in one else "DuckDB, here",
+            "mb_scanned": one["bytes_scanned"] / MB if "query_id" in one else None,
+            "cost_usd": one.get("cost_usd"),
+            "reused": one.get("reused"),
+        }
+        for one in asked
+    ]
+    kinds = {"mb_scanned": "Float64", "cost_usd": "Float64", "reused": "boolean"}
+    return pd.DataFrame(told, columns=["question", "rows", "engine", *kinds]).astype(kinds)
+
+
+def reuse(last_commit: int, now: float) -> dict[str, Any]:
+    """Let Athena reuse an answer that is younger than the last commit (milliseconds) by at least a minute."""
+    minutes = min(LONGEST_REUSE, int((now - last_commit / 1000) // 60) - 1)
+    age: dict[str, Any] = {"Enabled": minutes > 0}
+    if minutes > 0:
+        age["MaxAgeInMinutes"] = minutes
+    return {"ResultReuseByAgeConfiguration": age}
+
+
+def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Turn ``:name`` into Athena's ``?`` and return the values in their order, as SQL literals.
+
+    A NaN or an infinity, which has no literal, is written into the text as the call that makes it.
+
+    Raises:
+        QueryError: a parameter is missing, not used, an empty list, or of a type without a literal.
+    """
+    from sqlglot import TokenType
+
+    parameters = every(parameters)
+    athena.check_parameters(parser.parse(text), parameters)
+    pieces, values, end = [], [], 0
+    tokens = _tokens(text)
+    for colon, name in itertools.pairwise(tokens):
+        if colon.token_type != TokenType.COLON or name.start != colon.end + 1 or not name.text.isidentifier():
+            continue
+        given = parameters[name.text]
+        items = [literal(one) for one in (given if isinstance(given, list) else [given])]
+        pieces += [text[end : colon.start], ", ".join(one if one in CALLS else "?" for one in items)]
+        values += [one for one in items if one not in CALLS]
+        end = name.end + 1
+    return "".join([*pieces, text[end:]]), values
+
+
+def _tokens(text: str) -> list[Any]:
+    import sqlglot
+
+    return list(sqlglot.tokenize(text, read="athena"))
+
+
+def _bill(metadata: Mapping[str, Any]) -> Bill:
+    told = metadata.get("Statistics", {})
+    reused = bool(told.get("ResultReuseInformation", {}).get("ReusedPreviousResult", False))
+    scanned = int(told.get("DataScannedInBytes", 0))
+    milliseconds = int(told.get("EngineExecutionTimeInMillis", 0))
+    return Bill(str(metadata.get("QueryExecutionId")), scanned, cost(scanned, reused=reused), milliseconds, reused)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """The dtypes of a local answer: dates as datetime64[ns], whole numbers without gaps as int64."""
+    plain = pd.DataFrame(index=frame.index)
+    for name, column in frame.items():
+        if pd.api.types.is_integer_dtype(column.dtype):
+            column = column.astype("Int64" if column.isna().any() else "int64")
+        elif pd.api.types.is_datetime64_any_dtype(column.dtype):
+            column = column.dt.as_unit("ns")
+        elif column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "date":
+            column = pd.to_datetime(column).dt.as_unit("ns")
+        plain[name] = column
+    return plain

@@ -1,0 +1,217 @@
+"""One SELECT in Athena's dialect, answered by DuckDB over the tables' Parquet files.
+
+The statement is translated by `stockkit.athena`, which refuses what it cannot translate faithfully, and
+run with its parameters bound. The engine may read the files of the tables asked for and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from stockkit import athena
+from stockkit.athena.types import Type
+from stockkit.errors import QueryError
+from stockkit.files import Folder
+from stockkit.lake.commits import Place
+from stockkit.lake.sql import duckdb_engine
+
+PANDAS = {"bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "boolean": "bool",
+          "double": "float64", "real": "float32"}  # fmt: skip
+LIMITS = duckdb_engine.Limits()
+HANDED = "rows of {}"  # the engine's name for rows that are handed to it; no table of the lake is called so
+WITH_NULLS = {"int64": "Int64", "int32": "Int32", "int16": "Int16", "int8": "Int8", "bool": "boolean"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named SELECT, with the grain of its answer stated in a comment."""
+
+    name: str
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return f"```sql\n{self.text.strip()}\n```"
+
+
+@dataclass(frozen=True)
+class Files:
+    """One version of a table: its pyarrow schema, its folder and Parquet files, and the columns kept in their paths.
+
+    `alike`: every file is known to have every column, so that they need not be looked into one by one. `rows`: a
+    pyarrow dataset to read instead of the files, for those that the engine cannot reach.
+    """
+
+    schema: Any
+    folder: str
+    paths: Sequence[str]
+    partitions: Sequence[str] = ("symbol",)
+    alike: bool = False
+    rows: Any = None
+
+
+def files_of(place: Place, delta: Any) -> Files:
+    """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
+    import pyarrow as pa
+
+    schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
+    if not isinstance(place.files, Folder):
+        return Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
+    folder, actions = place.files.uri(place.key), pa.table(delta.get_add_actions(flatten=True))
+    paths = [f"{folder}/{unquote(path)}" for path in actions["path"].to_pylist()]  # the log holds them as URIs
+    counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
+    alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
+    return Files(schema, folder, paths, partitions, alike)
+
+
+def tables(text: str) -> list[str]:
+    """The tables of the lake that a statement reads, ascending.
+
+    Raises:
+        QueryError: it is not exactly one SELECT over plain tables.
+    """
+    return athena.tables(text)
+
+
+def run(
+    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: duckdb_engine.Limits = LIMITS
+) -> pd.DataFrame:
+    """Run a SELECT.
+
+    Args:
+        text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL. A list fits
+            where ``IN (:name)`` stands.
+        files: the files of each table that `tables` names.
+        parameters: a value for every ``:name``.
+        limits: what it may take.
+
+    Raises:
+        QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, it fails, or takes too much.
+    """
+    answer, translated = rows(text, files, parameters, limits)
+    return _frame(answer, translated)
+
+
+def rows(
+    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: duckdb_engine.Limits = LIMITS
+) -> tuple[Any, athena.Translation]:
+    """The answer to a SELECT as a pyarrow table, which tells NULL from NaN, and its translation; else as `run`."""
+    import duckdb
+
+    schemas = {name: one.schema for name, one in files.items()}
+    lists = {f"files_{k}": name for k, name in enumerate(files)}
+    places = {name: _place(name, files[name], marker) for marker, name in lists.items()}
+    translated = athena.translate(text, schemas, parameters, places)
+    paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
+    handed = {HANDED.format(name): one.rows for name, one in files.items() if one.rows is not None}
+    try:
+        return duckdb_engine.answer(
+            _home(files), translated.sql, {**translated.bound, **paths}, handed, limits
+        ), translated
+    except duckdb.Error as error:
+        raise QueryError(
+            f"the query failed: {duckdb_engine.reason(error, translated.written)}\n  {text.strip()[:300]}"
+        ) from error
+
+
+def _home(files: Mapping[str, Files]) -> str:
+    """The folder that has the tables asked for, empty where their rows are handed over."""
+    near = {one.folder.rstrip("/").rpartition("/")[0] for one in files.values() if one.rows is None}
+    return min(near, default="")
+
+
+def _place(name: str, files: Files, marker: str) -> str:
+    """The query that reads a table, in the engine's SQL; its list of files is bound, which is faster than written."""
+    from stockkit.athena.types import from_arrow
+
+    if files.rows is not None:
+        columns = ", ".join(_handed(field) for field in files.schema)
+        return f"SELECT {columns} FROM {_column(HANDED.format(name))}"
+    if not files.paths:
+        kinds = ((field.name, from_arrow(field.type, f"{name}.{field.name}").local) for field in files.schema)
+        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {_column(one)}' for one, kind in kinds)} WHERE FALSE"
+    columns = ", ".join(_source(field.name, files.partitions) for field in files.schema)
+    hive = ", hive_partitioning = false"
+    if files.partitions:
+        texts = ", ".join(f"{duckdb_engine.quoted(one)}: VARCHAR" for one in files.partitions)
+        hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
+    # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
+    options = f"union_by_name = {str(not files.alike).lower()}, can_have_nan = true{hive}"
+    return f"SELECT {columns} FROM read_parquet(${marker}, {options})"
+
+
+def _source(name: str, partitions: Sequence[str]) -> str:
+    """A column of the files; a partition's is wrapped, as DuckDB 2.0.0 fails on two windows over a bare one."""
+    return _wrapped(name) if name in partitions else _column(name)
+
+
+def _handed(field: Any) -> str:
+    """A column of rows handed over; a floating one is wrapped, or Arrow would drop rows by extremes without NaN."""
+    import pyarrow as pa
+
+    return _wrapped(field.name) if pa.types.is_floating(field.type) else _column(field.name)
+
+
+def _wrapped(name: str) -> str:
+    """A column through which no filter is pushed down to where it is read."""
+    column = _column(name)
+    return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}"
+
+
+def _column(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:
+    """The answer under Athena's names and types: dates as datetime64[ns], text as string, decimals as Decimal."""
+    columns = [_series(answer.column(k), kind) for k, kind in enumerate(translated.types)]
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
+    frame.columns = pd.Index(translated.names)
+    return frame
+
+
+def _series(column: Any, kind: Type) -> pd.Series[Any]:
+    import pyarrow as pa
+
+    if kind.moment:
+        zone = kind.args[1] if kind.name == "zoned" else None
+        try:
+            return column.cast(pa.timestamp("ns", zone)).to_pandas()
+        except pa.ArrowInvalid as error:
+            raise QueryError(
+                f"a {kind} of the answer is outside of 1677 to 2262, which is all that pandas holds."
+            ) from error
+    if kind.name == "varchar":
+        return column.to_pandas().astype("string")
+    if kind.name in PANDAS:
+        dtype = PANDAS[kind.name]
+        if column.null_count and dtype in WITH_NULLS:
+            return column.to_pandas(types_mapper=_nullable).astype(WITH_NULLS[dtype])
+        return column.to_pandas().astype(dtype)
+    return pd.Series([plain_object(value, kind) for value in column.to_pylist()], dtype="object")
+
+
+def _nullable(arrow: Any) -> Any:
+    """The pandas type that keeps whole numbers beside NULLs exact."""
+    import pyarrow as pa
+
+    kinds = {pa.int64(): "Int64", pa.int32(): "Int32", pa.int16(): "Int16", pa.int8(): "Int8", pa.bool_(): "boolean"}
+    return pd.api.types.pandas_dtype(kinds[arrow]) if arrow in kinds else None
+
+
+def plain_object(value: Any, kind: Type) -> Any:
+    """Arrays as lists, maps as dicts, rows as dicts of their fields."""
+    if value is None or not kind.args:
+        return value
+    if kind.name == "array":
+        return [plain_object(item, kind.args[0]) for item in value]
+    if kind.name == "map":
+        pairs = value.items() if isinstance(value, dict) else value
+        return {plain_object(key, kind.args[0]): plain_object(item, kind.args[1]) for key, item in pairs}
+    if kind.name == "row":
+        return {name: plain_object(item, one) for (name, item), one in zip(value.items(), kind.args, strict=True)}
+    return value

@@ -1,0 +1,1 @@
+"""What must not change after the fact: sealed forecasts and saved models."""

@@ -1,0 +1,102 @@
+"""No argument of the parse tree is passed over: each is read by the handler that declares it, or refused by name."""
+
+from __future__ import annotations
+
+import copy
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from sqlglot import exp
+
+from stockkit import athena
+from stockkit.athena import expressions, operators, parser, reads
+from stockkit.errors import QueryError
+from tests.athena import corpus, corpus_functions, corpus_kinds
+
+STATEMENTS = [
+    *(f"SELECT {text}" for pairs in corpus.CORPUS.values() for text, _ in pairs),
+    *(f"SELECT {text}" for pairs in corpus_functions.VALUES.values() for text, _ in pairs),
+    *(text for text, _ in [*corpus.QUERIES, *corpus_kinds.ANSWERED, *corpus_functions.QUERIES]),
+    "SELECT :given",
+]
+# read by none, because they change nothing: how a name was quoted, that a type has others inside, FIRST for NEXT, ROWS
+UNREAD = {("Identifier", "quoted"), ("DataType", "nested"), ("Fetch", "direction"), ("LimitOptions", "rows")}
+
+
+class Recorded(dict):
+    """The arguments of a node, which remember those that were asked for."""
+
+    def __init__(self, given: dict) -> None:
+        super().__init__(given)
+        self.read: set[str] = set()
+
+    def get(self, name, default=None):
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+@pytest.fixture(scope="module")
+def samples() -> dict[str, exp.Expression]:
+    """A node of every class, as the parser makes it."""
+    found: dict[str, exp.Expression] = {}
+    for text in STATEMENTS:
+        for node in parser.parse(text).walk():
+            found.setdefault(type(node).__name__, node)
+    return found
+
+
+def test_every_class_that_has_a_handler_declares_what_it_reads(samples):
+    handled = {*expressions.kinds(), *operators.SYMBOLS, *operators.COMPARISONS}
+    assert handled <= set(reads.READS)
+    assert set(reads.READS) == set(samples), "a class is declared that no statement of the corpus uses"
+
+
+@pytest.mark.parametrize("planted", [False, True, [], "x", exp.Identifier(this="x")], ids=repr)
+def test_an_argument_that_no_handler_reads_is_refused_by_name(samples, planted, monkeypatch):
+    monkeypatch.setattr(reads, "shown", lambda node: "")  # a tree that no parser makes cannot be written out
+    for name, node in samples.items():
+        spare = [one for one in [*type(node).arg_types, "invented"] if one not in reads.READS[name]]
+        for one in spare:
+            if reads.ALWAYS.get((name, one), node) == planted:
+                continue
+            carrying = copy.deepcopy(node)
+            carrying.args[one] = planted
+            with pytest.raises(QueryError, match=rf"(?i){one.strip('_').replace('_', ' ')}|DISTINCT|NATURAL"):
+                reads.only(carrying, *reads.READS[name])
+
+
+def test_a_class_without_a_handler_is_refused_by_name():
+    with pytest.raises(QueryError, match="BITWISENOT is not translated"):
+        reads.check(exp.select(exp.BitwiseNot(this=exp.Literal.number(1))))
+
+
+def test_every_argument_that_a_statement_carries_is_read_while_it_is_translated(monkeypatch):
+    parse, trees = parser.parse, []
+
+    def recorded(text):
+        tree = parse(text)
+        trees.append(tree)
+        for node in tree.walk():
+            node.args = Recorded(node.args)
+        return tree
+
+    monkeypatch.setattr(parser, "parse", recorded)
+    for text in STATEMENTS:
+        athena.translate(text, {}, {"given": 1} if ":given" in text else {}, {})
+        for node in trees.pop().walk():
+            name = type(node).__name__
+            unread = {one for one in reads.carried(node) if one not in node.args.read and (name, one) not in UNREAD}
+            assert not unread, f"{name} of {text!r} carries {unread}, which no handler read"
+
+
+def test_the_versions_of_the_parser_are_those_that_this_was_proved_with():
+    stated = re.search(r'"sqlglot>=([\d.]+),<([\d.]+)"', Path("pyproject.toml").read_text())
+    low, high = (tuple(map(int, one.split("."))) for one in stated.groups())
+    assert low == (30, 22)
+    assert low <= tuple(map(int, version("sqlglot").split("."))) < high == (31,)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import duckdb
+import pandas as pd
+import pytest
+
+from stockkit.errors import LakeError, QueryError
+from stockkit.lake.sql import duckdb_engine, scan
+from stockkit.lake.tables import Lake
+from tests.conftest import ROOT, SYMBOLS
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory, prices):
+    lake = Lake(tmp_path_factory.mktemp("lake"), ROOT)
+    lake.write("prices", prices, symbols=SYMBOLS)
+    return lake
+
+
+def one(lake, text, **parameters):
+    answer = lake.sql(text, **parameters)
+    assert answer.shape == (1, 1)
+    return answer.iloc[0, 0]
+
+
+def test_a_question_in_athenas_words_is_answered(lake):
+    text = 'SELECT max_by(date, high) AS day FROM "AwsDataCatalog"."stock_data"."prices" WHERE symbol = :symbol'
+    assert one(lake, text, symbol="META") == pd.Timestamp("2021-09-01")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [("7/2", 3), ("-7/2", -3), ("7.0e0/2", 3.5), ("sum(volume) / sum(volume)", 1), ("count_if(close < 0)", 0),
+     ("date_diff('day', DATE '2020-01-31', DATE '2020-02-01')", 1), ("date_format(max(date), '%Y-%m')", "2023-09"),
+     ("1.0/3", Decimal("0.3")), ("date_diff('month', DATE '2023-08-22', max(date))", 0)],
+)  # fmt: skip
+def test_the_meaning_is_athenas(lake, expression, expected):
+    day = "symbol = 'AAPL' AND date = DATE '2023-09-21'"
+    assert one(lake, f"SELECT {expression} AS x FROM prices WHERE {day}") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT checksum(close) FROM prices", "SELECT random()", "SELECT symbol ILIKE 'a' FROM prices"]
+)
+def test_what_is_not_translated_faithfully_is_refused_before_anything_runs(lake, text, monkeypatch):
+    monkeypatch.setattr(duckdb_engine, "connection", None)
+    with pytest.raises(QueryError, match=r"Athena|run to run|not translated"):
+        lake.sql(text)
+
+
+HOSTILE = "A'; DROP TABLE prices; --"
+
+
+def test_a_hostile_parameter_is_data(lake):
+    assert one(lake, "SELECT count(*) FROM prices WHERE symbol = :s", s=HOSTILE) == 0
+    assert one(lake, "SELECT count(*) FROM prices WHERE symbol IN (:s)", s=[HOSTILE, "AAPL"]) == 2699
+    assert one(lake, "SELECT count(*) FROM prices") == 16_194
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("DROP TABLE prices", "expected one SELECT"),
+        ("INSERT INTO prices SELECT * FROM prices", "expected one SELECT"),
+        ("SELECT 1; SELECT 2", "2 statement"),
+        ("", "empty text"),
+        ("SELECT FROM WHERE", "no Athena SQL"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "no table of the lake"),
+        ("SELECT * FROM read_parquet('x')", "no table of the lake"),
+        ("SELECT nope FROM prices", "nope"),
+        ("SELECT symbol FROM prices WHERE symbol = :s", "needs a value for :s"),
+        ("SELECT getenv('HOME')", "getenv is not translated"),
+        ("SELECT CAST('x' AS bigint)", "failed"),
+    ],
+)
+def test_anything_but_one_select_over_tables_is_refused(lake, text, says):
+    with pytest.raises(QueryError, match=says):
+        lake.sql(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM '/etc/passwd'", 'SELECT * FROM "data/sample/AAPL.csv"', "SELECT * FROM x"]
+)
+def test_a_file_is_no_table(lake, text):
+    with pytest.raises(LakeError, match="no table"):
+        lake.sql(text)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT content FROM read_text('/etc/passwd')",
+        "SELECT * FROM glob('/etc/*')",
+        "COPY (SELECT 1) TO '{outside}/x.csv'",
+        "ATTACH '{outside}/x.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "SET allowed_directories = ['/']",
+        "SET memory_limit = '1GB'",
+    ],
+)
+def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
+    files = {"prices": scan.files_of(lake._place("prices"), lake.delta("prices"))}
+    with duckdb_engine.connection(scan._home(files), 10**9).cursor() as connection:
+        assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
+        with pytest.raises(duckdb.Error):
+            connection.execute(statement.format(outside=tmp_path)).fetchall()
+
+
+@pytest.mark.parametrize(("given", "says"), [({"s": []}, "must not be empty"), ({"s": "A", "t": 1}, "no place for")])
+def test_parameters_must_fit(lake, given, says):
+    with pytest.raises(QueryError, match=says):
+        lake.sql("SELECT count(*) FROM prices WHERE symbol IN (:s)", **given)
+
+
+def test_an_unknown_question_is_refused_with_the_nearest(lake):
+    with pytest.raises(LakeError, match="Did you mean 'drawdowns'"):
+        lake.ask("drawdown")
+    with pytest.raises(LakeError, match="no question"):
+        lake.ask("../../etc/passwd")
