@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class StockkitError(Exception):
     """Base of all errors that stockkit raises on purpose; catch this one to catch them all."""
@@ -72,3 +75,20 @@ class UnfitError(StockkitError):
     def __init__(self, state: str, what: str) -> None:
         super().__init__(what)
         self.state = state
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name, with a blank before it.
+
+    Args:
+        name: what was given; only a text of up to 100 characters is compared, as the comparison is slow for long ones.
+        known: the names that there are.
+        otherwise: what is said where none of them is near, e.g. "Known: a, b."; by default nothing.
+
+    Example:
+        >>> did_you_mean("vol_2O", ["vol_20", "ret_1"])
+        " Did you mean 'vol_20'?"
+    """
+    near = get_close_matches(name, known, n=1) if isinstance(name, str) and len(name) <= 100 else []
+    hint = f"Did you mean {near[0]!r}?" if near else otherwise
+    return f" {hint}" if hint else ""
