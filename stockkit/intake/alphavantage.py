@@ -13,8 +13,6 @@ import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pandas as pd
@@ -24,7 +22,7 @@ from stockkit.intake import budget as budgets
 from stockkit.intake import download
 from stockkit.intake.budget import Budget
 from stockkit.intake.secrets import Secret, resolve
-from stockkit.market import actions as corporate
+from stockkit.intake.source import Opening, Source
 from stockkit.market import answers, schema
 
 PUBLIC_URL = "https://www.alphavantage.co/query"
@@ -44,7 +42,7 @@ HINTS = {
 
 
 @dataclass(frozen=True)
-class AlphaVantage:
+class AlphaVantage(Source):
     """Alpha Vantage's daily bars.
 
     Args:
@@ -103,14 +101,6 @@ class AlphaVantage:
         if trouble:
             raise trouble
         return reply.body
-
-    def actions(self) -> bytes | None:
-        """None: its corporate actions come with each symbol's bars (see `events`)."""
-        return None
-
-    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
-        """The splits and dividends that an answer tells, as `market.actions.ACTIONS`; none without ``adjusted``."""
-        return corporate.events(body, symbol)
 
     def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
         """The symbols to ask for now, oldest data first, and those for the next day (see `budget.plan`)."""
@@ -187,16 +177,13 @@ def _message(body: bytes) -> str:
     return str(said) if said else "it is empty. Probably the symbol is not known."
 
 
-def open_alphavantage(name: str, *, lake: Path, secrets_client: Any = None) -> AlphaVantage:
+def open_alphavantage(opening: Opening) -> AlphaVantage:
     """Alpha Vantage as the environment describes it.
 
     STOCKKIT_ALPHAVANTAGE_URL is the address (https, or http on this machine; ``/query`` is added where it has no
     path), _PER_DAY (25) and _PER_SECOND (1) the allowance, 0 for no limit, and _OUTPUTSIZE ``full`` or ``compact``.
 
-    Args:
-        name: a key of `FUNCTIONS`.
-        lake: the folder that holds the count of requests.
-        secrets_client: boto3's Secrets Manager client, for a key that is not in the environment.
+    The name that it is opened by is a key of `FUNCTIONS`.
 
     Raises:
         ParamError: no key, or a setting that cannot be.
@@ -206,11 +193,11 @@ def open_alphavantage(name: str, *, lake: Path, secrets_client: Any = None) -> A
         raise ParamError(f"STOCKKIT_ALPHAVANTAGE_OUTPUTSIZE is {size!r}: expected full or compact.")
     per_day, per_second = _number("PER_DAY", 25), _number("PER_SECOND", 1)
     return AlphaVantage(
-        name=name.replace(":", "-"),
-        function=FUNCTIONS[name],
+        name=opening.name.replace(":", "-"),
+        function=FUNCTIONS[opening.name],
         url=_endpoint(os.environ.get("STOCKKIT_ALPHAVANTAGE_URL") or PUBLIC_URL),
-        secret=resolve(REFERENCE, secrets_client),
-        budget=Budget(lake / budgets.FILE, per_day=math.floor(per_day), per_second=per_second),
+        secret=resolve(REFERENCE, opening.secrets_client),
+        budget=Budget(opening.lake / budgets.FILE, per_day=math.floor(per_day), per_second=per_second),
         full=size == "full",
     )
 

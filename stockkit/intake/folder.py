@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stockkit.errors import SourceError
-from stockkit.market import actions as corporate
+from stockkit.errors import ParamError, SourceError, did_you_mean
+from stockkit.intake.source import Opening, Source
 from stockkit.market import answers, schema
 from stockkit.market.answers import layouts, text
 
 ACTIONS_FILE = "actions.csv"
 TEXTS, PARQUET = (".csv", ".txt", ".tsv"), ".parquet"
 GLANCE = 1 << 16  # bytes of a file in which its header is looked for
+SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"  # the sample stands still, so that two runs on it give the same bytes
 
 
 @dataclass(frozen=True)
-class Folder:
+class PriceFolder(Source):
     """A folder of daily bars: ``SYMBOL.csv`` each, or files with a column of symbols; and perhaps an ``actions.csv``.
 
     Args:
@@ -41,7 +41,7 @@ class Folder:
 
     def now(self) -> pd.Timestamp:
         """The time of this source's clock, UTC."""
-        return pd.Timestamp(self.frozen_at) if self.frozen_at else pd.Timestamp(datetime.now(UTC)).floor("s")
+        return pd.Timestamp(self.frozen_at) if self.frozen_at else super().now()
 
     def file(self, symbol: str) -> str:
         """The name of the symbol's file, for messages."""
@@ -74,18 +74,6 @@ class Folder:
         """The bytes of the corporate actions, or None where the source has none."""
         path = (self.path.parent if self.path.is_file() else self.path) / ACTIONS_FILE
         return path.read_bytes() if path.is_file() else None
-
-    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
-        """The corporate actions in columns of the bars themselves, as `market.actions.ACTIONS`; mostly none."""
-        return corporate.events(body, symbol)
-
-    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
-        """All symbols now, as they come."""
-        return list(symbols), []
-
-    def resets_at(self) -> pd.Timestamp | None:
-        """None: nothing has to wait."""
-        return None
 
     def symbols(self) -> list[str]:
         """The symbols that the folder has a file or rows for, ascending."""
@@ -120,11 +108,31 @@ class Folder:
         if holding:
             return _own(holding[0], symbol)
         known = self.symbols()
-        near = get_close_matches(symbol, known, n=1)
         names = known or [path.name for path in self._files()]
-        hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(names[:12]) or 'no files of bars'}."
+        hint = did_you_mean(symbol, known, f"It has {', '.join(names[:12]) or 'no files of bars'}.")
         place = "the sample" if self.frozen_at else str(self.path)
         raise SourceError(f"{symbol} is not in the source: {place} has no {symbol}.csv.{hint}")
+
+
+def open_sample(opening: Opening) -> PriceFolder:
+    """The bundled sample, a folder of the workbook."""
+    return PriceFolder("sample", _existing(opening.root / "data" / "sample"), frozen_at=SAMPLE_FETCHED_AT)
+
+
+def open_folder(opening: Opening) -> PriceFolder:
+    """The folder or file of ``folder:PATH``, relative to the workbook's folder.
+
+    Raises:
+        ParamError: it does not exist.
+    """
+    path = _existing(opening.root / Path(opening.argument).expanduser())
+    return PriceFolder(f"folder-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", path)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ParamError(f"the source folder {path} does not exist.")
+    return path.resolve()
 
 
 def _is_table(path: Path) -> bool:

@@ -12,7 +12,8 @@ from stockkit.errors import BudgetSpent, LakeError, SourceError
 from stockkit.intake import ingested
 from stockkit.intake.folder import ACTIONS_FILE
 from stockkit.intake.ingested import NOTES, Fetched, Ingested
-from stockkit.intake.sources import Source, fetch_many, open_source
+from stockkit.intake.source import Source, fetch_many
+from stockkit.intake.sources import is_complete, open_source
 from stockkit.lake import raw
 from stockkit.lake.tables import Lake
 from stockkit.market import action_history, answers, clean, schema, sessions
@@ -178,7 +179,7 @@ def recall(
         _lists(listed, ADDED),
     )
     faults = known.faults[known.faults["symbol"].isin(symbols).fillna(False) | known.faults["symbol"].isna()]
-    failures = _lacking(held, whole=source == "sample" or source.startswith("folder-"))
+    failures = _lacking(held, complete=is_complete(source))
     for name, own in faults.assign(symbol=faults["symbol"].fillna(ACTIONS_FILE)).groupby("symbol"):
         failures[str(name)] = _joined(failures.get(str(name)), f"{name}: " + " ".join(own["reason"]))
     return Fetched(told, replace(known, faults=faults), failures, now, notes=_notes({**held, **listed}))
@@ -207,18 +208,18 @@ def _statements(answered: Sequence[Answer]) -> Iterator[Statement]:
             yield Statement(listed, one.since, _days([one]))
 
 
-def _lacking(held: Mapping[str, raw.Holding], *, whole: bool) -> dict[str, str]:
+def _lacking(held: Mapping[str, raw.Holding], *, complete: bool) -> dict[str, str]:
     """The symbols of which a damaged file may have held what no later answer tells, each with the reason.
 
     A later answer makes up for it when it has the same bytes or is a whole history: always of a source whose answers
-    are `whole`, else where it has more than `SHORT` rows.
+    are `complete`, else where it has more than `SHORT` rows.
     """
     lacking = {}
     for symbol, holding in held.items():
         for fault in (fault for fault in holding.faults if fault.problem == raw.DAMAGED):
             later = [answer for answer in holding.answers if raw.order(answer.file) > raw.order(fault.file)]
             digest = fault.file.rpartition("-")[2]
-            if not any(whole or one.file.endswith(digest) or one.body.count(b"\n") > SHORT for one in later):
+            if not any(complete or one.file.endswith(digest) or one.body.count(b"\n") > SHORT for one in later):
                 lacking[symbol] = f"{symbol}: {fault.file}: {fault.detail}"
     return lacking
 

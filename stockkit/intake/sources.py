@@ -1,67 +1,60 @@
-"""Where bars come from: the bundled sample, a folder of files, Alpha Vantage, Yahoo.
+"""The registry of sources: the bundled sample, a folder of files, Alpha Vantage, Yahoo.
 
-A source answers with bytes and says what time it is for it: the sample stands still, so that two runs on
-it give the same bytes; every other source lives now.
+A new source is a class in a file of its own and an entry here; parameters, checks and the doctor read `SOURCES`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
-import pandas as pd
-
-from stockkit.errors import ParamError, SourceError
-from stockkit.intake.folder import Folder
-
-SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"
-KEEPING = 4  # threads that store and read answers, so that those who ask do not wait for the disk
-NAMES = ("sample", "folder:PATH", "alphavantage", "alphavantage:adjusted", "yfinance")
+from stockkit.errors import ParamError, did_you_mean
+from stockkit.intake import folder
+from stockkit.intake.source import Opening, Source
 
 
-class Source(Protocol):
-    """What gives daily bars."""
+@dataclass(frozen=True)
+class Entry:
+    """A source and what it needs.
 
-    @property
-    def name(self) -> str:
-        """How the raw zone files its answers: letters, digits and ``-``."""
+    Args:
+        open: opens it; raises a ParamError where something is absent.
+        complete: whether each of its answers has a symbol's whole history.
+        extra: the extra of stockkit to install, as in ``pip install 'stockkit[EXTRA]'``; "" for none.
+        package: the package which that extra brings.
+        key: the environment variable of its key; "" for none.
+    """
 
-    @property
-    def concurrency(self) -> int:
-        """How many symbols may be asked for at once, at least 1."""
+    open: Callable[[Opening], Source]
+    complete: bool = False
+    extra: str = ""
+    package: str = ""
+    key: str = ""
 
-    def now(self) -> pd.Timestamp:
-        """The time of this source's clock, UTC, in whole seconds."""
 
-    def file(self, symbol: str) -> str:
-        """What an answer is called in messages."""
+def _alphavantage(opening: Opening) -> Source:
+    from stockkit.intake.alphavantage import open_alphavantage  # brings the HTTP client
 
-    def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
-        """One symbol's bars as CSV, as traded; with `compact` at least the last 100 rows, where it can.
+    return open_alphavantage(opening)
 
-        Raises:
-            SourceError: there is no whole and usable answer; says why.
-        """
 
-    def actions(self) -> bytes | None:
-        """Its corporate actions in one CSV for all symbols (see `market.actions.parse`), or None."""
+def _yahoo(opening: Opening) -> Source:
+    from stockkit.intake.yahoo import Yahoo
 
-    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
-        """The corporate actions that one answer tells, as `market.actions.ACTIONS`; only of that answer's days."""
+    return Yahoo()
 
-    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
-        """The symbols to ask for now, in order, and those that must wait for `resets_at`.
 
-        `oldest` is each symbol's newest session or time of fetching; None or absent where there is none yet.
-        """
-
-    def resets_at(self) -> pd.Timestamp | None:
-        """When the symbols that wait can be asked for, UTC; None for a source without a budget."""
+ALPHAVANTAGE = Entry(_alphavantage, key="STOCKKIT_SECRET_ALPHAVANTAGE")
+SOURCES: Mapping[str, Entry] = {
+    "sample": Entry(folder.open_sample, complete=True),
+    "folder:PATH": Entry(folder.open_folder, complete=True),
+    "alphavantage": ALPHAVANTAGE,
+    "alphavantage:adjusted": ALPHAVANTAGE,
+    "yfinance": Entry(_yahoo, extra="yfinance", package="yfinance"),
+}
+NAMES = tuple(SOURCES)
 
 
 def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_client: Any = None) -> Source:
@@ -69,7 +62,7 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
 
     Args:
         name: ``folder:PATH`` is relative to `root`; ``alphavantage`` is set up by the environment (see
-            `lake.alphavantage.open_alphavantage`).
+            `intake.alphavantage.open_alphavantage`).
         root: the workbook's folder.
         lake: the local folder that holds the counts of requests; `root`/data/lake when None.
         secrets_client: boto3's Secrets Manager client, for keys that are not in the environment.
@@ -77,83 +70,21 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
     Raises:
         ParamError: no such kind of source, no such folder, no key, no yfinance.
     """
-    if name == "sample":
-        return Folder("sample", _folder(root / "data" / "sample"), frozen_at=SAMPLE_FETCHED_AT)
-    if name in ("alphavantage", "alphavantage:adjusted"):
-        from stockkit.intake.alphavantage import open_alphavantage
-
-        return open_alphavantage(name, lake=lake or root / "data" / "lake", secrets_client=secrets_client)
-    if name == "yfinance":
-        from stockkit.intake.yahoo import open_yahoo
-
-        return open_yahoo()
-    kind, _, rest = name.partition(":")
-    if kind != "folder" or not rest:
-        near = get_close_matches(name, NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    opening = Opening(name, root, lake or root / "data" / "lake", secrets_client)
+    entry = SOURCES.get(name) or (SOURCES.get(f"{_kind(name)}:PATH") if opening.argument else None)
+    if entry is None:
         raise ParamError(
             f"source {name!r} is not known: use one of {', '.join(NAMES)}, where PATH is a folder of "
-            f"SYMBOL.csv files, or one file with a column of symbols.{hint}"
+            f"SYMBOL.csv files, or one file with a column of symbols.{did_you_mean(name, NAMES)}"
         )
-    path = _folder(root / Path(rest).expanduser())
-    return Folder(f"folder-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}", path)
+    return entry.open(opening)
 
 
-def fetch_many(
-    source: Source,
-    symbols: Sequence[str],
-    keep: Callable[[str, bytes], object],
-    *,
-    compact: Mapping[str, bool] | None = None,
-    on_done: Callable[[str, int, int], None] | None = None,
-) -> dict[str, SourceError]:
-    """Ask a source for several symbols, `source.concurrency` at a time, and keep each answer as it comes.
-
-    Args:
-        source: whom to ask.
-        symbols: for what, in the order of asking; those with the oldest data first.
-        keep: called with the symbol and its bytes, in a thread of its own; may raise a `SourceError`.
-        compact: the symbols of which the last rows are enough; an absent one means no.
-        on_done: called in the caller's thread after each answer or failure with the symbol, how many are done,
-            and how many there are.
-
-    Returns:
-        The symbols without a usable answer, each with its error, in the order of `symbols`. An error that is no
-        `SourceError` is raised, and nothing more is asked for.
-    """
-    wanted = compact or {}
-    failed: dict[str, SourceError] = {}
-    asked: dict[Future[Any], str] = {}
-    kept: dict[Future[Any], str] = {}
-    finished: SimpleQueue[Future[Any]] = SimpleQueue()
-    asking = ThreadPoolExecutor(max(1, source.concurrency), thread_name_prefix="fetch")
-    keeping = ThreadPoolExecutor(KEEPING, thread_name_prefix="keep")
-    try:
-        for symbol in dict.fromkeys(symbols):
-            asked[job := asking.submit(source.fetch, symbol, compact=wanted.get(symbol, False))] = symbol
-            job.add_done_callback(finished.put)
-        done = 0
-        while done < len(asked):
-            job = finished.get()
-            symbol, error = asked.get(job) or kept[job], job.exception()
-            if error is None and job in asked:
-                kept[later := keeping.submit(keep, symbol, job.result())] = symbol
-                later.add_done_callback(finished.put)
-                continue
-            if isinstance(error, SourceError):
-                failed[symbol] = error
-            elif error is not None:
-                raise error
-            done += 1
-            if on_done:
-                on_done(symbol, done, len(asked))
-    finally:
-        asking.shutdown(cancel_futures=True)
-        keeping.shutdown()
-    return {symbol: failed[symbol] for symbol in asked.values() if symbol in failed}
+def is_complete(filed_as: str) -> bool:
+    """Whether each answer of a source has a symbol's whole history, by the name under which the raw zone files it."""
+    kind = filed_as.partition("-")[0]
+    return any(entry.complete for name, entry in SOURCES.items() if _kind(name) == kind)
 
 
-def _folder(path: Path) -> Path:
-    if not path.exists():
-        raise ParamError(f"the source folder {path} does not exist.")
-    return path.resolve()
+def _kind(name: str) -> str:
+    return name.partition(":")[0]

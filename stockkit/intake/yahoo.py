@@ -5,14 +5,13 @@ Not run against Yahoo itself: the tests convert frames of the shape that yfinanc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
+from stockkit.intake.source import Source
 from stockkit.market import actions as corporate
 from stockkit.market import schema
 
@@ -22,20 +21,22 @@ COMPACT_ROWS = 100
 
 
 @dataclass(frozen=True)
-class Yahoo:
+class Yahoo(Source):
     """Yahoo's daily bars, turned back into bars as traded, with its splits and dividends beside them.
 
     Args:
         name: how the raw zone files its answers.
         concurrency: 1, because yfinance shares one session and cache, and Yahoo blocks the hasty.
+
+    Raises:
+        ParamError: yfinance is not installed; says how to.
     """
 
     name: str = "yfinance"
     concurrency: int = 1
 
-    def now(self) -> pd.Timestamp:
-        """The present second, UTC."""
-        return pd.Timestamp(datetime.now(UTC)).floor("s")
+    def __post_init__(self) -> None:
+        _library()
 
     def file(self, symbol: str) -> str:
         """What was asked for, for messages."""
@@ -52,32 +53,6 @@ class Yahoo:
         """
         frame = _history(schema.check_symbol(symbol), period="6mo" if compact else "max")
         return as_traded(frame, symbol, last=COMPACT_ROWS if compact else None)
-
-    def actions(self) -> bytes | None:
-        """None: its corporate actions come with each symbol's bars (see `events`)."""
-        return None
-
-    def events(self, body: bytes, symbol: str) -> pd.DataFrame:
-        """The splits and dividends (cash a share as paid) of an answer, as `market.actions.ACTIONS`."""
-        return corporate.events(body, symbol)
-
-    def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
-        """All symbols now, as they come: Yahoo publishes no allowance."""
-        return list(symbols), []
-
-    def resets_at(self) -> pd.Timestamp | None:
-        """None: nothing has to wait."""
-        return None
-
-
-def open_yahoo() -> Yahoo:
-    """Yahoo as a source.
-
-    Raises:
-        ParamError: yfinance is not installed; says how to.
-    """
-    _library()
-    return Yahoo()
 
 
 def _library() -> Any:

@@ -19,6 +19,8 @@ import pytest
 from stockkit.errors import BudgetSpent, LakeError, ParamError, SourceError, SymbolError
 from stockkit.intake import alphavantage, ingest, sources
 from stockkit.intake.download import Limits, Patience
+from stockkit.intake.folder import PriceFolder
+from stockkit.intake.source import fetch_many
 from stockkit.market import actions, clean
 from tests.conftest import ROOT
 from tests.intake import alphavantage_server as av
@@ -78,8 +80,8 @@ def test_the_adjusted_answer_tells_its_splits_and_dividends(opened):
     expected = actions.parse(
         b"symbol,ex_date,kind,value\nAAPL,2020-08-07,dividend,0.82\nAAPL,2020-08-31,split,4\n", file="expected"
     )
-    pd.testing.assert_frame_equal(source.events(body, "AAPL"), expected)
-    assert source.events(av.PLAIN, "IBM").empty
+    pd.testing.assert_frame_equal(actions.events(body, "AAPL"), expected)
+    assert actions.events(av.PLAIN, "IBM").empty
     assert source.name == "alphavantage-adjusted"
 
 
@@ -274,7 +276,7 @@ def test_a_bad_symbol_never_leaves_the_machine(opened):
 def window(body: bytes, source: alphavantage.AlphaVantage) -> clean.Cleaned:
     answer = clean.Answer("IBM", body, source.file("IBM"), pd.Timestamp("2026-11-21", tz="UTC"))
     ends = {"start": pd.Timestamp("1990-01-01"), "as_of": pd.Timestamp("2026-11-20")}
-    return clean.clean({answer.symbol: [answer]}, source.events(body, "IBM"), **ends)
+    return clean.clean({answer.symbol: [answer]}, actions.events(body, "IBM"), **ends)
 
 
 def test_stale_shuffled_and_repeated_rows_pass_as_they_are_and_give_no_wrong_bar(opened):
@@ -321,7 +323,7 @@ def test_many_symbols_are_asked_for_a_few_at_a_time_with_progress(opened):
 
     with Server(rest, S3=av.html) as server:
         source = opened(server, limits=Limits(read=60, total=90))
-        failed = sources.fetch_many(
+        failed = fetch_many(
             source, symbols, keep, compact={"S1": True}, on_done=lambda *progress: seen.append(progress)
         )
         sizes = {request["symbol"]: request["outputsize"] for request in server.requests}
@@ -333,18 +335,18 @@ def test_many_symbols_are_asked_for_a_few_at_a_time_with_progress(opened):
 
 
 def test_an_error_that_is_none_of_the_sources_stops_everything(tmp_path):
-    class Broken(sources.Folder):
+    class Broken(PriceFolder):
         def fetch(self, symbol, *, compact=False):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        sources.fetch_many(Broken("broken", tmp_path), ["A", "B"], lambda *_: None)
+        fetch_many(Broken("broken", tmp_path), ["A", "B"], lambda *_: None)
 
 
 def test_a_lake_that_cannot_keep_an_answer_ends_the_asking(tmp_path):
     asked = []
 
-    class Many(sources.Folder):
+    class Many(PriceFolder):
         def fetch(self, symbol, *, compact=False):
             asked.append(symbol)
             time.sleep(0.01)
@@ -354,7 +356,7 @@ def test_a_lake_that_cannot_keep_an_answer_ends_the_asking(tmp_path):
         raise LakeError("no space left")
 
     with pytest.raises(LakeError, match="no space"):
-        sources.fetch_many(Many("many", tmp_path), [f"S{n}" for n in range(200)], full)
+        fetch_many(Many("many", tmp_path), [f"S{n}" for n in range(200)], full)
     assert len(asked) < 50
 
 

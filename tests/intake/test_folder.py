@@ -8,7 +8,7 @@ import pytest
 
 from stockkit.errors import ParamError, SourceError
 from stockkit.intake import ingest
-from stockkit.intake.folder import Folder
+from stockkit.intake.folder import PriceFolder
 from stockkit.intake.sources import open_source
 from stockkit.market import simulate
 from tests.conftest import ROOT
@@ -117,14 +117,14 @@ def test_the_source_may_be_one_file(write, bars, prices, tmp_path):
 def test_a_file_of_one_symbol_is_kept_byte_for_byte(tmp_path):
     body = b"Date;Open;High;Low;Close;Ticker\r\n2021-03-31;1,5;1,5;1,5;1,5;AAA\r\n"
     (tmp_path / "aaa.csv").write_bytes(body)
-    assert Folder("x", tmp_path).fetch("AAA") == body
-    assert Folder("x", tmp_path).file("AAA") == "aaa.csv"
+    assert PriceFolder("x", tmp_path).fetch("AAA") == body
+    assert PriceFolder("x", tmp_path).file("AAA") == "aaa.csv"
 
 
 def test_of_a_file_of_many_symbols_each_has_its_own_lines(tmp_path):
     (tmp_path / "all.csv").write_text("# ours\ndate,open,high,low,close,symbol\n2021-03-30,1,1,1,1,AAA\n"
                                       "2021-03-31,2,2,2,2,bbb\n\n2021-03-31,3,3,3,3,AAA\n")  # fmt: skip
-    source = Folder("x", tmp_path)
+    source = PriceFolder("x", tmp_path)
     assert source.fetch("AAA").decode().splitlines()[1:] == [
         "date,open,high,low,close,symbol", "2021-03-30,1,1,1,1,AAA", "2021-03-31,3,3,3,3,AAA"
     ]  # fmt: skip
@@ -147,21 +147,21 @@ def test_two_files_of_a_symbol_or_none_are_refused_by_name(files, says, tmp_path
         row = "2021-03-31,1,1,1,1" + (",AAA" if name[0] == "2" else "")
         (tmp_path / name).write_text("date,open,high,low,close" + (",symbol" if name[0] == "2" else "") + f"\n{row}\n")
     with pytest.raises(SourceError, match=says):
-        Folder("x", tmp_path).fetch("AAA")
+        PriceFolder("x", tmp_path).fetch("AAA")
 
 
 def test_a_delta_table_is_no_folder_of_files(tmp_path):
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(SourceError, match="Delta table"):
-        Folder("x", tmp_path).fetch("AAA")
+        PriceFolder("x", tmp_path).fetch("AAA")
 
 
 def test_a_changed_file_is_read_anew(tmp_path):
     path = tmp_path / "all.csv"
     path.write_text("date,open,high,low,close,symbol\n2021-03-30,1,1,1,1,AAA\n2021-03-30,1,1,1,1,BBB\n")
-    assert b"BBB" not in Folder("x", tmp_path).fetch("AAA")
+    assert b"BBB" not in PriceFolder("x", tmp_path).fetch("AAA")
     path.write_text("date,open,high,low,close,symbol\n2021-03-30,77,77,77,77,AAA\n2021-03-30,1,1,1,1,BBB\n")
-    assert b"77" in Folder("x", tmp_path).fetch("AAA")
+    assert b"77" in PriceFolder("x", tmp_path).fetch("AAA")
 
 
 def test_an_unknown_volume_is_null_in_tables_and_sql_and_writing_it_again_makes_no_version(tmp_path):

@@ -45,7 +45,7 @@ def test_the_bars_as_traded_and_their_events_come_back(symbol, prices, known):
     mine = known[(known["symbol"] == symbol) & known["ex_date"].isin(own["date"])].reset_index(drop=True)
     body = yahoo.as_traded(as_yahoo_gives(own, mine), symbol)
     answer = clean.Answer(symbol, body, "yahoo", own["known_at"].iloc[0])
-    found = yahoo.Yahoo().events(body, symbol)
+    found = actions.events(body, symbol)
     trusted, conflicts = actions.agree(mine, found)
     assert len(trusted) == len(mine)
     assert conflicts.empty
@@ -87,7 +87,7 @@ def test_a_missing_value_stays_missing_and_is_rejected():
     body = yahoo.as_traded(frame(Close=[10.0, np.nan, 11.5], Volume=[4.0, np.nan, 3.0]), "AAPL")
     answer = clean.Answer("AAPL", body, "yahoo", pd.Timestamp("2020-09-03", tz="UTC"))
     window = {"start": pd.Timestamp("2020-01-01"), "as_of": pd.Timestamp("2020-09-02")}
-    got = clean.clean({answer.symbol: [answer]}, yahoo.Yahoo().events(body, "AAPL"), **window)
+    got = clean.clean({answer.symbol: [answer]}, actions.events(body, "AAPL"), **window)
     assert list(got.rejects["rule"]) == ["missing_value"]
 
 
