@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from stockkit.cli import audit
 from stockkit.errors import ParamError
 from stockkit.lake.tables import Lake
-from stockkit.workbook import auditing
 from tests.conftest import stockkit
 
 OWN = """
@@ -55,7 +55,7 @@ def test_a_function_with_nothing_to_check_is_not_green(folder):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["rsi14"], "Did you mean 'rsi_14'"),
         (["--function", "mine.py:momentun"], "Did you mean 'momentum'"),
@@ -66,11 +66,11 @@ def test_a_function_with_nothing_to_check_is_not_green(folder):
         (["ret_1", "--cuts", "1"], "cuts 1: give at least 5"),
     ],
 )
-def test_a_wrong_command_is_one_clear_error_and_exit_code_2(folder, words, told):
+def test_a_wrong_command_is_one_clear_error_and_exit_code_2(folder, words, message):
     done = stockkit(folder, "audit", *words)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -86,4 +86,11 @@ def test_the_bars_of_a_lake_are_audited(folder, prices):
 
 def test_two_functions_of_one_name_are_refused(folder):
     with pytest.raises(ParamError, match="have one name"):
-        auditing.audit([], ["a.py:f", "b.py:f"], None, cuts=20)
+        audit.run([], ["a.py:f", "b.py:f"], None, cuts=20)
+
+
+@pytest.mark.parametrize("end", ["import sys; sys.exit(0)", "raise SystemExit", "exit()", "import os; os._exit(0)"])
+def test_a_module_that_ends_python_when_it_is_loaded_is_refused_not_passed(tmp_path, end):
+    (tmp_path / "mine.py").write_text(f"def f(bars):\n    return bars['close']\n\n\n{end}\n")
+    with pytest.raises(ParamError, match="nothing was audited"):
+        audit.function_at(f"{tmp_path / 'mine.py'}:f")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from stockkit import provenance
-from stockkit.cli import forecasts, lake, models, serving
+from stockkit.cli import audit, forecasts, lake, models, serving
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from stockkit.errors import LakeError, StockkitError
 
@@ -145,26 +145,4 @@ def doctor() -> None:
     raise typer.Exit(1 if any(bad for _, _, bad in rows) else 0)
 
 
-@app.command(epilog="Example: stockkit audit rsi_14 --bars data/lake")
-def audit(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features; all by default.")] = None,
-    function: Annotated[
-        list[str] | None,
-        typer.Option("--function", metavar="FILE.py:NAME", help="A function of your own, or MODULE:NAME; repeatable."),
-    ] = None,
-    bars: Annotated[
-        str | None, typer.Option("--bars", metavar="LAKE", help="Audit on a lake's prices, not on simulated ones.")
-    ] = None,
-    cuts: Annotated[int, typer.Option(help="Sessions after which rows are taken away.")] = 20,
-    at_open: Annotated[
-        bool, typer.Option("--at-open", help="Used at the open: of its day a value knows the open only.")
-    ] = False,
-) -> None:
-    """Test whether features see the future; exit code 1 where one does, or could not be tested."""
-    from stockkit.workbook import auditing
-
-    found = auditing.audit(names or [], function or [], bars, cuts=cuts, at_open=at_open)
-    auditing.show(found, cuts)
-    if not found.ok:
-        fail(*auditing.faults(found))
-        raise typer.Exit(EXIT_FAILED)
+app.command(epilog="Example: stockkit audit rsi_14 --bars data/lake")(audit.audit)

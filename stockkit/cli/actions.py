@@ -30,8 +30,8 @@ def suggest(
     lake: LakeOption = "data/lake",
 ) -> None:
     """List the jumps that no split explains, each with the ratio that would, and write them down to look through."""
+    from stockkit.files import write_atomically
     from stockkit.intake import ingest
-    from stockkit.lake.raw import write_atomically
     from stockkit.lake.tables import open_lake
     from stockkit.market import jumps
     from stockkit.workbook import params

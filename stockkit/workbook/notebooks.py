@@ -7,12 +7,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from stockkit.errors import RunError
+from stockkit.errors import RunError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -40,10 +39,9 @@ def load(folder: Path, name: str) -> Notebook:
 
     path = folder / f"{name}.ipynb"
     if not NAME.fullmatch(name) or not path.is_file():
-        known = sorted(found.stem for found in folder.glob("*.ipynb"))
-        near = get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(known) or 'none'}."
-        raise RunError(f"there is no notebook {name!r} in {folder}. {hint}")
+        known = sorted(notebook.stem for notebook in folder.glob("*.ipynb"))
+        hint = did_you_mean(name, known, f"It has {', '.join(known) or 'none'}.")
+        raise RunError(f"there is no notebook {name!r} in {folder}.{hint}")
     try:
         document = nbformat.read(path, as_version=4)
         language = document.metadata.get("kernelspec", {}).get("language") or "python"
@@ -83,7 +81,7 @@ def _parameters(document: Any, name: str) -> dict[str, Any]:
     cells = [cell for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise RunError(f"notebook {name} has {len(cells)} cells tagged `parameters`, it needs exactly one.")
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     try:
         for statement in ast.parse(cells[0].source).body:
             if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
@@ -91,10 +89,10 @@ def _parameters(document: Any, name: str) -> dict[str, Any]:
             target, value = ast.unparse(statement.targets[0]), ast.literal_eval(statement.value)
             if json.loads(json.dumps(value, allow_nan=False)) != value:
                 raise ValueError(f"{target} is no text, number, truth value or list of them")
-            found[target] = value
+            parameters[target] = value
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise RunError(f"the parameters cell of {name} must hold plain `name = literal` lines: {error}.") from error
-    return found
+    return parameters
 
 
 def in_order(notebooks: Sequence[Notebook], *, have: Sequence[str] = ()) -> list[Notebook]:

@@ -11,17 +11,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from stockkit.errors import ForecastError, LakeError, ParamError
+from stockkit.errors import ForecastError, LakeError, ParamError, did_you_mean
 from stockkit.intake.ingest import EARLIEST, LATEST
 from stockkit.lake import address
-from stockkit.market import answers, schema
-from stockkit.workbook import calendars
+from stockkit.market import answers, clean, schema, sessions
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import Notebook
 
@@ -33,6 +31,7 @@ DEEPEST = 5  # levels of YAML; a flat mapping with lists has two
 OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken,
            yaml.BlockMappingStartToken)  # fmt: skip
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+DAY_SIGNS = {"open": "+", "closed": "-"}  # of a day in a calendar's file, as `market.sessions` writes it
 BEST = "best"  # a candidate: of each symbol the model that won
 CHOICES = {
     "engine": ("local", "spark"),
@@ -107,9 +106,8 @@ def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[
     for source in sources:
         for name, node in source.items():
             if name not in known:
-                near = get_close_matches(name, known, n=1) if len(name) <= LONGEST_NAME else []
-                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
-                raise ParamError(f"there is no parameter {_short(name)}. {hint}")
+                hint = did_you_mean(name, known, f"Known: {', '.join(sorted(known))}.")
+                raise ParamError(f"there is no parameter {_short(name)}.{hint}")
             values[name] = convert(node, known[name], name)
     later = {"candidate"} if values.get("user") else set()  # a model of the user's file: `user_file.check`
     return {name: value if name in later else check(name, value) for name, value in values.items()}
@@ -183,10 +181,10 @@ def check(name: str, value: Any) -> Any:
     if name == "symbols":
         return schema.check_symbols(value)
     if name == "calendar":
-        return calendars.resolve(value)
+        return _calendar(value)
     if name == "allow":
-        return calendars.allowed(value)
-    if name == "groups":
+        _check_rules(value)
+    elif name == "groups":
         _check_groups(value)
     elif name in CHOICES and value not in CHOICES[name]:
         raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")
@@ -206,6 +204,40 @@ def check(name: str, value: Any) -> Any:
         except LakeError as error:
             raise ParamError(str(error)) from error
     return value
+
+
+def _calendar(value: str) -> str:
+    """The calendar with its file of overruled days read: XNYS@days.csv becomes XNYS +2023-09-16."""
+    name, at, file = value.partition("@")
+    calendar = f"{name} {_overruled_days(Path(file).expanduser())}".strip() if at else value
+    sessions.zone(calendar)
+    return calendar
+
+
+def _overruled_days(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamError(f"the calendar's file {path} cannot be read: {error}.") from error
+    words = []
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.partition("#")[0].replace(",", " ").replace(";", " ").lower().split()
+        if not fields or fields[:1] in (["date"], ["day"]):
+            continue
+        if len(fields) != 2 or fields[1] not in DAY_SIGNS:
+            raise ParamError(
+                f"{path} line {number}: {line[:60]!r} overrules no day. Write one a line, as in 2023-09-16,open or "
+                "2023-09-18,closed."
+            )
+        words.append(DAY_SIGNS[fields[1]] + fields[0])
+    return " ".join(words)
+
+
+def _check_rules(value: list[str]) -> None:
+    for rule in value:
+        if rule not in clean.ALLOWABLE:
+            hint = did_you_mean(rule, clean.ALLOWABLE)
+            raise ParamError(f"allow: {rule!r} is none of {', '.join(clean.ALLOWABLE)}.{hint}")
 
 
 def _check_groups(value: list[str]) -> None:

@@ -19,7 +19,7 @@ from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
-from stockkit.lake.raw import write_atomically
+from stockkit.files import write_atomically
 from stockkit.workbook.execution import outputs
 
 WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."

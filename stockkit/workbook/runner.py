@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import LakeError, RunError
-from stockkit.lake.raw import write_atomically
+from stockkit.files import write_atomically
 from stockkit.lake.tables import RUN_VARIABLE, Lake, open_lake
 from stockkit.provenance import PINS_VARIABLE, code_version, pins_of
 from stockkit.workbook import checks, handover, notebooks, params, report
-from stockkit.workbook.execution import kernels, limits, processes
-from stockkit.workbook.execution import redaction as redactions
+from stockkit.workbook.execution import kernels, limits, processes, redactions
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.progress import Lines, Progress
 

@@ -23,7 +23,7 @@ from traitlets.config import Config
 
 from stockkit.intake.secrets import CHANNEL
 from stockkit.workbook.execution import limits, outputs
-from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.execution.redactions import Redaction
 
 KERNEL = "python3"
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.lake.raw import write_atomically
+from stockkit.files import write_atomically
 from stockkit.workbook.execution.limits import Clock
 from stockkit.workbook.execution.processes import MARK, Guard
-from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.report import WAY_OUT
 
 ENGINE = "stockkit"

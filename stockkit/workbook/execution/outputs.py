@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.execution.redactions import Redaction
 
 TEXT_LIMIT = 1_000_000  # characters of plain text that a cell keeps
 RICH_LIMIT = 20_000_000  # characters of tables and figures that a cell keeps

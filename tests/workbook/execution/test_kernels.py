@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from stockkit.workbook.execution import kernels, limits, processes
-from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.report import render_notebook
 
 CANARY = "Canary+0123/4567"

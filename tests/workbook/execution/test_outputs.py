@@ -3,7 +3,7 @@ from __future__ import annotations
 from nbformat.v4 import new_code_cell, new_output
 
 from stockkit.workbook.execution import outputs
-from stockkit.workbook.execution.redaction import Redaction
+from stockkit.workbook.execution.redactions import Redaction
 
 
 def published(*given):

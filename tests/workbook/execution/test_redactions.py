@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockkit.workbook.execution.redaction import Redaction, of_environment
+from stockkit.workbook.execution.redactions import Redaction, of_environment
 
 VALUE = "s3cr3t+Key/With'Odd\"<Signs>&\\=="
 FORMS = [
