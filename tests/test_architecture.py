@@ -18,7 +18,7 @@ ROOMS = [
 PACKAGE = ROOT / "stockkit"
 ONLY = {
     "matplotlib": {"plots"}, "seaborn": {"plots"}, "papermill": {"workbook"}, "nbconvert": {"workbook"},
-    "boto3": {"aws"}, "deltalake": {"lake", "records"}, "duckdb": {"lake"}, "typer": {"cli"},
+    "boto3": {"aws"}, "deltalake": {"lake"}, "duckdb": {"lake"}, "typer": {"cli"},
 }  # fmt: skip
 IMPURE = {"os", "sys", "subprocess", "socket", "pathlib", "tempfile", "shutil", "httpx", "requests", "urllib", "time",
           "random", "glob"}  # fmt: skip

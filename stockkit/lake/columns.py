@@ -9,10 +9,12 @@ import numpy as np
 
 from stockkit.errors import LakeError
 from stockkit.lake import frames
-from stockkit.lake.commits import Place, Rows
+from stockkit.lake.commits import Rows, TableLocation
 
 
-def settled(place: Place, now: Any, new: Any, named: list[str], *, key: Sequence[str], strict: bool) -> Rows | None:
+def settled(
+    location: TableLocation, now: Any, new: Any, named: list[str], *, key: Sequence[str], strict: bool
+) -> Rows | None:
     """What to commit so that the table holds `new` as the rows of the symbols `named`; None where it does.
 
     Columns that `new` lacks keep the values of the row with the same key. Where the table has a column under another
@@ -20,7 +22,7 @@ def settled(place: Place, now: Any, new: Any, named: list[str], *, key: Sequence
     `new`; with `strict` (the table has a contract) it is always the table that changes.
 
     Args:
-        place: the table. now: its Delta table as it is. new: sorted by key. named: the symbols. key: its columns.
+        location: the table. now: its Delta table as it is. new: sorted by key. named: the symbols. key: its columns.
 
     Raises:
         LakeError: values of another hand would be lost.
@@ -28,34 +30,16 @@ def settled(place: Place, now: Any, new: Any, named: list[str], *, key: Sequence
     held = _schema(now)
     new = new if strict else _fitted(new, held)
     retyped = [one.name for one in new.schema if one.name in held.names and held.field(one.name).type != one.type]
-    old = _retyped(place, _rows(now, ("symbol", "in", named)), new.schema, retyped)
+    old = _retyped(location, _rows(now, ("symbol", "in", named)), new.schema, retyped)
     strange = [name for name in held.names if name not in new.column_names]
     if strange:
-        new = _with_columns(place, new, old, strange, [name for name in key if name in new.column_names])
+        new = _with_columns(location, new, old, strange, [name for name in key if name in new.column_names])
     if retyped:
-        others = _retyped(place, _rows(now, ("symbol", "not in", named)), new.schema, retyped)
+        others = _retyped(location, _rows(now, ("symbol", "not in", named)), new.schema, retyped)
         everyone = sorted({*named, *others["symbol"].to_pylist()})
         return Rows(_stacked([others, new], new.schema), everyone, reshape=True)
     changed = frames.changed(_sorted(old, key), new, named)
     return Rows(frames.only(new, changed), changed) if changed else None
-
-
-def fitted(place: Place, now: Any, new: Any) -> Any:
-    """Rows to append, under the types that the table has.
-
-    Raises:
-        LakeError: a value of a column would not survive that.
-    """
-    held = _schema(now)
-    new = _fitted(new, held)
-    for one in new.schema:
-        if one.name in held.names and held.field(one.name).type != one.type:
-            raise LakeError(
-                f"table {place.name!r} in {place.files} has the column {one.name!r} as {held.field(one.name).type}, "
-                f"found {one.type}, and rows that are appended cannot change it: give values of that type, or write "
-                "into another table."
-            )
-    return new
 
 
 def _schema(now: Any) -> Any:
@@ -99,13 +83,13 @@ def _kept(column: Any, kind: Any) -> Any | None:
         return None
 
 
-def _retyped(place: Place, rows: Any, wanted: Any, names: Sequence[str]) -> Any:
+def _retyped(location: TableLocation, rows: Any, wanted: Any, names: Sequence[str]) -> Any:
     for name in names:
         kind = wanted.field(name).type
         cast = _kept(_no_nan(rows[name]), kind)
         if cast is None:
             raise LakeError(
-                f"table {place.name!r} in {place.files} has the column {name!r} as {rows[name].type}, found {kind}, "
+                f"{location} has the column {name!r} as {rows[name].type}, found {kind}, "
                 "and values of it would be lost: write into another table, or delete this one and make it anew."
             )
         rows = rows.set_column(rows.column_names.index(name), name, cast)
@@ -122,17 +106,17 @@ def _no_nan(column: Any) -> Any:
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
-def _with_columns(place: Place, new: Any, old: Any, names: Sequence[str], key: list[str]) -> Any:
+def _with_columns(location: TableLocation, new: Any, old: Any, names: Sequence[str], key: list[str]) -> Any:
     """The rows with columns of the stored row that has the same key, NULL where there is none."""
     import pyarrow as pa
 
-    before = frames.to_pandas(old.select(key)).assign(place=np.arange(len(old)))
+    before = frames.to_pandas(old.select(key)).assign(row=np.arange(len(old)))
     if before.duplicated(key).any():
         raise LakeError(
-            f"table {place.name!r} in {place.files} has the column {names[0]!r} of another hand, and rows that "
+            f"{location} has the column {names[0]!r} of another hand, and rows that "
             f"{', '.join(key)} do not tell apart: write that column too, or drop it from the table."
         )
-    found = frames.to_pandas(new.select(key)).merge(before, how="left", on=key)["place"]
+    found = frames.to_pandas(new.select(key)).merge(before, how="left", on=key)["row"]
     places = pa.array(found.to_numpy(), pa.int64(), from_pandas=True)
     for name in names:
         new = new.append_column(old.schema.field(name), old[name].take(places))
@@ -145,7 +129,7 @@ def _sorted(rows: Any, key: Sequence[str]) -> Any:
 
     names = [name for name in key if name in rows.column_names]
     rows = pa.table([_no_nan(column) for column in rows.columns], names=rows.column_names)
-    order = frames.by_key(frames.to_pandas(rows.select(names)).assign(place=np.arange(len(rows))), names)["place"]
+    order = frames.by_key(frames.to_pandas(rows.select(names)).assign(row=np.arange(len(rows))), names)["row"]
     return rows.take(pa.array(order.to_numpy()))
 
 

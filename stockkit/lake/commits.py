@@ -14,10 +14,11 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from stockkit.errors import LakeError
 from stockkit.files import WAY_OUT, Files, shortened, way_out
@@ -35,11 +36,14 @@ CHUNK = 2**14  # rows handed over at a time, so that few wait in memory
 
 
 @dataclass(frozen=True)
-class Place:
+class TableLocation:
     """Where a table is: its files and its key below them."""
 
     name: str
     files: Files
+
+    def __str__(self) -> str:
+        return f"table {self.name!r} in {self.files}"
 
     @property
     def key(self) -> str:
@@ -70,7 +74,7 @@ class Place:
     def unreadable(self, error: Exception) -> LakeError:
         """What to say where it cannot be read, with the way out."""
         out = way_out(str(error), "`stockkit lake verify` names what is missing or damaged.")
-        return LakeError(f"table {self.name!r} in {self.files} cannot be read: {shortened(error)}. {out}")
+        return LakeError(f"{self} cannot be read: {shortened(error)}. {out}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -101,7 +105,7 @@ class Rows:
     configuration: Mapping[str, str] = field(default_factory=dict)
 
 
-def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
+def commit(location: TableLocation, work_out: Callable[[Any | None], Rows | None]) -> Any:
     """Commit what `work_out` makes of the table as it is now (None: nothing to do); return the table as that left it.
 
     Raises:
@@ -110,12 +114,12 @@ def commit(place: Place, work_out: Callable[[Any | None], Rows | None]) -> Any:
 
     def once(now: Any | None) -> None:
         if (todo := work_out(now)) is not None:
-            _write(place, now, todo)
+            _write(location, now, todo)
 
-    return attempt(place, once)
+    return attempt(location, once)
 
 
-def attempt(place: Place, once: Callable[[Any | None], Any]) -> Any:
+def attempt(location: TableLocation, once: Callable[[Any | None], Any]) -> Any:
     """Call `once` with the table as it is now, anew after each conflict; return the table as that left it.
 
     Another writer may have committed since: the version returned is that of the commit made here, or the one that
@@ -124,53 +128,75 @@ def attempt(place: Place, once: Callable[[Any | None], Any]) -> Any:
     import deltalake
 
     for number in range(1, ATTEMPTS + 1):
-        now = place.open()
+        now = location.open()
         version = now.version() if now is not None else None
         mark = uuid.uuid4().hex
         _mark.set(mark)
         try:
             once(now)
-            return _left(place, version, mark)
+            return _left(location, version, mark)
         except (OSError, deltalake.exceptions.DeltaError) as error:
-            if not _moved(place, version):
+            if not _moved(location, version):
                 raise LakeError(
-                    f"cannot write table {place.name!r} in {place.files}; it is as it was before. "
+                    f"cannot write {location}; it is as it was before. "
                     f"{shortened(error)}. {way_out(str(error), WAY_OUT)}"
                 ) from error
             log.warning(
                 "event=conflict table=%s version=%s attempt=%d/%d: another writer was faster, working it out anew",
-                place.name, version, number, ATTEMPTS,
+                location.name, version, number, ATTEMPTS,
             )  # fmt: skip
             time.sleep(min(LONGEST_WAIT, FIRST_WAIT * 2**number) * random.random())
     raise LakeError(
-        f"table {place.name!r} in {place.files}: other writers were faster {ATTEMPTS} times; nothing of this write "
+        f"{location}: other writers were faster {ATTEMPTS} times; nothing of this write "
         "was stored. Run it again, or let fewer writers work on the same table."
     )
 
 
-def _left(place: Place, before: int | None, mark: str) -> Any:
+def _left(location: TableLocation, before: int | None, mark: str) -> Any:
     """The table at the version that the commit with this mark made; at the one before where there is none."""
-    after = place.open()
+    after = location.open()
     if after is None or after.version() == before:
         return after
     newer = range(after.version(), -1 if before is None else before, -1)
     # not of history(), which misnumbers commits while others commit
-    version = next((one for one in newer if mark.encode() in (place.files.read(place.log(one)) or b"")), before)
+    version = next((one for one in newer if mark.encode() in (location.files.read(location.log(one)) or b"")), before)
     if version is not None and version != after.version():
         after.load_as_version(version)
     return after
 
 
-def history(place: Place, delta: Any) -> list[dict[str, Any]]:
+def history(location: TableLocation, delta: Any) -> list[dict[str, Any]]:
     """The commits of an opened table up to its version, newest first, each under its true `version`.
 
     deltalake lists what others committed since the table was opened, too, and counts back from the version opened.
     """
     listed = delta.history()
-    lines = (place.files.read(place.log(delta.version())) or b"").splitlines()
+    lines = (location.files.read(location.log(delta.version())) or b"").splitlines()
     infos = [info for line in lines if (info := json.loads(line).get("commitInfo"))]
     newer = next((k for k, one in enumerate(listed) if infos and _told(one) == _told(infos[0])), 0)
     return [{**one, "version": delta.version() - k} for k, one in enumerate(listed[newer:])]
+
+
+def logged_files(delta: Any) -> Any:
+    """The data files that an opened table consists of, by its log: a pyarrow table, one row a file.
+
+    Columns: path (below the table's folder), size_bytes, num_records, and for each column partition.x, or min.x,
+    max.x and null_count.x where a file has them.
+    """
+    import pyarrow as pa
+
+    files = pa.table(delta.get_add_actions(flatten=True))
+    paths = pa.array([unquote(path) for path in files["path"].to_pylist()], pa.string())  # the log holds them as URIs
+    return files.set_column(files.column_names.index("path"), "path", paths)
+
+
+def set_properties(delta: Any, properties: Mapping[str, str]) -> None:
+    """Give an opened table these properties, in a commit, where it lacks them and no other writer is faster."""
+    import deltalake
+
+    if not delta.metadata().configuration.items() >= properties.items():
+        with suppress(deltalake.exceptions.CommitFailedError):
+            delta.alter.set_table_properties(dict(properties))
 
 
 def _told(info: Mapping[str, Any]) -> list[Any]:
@@ -178,13 +204,13 @@ def _told(info: Mapping[str, Any]) -> list[Any]:
     return [info.get(name) for name in (MARK, "timestamp", "operation")]
 
 
-def _moved(place: Place, version: int | None) -> bool:
+def _moved(location: TableLocation, version: int | None) -> bool:
     """Whether somebody committed since `version`."""
-    later = place.open()
+    later = location.open()
     return later is not None and (version is None or later.version() > version)
 
 
-def _write(place: Place, now: Any | None, todo: Rows) -> None:
+def _write(location: TableLocation, now: Any | None, todo: Rows) -> None:
     import deltalake
     import pyarrow as pa
 
@@ -194,13 +220,13 @@ def _write(place: Place, now: Any | None, todo: Rows) -> None:
     if isinstance(rows, pa.Table):
         rows = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(max_chunksize=CHUNK))
     deltalake.write_deltalake(
-        place.files.uri(place.key) if now is None else now,
+        location.files.uri(location.key) if now is None else now,
         rows,
         mode=mode,
         partition_by=["symbol"],
         predicate=f"symbol IN ({named})" if mode == "overwrite" and not todo.reshape else None,
         schema_mode=None if now is None else "overwrite" if todo.reshape else "merge",
-        storage_options=place.files.options() if now is None else None,
+        storage_options=location.files.options() if now is None else None,
         configuration=dict(todo.configuration) if now is None else None,
         commit_properties=properties(now if mode == "append" else None, first=now is None, notes=todo.notes),
         # a price hardly ever repeats: a dictionary of them takes time, twice the memory and a fifth more disk

@@ -16,22 +16,22 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pandas as pd
 
 from stockkit.errors import LakeError
 from stockkit.lake import commits, frames
-from stockkit.lake.commits import Place
+from stockkit.lake.commits import TableLocation
 from stockkit.market import schema
 
 DIGEST = 20  # hex digits
 NAME = re.compile(rf"part-([0-9a-f]{{{DIGEST}}})-[0-9a-f]{{32}}\.snappy\.parquet")
-Make = Callable[[Mapping[str, str]], Sequence["Part"]]
+Make = Callable[[Mapping[str, str]], Sequence["DataFile"]]
 
 
 @dataclass(frozen=True)
-class Part:
+class DataFile:
     """One symbol's rows in a data file: its path below the table's folder, empty where the table holds it already.
 
     `size` in bytes; `stats` is the JSON that a Delta log keeps of a file: rows, and each column's extremes and NULLs.
@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Live:
+class TableFiles:
     """What one version of a table consists of: its folder, its pyarrow schema, and each symbol's files, as URIs."""
 
     folder: str
@@ -53,14 +53,14 @@ class Live:
     files: Mapping[str, Sequence[str]]
 
 
-def write(place: Place, symbol: str, rows: pd.DataFrame, *, held: str | None = None) -> Part:
+def write(location: TableLocation, symbol: str, rows: pd.DataFrame, *, stored: str | None = None) -> DataFile:
     """Store one symbol's rows in a file of its own, which no reader sees before it is committed.
 
     Args:
-        place: the table.
+        location: the table.
         symbol: whose rows they are; becomes a folder's name, so it is checked.
         rows: as for `Lake.write`, of this symbol alone.
-        held: the digest of what the table holds; equal bytes are not stored again.
+        stored: the digest of what the table holds; equal bytes are not stored again.
 
     Raises:
         SymbolError: no symbol. LakeError: it cannot be stored.
@@ -72,30 +72,30 @@ def write(place: Place, symbol: str, rows: pd.DataFrame, *, held: str | None = N
     pq.write_table(table, sink, compression="snappy", use_dictionary=False, store_schema=False)
     body = sink.getvalue().to_pybytes()
     digest = hashlib.sha256(body).hexdigest()[:DIGEST]
-    if digest == held:
-        return Part(symbol, digest)
+    if digest == stored:
+        return DataFile(symbol, digest)
     path = f"symbol={quote(schema.check_symbol(symbol), safe='')}/part-{digest}-{uuid.uuid4().hex}.snappy.parquet"
-    place.files.put(f"{place.key}/{path}", body)
-    return Part(symbol, digest, path, len(body), json.dumps(_stats(table)))
+    location.files.put(f"{location.key}/{path}", body)
+    return DataFile(symbol, digest, path, len(body), json.dumps(_stats(table)))
 
 
-def live(place: Place, delta: Any, symbols: Sequence[str] | None = None) -> Live:
+def of_table(location: TableLocation, delta: Any, symbols: Sequence[str] | None = None) -> TableFiles:
     """The files of an opened table; only those of `symbols` where they are given."""
     import pyarrow as pa
 
     wanted = None if symbols is None else set(symbols)
-    folder, files = place.files.uri(place.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
+    folder, files = location.files.uri(location.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
     for symbol, path in added(delta):
         if wanted is None or symbol in wanted:
             files.setdefault(symbol, []).append(f"{folder}/{path}")
-    return Live(folder, pa.schema(delta.schema().to_arrow()), files)
+    return TableFiles(folder, pa.schema(delta.schema().to_arrow()), files)
 
 
-def replace(place: Place, columns: Any, make: Make) -> Any:
+def replace(location: TableLocation, columns: Any, make: Make) -> Any:
     """Replace the rows of the symbols that `make` returns parts of, in one commit; return the table then.
 
     Args:
-        place: the table; made where there is none.
+        location: the table; made where there is none.
         columns: the pyarrow schema of the rows, symbol included; columns that the table lacks are added to it.
         make: gets the digest that the table holds of each symbol (of those that `write` stored), returns a part a
             symbol. Called anew after a conflict; parts that it made before may be returned again.
@@ -108,12 +108,12 @@ def replace(place: Place, columns: Any, make: Make) -> Any:
         held = _digests(now)
         parts = [part for part in make(held) if now is None or held.get(part.symbol) != part.digest]
         if parts:
-            _commit(place, now, parts, columns)
+            _commit(location, now, parts, columns)
 
-    return commits.attempt(place, once)
+    return commits.attempt(location, once)
 
 
-def _commit(place: Place, now: Any | None, parts: Sequence[Part], columns: Any) -> None:
+def _commit(location: TableLocation, now: Any | None, parts: Sequence[DataFile], columns: Any) -> None:
     import deltalake
     from deltalake import transaction
 
@@ -125,16 +125,16 @@ def _commit(place: Place, now: Any | None, parts: Sequence[Part], columns: Any) 
     if now is None:
         whole = deltalake.Schema.from_arrow(columns)
         transaction.create_table_with_add_actions(
-            place.files.uri(place.key), whole, actions, mode="error", partition_by=["symbol"],
-            storage_options=place.files.options(), commit_properties=told,
+            location.files.uri(location.key), whole, actions, mode="error", partition_by=["symbol"],
+            storage_options=location.files.options(), commit_properties=told,
         )  # fmt: skip
         return
     named = [("symbol", "in", [part.symbol for part in parts])]
-    whole = deltalake.Schema.from_arrow(_widened(place, now, columns))
+    whole = deltalake.Schema.from_arrow(_widened(location, now, columns))
     now.create_write_transaction(actions, "overwrite", whole, ["symbol"], named, commit_properties=told)
 
 
-def _metrics(now: Any | None, parts: Sequence[Part]) -> dict[str, int]:
+def _metrics(now: Any | None, parts: Sequence[DataFile]) -> dict[str, int]:
     """What the table's history tells of a commit, under deltalake's names."""
     symbols = {part.symbol for part in parts}
     return {
@@ -144,7 +144,7 @@ def _metrics(now: Any | None, parts: Sequence[Part]) -> dict[str, int]:
     }
 
 
-def _widened(place: Place, now: Any, columns: Any) -> Any:
+def _widened(location: TableLocation, now: Any, columns: Any) -> Any:
     """The table's schema and the columns it lacks; an overwrite that left a column out would take it from all rows."""
     import pyarrow as pa
 
@@ -153,7 +153,7 @@ def _widened(place: Place, now: Any, columns: Any) -> Any:
         kind = held.field(column.name).type if column.name in held.names else column.type
         if kind != column.type:
             raise LakeError(
-                f"table {place.name!r} in {place.files} has the column {column.name!r} as {kind}, found {column.type}: "
+                f"{location} has the column {column.name!r} as {kind}, found {column.type}: "
                 "write into another table, or delete this one and make it anew."
             )
     return pa.schema([*held, *(column for column in columns if column.name not in held.names)])
@@ -169,13 +169,11 @@ def _digests(now: Any | None) -> dict[str, str]:
 
 
 def added(delta: Any | None) -> list[tuple[str, str]]:
-    """Symbol and path of each file; the log writes paths as URIs, so that a % of a folder's name is %25 there."""
-    import pyarrow as pa
-
+    """Symbol and path of each file, ascending."""
     if delta is None:
         return []
-    rows = pa.table(delta.get_add_actions(flatten=True)).select(["partition.symbol", "path"]).to_pylist()
-    return sorted((row["partition.symbol"], unquote(row["path"])) for row in rows)
+    files = commits.logged_files(delta)
+    return sorted(zip(files["partition.symbol"].to_pylist(), files["path"].to_pylist(), strict=True))
 
 
 def _stats(table: Any) -> dict[str, Any]:

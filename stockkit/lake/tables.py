@@ -20,10 +20,13 @@ from stockkit import provenance
 from stockkit.aws import Session
 from stockkit.errors import LakeError
 from stockkit.files import Bucket, Files, of
-from stockkit.lake import address, columns, commits, data_files, frames, upkeep
+from stockkit.lake import address, columns, commits, frames, upkeep
 from stockkit.lake.catalogue import crawl, glue
 from stockkit.lake.commits import RUN_VARIABLE
 from stockkit.lake.contracts import TABLES, Table, key_of
+from stockkit.lake.data_files import Make, TableFiles
+from stockkit.lake.data_files import of_table as files_of_table
+from stockkit.lake.data_files import replace as replace_files
 from stockkit.lake.sql import athena_engine, clock, duckdb_engine, information_schema, nested_answers, scan
 from stockkit.market import schema
 
@@ -101,7 +104,7 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """The version of a table, None where it does not exist."""
-        found = self._place(table).open()
+        found = self.location(table).open()
         return None if found is None else int(found.version())
 
     def count(self, table: str) -> int:
@@ -148,40 +151,19 @@ class Lake:
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None:
                 return commits.Rows(new, named)
-            return columns.settled(self._place(table), now, new, named, key=key_of(table), strict=bool(contract))
+            return columns.settled(self.location(table), now, new, named, key=key_of(table), strict=bool(contract))
 
         return self.commit(table, work_out)
 
-    def append(self, table: str, frame: pd.DataFrame, *, moment: str = "made_at") -> int:
-        """Add the rows of `frame` that the table does not hold yet, `moment` apart; never change a row.
-
-        Raises:
-            LakeError: it cannot be written.
-        """
-
-        def work_out(now: Any | None) -> commits.Rows | None:
-            if now is None or frame.empty:
-                return commits.Rows(frames.to_arrow(frame), None) if now is None else None
-            new = frames.to_pandas(columns.fitted(self._place(table), now, frames.to_arrow(frame)))
-            said = [column for column in frame.columns if column != moment]
-            old = self._rows(table, now, sorted(set(frame["symbol"])))
-            if not set(said) <= set(old):  # a column that no row has yet
-                return commits.Rows(frames.to_arrow(new), None)
-            known = new[said].merge(old[said].drop_duplicates(), how="left", on=said, indicator="known")["known"]
-            fresh = new[(known != "both").to_numpy()]
-            return commits.Rows(frames.to_arrow(fresh), None) if len(fresh) else None
-
-        return self.commit(table, work_out)
-
-    def replace(self, table: str, columns: Any, make: data_files.Make) -> int:
+    def replace(self, table: str, columns: Any, make: Make) -> int:
         """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.data_files.replace`."""
-        return self._told(table, data_files.replace(self._place(table), columns, make))
+        return self._told(table, replace_files(self.location(table), columns, make))
 
-    def live(self, table: str, *, symbols: Sequence[str] | None = None) -> data_files.Live:
+    def data_files(self, table: str, *, symbols: Sequence[str] | None = None) -> TableFiles:
         """The data files that the table consists of, for an engine that reads them itself; counts as a read."""
         delta = self.delta(table)
         self.reads[table] = int(delta.version())
-        return data_files.live(self._place(table), delta, symbols)
+        return files_of_table(self.location(table), delta, symbols)
 
     def sql(
         self,
@@ -228,7 +210,7 @@ class Lake:
         deltas = {name: self.delta(name) for name in names if name not in listed}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if not (isinstance(self.path, Bucket) and self.address and database):
-            files = {name: scan.files_of(self._place(name), delta) for name, delta in deltas.items()}
+            files = {name: scan.files_of(self.location(name), delta) for name, delta in deltas.items()}
             return scan.run(text, files | listed, parameters, limits)
         for name, delta in deltas.items():
             if provenance.pinned(self, name) is not None and delta.version() != self.version(name):
@@ -274,24 +256,24 @@ class Lake:
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
-        return upkeep.history(self._place(table), self.delta(table))
+        return upkeep.history(self.location(table), self.delta(table))
 
     def vacuum(self, table: str, *, keep: float = upkeep.WEEK, dry_run: bool = True) -> list[str]:
         """Delete the files of a table that no version of the last `keep` hours uses; by default only name them."""
         self.delta(table)
-        return upkeep.vacuum(self._place(table), keep=keep, dry_run=dry_run)
+        return upkeep.vacuum(self.location(table), keep=keep, dry_run=dry_run)
 
     def optimize(self, table: str) -> dict[str, int]:
         """Put each symbol's many small files into one, in a commit; return the files added and removed."""
         self.delta(table)
-        return upkeep.optimize(self._place(table))
+        return upkeep.optimize(self.location(table))
 
     def verify(self) -> pd.DataFrame:
         """Check every raw file, and every file and row of every table; one row a problem, none when all is well.
 
         Columns ``table, problem, file, detail``; see `stockkit.lake.upkeep.verify`.
         """
-        return upkeep.verify(self.files, [self._place(name) for name in self.tables()])
+        return upkeep.verify(self.files, [self.location(name) for name in self.tables()])
 
     def crawl(self, *, show: Any = print) -> crawl.Crawl:
         """Catalogue the raw zone, one partition a source and symbol, and tell what changed since the last time.
@@ -307,10 +289,15 @@ class Lake:
             return crawl.into_glue(self.path, glued)
         return crawl.by_listing(self.files)
 
-    def _place(self, table: str) -> commits.Place:
+    def location(self, table: str) -> commits.TableLocation:
+        """Where a table is, or will be once it is written.
+
+        Raises:
+            LakeError: no name of a table.
+        """
         if not NAME.fullmatch(table):
             raise LakeError(f"{table!r} is no table name: use small letters, digits and _.")
-        return commits.Place(table, self.files)
+        return commits.TableLocation(table, self.files)
 
     def delta(self, table: str) -> Any:
         """The Delta table itself, as it is now; in a notebook of a run, as an earlier step of that run wrote it.
@@ -318,7 +305,7 @@ class Lake:
         Raises:
             LakeError: no such table; names the command that makes it.
         """
-        found = self._place(table).open()
+        found = self.location(table).open()
         if found is None:
             known = self.tables()
             near = get_close_matches(table, known, n=1)
@@ -331,13 +318,13 @@ class Lake:
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
         wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
-        with self._place(table).reading():
+        with self.location(table).reading():
             rows = delta.to_pyarrow_table(filters=wanted)
         return frames.by_key(frames.to_pandas(rows), key_of(table))
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
         """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version."""
-        return self._told(table, commits.commit(self._place(table), work_out))
+        return self._told(table, commits.commit(self.location(table), work_out))
 
     def _told(self, table: str, delta: Any) -> int:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pandas as pd
 
 from stockkit.errors import LakeError, SchemaError
 from stockkit.files import Bucket, Files, Folder
 from stockkit.lake import commits, frames, raw
-from stockkit.lake.commits import Place
+from stockkit.lake.commits import TableLocation
 from stockkit.lake.contracts import TABLES, key_of
 from stockkit.market import schema
 
@@ -37,13 +36,13 @@ METRICS = {
 PROBLEMS = ["table", "problem", "file", "detail"]
 
 
-def history(place: Place, delta: Any) -> pd.DataFrame:
+def history(location: TableLocation, delta: Any) -> pd.DataFrame:
     """Every commit of a table, newest first.
 
     Columns: version, timestamp (UTC), operation, run (the id of the run that made it), and the rows and files
     added and removed; NA where the log does not tell, as with the rows that a replacement removed.
     """
-    told = [(one, one.get("operationMetrics") or {}) for one in commits.history(place, delta)]
+    told = [(one, one.get("operationMetrics") or {}) for one in commits.history(location, delta)]
     rows = [
         {
             "version": one["version"],
@@ -62,7 +61,7 @@ def _metric(metrics: Mapping[str, Any], names: Sequence[str]) -> Any:
     return pd.NA if found is None else int(found)
 
 
-def vacuum(place: Place, *, keep: float, dry_run: bool) -> list[str]:
+def vacuum(location: TableLocation, *, keep: float, dry_run: bool) -> list[str]:
     """Delete the files that no version of the last `keep` hours uses; return their names.
 
     Versions older than that can no longer be read. With `dry_run` nothing is deleted. Deleting adds commits
@@ -84,22 +83,22 @@ def vacuum(place: Place, *, keep: float, dry_run: bool) -> list[str]:
             commit_properties=commits.properties(),
         )
 
-    commits.attempt(place, once)
+    commits.attempt(location, once)
     return sorted(names)
 
 
-def optimize(place: Place) -> dict[str, int]:
+def optimize(location: TableLocation) -> dict[str, int]:
     """Put each symbol's small files into one; the rows stay as they are. Return files added and removed."""
     done: dict[str, Any] = {}
 
     def once(now: Any) -> None:
         done.update(now.optimize.compact(commit_properties=commits.properties()))
 
-    commits.attempt(place, once)
+    commits.attempt(location, once)
     return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
 
 
-def verify(files: Files, places: Sequence[Place]) -> pd.DataFrame:
+def verify(files: Files, locations: Sequence[TableLocation]) -> pd.DataFrame:
     """Check that a lake's raw zone and tables are whole; one row a problem, none when all is well.
 
     Every raw file has the bytes that the hash in its name was made of, and nothing else lies among them. Every data
@@ -107,13 +106,13 @@ def verify(files: Files, places: Sequence[Place]) -> pd.DataFrame:
     table's contract; no key is there twice; `prices` has only symbols that the raw zone knows.
     """
     found = [("raw", fault.problem, fault.file, fault.detail) for fault in raw.verify(files)]
-    found += [(place.name, *fault) for place in places for fault in _faults(place)]
+    found += [(location.name, *fault) for location in locations for fault in _faults(location)]
     return pd.DataFrame(found, columns=PROBLEMS, dtype="string")
 
 
-def _faults(place: Place) -> Iterator[tuple[str, str, str]]:
+def _faults(location: TableLocation) -> Iterator[tuple[str, str, str]]:
     try:
-        delta = place.open()
+        delta = location.open()
     except LakeError as error:
         yield "log unreadable", "", str(error)
         return
@@ -122,29 +121,25 @@ def _faults(place: Place) -> Iterator[tuple[str, str, str]]:
         return
     broken = False
     for name, size, rows in _data_files(delta):
-        fault = _file_fault(place, name, size, rows)
+        fault = _file_fault(location, name, size, rows)
         if fault:
             broken = True
             yield fault[0], name, fault[1]
     if not broken:
-        yield from _row_faults(place, frames.to_pandas(delta.to_pyarrow_table()))
+        yield from _row_faults(location, frames.to_pandas(delta.to_pyarrow_table()))
 
 
 def _data_files(delta: Any) -> list[tuple[str, int, int | None]]:
     """The data files that the log names: path below the table, bytes, rows."""
-    import pyarrow as pa
-
-    added = pa.table(delta.get_add_actions(flatten=True)).select(["path", "size_bytes", "num_records"]).to_pylist()
-    return sorted((one["path"], one["size_bytes"], one["num_records"]) for one in added)
+    files = commits.logged_files(delta)
+    return sorted(zip(*(files[name].to_pylist() for name in ("path", "size_bytes", "num_records")), strict=True))
 
 
-def _file_fault(place: Place, name: str, size: int, rows: int | None) -> tuple[str, str] | None:
+def _file_fault(location: TableLocation, name: str, size: int, rows: int | None) -> tuple[str, str] | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    body = place.files.read(f"{place.key}/{name}")
-    if body is None:
-        body = place.files.read(f"{place.key}/{unquote(name)}")
+    body = location.files.read(f"{location.key}/{name}")
     if body is None:
         return "file missing", "the log names it and it is not there"
     if len(body) != size:
@@ -156,21 +151,21 @@ def _file_fault(place: Place, name: str, size: int, rows: int | None) -> tuple[s
     return ("wrong rows", f"{found} rows, the log says {rows}") if rows is not None and found != rows else None
 
 
-def _row_faults(place: Place, frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    contract = TABLES[place.name].contract if place.name in TABLES else {}
-    key = [name for name in key_of(place.name) if name in frame]  # the contract tells of those that are missing
+def _row_faults(location: TableLocation, frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    contract = TABLES[location.name].contract if location.name in TABLES else {}
+    key = [name for name in key_of(location.name) if name in frame]  # the contract tells of those that are missing
     frame = frames.by_key(frame, key)
     try:
-        schema.check_frame(frame, contract, what=place.name)
-        if place.name == "prices":
-            schema.check_bars(frame, contract=schema.PRICES, signed=True, what=place.name)
+        schema.check_frame(frame, contract, what=location.name)
+        if location.name == "prices":
+            schema.check_bars(frame, contract=schema.PRICES, signed=True, what=location.name)
     except SchemaError as error:
         yield "contract broken", "", str(error)
-    twice = frame[frame.duplicated(key)] if place.name in TABLES else frame[:0]  # of others the key is not known
+    twice = frame[frame.duplicated(key)] if location.name in TABLES else frame[:0]  # of others the key is not known
     if len(twice):
         yield "key twice", "", f"{len(twice)} rows, first {twice.iloc[0][key].to_dict()}"
-    if place.name == "prices":
-        yield from _unknown_symbols(place.files, set(frame["symbol"].unique()))
+    if location.name == "prices":
+        yield from _unknown_symbols(location.files, set(frame["symbol"].unique()))
 
 
 def _unknown_symbols(files: Files, symbols: set[str]) -> Iterator[tuple[str, str, str]]:

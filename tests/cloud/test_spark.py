@@ -109,10 +109,10 @@ def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, held, 
 
 def test_named_symbols_are_replaced_wholly_others_stay_and_equal_rows_make_no_version(spark, held):
     on_spark.features_to_lake(spark, held, ["ret_1", "ret_5"])
-    before = held.live("features").files
+    before = held.data_files("features").files
     assert on_spark.features_to_lake(spark, held, ["ret_1", "ret_5"]) == 0
     assert on_spark.features_to_lake(spark, held, ["ret_1", "vol_20"], ["META", "AAPL"]) == 1
-    after = held.live("features").files
+    after = held.data_files("features").files
     assert {symbol for symbol in SYMBOLS if before[symbol] != after[symbol]} == {"META", "AAPL"}
     found = held.read("features", symbols=["AAPL", "AMZN"])
     kept = found.groupby("symbol")[["ret_1", "ret_5", "vol_20"]].agg(lambda column: column.notna().any())
@@ -353,7 +353,7 @@ def files(lake: Lake, table: str = "features") -> set[str]:
 
 
 def live(lake: Lake) -> set[str]:
-    found = lake.live("features")
+    found = lake.data_files("features")
     return {uri.removeprefix(f"{found.folder}/") for uris in found.files.values() for uri in uris}
 
 
@@ -428,7 +428,7 @@ def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys,
     ours = ["--lake", str(held.path), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
     assert jobs.features([*glues, *ours]) == 0
     assert "features version 0: " in capsys.readouterr().out
-    assert set(held.live("features").files) == {"AAPL", "META"}
+    assert set(held.data_files("features").files) == {"AAPL", "META"}
     equal(held, ["ret_1", "vol_20", *features.names("lags")], ["AAPL", "META"])
 
 

@@ -26,7 +26,7 @@ def lake(tmp_path):
 
 
 def test_a_write_returns_the_version_that_it_made_and_not_another_writers(lake):
-    place = lake._place("t")
+    place = lake.location("t")
 
     def once(now):
         commits._write(place, now, commits.Rows(frames.to_arrow(frame(["A"], 2.0)), ["A"]))
@@ -36,7 +36,7 @@ def test_a_write_returns_the_version_that_it_made_and_not_another_writers(lake):
 
 
 def test_a_write_of_what_is_there_returns_the_version_that_it_saw(lake):
-    place = lake._place("t")
+    place = lake.location("t")
 
     def once(now):
         Lake(lake.path, ROOT).write("t", frame(["B"], 3.0), symbols=["B"])

@@ -31,7 +31,9 @@ def replace(lake: Lake, *frames: pd.DataFrame, columns: pa.Schema = COLUMNS) -> 
 
     def make(held):
         named = [(str(frame["symbol"].iloc[0]), frame) for frame in frames]
-        return [data_files.write(lake._place("features"), name, frame, held=held.get(name)) for name, frame in named]
+        return [
+            data_files.write(lake.location("features"), name, frame, stored=held.get(name)) for name, frame in named
+        ]
 
     return lake.replace("features", columns, make)
 
@@ -87,12 +89,12 @@ def test_a_column_of_another_type_is_refused(lake):
 @pytest.mark.parametrize("symbol", ["../../etc", "A/B", "", "A'; --"])
 def test_a_hostile_symbol_makes_no_file(lake, symbol):
     with pytest.raises(SymbolError):
-        data_files.write(lake._place("features"), symbol, rows("A"))
+        data_files.write(lake.location("features"), symbol, rows("A"))
     assert not list(lake.path.parent.rglob("*.parquet"))
 
 
 def test_the_log_tells_rows_extremes_and_nulls_but_no_infinity(lake):
-    part = data_files.write(lake._place("features"), "A", rows("A").assign(value=[np.nan, -1.5, 2.0], flat=np.inf))
+    part = data_files.write(lake.location("features"), "A", rows("A").assign(value=[np.nan, -1.5, 2.0], flat=np.inf))
     assert json.loads(part.stats) == {
         "numRecords": 3,
         "minValues": {"date": "2023-09-18", "value": -1.5},
@@ -107,8 +109,10 @@ def test_a_part_that_leans_on_what_the_table_held_is_made_anew_after_a_conflict(
 
     def make(held):
         asked.append(held["A"])
-        part = data_files.write(lake._place("features"), "A", rows("A", 2.0 if len(asked) > 1 else 1.0), held=held["A"])
-        other = data_files.write(lake._place("features"), "B", rows("B"))
+        part = data_files.write(
+            lake.location("features"), "A", rows("A", 2.0 if len(asked) > 1 else 1.0), stored=held["A"]
+        )
+        other = data_files.write(lake.location("features"), "B", rows("B"))
         if len(asked) == 1:
             replace(Lake(lake.path, ROOT), rows("A", 9.0))
         return [part, other]
@@ -126,7 +130,7 @@ def test_a_symbol_that_another_driver_adds_meanwhile_is_replaced_not_doubled(lak
         calls.append(held)
         if len(calls) == 1:
             replace(Lake(lake.path, ROOT), rows("B", 9.0))
-        return [data_files.write(lake._place("features"), "B", rows("B", 2.0))]
+        return [data_files.write(lake.location("features"), "B", rows("B", 2.0))]
 
     lake.replace("features", COLUMNS, make)
     assert told(lake) == [["A", 1.0], ["B", 2.0]]
@@ -147,7 +151,7 @@ def test_drivers_at_once_double_nothing(lake, exists):
 
 def test_files_that_no_commit_names_are_invisible_and_vacuum_takes_them(lake, monkeypatch):
     replace(lake, rows("A"))
-    left = data_files.write(lake._place("features"), "A", rows("A", 2.0))
+    left = data_files.write(lake.location("features"), "A", rows("A", 2.0))
     assert told(lake) == [["A", 1.0]]
     assert lake.verify().empty
     assert lake.vacuum("features") == []  # it may be of a run that is going on

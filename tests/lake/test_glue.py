@@ -19,7 +19,7 @@ from stockkit.errors import LakeError
 from stockkit.lake import raw
 from stockkit.lake.catalogue import crawl, glue
 from tests.conftest import ROOT, stockkit
-from tests.lake.test_tables import frame
+from tests.lake.test_tables import add, frame
 
 MONDAY = pd.Timestamp("2023-09-18", tz="UTC")
 SIX = ["AAPL", "BRK.B", "EURUSD=X", "^GSPC", "ON", "0005.HK"]
@@ -221,7 +221,7 @@ def test_a_crawler_that_is_not_there_is_an_error(address):
 
 def test_the_command_looks_after_a_lake(tmp_path, lake):
     for value in (1.0, 2.0):
-        lake.append("t", frame(["A"], value).rename(columns={"seen": "made_at"}).assign(n=np.nan))
+        add(lake, "t", frame(["A"], value).assign(n=np.nan))
     keep(lake, SIX)
     said = {
         "crawl": "1 table changed, 6 partitions added",

@@ -16,6 +16,7 @@ import pytest
 from stockkit.lake.sql import scan
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
+from tests.lake.test_tables import add
 
 NAN = math.nan
 CELLS = [1.0, 2.0, NAN, 5.0, None, NAN, 200.0, -3.0, NAN, 2.0]
@@ -148,7 +149,7 @@ def test_what_the_lake_writes_holds_no_nan_but_null(tmp_path):
     lake = Lake(tmp_path, ROOT)
     cells = pd.DataFrame({"symbol": ["A", "A"], "x": [1.0, NAN]}).astype({"symbol": "string"})
     lake.write("t", cells, symbols=["A"])
-    lake.append("u", cells.assign(made_at=pd.Timestamp("2026-01-01", tz="UTC")))
+    add(lake, "u", cells)
     for table in ("t", "u"):
         told = lake.sql(f"SELECT count(x) AS known, count_if(is_nan(x)) AS nan, sum(x) AS total FROM {table}")
         assert told.iloc[0].tolist() == [1, 0, 1.0]

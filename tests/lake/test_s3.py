@@ -18,7 +18,7 @@ from stockkit.intake import ingest
 from stockkit.lake import address, raw
 from tests.aws import environment
 from tests.conftest import ROOT, SYMBOLS
-from tests.lake.test_tables import frame
+from tests.lake.test_tables import add, frame
 from tests.market.test_schema import ODD
 
 MONDAY, TUESDAY = pd.Timestamp("2023-09-18", tz="UTC"), pd.Timestamp("2023-09-19", tz="UTC")
@@ -87,9 +87,9 @@ def test_the_sample_is_fetched_into_an_s3_lake_and_cleaned_from_there_as_from_a_
 
 def test_schema_evolution_history_optimize_and_the_protocol_are_the_same_on_s3(lake):
     for value in (1.0, 2.0):
-        lake.append("t", frame(["A"], value).rename(columns={"seen": "made_at"}))
+        add(lake, "t", frame(["A"], value))
     assert lake.optimize("t") == {"files_added": 1, "files_removed": 2}
-    lake.write("t", frame(["B"]).rename(columns={"seen": "made_at"}).assign(more=np.nan), symbols=["B"])
+    lake.write("t", frame(["B"]).assign(more=np.nan), symbols=["B"])
     assert list(lake.history("t")["operation"]) == ["WRITE", "OPTIMIZE", "WRITE", "WRITE"]
     assert "more" in lake.read("t")
     assert lake.vacuum("t") == []

@@ -105,7 +105,7 @@ def test_a_file_is_no_table(lake, text):
     ],
 )
 def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
-    files = {"prices": scan.files_of(lake._place("prices"), lake.delta("prices"))}
+    files = {"prices": scan.files_of(lake.location("prices"), lake.delta("prices"))}
     with duckdb_engine.connection(scan._home(files), 10**9).cursor() as connection:
         assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
         with pytest.raises(duckdb.Error):

@@ -30,6 +30,11 @@ def frame(symbols, value=1.0):
     )
 
 
+def add(lake, table, rows):
+    """Add rows to a table, as the ledger does."""
+    return lake.commit(table, lambda now: commits.Rows(frames.to_arrow(rows), None))
+
+
 def hashes(lake, table):
     """The multiset of the contents of a table's data files."""
     found = (lake.path / "tables" / table).rglob("*.parquet")
@@ -86,27 +91,6 @@ def test_a_commit_carries_the_run_id(lake, monkeypatch):
     monkeypatch.setenv("STOCKKIT_RUN", "20260101T000000Z")
     lake.write("t", frame(["A"]), symbols=["A"])
     assert lake.delta("t").history(1)[0]["run"] == "20260101T000000Z"
-
-
-def test_append_adds_only_rows_that_say_something_new(lake):
-    told = frame(["A", "B"]).rename(columns={"seen": "made_at"}).assign(empty=np.nan)
-    assert lake.append("t", told) == 0
-    later = told.assign(made_at=told["made_at"] + pd.Timedelta("1h"))
-    assert lake.append("t", later) == 0
-    assert lake.append("t", later.assign(value=[1.0, 9.0])) == 1
-    assert sorted(lake.read("t")["value"]) == [1.0, 1.0, 9.0]
-
-
-def test_an_append_takes_the_types_of_the_table_or_says_which_column_does_not_fit(lake):
-    rows = frame(["A"]).rename(columns={"seen": "made_at"})
-    lake.append("t", rows.assign(value=[1]))
-    assert lake.append("t", rows) == 0, "1.0 is the 1 that is there"
-    assert lake.append("t", rows.assign(value=[2.0])) == 1
-    for wrong in (2.5, "two"):
-        with pytest.raises(LakeError, match=r"column 'value' as int64, found .*give values of that type"):
-            lake.append("t", rows.assign(value=pd.array([wrong], dtype="string" if wrong == "two" else "float64")))
-    assert lake.append("t", rows.assign(value=[2], more=["a"]).astype({"more": "string"})) == 2
-    assert sorted(lake.read("t")["value"]) == [1, 2, 2]
 
 
 def test_reads_and_writes_are_remembered_with_their_versions(lake):
@@ -183,10 +167,10 @@ def test_the_history_numbers_commits_truly_though_others_committed_since_the_tab
     files = opened.history()[0]["operationMetrics"]["num_added_files"]
     for value in (2.0, 3.0):
         lake.write("t", frame(["A", "B"], value), symbols=["A", "B"])
-    found = upkeep.history(commits.Place("t", lake.files), opened)
+    found = upkeep.history(commits.TableLocation("t", lake.files), opened)
     assert found[["version", "files_added"]].to_numpy().tolist() == [[0, files]]
     opened.update_incremental()
-    assert upkeep.history(commits.Place("t", lake.files), opened)["version"].tolist() == [2, 1, 0]
+    assert upkeep.history(commits.TableLocation("t", lake.files), opened)["version"].tolist() == [2, 1, 0]
 
 
 def test_vacuum_names_the_files_that_no_version_uses_and_deletes_them_only_when_told(lake, monkeypatch):
@@ -209,9 +193,8 @@ def test_vacuum_refuses_to_take_the_files_of_a_write_that_is_going_on(lake):
 
 
 def test_optimize_puts_small_files_into_one_and_changes_no_row(lake):
-    told = [frame(["A"], float(value)).rename(columns={"seen": "made_at"}) for value in range(5)]
-    for rows in told:
-        lake.append("t", rows)
+    for value in range(5):
+        add(lake, "t", frame(["A"], float(value)))
     before = lake.read("t").sort_values("value", ignore_index=True)
     assert lake.optimize("t") == {"files_added": 1, "files_removed": 5}
     pd.testing.assert_frame_equal(lake.read("t").sort_values("value", ignore_index=True), before)
@@ -265,7 +248,7 @@ def test_verify_finds_a_log_that_cannot_be_read(whole):
 def test_verify_finds_broken_contracts_doubled_keys_and_prices_from_nowhere(whole, prices):
     bad = prices[prices["symbol"] == "AAPL"].assign(symbol="NEW", close=-1.0).astype({"symbol": "string"})
     rows = frames.to_arrow(pd.concat([bad, bad.iloc[:1]]))
-    commits.commit(whole._place("prices"), lambda now: commits.Rows(rows, None))
+    commits.commit(whole.location("prices"), lambda now: commits.Rows(rows, None))
     found = whole.verify()
     assert set(found["problem"]) == {"contract broken", "key twice", "no raw answer"}
     assert found["detail"].str.contains("NEW").all()
@@ -308,13 +291,13 @@ def test_of_writers_of_the_same_symbol_one_wins_wholly(lake):
 
 
 def test_appends_at_once_lose_and_double_no_row(lake):
-    rows = [frame(["A"], float(v % 3)).rename(columns={"seen": "made_at"}) for v in range(6)]
-    assert writers(lake, *[lambda own, r=r: own.append("t", r) for r in rows]) == []
-    assert sorted(lake.read("t")["value"]) == [0.0, 1.0, 2.0]
+    rows = [frame(["A"], float(v)) for v in range(6)]
+    assert writers(lake, *[lambda own, r=r: add(own, "t", r) for r in rows]) == []
+    assert sorted(lake.read("t")["value"]) == [float(v) for v in range(6)]
 
 
 def test_of_writers_that_make_a_table_at_once_one_makes_it(lake):
-    together, place = threading.Barrier(4, timeout=10), commits.Place("t", lake.files)
+    together, place = threading.Barrier(4, timeout=10), commits.TableLocation("t", lake.files)
 
     def work_out(now):
         if now is not None:
@@ -336,7 +319,7 @@ def test_a_conflict_is_logged_and_when_retries_run_out_the_error_says_so(lake, m
         return commits.Rows(frames.to_arrow(frame(["A"], 1.0)), ["A"])
 
     with pytest.raises(LakeError, match="other writers were faster 2 times; nothing of this write was stored"):
-        commits.commit(lake._place("t"), slow)
+        commits.commit(lake.location("t"), slow)
     assert "event=conflict table=t version=0 attempt=1/2" in caplog.text
     assert lake.read("t")["value"].tolist() == [11.0]
 

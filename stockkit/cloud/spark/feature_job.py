@@ -23,7 +23,7 @@ from stockkit.cloud.spark.plugin import Plugin
 from stockkit.cloud.spark.sql import read
 from stockkit.errors import LakeError, ParamError, SparkError, StockkitError
 from stockkit.lake import data_files
-from stockkit.lake.commits import Place
+from stockkit.lake.commits import TableLocation
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import schema, sessions
 
@@ -97,9 +97,9 @@ def write_features(
     place = str(lake.folder.absolute() if lake.folder else lake.files)
     work = Work(place, table, tuple(_known(names, dtype)), dtype, calendar, plugin)
     chosen = schema.check_symbols(symbols)
-    found = dict[str, data_files.Part]()
+    found = dict[str, data_files.DataFile]()
 
-    def make(held: Mapping[str, str]) -> list[data_files.Part]:
+    def make(held: Mapping[str, str]) -> list[data_files.DataFile]:
         # a part without a file leans on what the table held then: another writer may have replaced it meanwhile
         open_ = [s for s in chosen if s not in found or (not found[s].path and found[s].digest != held.get(s))]
         found.update(_run(work.with_held(held), bars, open_) if open_ else {})
@@ -137,8 +137,8 @@ class Work:
         try:
             self.load()
             rows = features.compute(as_bars(bars), list(self.names), dtype=self.dtype, calendar=self.calendar)
-            place = Place(self.table, open_lake(self.lake).files)
-            part = data_files.write(place, symbol, rows, held=self.held.get(symbol))
+            location = TableLocation(self.table, open_lake(self.lake).files)
+            part = data_files.write(location, symbol, rows, stored=self.held.get(symbol))
         except StockkitError as error:
             return pd.DataFrame([(symbol, "", "", 0, "", str(error))], columns=_FIELDS)
         return pd.DataFrame([(symbol, part.digest, part.path, part.size, part.stats, "")], columns=_FIELDS)
@@ -154,7 +154,7 @@ def as_bars(bars: pd.DataFrame) -> pd.DataFrame:
     return cast.assign(**{name: bars[name].to_numpy(dtype="float64") for name in more})
 
 
-def _run(work: Work, bars: DataFrame, symbols: Sequence[str]) -> dict[str, data_files.Part]:
+def _run(work: Work, bars: DataFrame, symbols: Sequence[str]) -> dict[str, data_files.DataFile]:
     """Run the work of some symbols on Spark; a part each, or the first error."""
     from pyspark.sql import functions
 
@@ -164,7 +164,7 @@ def _run(work: Work, bars: DataFrame, symbols: Sequence[str]) -> dict[str, data_
     rows = _collected(asked.repartition(tasks, "symbol").groupBy("symbol").applyInPandas(_function(work.of), ANSWER))
     if failed := sorted((row["symbol"], row["error"]) for row in rows if row["error"]):
         raise SparkError(f"features of {failed[0][0]} (and {len(failed) - 1} more symbols) failed: {failed[0][1]}")
-    found = {row["symbol"]: data_files.Part(row["symbol"], row["digest"], row["path"], row["size"], row["stats"])
+    found = {row["symbol"]: data_files.DataFile(row["symbol"], row["digest"], row["path"], row["size"], row["stats"])
              for row in rows}  # fmt: skip
     if set(found) != set(symbols):
         odd = sorted(set(found) ^ set(symbols))[0]
@@ -243,7 +243,7 @@ def symbols_of(lake: Lake, source: str, symbols: Sequence[str] | None = None) ->
         LakeError: no such table, it has no rows, or none of a symbol; names the nearest. SymbolError: no symbol.
     """
     asked = None if symbols is None else schema.check_symbols(symbols)
-    held = sorted(lake.live(source).files)
+    held = sorted(lake.data_files(source).files)
     if not held:
         raise LakeError(f"table {source!r} in {lake.path} has no rows: `stockkit run params/sample.yaml` fills it.")
     for symbol in asked or ():

@@ -34,7 +34,7 @@ def read(spark: SparkSession, lake: Lake, table: str, *, symbols: Sequence[str] 
     Raises:
         LakeError: no such table, or a column of a type that Spark is not told of.
     """
-    live = lake.live(table, symbols=symbols)
+    live = lake.data_files(table, symbols=symbols)
     kinds = ", ".join(f"`{one.name}` {_kind(table, one)}" for one in live.schema)
     paths = [_pattern(uri) for symbol in sorted(live.files) for uri in live.files[symbol]]
     if not paths:

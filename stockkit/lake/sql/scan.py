@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import pandas as pd
 
@@ -17,7 +16,8 @@ from stockkit import athena
 from stockkit.athena.types import Type
 from stockkit.errors import QueryError
 from stockkit.files import Folder
-from stockkit.lake.commits import Place
+from stockkit.lake import commits
+from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import duckdb_engine
 
 PANDAS = {"bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "boolean": "bool",
@@ -54,15 +54,15 @@ class Files:
     rows: Any = None
 
 
-def files_of(place: Place, delta: Any) -> Files:
+def files_of(location: TableLocation, delta: Any) -> Files:
     """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
     import pyarrow as pa
 
     schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
-    if not isinstance(place.files, Folder):
+    if not isinstance(location.files, Folder):
         return Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
-    folder, actions = place.files.uri(place.key), pa.table(delta.get_add_actions(flatten=True))
-    paths = [f"{folder}/{unquote(path)}" for path in actions["path"].to_pylist()]  # the log holds them as URIs
+    folder, actions = location.files.uri(location.key), commits.logged_files(delta)
+    paths = [f"{folder}/{path}" for path in actions["path"].to_pylist()]
     counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
     alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
     return Files(schema, folder, paths, partitions, alike)
@@ -104,8 +104,8 @@ def rows(
 
     schemas = {name: one.schema for name, one in files.items()}
     lists = {f"files_{k}": name for k, name in enumerate(files)}
-    places = {name: _place(name, files[name], marker) for marker, name in lists.items()}
-    translated = athena.translate(text, schemas, parameters, places)
+    queries = {name: _scan_sql(name, files[name], marker) for marker, name in lists.items()}
+    translated = athena.translate(text, schemas, parameters, queries)
     paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
     handed = {HANDED.format(name): one.rows for name, one in files.items() if one.rows is not None}
     try:
@@ -124,7 +124,7 @@ def _home(files: Mapping[str, Files]) -> str:
     return min(near, default="")
 
 
-def _place(name: str, files: Files, marker: str) -> str:
+def _scan_sql(name: str, files: Files, marker: str) -> str:
     """The query that reads a table, in the engine's SQL; its list of files is bound, which is faster than written."""
     from stockkit.athena.types import from_arrow
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -77,12 +76,8 @@ def _now() -> pd.Timestamp:
 
 def _keep_log(lake: Lake) -> None:
     """Let a ledger of before commits were needed keep those that it has."""
-    import deltalake
-
-    table = _opened(lake) if TABLE in lake.tables() else None
-    if table is not None and not table.metadata().configuration.items() >= times.KEEP_LOG.items():
-        with suppress(deltalake.exceptions.CommitFailedError):  # another writer was faster, and did it
-            table.alter.set_table_properties(dict(times.KEEP_LOG))
+    if TABLE in lake.tables():
+        commits.set_properties(_opened(lake), times.KEEP_LOG)
 
 
 def data_version(lake: Lake) -> str:
@@ -146,19 +141,17 @@ def verify(lake: Lake, head: str | None = None) -> pd.DataFrame:
     if head is not None and not DIGEST.fullmatch(head):
         raise LakeError(f"head {head!r} is no hash: give the 64 digits that `stockkit forecasts verify` told.")
     now = _opened(lake)
-    return pd.DataFrame(list(_problems(now, head)), columns=list(PROBLEMS)).astype(PROBLEMS)
+    return pd.DataFrame(list(_problems(lake.location(TABLE), now, head)), columns=list(PROBLEMS)).astype(PROBLEMS)
 
 
-def _problems(now: Any, head: str | None) -> Iterator[chain.Fault]:
-    import deltalake
-    import pyarrow as pa
-
+def _problems(location: commits.TableLocation, now: Any, head: str | None) -> Iterator[chain.Fault]:
     for name in [one.name for one in now.schema().fields if one.name not in {**MADE, **SEAL}]:
         yield None, "", "added", f"column {name!r} is not part of what was sealed"
     try:
-        rows = frames.to_pandas(now.to_pyarrow_table(columns=[*MADE, *SEAL]))
-    except (OSError, pa.ArrowException, deltalake.exceptions.DeltaError) as error:
-        yield None, "", "unreadable", f"{str(error)[:200]} (`stockkit lake verify` names the file)"
+        with location.reading():
+            rows = frames.to_pandas(now.to_pyarrow_table(columns=[*MADE, *SEAL]))
+    except LakeError as error:
+        yield None, "", "unreadable", str(error)
         return
     yield from chain.faults(rows)
     texts = rows.assign(hash=rows["hash"].fillna(""))[["number", "hash"]].dropna()
@@ -230,10 +223,9 @@ def _last(now: Any, noted: times.Seal | None) -> tuple[int, str]:
 
 def _by_statistics(now: Any) -> int | None:
     """The last number by the log's statistics; None where a file has none."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    files = pa.table(now.get_add_actions(flatten=True))
+    files = commits.logged_files(now)
     told = files["max.number"] if "max.number" in files.column_names else None
     return None if told is None or told.null_count or not len(told) else int(pc.max(told).as_py())
 
