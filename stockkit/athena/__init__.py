@@ -19,6 +19,7 @@ from typing import Any
 
 from stockkit.athena import depth, parser
 from stockkit.athena.parameters import every
+from stockkit.athena.parser import Statement, parse
 from stockkit.athena.types import Type, from_arrow
 from stockkit.errors import QueryError
 
@@ -37,18 +38,13 @@ class Translation:
     written: Mapping[str, str] = field(default_factory=dict)
 
 
-def tables(text: str) -> list[str]:
-    """The tables that a statement reads, ascending."""
-    return sorted(parser.table_names(parser.parse(text)))
-
-
 def translate(
-    text: str, schemas: Mapping[str, Any], parameters: Mapping[str, Any], places: Mapping[str, str]
+    text: str | Statement, schemas: Mapping[str, Any], parameters: Mapping[str, Any], places: Mapping[str, str]
 ) -> Translation:
     """Translate one SELECT.
 
     Args:
-        text: the statement, with ``:name`` for each parameter.
+        text: the statement, with ``:name`` for each parameter, or what `parse` made of it.
         schemas: the pyarrow schema of each table that it reads.
         parameters: the values.
         places: the query that reads each table, in the local engine's SQL.
@@ -58,7 +54,7 @@ def translate(
     """
     from stockkit.athena.queries import statement
 
-    tree = parser.parse(text)
+    tree = parser.parse(text).tree
     parameters = every(parameters)
     check_parameters(tree, parameters)
     kinds = {
@@ -87,3 +83,6 @@ def check_parameters(tree: Any, parameters: Mapping[str, Any]) -> None:
             raise QueryError(
                 f"the list given for :{place.name} must not be empty and stands only in IN (:{place.name})."
             )
+
+
+__all__ = ["Statement", "Translation", "check_parameters", "parse", "translate"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 from stockkit.athena import depth, reads, trino
@@ -14,17 +14,31 @@ INFORMATION = "information_schema"
 INFORMATION_TABLES = ("columns", "schemata", "tables")
 
 
-def parse(text: str) -> Any:
-    """The tree of exactly one SELECT.
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One SELECT: its text, its tokens, its tree, and the tables that it reads, ascending."""
+
+    text: str
+    tokens: tuple[Any, ...]
+    tree: Any
+    tables: tuple[str, ...]
+
+    @property
+    def beginning(self) -> str:
+        """As much of the text as an error shows."""
+        return self.text.strip()[:300]
+
+
+def parse(text: str | Statement) -> Statement:
+    """The statement of a text that is exactly one SELECT; one that is parsed already is given back.
 
     Raises:
         QueryError: anything else.
     """
-    return depth.deeply(lambda: _parsed(text))
+    return text if isinstance(text, Statement) else depth.deeply(lambda: _parsed(text))
 
 
-@lru_cache(maxsize=4)  # a statement is parsed for its tables, and again to be translated
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> Statement:
     import sqlglot
     from sqlglot import exp
 
@@ -38,11 +52,12 @@ def _parsed(text: str) -> Any:
             "an empty text" if not statements else f"{len(statements)} statement(s), {statements[0].key.upper()} first"
         )
         raise QueryError(f"expected one SELECT, found {what}: the lake answers questions, nothing else.")
-    table_names(statements[0])
-    reads.check(statements[0])
-    trino.check_nothing_lost(tokens, statements[0])
-    _write_out_windows(statements[0])
-    return statements[0]
+    tree = statements[0]
+    tables = table_names(tree)
+    reads.check(tree)
+    trino.check_nothing_lost(tokens, tree)
+    _write_out_windows(tree)
+    return Statement(text, tuple(tokens), tree, tuple(sorted(tables)))
 
 
 def _write_out_windows(tree: Any) -> None:

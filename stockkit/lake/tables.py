@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from stockkit import provenance
+from stockkit import athena, provenance
 from stockkit.aws import Session
 from stockkit.errors import LakeError
 from stockkit.files import Bucket, Files, of
@@ -197,35 +197,39 @@ class Lake:
         if listed is not None:
             return listed
         dated = clock.dated(text, as_of)
-        answer = self._answer(dated.text, parameters, limits)
+        answer = self._answer(athena.parse(dated.text), parameters, limits)
         if dated.moment is not None:
             answer.attrs["as_of"] = dated.moment.isoformat()
         return answer
 
-    def _answer(self, text: str, parameters: dict[str, Any], limits: duckdb_engine.Limits) -> pd.DataFrame:
+    def _answer(
+        self, statement: athena.Statement, parameters: dict[str, Any], limits: duckdb_engine.Limits
+    ) -> pd.DataFrame:
         """The answer to a SELECT that does not read the clock."""
-        names, database = scan.tables(text), self.address.database if self.address else None
+        names, database = statement.tables, self.address.database if self.address else None
         here = not (isinstance(self.path, Bucket) and database)  # else only the types are wanted here
         listed = information_schema.information(names, self.tables if here else list, self.delta, database)
         deltas = {name: self.delta(name) for name in names if name not in listed}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
         if not (isinstance(self.path, Bucket) and self.address and database):
             files = {name: scan.files_of(self.location(name), delta) for name, delta in deltas.items()}
-            return scan.run(text, files | listed, parameters, limits)
+            return scan.run(statement, files | listed, parameters, limits)
         for name, delta in deltas.items():
             if provenance.pinned(self, name) is not None and delta.version() != self.version(name):
                 raise LakeError(provenance.OVERTAKEN.format(table=name))
         schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
         last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
         return athena_engine.ask(
-            text,
+            statement,
             parameters,
             self.path.session,
             address=self.address,
             results=self.path.uri("athena/"),
             # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it
             last_commit=max([*last, *([int(time.time() * 1000)] if listed else [])], default=0),
-            shape=nested_answers.shape(text, schemas | {name: one.schema for name, one in listed.items()}, parameters),
+            shape=nested_answers.shape(
+                statement, schemas | {name: rows.schema for name, rows in listed.items()}, parameters
+            ),
         )
 
     def question(self, name: str, *, dialect: str = "") -> scan.Question:

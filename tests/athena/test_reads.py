@@ -46,7 +46,7 @@ def samples() -> dict[str, exp.Expression]:
     """A node of every class, as the parser makes it."""
     found: dict[str, exp.Expression] = {}
     for text in STATEMENTS:
-        for node in parser.parse(text).walk():
+        for node in parser.parse(text).tree.walk():
             found.setdefault(type(node).__name__, node)
     return found
 
@@ -80,11 +80,11 @@ def test_every_argument_that_a_statement_carries_is_read_while_it_is_translated(
     parse, trees = parser.parse, []
 
     def recorded(text):
-        tree = parse(text)
-        trees.append(tree)
-        for node in tree.walk():
+        statement = parse(text)
+        trees.append(statement.tree)
+        for node in statement.tree.walk():
             node.args = Recorded(node.args)
-        return tree
+        return statement
 
     monkeypatch.setattr(parser, "parse", recorded)
     for text in STATEMENTS:

@@ -85,7 +85,9 @@ def test_what_is_not_translated_here_is_sent_to_athena_as_it_is(aws, cloud):
 
 def test_the_catalogue_is_asked_of_athena_anew_each_time(monkeypatch, cloud):
     sent = {}
-    monkeypatch.setattr(athena_engine, "ask", lambda text, *_, **given: sent.update(given, text=text) or pd.DataFrame())
+    monkeypatch.setattr(
+        athena_engine, "ask", lambda statement, *_, **given: sent.update(given, text=statement.text) or pd.DataFrame()
+    )
     text = "SELECT c.* FROM information_schema.columns c JOIN t ON t.symbol = c.column_name"
     cloud.sql(text)
     assert sent["text"] == text

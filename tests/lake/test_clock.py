@@ -72,7 +72,9 @@ def test_without_one_it_is_the_moment_of_asking_the_same_all_through_the_stateme
 
 def test_athena_is_sent_the_same_moment(lake, monkeypatch):
     sent = {}
-    monkeypatch.setattr(athena_engine, "ask", lambda text, *_, **__: sent.update(text=text) or pd.DataFrame())
+    monkeypatch.setattr(
+        athena_engine, "ask", lambda statement, *_, **__: sent.update(text=statement.text) or pd.DataFrame()
+    )
     monkeypatch.setattr(Lake, "_answer", lambda self, text, parameters, limits: athena_engine.ask(text))
     Lake(lake.path, ROOT, address=Address("b", "p", "d")).sql("SELECT current_date AS d", as_of=DAY)
     assert sent == {"text": "SELECT DATE '2023-09-21' AS d"}

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import duckdb
 import pandas as pd
 import pytest
+from sqlglot.parser import Parser
+from sqlglot.tokens import Tokenizer
 
 from stockkit.errors import LakeError, QueryError
 from stockkit.lake.sql import duckdb_engine, scan
@@ -48,6 +51,25 @@ def test_what_is_not_translated_faithfully_is_refused_before_anything_runs(lake,
     monkeypatch.setattr(duckdb_engine, "connection", None)
     with pytest.raises(QueryError, match=r"Athena|run to run|not translated"):
         lake.sql(text)
+
+
+@pytest.mark.parametrize(("text", "tokenized"), [("SELECT :x + 1", 1), ("SELECT current_date > :x", 2)])
+def test_a_statement_is_parsed_once(lake, text, tokenized, monkeypatch):
+    calls = Counter()
+    for made in (Parser.parse, Tokenizer.tokenize):
+        monkeypatch.setattr(*_counted(made, calls))
+    lake.sql(text, x=pd.Timestamp("2020-01-01") if tokenized == 2 else 1)
+    assert calls == {"parse": 1, "tokenize": tokenized}  # the clock is looked for before it is parsed
+
+
+def _counted(method, calls):
+    owner = {"parse": Parser, "tokenize": Tokenizer}[method.__name__]
+
+    def counted(*given):
+        calls[method.__name__] += 1
+        return method(*given)
+
+    return owner, method.__name__, counted
 
 
 HOSTILE = "A'; DROP TABLE prices; --"

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 
 from stockkit import athena
-from stockkit.athena import parser
 from stockkit.athena.parameters import every, literal
 from stockkit.aws import Session
 from stockkit.errors import QueryError
@@ -59,7 +58,7 @@ def cost(bytes_scanned: int, *, reused: bool = False) -> float:
 
 
 def ask(
-    text: str,
+    statement: athena.Statement,
     parameters: Mapping[str, Any],
     session: Session,
     *,
@@ -74,7 +73,7 @@ def ask(
     plain answers, CSV, would give them as text.
 
     Args:
-        text: Athena SQL, checked to be one SELECT; ``:name`` stands for a parameter, sent apart from the text.
+        statement: one SELECT, parsed; ``:name`` stands for a parameter, sent apart from the text.
         parameters: a value for every ``:name``; a list fits where ``IN (:name)`` stands.
         session: the AWS session.
         address: the lake's, with its database and workgroup.
@@ -91,7 +90,7 @@ def ask(
     """
     import awswrangler as wr
 
-    statement, values = placeholders(text, parameters)
+    text, values = placeholders(statement, parameters)
     unloads = shape is not None and nested_answers.is_nested(shape)
     how: dict[str, Any] = {"result_reuse_configuration": reuse(last_commit, time.time()), "s3_output": results}
     if unloads:
@@ -99,7 +98,7 @@ def ask(
     with explained("cannot ask Athena"):
         try:
             answer = wr.athena.read_sql_query(
-                statement,
+                text,
                 database=address.database,
                 workgroup=address.workgroup,
                 ctas_approach=False,
@@ -112,14 +111,14 @@ def ask(
         except wr.exceptions.EmptyDataFrame:
             return nested_answers.empty(shape)
         except wr.exceptions.InvalidArgumentValue as error:
-            raise QueryError(f"Athena cannot give this answer: {str(error)[:300]}\n  {text.strip()[:300]}") from error
+            raise QueryError(f"Athena cannot give this answer: {str(error)[:300]}\n  {statement.beginning}") from error
         except (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled) as error:
-            raise QueryError(f"Athena failed the query: {str(error)[:300]}\n  {text.strip()[:300]}") from error
+            raise QueryError(f"Athena failed the query: {str(error)[:300]}\n  {statement.beginning}") from error
     bill = _bill(answer.query_metadata)
     log.info("event=athena query=%s bytes=%d usd=%.6f", bill.query_id, bill.bytes_scanned, bill.cost_usd)
     if shape is None:
         nested_answers.refuse_text(session.client("athena"), bill.query_id)
-    frame = _plain(nested_answers.restored(answer, text, shape) if shape is not None and unloads else answer)
+    frame = _plain(nested_answers.restored(answer, statement, shape) if shape is not None and unloads else answer)
     frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
     return frame
 
@@ -150,7 +149,7 @@ def reuse(last_commit: int, now: float) -> dict[str, Any]:
     return {"ResultReuseByAgeConfiguration": age}
 
 
-def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[str]]:
+def placeholders(text: str | athena.Statement, parameters: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Turn ``:name`` into Athena's ``?`` and return the values in their order, as SQL literals.
 
     A NaN or an infinity, which has no literal, is written into the text as the call that makes it.
@@ -161,10 +160,10 @@ def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[st
     from sqlglot import TokenType
 
     parameters = every(parameters)
-    athena.check_parameters(parser.parse(text), parameters)
-    pieces, values, end = [], [], 0
-    tokens = _tokens(text)
-    for colon, name in itertools.pairwise(tokens):
+    statement = athena.parse(text)
+    athena.check_parameters(statement.tree, parameters)
+    text, pieces, values, end = statement.text, [], [], 0
+    for colon, name in itertools.pairwise(statement.tokens):
         if colon.token_type != TokenType.COLON or name.start != colon.end + 1 or not name.text.isidentifier():
             continue
         given = parameters[name.text]
@@ -173,12 +172,6 @@ def placeholders(text: str, parameters: Mapping[str, Any]) -> tuple[str, list[st
         values += [one for one in items if one not in CALLS]
         end = name.end + 1
     return "".join([*pieces, text[end:]]), values
-
-
-def _tokens(text: str) -> list[Any]:
-    import sqlglot
-
-    return list(sqlglot.tokenize(text, read="athena"))
 
 
 def _bill(metadata: Mapping[str, Any]) -> Bill:

@@ -9,20 +9,21 @@ import numpy as np
 import pandas as pd
 
 from stockkit import athena
-from stockkit.athena import parser
 from stockkit.errors import QueryError
 from stockkit.lake.sql import scan
 
 KINDS = ("array", "map", "row")
 
 
-def shape(text: str, schemas: Mapping[str, Any], parameters: Mapping[str, Any]) -> athena.Translation | None:
+def shape(
+    statement: athena.Statement, schemas: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> athena.Translation | None:
     """Names and types of a statement's answer; None where it is not translated here."""
     import pyarrow as pa
 
     try:
         known = {name: pa.schema(schema) for name, schema in schemas.items()}
-        return athena.translate(text, known, parameters, dict.fromkeys(known, "SELECT 1"))
+        return athena.translate(statement, known, parameters, dict.fromkeys(known, "SELECT 1"))
     except QueryError:
         return None
 
@@ -37,7 +38,7 @@ def empty(found: athena.Translation | None) -> pd.DataFrame:
     return pd.DataFrame(columns=list(found.names) if found else [], dtype="object")
 
 
-def restored(answer: pd.DataFrame, text: str, found: athena.Translation) -> pd.DataFrame:
+def restored(answer: pd.DataFrame, statement: athena.Statement, found: athena.Translation) -> pd.DataFrame:
     """An unloaded answer under its names, with lists and dicts, in the order that the statement asks for.
 
     Raises:
@@ -45,7 +46,7 @@ def restored(answer: pd.DataFrame, text: str, found: athena.Translation) -> pd.D
     """
     frame = answer.copy()
     frame.columns = pd.Index(found.names)
-    for by, descending, nulls_first in reversed(_order(text, found)):
+    for by, descending, nulls_first in reversed(_order(statement, found)):
         place = "first" if nulls_first else "last"
         frame = frame.sort_values(by, ascending=not descending, kind="stable", na_position=place)
     frame = frame.reset_index(drop=True)
@@ -56,8 +57,8 @@ def restored(answer: pd.DataFrame, text: str, found: athena.Translation) -> pd.D
     return frame
 
 
-def _order(text: str, found: athena.Translation) -> list[tuple[str, bool, bool]]:
-    order = parser.parse(text).args.get("order")
+def _order(statement: athena.Statement, found: athena.Translation) -> list[tuple[str, bool, bool]]:
+    order = statement.tree.args.get("order")
     keys = []
     for one in order.expressions if order is not None else ():
         name = one.this.name.lower() if type(one.this).__name__ in ("Column", "Literal") else ""

@@ -68,24 +68,18 @@ def files_of(location: TableLocation, delta: Any) -> Files:
     return Files(schema, folder, paths, partitions, alike)
 
 
-def tables(text: str) -> list[str]:
-    """The tables of the lake that a statement reads, ascending.
-
-    Raises:
-        QueryError: it is not exactly one SELECT over plain tables.
-    """
-    return athena.tables(text)
-
-
 def run(
-    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: duckdb_engine.Limits = LIMITS
+    text: str | athena.Statement,
+    files: Mapping[str, Files],
+    parameters: Mapping[str, Any],
+    limits: duckdb_engine.Limits = LIMITS,
 ) -> pd.DataFrame:
     """Run a SELECT.
 
     Args:
         text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL. A list fits
-            where ``IN (:name)`` stands.
-        files: the files of each table that `tables` names.
+            where ``IN (:name)`` stands. Or what `athena.parse` made of it.
+        files: the files of each table that it reads.
         parameters: a value for every ``:name``.
         limits: what it may take.
 
@@ -97,7 +91,10 @@ def run(
 
 
 def rows(
-    text: str, files: Mapping[str, Files], parameters: Mapping[str, Any], limits: duckdb_engine.Limits = LIMITS
+    text: str | athena.Statement,
+    files: Mapping[str, Files],
+    parameters: Mapping[str, Any],
+    limits: duckdb_engine.Limits = LIMITS,
 ) -> tuple[Any, athena.Translation]:
     """The answer to a SELECT as a pyarrow table, which tells NULL from NaN, and its translation; else as `run`."""
     import duckdb
@@ -105,7 +102,8 @@ def rows(
     schemas = {name: one.schema for name, one in files.items()}
     lists = {f"files_{k}": name for k, name in enumerate(files)}
     queries = {name: _scan_sql(name, files[name], marker) for marker, name in lists.items()}
-    translated = athena.translate(text, schemas, parameters, queries)
+    statement = athena.parse(text)
+    translated = athena.translate(statement, schemas, parameters, queries)
     paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
     handed = {HANDED.format(name): one.rows for name, one in files.items() if one.rows is not None}
     try:
@@ -114,7 +112,7 @@ def rows(
         ), translated
     except duckdb.Error as error:
         raise QueryError(
-            f"the query failed: {duckdb_engine.reason(error, translated.written)}\n  {text.strip()[:300]}"
+            f"the query failed: {duckdb_engine.reason(error, translated.written)}\n  {statement.beginning}"
         ) from error
 
 
