@@ -2,11 +2,12 @@
 
 `audit` runs a feature on bars that are cut, corrupted after a session, reordered, thinned out to one symbol and split,
 and compares with the whole run, row by row. `audit_label` allows a label its horizon. `audit_fit` refits a model on
-corrupted rows fold by fold; `audit_fitted` compares what a pipeline has learned with what it may have learned::
+corrupted rows fold by fold; `audit_fitted` compares what a pipeline has learned with what it may have learned.
 
-    from stockkit import causality
-
-    causality.audit(lambda bars: bars.groupby("symbol")["close"].pct_change()).raise_for_leaks()
+Example:
+    >>> from stockkit import causality
+    >>> causality.audit({"momentum": lambda bars: bars.groupby("symbol")["close"].pct_change(5)}).leaks
+    []
 """
 
 from stockkit.causality.checks import audit, audit_label

@@ -5,6 +5,12 @@ each. `look_back` is the number of sessions before t that it needs; rows before 
 
 Groups: `basic` (indicators), `lags`, `calendar`, `cross` (a symbol against the others of its day), `alpha158` (the 158
 that Qlib publishes) and `user` (what `register` added).
+
+Example:
+    >>> from stockkit import features, open_lake
+    >>> prices = open_lake("data/lake").read("prices")
+    >>> list(features.compute(prices, ["ret_1", "rsi_14"]))
+    ['symbol', 'date', 'ret_1', 'rsi_14']
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""From a source to trusted tables: fetch each symbol, keep the bytes, clean them, count what was wrong."""
+"""From a source to trusted tables: fetch each symbol, keep the bytes, clean them, count what was wrong.
+
+Example:
+    >>> from stockkit import ingest, open_lake
+    >>> fetched = ingest.fetch(open_lake("data/lake"), "sample", ["AAPL"])
+    >>> len(ingest.clean_all(fetched).prices)
+    2699
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,12 @@ of then and now: a symbol with new sessions is computed from the first of them o
 look-back needs; one whose past changed (a split, a correction) from there on; all of it where the definition
 changed since the newest commit that touched it. What is stored is then, bit for bit, what a computation of
 everything would have given.
+
+Example:
+    >>> from stockkit import feature_table, open_lake
+    >>> update = feature_table.update(open_lake("data/lake"), ["ret_1", "rsi_14"])
+    >>> update.rows
+    2699
 """
 
 from __future__ import annotations

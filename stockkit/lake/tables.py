@@ -54,6 +54,11 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: Ses
 
     Raises:
         LakeError: no such kind of address, or a file where a folder should be.
+
+    Example:
+        >>> lake = open_lake("data/lake")
+        >>> lake.read("prices", symbols=["AAPL"], columns=["symbol", "date", "close"]).shape
+        (2699, 3)
     """
     home = root or workbook_root()
     if place := address.parse(lake):

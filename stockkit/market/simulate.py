@@ -1,4 +1,12 @@
-"""Seeded bars and returns for examples, tests and benchmarks: no network, the same bytes for the same seed."""
+"""Seeded bars and returns for examples, tests and benchmarks: no network, the same bytes for the same seed.
+
+Example:
+    >>> import numpy as np
+    >>> from stockkit import simulate
+    >>> bars = simulate.bars(["A", "B"], count=3, rng=np.random.default_rng(7))
+    >>> list(bars["symbol"])
+    ['A', 'A', 'A', 'B', 'B', 'B']
+"""
 
 from __future__ import annotations
 

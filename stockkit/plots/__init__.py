@@ -2,6 +2,11 @@
 
 Titles state what the figure shows, computed from the frame; axes carry units; colours are told apart in
 grey and by colour-blind readers (Okabe and Ito 2008). Frames are left untouched.
+
+Example:
+    >>> from stockkit import open_lake, plots
+    >>> plots.price_bars(open_lake("data/lake").read("prices")).alt[:27]
+    'AAPL has the highest price '
 """
 
 from __future__ import annotations

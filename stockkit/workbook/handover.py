@@ -21,7 +21,11 @@ PARTS = {"reads": int, "writes": int, "empty": str, "headlines": object}
 
 
 def headline(**figures: Any) -> None:
-    """Pass figures (anything JSON can hold) on to the run's manifest and its front page; shows nothing."""
+    """Pass figures (anything JSON can hold) on to the run's manifest and its front page; shows nothing.
+
+    Example:
+        >>> headline(as_of="2023-09-21", rows=2699)  # doctest: +SKIP
+    """
     _display({"headlines": figures})
 
 
@@ -32,6 +36,9 @@ def hand_over(lake: Lake, symbols: Sequence[str] = (), *, empty: Mapping[str, st
         lake: the one that the notebook opened.
         symbols: those that the notebook was asked for; which of them have no prices is said.
         empty: tables that rightly have no rows or no numbers, each with the reason; any other such table fails the run.
+
+    Example:
+        >>> hand_over(open_lake("data/lake"), ["AAPL"])  # doctest: +SKIP
     """
     held = {part["symbol"] for part in lake.delta("prices").partitions()} if symbols and lake.count("prices") else set()
     absent = [symbol for symbol in symbols if symbol not in held]
@@ -52,6 +59,9 @@ def ensure(holds: Any, otherwise: str) -> None:
 
     Raises:
         RunError: it does not hold.
+
+    Example:
+        >>> ensure(1 + 1 == 2, "the sum is wrong")
     """
     if not holds:
         raise RunError(otherwise)
@@ -82,6 +92,10 @@ def counting(what: str) -> Callable[[str, int, int], None]:
     """A callback that shows how many are done, in one line that is written over: ``4 of 6 symbols, AAPL last``.
 
     In a headless run nobody watches, and the executed notebook stays free of it.
+
+    Example:
+        >>> on_done = counting("symbols")
+        >>> on_done("AAPL", 1, 6)
     """
     from IPython.display import display
 

@@ -1,6 +1,11 @@
 """A user's features and models from one Python file: `features.register(…)` for a feature, `MODELS = […]` for models.
 
 It is loaded and tried in a process of its own before a run starts (`check`), and loaded by the notebooks (`load`).
+
+Example:
+    >>> from stockkit import user_file
+    >>> user_file.load("my_features.py").features
+    ('body',)
 """
 
 from __future__ import annotations

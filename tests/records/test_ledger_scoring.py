@@ -194,7 +194,7 @@ def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(price
     names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "ledger": ledger}
     exec(read, names)
     assert eval(show, names) == said
-    table = names["found"]
+    table = names["stored"]
     kept = scores.of_table(table[table["evidence"] == ledger.BACKTEST])
     pd.testing.assert_frame_equal(kept.overall, board.overall, check_like=True)
 
