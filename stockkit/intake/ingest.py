@@ -9,30 +9,27 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
-from stockkit.intake import ingested
+from stockkit.intake import history
 from stockkit.intake.folder import ACTIONS_FILE
-from stockkit.intake.ingested import NOTES, Fetched, Ingested
+from stockkit.intake.history import ADDED, HAND, Fetched, joined
+from stockkit.intake.ingested import Ingested, from_cleaned
 from stockkit.intake.source import Source, fetch_many
-from stockkit.intake.sources import is_complete, open_source
+from stockkit.intake.sources import open_source
 from stockkit.lake import raw
+from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake
-from stockkit.market import action_history, answers, clean, schema, sessions
 from stockkit.market import actions as corporate
-from stockkit.market.action_history import Statement
+from stockkit.market import answers, clean, schema, sessions
 from stockkit.market.answers import Answer
 
 EARLIEST, LATEST = "earliest", "latest"
 COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
-HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
-ADDED = "the list of added actions"
-SHORT = 100  # rows of a short answer; a longer one is a whole history
 OnDone = Callable[[str, int, int], None]
 
 
@@ -62,86 +59,87 @@ def fetch(
     if not check:
         return first
     second = _ask(lake, check, symbols, on_done)
-    told = [_covered(one, both) for both in [_span(first, second)] for one in (first, second)]
-    trusted, conflicts = corporate.agree(*told)
+    both = _span(first, second)
+    trusted, conflicts = corporate.agree(_covered(first, both), _covered(second, both))
     return replace(first, known=replace(first.known, actions=trusted), conflicts=conflicts)
 
 
 def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
-    """What one source says now, or said before, of each symbol."""
+    """What one source says now, or said before, of each symbol; the raw zone is listed and read once."""
     origin = open_source(source, root=lake.root, lake=lake.folder, secrets_client=lake.secrets_client)
     before = {symbol: raw.read(lake.path, origin.name, symbol) for symbol in symbols}
-    seen = {symbol: held.answers[-1].fetched_at for symbol, held in before.items() if held.answers}
-    now, later = origin.plan(symbols, seen)
+    newest = {symbol: holding.answers[-1] for symbol, holding in before.items() if holding.answers}
+    now, later = origin.plan(symbols, {symbol: answer.fetched_at for symbol, answer in newest.items()})
     compact = {
-        symbol: origin.now() - moment < COMPACT_WITHIN and not before[symbol].damaged and _reads(before[symbol].answers)
-        for symbol, moment in seen.items()
+        symbol: origin.now() - answer.fetched_at < COMPACT_WITHIN
+        and not before[symbol].damaged
+        and history.is_readable(answer)
+        for symbol, answer in newest.items()
     }
-    fresh, errors = _gather(lake, origin, now, compact, on_done)
-    body = origin.actions()
-    if body is not None:
-        corporate.read(body, file="actions.csv")
-        raw.keep(lake.path, origin.name, None, body, origin.now())
-    sound = {one.file: one for held in before.values() for one in held.answers} | fresh
-    known = recall(lake, origin.name, symbols, now=origin.now(), with_actions=body is not None, cached=sound)
+    fresh, errors = _gather(lake, origin, {symbol: before[symbol] for symbol in now}, compact, on_done)
+    known = history.from_holdings(origin.name, before | fresh, _lists(lake, origin), now=origin.now())
     deferred = dict.fromkeys(later, "the allowance of today is spent")
     deferred |= {symbol: str(error) for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
     reset = f" Next try after {origin.resets_at():%Y-%m-%d %H:%M} UTC." if later and origin.resets_at() else ""
     deferred = {symbol: f"{symbol} waits: {reason}.{reset}" for symbol, reason in deferred.items()}
-    none_asked = set(deferred) == set(symbols)
     failures = {symbol: str(error) for symbol, error in errors.items() if symbol not in deferred}
     for symbol, reason in deferred.items():
-        if symbol not in known.told:
+        if symbol not in known.answers:
             failures[symbol] = f"{reason} Nothing is known of it yet."
-        elif none_asked:
+        elif set(deferred) == set(symbols):
             failures[symbol] = f"{reason} No symbol could be asked for."
     return replace(known, failures=_with_earlier(known, failures), deferred=deferred)
 
 
+def _lists(lake: Lake, origin: Source) -> dict[str, Holding]:
+    """The lists of corporate actions: the one that the source has now, kept, and the one added by hand.
+
+    Raises:
+        SchemaError: the source's list is none.
+    """
+    lists = {ADDED: raw.read(lake.path, HAND, None)}
+    body = origin.actions()
+    if body is not None:
+        corporate.read(body, file=ACTIONS_FILE)
+        before = raw.read(lake.path, origin.name, None)
+        lists[ACTIONS_FILE] = raw.extend(before, lake.path, origin.name, None, body, origin.now())
+    return lists
+
+
 def _with_earlier(known: Fetched, failures: Mapping[str, str]) -> dict[str, str]:
     """Each failure with what stands in its place, and those that the raw zone itself has."""
-    said = dict(failures)
+    reasons = dict(failures)
     for symbol in failures:
-        if earlier := known.told.get(symbol):
-            said[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
+        if earlier := known.answers.get(symbol):
+            reasons[symbol] += f" What it said until {earlier[-1].fetched_at:%Y-%m-%d %H:%M} UTC stands."
     return {
         **known.failures,
-        **{symbol: _joined(reason, known.failures.get(symbol)) for symbol, reason in said.items()},
+        **{symbol: joined(reason, known.failures.get(symbol)) for symbol, reason in reasons.items()},
     }
 
 
-def _joined(*reasons: str | None) -> str:
-    return " ".join(reason for reason in reasons if reason)
-
-
-def _reads(told: Sequence[Answer]) -> bool:
-    """Whether the newest answer can be read, so that the last rows are enough to go on from it."""
-    try:
-        return told[-1].plain is not None or bool(len(answers.read(told[-1])))
-    except SourceError:
-        return False
-
-
 def _gather(
-    lake: Lake, origin: Source, symbols: Sequence[str], compact: Mapping[str, bool], on_done: OnDone | None
-) -> tuple[dict[str, Answer], dict[str, SourceError]]:
-    """The answers that are now in the raw zone, by file, and by symbol the errors that came in place of one."""
-    fresh: dict[str, Answer] = {}
+    lake: Lake, origin: Source, before: Mapping[str, Holding], compact: Mapping[str, bool], on_done: OnDone | None
+) -> tuple[dict[str, Holding], dict[str, SourceError]]:
+    """What the raw zone holds of the symbols that were answered, and by symbol the errors that came in place."""
+    fresh: dict[str, Holding] = {}
 
     def keep(symbol: str, body: bytes) -> None:
         """Keep an answer that is a CSV of daily bars, and read it while others are on their way."""
         moment = origin.now()
         answers.check(Answer(symbol, body, origin.file(symbol), moment))
-        answer = raw.keep(lake.path, origin.name, symbol, body, moment)
-        fresh[answer.file] = answer
-        _ = answer.plain
+        fresh[symbol] = raw.extend(before[symbol], lake.path, origin.name, symbol, body, moment)
+        _ = fresh[symbol].answers[-1].plain
 
-    return fresh, fetch_many(origin, symbols, keep, compact=compact, on_done=on_done)
+    return fresh, fetch_many(origin, list(before), keep, compact=compact, on_done=on_done)
 
 
 def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
     """The days that both sources have bars of: symbol, start and end; of symbols that both know."""
-    days = [{symbol: _days(told) for symbol, told in one.told.items() if _reads(told)} for one in (first, second)]
+    days = [
+        {symbol: history.days_of(own) for symbol, own in fetched.answers.items() if history.is_readable(own[-1])}
+        for fetched in (first, second)
+    ]
     rows = [
         (symbol, max(days[0][symbol][0], days[1][symbol][0]), min(days[0][symbol][1], days[1][symbol][1]))
         for symbol in sorted(set(days[0]) & set(days[1]))
@@ -149,96 +147,11 @@ def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["symbol", "start", "end"]).astype({"symbol": "string"})
 
 
-def _days(told: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
-    read = [one for one in told if _reads([one])]
-    days = pd.concat([pd.Series(one.plain["day"]) if one.plain else answers.read(one)["day"] for one in read])
-    return days.min(), days.max()
-
-
-def _covered(one: Fetched, both: pd.DataFrame) -> pd.DataFrame:
+def _covered(fetched: Fetched, both: pd.DataFrame) -> pd.DataFrame:
     """The corporate actions of one source within the days that both have."""
-    known = one.actions.merge(both, on="symbol")
+    known = fetched.actions.merge(both, on="symbol")
     inside = known["ex_date"].between(known["start"], known["end"])
     return known.loc[inside, list(corporate.ACTIONS)].astype(dict(corporate.ACTIONS)).reset_index(drop=True)
-
-
-def recall(
-    lake: Lake,
-    source: str,
-    symbols: Sequence[str],
-    *,
-    now: pd.Timestamp,
-    until: pd.Timestamp | None = None,
-    with_actions: bool = True,
-    cached: Mapping[str, Answer] | None = None,
-) -> Fetched:
-    """What the raw zone holds of a source, without asking it; only what was known before `until` (UTC) if given.
-
-    `cached` are answers that need not be read again, by file.
-    """
-    held = {symbol: raw.read(lake.path, source, symbol, until=until, known=cached) for symbol in symbols}
-    told = {symbol: one.answers for symbol, one in held.items() if one.answers}
-    lists = {ACTIONS_FILE: source} if with_actions else {}
-    listed = {name: raw.read(lake.path, kept, None, until=until) for name, kept in {**lists, ADDED: HAND}.items()}
-    known = action_history.known(
-        _lists(listed, ACTIONS_FILE),
-        [statement for answered in told.values() for statement in _statements(answered)],
-        _lists(listed, ADDED),
-    )
-    faults = known.faults[known.faults["symbol"].isin(symbols).fillna(False) | known.faults["symbol"].isna()]
-    failures = _lacking(held, complete=is_complete(source))
-    for name, own in faults.assign(symbol=faults["symbol"].fillna(ACTIONS_FILE)).groupby("symbol"):
-        failures[str(name)] = _joined(failures.get(str(name)), f"{name}: " + " ".join(own["reason"]))
-    return Fetched(told, replace(known, faults=faults), failures, now, notes=_notes({**held, **listed}))
-
-
-def _lists(listed: Mapping[str, raw.Holding], file: str) -> list[Statement]:
-    """The lists of corporate actions of one name, as they arrived.
-
-    Raises:
-        LakeError: the newest is damaged: without it no price is on a known scale.
-    """
-    held = listed.get(file, raw.Holding())
-    newest = raw.order(held.answers[-1].file if held.answers else "")
-    if broken := [fault for fault in held.faults if fault.problem == raw.DAMAGED and raw.order(fault.file) > newest]:
-        raise LakeError(f"the list of corporate actions {broken[-1].file}: {broken[-1].detail}")
-    return [Statement(corporate.read(one.body, file=file), one.since) for one in held.answers]
-
-
-def _statements(answered: Sequence[Answer]) -> Iterator[Statement]:
-    """What one symbol's answers say of corporate actions beside their bars, each of its days."""
-    told = [(one, corporate.read_events(one.body, one.symbol)) for one in answered]
-    if not any(len(listed.actions) or len(listed.faults) for _, listed in told):
-        return
-    for one, listed in told:
-        with suppress(SourceError):  # an answer that cannot be read says nothing
-            yield Statement(listed, one.since, _days([one]))
-
-
-def _lacking(held: Mapping[str, raw.Holding], *, complete: bool) -> dict[str, str]:
-    """The symbols of which a damaged file may have held what no later answer tells, each with the reason.
-
-    A later answer makes up for it when it has the same bytes or is a whole history: always of a source whose answers
-    are `complete`, else where it has more than `SHORT` rows.
-    """
-    lacking = {}
-    for symbol, holding in held.items():
-        for fault in (fault for fault in holding.faults if fault.problem == raw.DAMAGED):
-            later = [answer for answer in holding.answers if raw.order(answer.file) > raw.order(fault.file)]
-            digest = fault.file.rpartition("-")[2]
-            if not any(complete or one.file.endswith(digest) or one.body.count(b"\n") > SHORT for one in later):
-                lacking[symbol] = f"{symbol}: {fault.file}: {fault.detail}"
-    return lacking
-
-
-def _notes(held: Mapping[str, raw.Holding]) -> pd.DataFrame:
-    """What is wrong in the raw zone, as `NOTES`."""
-    rows = [
-        (symbol, fault.problem.replace(" ", "_"), "", f"{fault.file}: {fault.detail}")
-        for symbol, one in held.items()
-        for fault in one.faults
-    ]
-    return schema.cast(pd.DataFrame(rows, columns=list(NOTES)), NOTES)
 
 
 def clean_all(
@@ -253,7 +166,7 @@ def clean_all(
     """Clean all answers into split-adjusted bars and rejects.
 
     Args:
-        fetched: from `fetch` or `recall`.
+        fetched: from `fetch` or `history.recall`.
         start: the first session wanted, YYYY-MM-DD or "earliest".
         as_of: the last, with the splits known then; "latest" is the last session closed by the source's clock.
         calendar: the exchange, as a market code of `exchange_calendars`.
@@ -266,49 +179,8 @@ def clean_all(
     first = pd.Timestamp.min if start == EARLIEST else pd.Timestamp(start)
     last = sessions.last_closed(fetched.now, calendar) if as_of == LATEST else pd.Timestamp(as_of)
     choices = answers.Choices(dates, tuple(allow))
-    cleaned = clean.clean(fetched.told, fetched.known, start=first, as_of=last, calendar=calendar, choices=choices)
-    made = Ingested(
-        cleaned.prices, cleaned.rejects, cleaned.corrections, {}, fetched.deferred, fetched.conflicts, cleaned.jumps,
-        schema.stack([fetched.notes, _superseded(cleaned.unusable)], NOTES), first, cleaned.readings,
-    )  # fmt: skip
-    missing = _missing(fetched, cleaned, made, (first, last), calendar)
-    if cleaned.prices.empty:
-        raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
-    return replace(made, missing=missing)
-
-
-def _superseded(unusable: pd.DataFrame) -> pd.DataFrame:
-    """Answers that cannot be read and that a later one has replaced, as `NOTES`."""
-    old = unusable[unusable["superseded"]]
-    return old.assign(rule="unusable_answer", date="", meaning=old["reason"] + " A later answer has replaced it.")
-
-
-def _missing(
-    fetched: Fetched, cleaned: clean.Cleaned, made: Ingested, window: tuple[pd.Timestamp, pd.Timestamp], calendar: str
-) -> dict[str, str]:
-    """Why symbols are not all there: no fresh answer, none that can be read, or rows refused that matter."""
-    missing = dict(fetched.failures)
-    there = set(cleaned.prices["symbol"].unique())
-    for symbol, reason in cleaned.failures.items():
-        stands = "What earlier answers said stands." if symbol in there else None
-        missing[symbol] = _joined(missing.get(symbol), reason, stands)
-    first, last = window[0].date(), window[1].date()
-    span = f"up to {last}" if window[0] == pd.Timestamp.min else f"between {first} and {last}"
-    for symbol in sorted(set(fetched.told) - there - set(missing)):
-        why = _why_none(cleaned.rejects[cleaned.rejects["symbol"] == symbol])
-        missing[symbol] = f"{symbol} has no usable row {span}: {why}."
-    for symbol, reason in ingested.refused(made, calendar).items():
-        missing[symbol] = _joined(missing.get(symbol), reason)
-    return missing
-
-
-def _why_none(rejects: pd.DataFrame) -> str:
-    """What is wrong with a symbol of which every row was refused: the rules, and the first row with its line."""
-    if rejects.empty:
-        return "all lie outside start to as_of"
-    first = rejects.iloc[0]
-    rules = ", ".join(f"{count} x {rule}" for rule, count in rejects["rule"].value_counts().items())
-    return f"{rules}; the first is line {first['line']} of {first['file']}, {first['row'][:80]!r}: {first['reason']}"
+    cleaned = clean.clean(fetched.answers, fetched.known, start=first, as_of=last, calendar=calendar, choices=choices)
+    return from_cleaned(fetched, cleaned, start=first, as_of=last, calendar=calendar)
 
 
 def rebuild(
@@ -336,11 +208,9 @@ def rebuild(
     Raises:
         LakeError: no such source, or several and none named. SourceError: nothing was known by then.
     """
-    known, held = _remembered(lake, as_of, source)
-    newest = max(answer.since for told in known.told.values() for answer in told)
-    now = known.now if as_of != LATEST else newest
-    made = clean_all(replace(known, now=now), calendar=calendar, dates=dates, allow=allow)
-    lake.write(into, made.prices, symbols=held)
+    known, symbols = _recall(lake, as_of, source)
+    made = clean_all(known, calendar=calendar, dates=dates, allow=allow)
+    lake.write(into, made.prices, symbols=symbols)
     return made
 
 
@@ -356,9 +226,8 @@ def suggest(
 
     From the raw zone alone; arguments and errors are those of `rebuild`.
     """
-    known, _ = _remembered(lake, LATEST, source)
-    newest = max(answer.since for told in known.told.values() for answer in told)
-    return clean_all(replace(known, now=newest), calendar=calendar, dates=dates, allow=allow).jumps
+    known, _ = _recall(lake, LATEST, source)
+    return clean_all(known, calendar=calendar, dates=dates, allow=allow).jumps
 
 
 def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.DataFrame:
@@ -370,24 +239,28 @@ def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.
         SchemaError: a line is no action. LakeError: the lake cannot be written.
     """
     new = corporate.parse(body, file=file)
-    before = raw.read(lake.path, HAND, None).answers
-    old = [corporate.parse(one.body, file=one.file) for one in before[-1:]]
+    before = raw.read(lake.path, HAND, None)
+    old = [corporate.parse(answer.body, file=answer.file) for answer in before.answers[-1:]]
     rows = pd.concat([*old, new]).assign(real=lambda frame: (frame["kind"] == "split") & (frame["value"] == 1.0))
     rows = rows.drop_duplicates(["symbol", "ex_date", "kind", "real"], keep="last").drop(columns="real")
     rows = rows.sort_values(list(corporate.ACTIONS), ignore_index=True)
-    raw.keep(lake.path, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
+    raw.extend(before, lake.path, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
     return rows
 
 
-def _remembered(lake: Lake, as_of: str, source: str | None) -> tuple[Fetched, list[str]]:
-    """All that was knowable of one source's symbols at the end of a day, from the raw zone; and all its symbols now."""
-    held = raw.holdings(lake.path)
-    name = source or (next(iter(held)) if len(held) == 1 else "")
-    if name not in held:
+def _recall(lake: Lake, as_of: str, source: str | None) -> tuple[Fetched, list[str]]:
+    """All that was knowable of one source's symbols at the end of a day, from the raw zone; and all its symbols now.
+
+    Its clock shows the end of that day; without one, the time of the newest answer.
+    """
+    symbols = raw.holdings(lake.path)
+    name = source or (next(iter(symbols)) if len(symbols) == 1 else "")
+    if name not in symbols:
         which = f"the raw zone has no source {name!r}" if name else "name one source of the raw zone"
-        raise LakeError(f"{which}: it holds {', '.join(held) or 'none'}.")
+        raise LakeError(f"{which}: it holds {', '.join(symbols) or 'none'}.")
     until = None if as_of == LATEST else pd.Timestamp(as_of, tz="UTC") + pd.Timedelta(days=1)
-    known = recall(lake, name, held[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
-    if not known.told:
+    known = history.recall(lake, name, symbols[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
+    if not known.answers:
         raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
-    return known, held[name]
+    newest = max(answer.since for own in known.answers.values() for answer in own)
+    return replace(known, now=until or newest), symbols[name]

@@ -1,50 +1,18 @@
-"""What an ingest knows and makes: a source's answers, the trusted bars, and everything that was wrong."""
+"""What an ingest makes of a source's answers: trusted bars, and everything that was wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from stockkit.errors import SourceError
+from stockkit.intake.history import NOTES, Fetched, joined
 from stockkit.market import actions as corporate
 from stockkit.market import clean, jumps, schema, sessions
-from stockkit.market.action_history import Known
-from stockkit.market.answers import Answer, Reading
+from stockkit.market.answers import Reading
 
-NOTES: Mapping[str, str] = {"symbol": "string", "rule": "string", "date": "string", "meaning": "string"}
 UNSEEN = ("session_not_closed", "closed_day", "repeated_row")  # rules of rows that leave no gap
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """All that is known of a source's symbols, and why one has no fresh answer (`failures`: symbol to reason).
-
-    `told` has each symbol's answers as they arrived; `now` is the source's clock; `deferred` are symbols that had to
-    wait for the source's allowance, with the reason; `conflicts` the corporate actions that a second source denies;
-    `notes` (NOTES) what was wrong with what the raw zone holds.
-    """
-
-    told: dict[str, list[Answer]]
-    known: Known
-    failures: dict[str, str]
-    now: pd.Timestamp
-    deferred: dict[str, str] = field(default_factory=dict)
-    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
-    notes: pd.DataFrame = field(default_factory=lambda: schema.empty(NOTES))
-
-    @property
-    def actions(self) -> pd.DataFrame:
-        """The corporate actions that are applied, as `market.actions.ACTIONS`."""
-        return self.known.actions
-
-    def summary(self) -> pd.DataFrame:
-        """One row a symbol: its answers so far, and of the last one bytes, fetched_at (UTC) and file in the lake."""
-        rows = [
-            (symbol, len(told), len(told[-1].body), told[-1].fetched_at, told[-1].file)
-            for symbol, told in self.told.items()
-        ]
-        return pd.DataFrame(rows, columns=["symbol", "answers", "bytes", "fetched_at", "file"]).set_index("symbol")
 
 
 @dataclass(frozen=True)
@@ -67,7 +35,7 @@ class Ingested:
 
     def layouts(self) -> pd.DataFrame:
         """How each symbol's last answer was read: layout, which price, how dates are written, and what to know."""
-        rows = [(symbol, one.layout, one.prices, one.dates, one.remarks) for symbol, one in self.readings.items()]
+        rows = [(symbol, how.layout, how.prices, how.dates, how.remarks) for symbol, how in self.readings.items()]
         return pd.DataFrame(rows, columns=["symbol", "layout", "prices", "dates", "remarks"]).set_index("symbol")
 
     def gaps(self, calendar: str = sessions.DEFAULT) -> dict[str, list[str]]:
@@ -76,11 +44,12 @@ class Ingested:
         Symbols without gaps are left out.
         """
         refused = refused_sessions(self, calendar)
-        found = {}
-        for symbol, own in self.prices.groupby("symbol")["date"]:
-            days = pd.concat([own, refused.loc[refused["symbol"] == symbol, "day"]])
-            found[str(symbol)] = sessions.between(days.min(), days.max(), calendar).difference(pd.DatetimeIndex(own))
-        return {symbol: [str(day.date()) for day in days] for symbol, days in found.items() if len(days)}
+        gaps = {}
+        for symbol, trusted in self.prices.groupby("symbol")["date"]:
+            days = pd.concat([trusted, refused.loc[refused["symbol"] == symbol, "day"]])
+            expected = sessions.between(days.min(), days.max(), calendar)
+            gaps[str(symbol)] = expected.difference(pd.DatetimeIndex(trusted))
+        return {symbol: [str(day.date()) for day in days] for symbol, days in gaps.items() if len(days)}
 
     def defects(self, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
         """Everything that was wrong, one row a symbol and defect: how often, the first day, what it means."""
@@ -136,12 +105,30 @@ class Ingested:
         return [*waits, *disputed, *unlisted, *notes]
 
 
+def from_cleaned(
+    fetched: Fetched, cleaned: clean.Cleaned, *, start: pd.Timestamp, as_of: pd.Timestamp, calendar: str
+) -> Ingested:
+    """What was cleaned, with everything that was wrong.
+
+    Raises:
+        SourceError: no symbol has a single usable row; gives the reason of each.
+    """
+    made = Ingested(
+        cleaned.prices, cleaned.rejects, cleaned.corrections, {}, fetched.deferred, fetched.conflicts, cleaned.jumps,
+        schema.stack([fetched.notes, _superseded(cleaned.unusable)], NOTES), start, cleaned.readings,
+    )  # fmt: skip
+    missing = _missing(fetched, cleaned, made, as_of, calendar)
+    if cleaned.prices.empty:
+        raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
+    return replace(made, missing=missing)
+
+
 def refused_sessions(made: Ingested, calendar: str) -> pd.DataFrame:
     """The sessions from the start on that a refused row speaks of: symbol, day, rule."""
     rows = made.rejects[~made.rejects["rule"].isin(UNSEEN)]
     days = pd.to_datetime(rows["date"], format="%Y-%m-%d", errors="coerce").astype("datetime64[ns]")
-    held = sessions.reaching(days.min(), calendar)
-    inside = (days.isin(held) & (days >= made.start)).to_numpy()
+    open_days = sessions.reaching(days.min(), calendar)
+    inside = (days.isin(open_days) & (days >= made.start)).to_numpy()
     return rows[["symbol", "rule"]].assign(day=days)[inside]
 
 
@@ -151,13 +138,46 @@ def refused(made: Ingested, calendar: str) -> dict[str, str]:
     rows = refused_sessions(made, calendar)
     rows = rows[rows["symbol"].isin(last.index)]
     newest = rows["day"] > rows["symbol"].map(last)
-    found = {}
-    for symbol, own in rows[newest | rows["rule"].isin(clean.STRETCH)].groupby("symbol"):
-        why = ", ".join(f"{rule} {count:,}" for rule, count in own["rule"].value_counts().items())
-        ends = f"; its prices end on {last[symbol]:%Y-%m-%d}" if newest[own.index].any() else ""
-        hint = (
-            f" {clean.SUGGEST} lists the ratios that would explain it." if own["rule"].isin(clean.SCALE).any() else ""
-        )
-        days = f"{own['day'].min():%Y-%m-%d} to {own['day'].max():%Y-%m-%d}"
-        found[str(symbol)] = f"{symbol}: {len(own):,} rows of {days} are refused ({why}){ends}.{hint}"
-    return found
+    reasons = {}
+    for symbol, refusals in rows[newest | rows["rule"].isin(clean.STRETCH)].groupby("symbol"):
+        why = ", ".join(f"{rule} {count:,}" for rule, count in refusals["rule"].value_counts().items())
+        ends = f"; its prices end on {last[symbol]:%Y-%m-%d}" if newest[refusals.index].any() else ""
+        on_a_scale = refusals["rule"].isin(clean.SCALE).any()
+        hint = f" {clean.SUGGEST} lists the ratios that would explain it." if on_a_scale else ""
+        days = f"{refusals['day'].min():%Y-%m-%d} to {refusals['day'].max():%Y-%m-%d}"
+        reasons[str(symbol)] = f"{symbol}: {len(refusals):,} rows of {days} are refused ({why}){ends}.{hint}"
+    return reasons
+
+
+def _superseded(unusable: pd.DataFrame) -> pd.DataFrame:
+    """Answers that cannot be read and that a later one has replaced, as `NOTES`."""
+    old = unusable[unusable["superseded"]]
+    return old.assign(rule="unusable_answer", date="", meaning=old["reason"] + " A later answer has replaced it.")
+
+
+def _missing(
+    fetched: Fetched, cleaned: clean.Cleaned, made: Ingested, as_of: pd.Timestamp, calendar: str
+) -> dict[str, str]:
+    """Why symbols are not all there: no fresh answer, none that can be read, or rows refused that matter."""
+    missing = dict(fetched.failures)
+    there = set(cleaned.prices["symbol"].unique())
+    for symbol, reason in cleaned.failures.items():
+        stands = "What earlier answers said stands." if symbol in there else None
+        missing[symbol] = joined(missing.get(symbol), reason, stands)
+    first, last = made.start.date(), as_of.date()
+    span = f"up to {last}" if made.start == pd.Timestamp.min else f"between {first} and {last}"
+    for symbol in sorted(set(fetched.answers) - there - set(missing)):
+        why = _why_none(cleaned.rejects[cleaned.rejects["symbol"] == symbol])
+        missing[symbol] = f"{symbol} has no usable row {span}: {why}."
+    for symbol, reason in refused(made, calendar).items():
+        missing[symbol] = joined(missing.get(symbol), reason)
+    return missing
+
+
+def _why_none(rejects: pd.DataFrame) -> str:
+    """What is wrong with a symbol of which every row was refused: the rules, and the first row with its line."""
+    if rejects.empty:
+        return "all lie outside start to as_of"
+    first = rejects.iloc[0]
+    rules = ", ".join(f"{count} x {rule}" for rule, count in rejects["rule"].value_counts().items())
+    return f"{rules}; the first is line {first['line']} of {first['file']}, {first['row'][:80]!r}: {first['reason']}"

@@ -24,7 +24,7 @@ from stockkit.files import WAY_OUT, Bucket, Files, Folder, of, write_atomically
 from stockkit.market import schema
 from stockkit.market.answers import Answer
 
-__all__ = ["STAMP", "WAY_OUT", "history", "holdings", "keep", "latest", "read", "verify", "write_atomically"]
+__all__ = ["STAMP", "WAY_OUT", "extend", "history", "holdings", "keep", "latest", "read", "verify", "write_atomically"]
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Holding:
-    """What the raw zone holds of a symbol: its `answers` in the order of arrival, and the `faults` met on the way."""
+    """What the raw zone holds of a symbol: its `answers` in the order of arrival, and the `faults` met on the way.
+
+    `kept` are all its files in the order of arrival, damaged ones too, for `extend`.
+    """
 
     answers: list[Answer] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    kept: Sequence[_Kept] = ()
 
     @property
     def damaged(self) -> list[str]:
@@ -83,16 +87,45 @@ def keep(root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetc
     files = of(root)
     kept, _ = _listing(files, source, symbol)
     last = _body(files, kept[-1]) if kept else None
-    if last == body:
-        return _answers([kept[-1]], {kept[-1].key: body}, symbol, kept)[0]
-    digest = hashlib.sha256(body).hexdigest()[:12]
-    number = 1 + max(len(kept), kept[-1].number if kept else 0)
-    key = f"{_folder(source, symbol)}/{fetched_at.strftime(STAMP)}-{number:06d}-{digest}.csv"
-    new = _Kept(number, key, pd.to_datetime(fetched_at.strftime(STAMP), format=STAMP, utc=True), digest)
-    if told := _set_back([*kept, new]):
-        log.warning("event=clock_set_back %s", told[0].detail)
-    files.put(key, body)
-    return _answers([new], {key: body}, symbol, [*kept, new])[0]
+    return _keep(files, (source, symbol), kept, last, body, fetched_at)[0]
+
+
+def extend(
+    holding: Holding, root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
+) -> Holding:
+    """`keep` an answer on top of what `read` gave, as `read` would now give it; nothing is listed or read again.
+
+    Of two runs that ask at once, each goes on from what it has read; answers that they give the same number count by
+    their time.
+    """
+    kept = holding.kept
+    newest = holding.answers[-1] if kept and holding.answers and holding.answers[-1].file == kept[-1].key else None
+    answer, kept = _keep(of(root), (source, symbol), kept, newest.body if newest else None, body, fetched_at)
+    if newest and answer.file == newest.file:
+        return holding
+    faults = [fault for fault in holding.faults if fault.problem != SET_BACK]
+    return Holding([*holding.answers, answer], [*faults, *_set_back(kept)], kept)
+
+
+def _keep(
+    files: Files,
+    place: tuple[str, str | None],
+    kept: Sequence[_Kept],
+    last: bytes | Fault | None,
+    body: bytes,
+    fetched_at: pd.Timestamp,
+) -> tuple[Answer, Sequence[_Kept]]:
+    """Store an answer of a place (source and symbol) unless it equals the last one; the answer, and all files then."""
+    if last != body:
+        digest = hashlib.sha256(body).hexdigest()[:12]
+        number = 1 + max(len(kept), kept[-1].number if kept else 0)
+        key = f"{_folder(*place)}/{fetched_at.strftime(STAMP)}-{number:06d}-{digest}.csv"
+        moment = pd.to_datetime(fetched_at.strftime(STAMP), format=STAMP, utc=True)
+        kept = [*kept, _Kept(number, key, moment, digest)]
+        if faults := _set_back(kept):
+            log.warning("event=clock_set_back %s", faults[0].detail)
+        files.put(key, body)
+    return _answers(kept[-1:], {kept[-1].key: body}, place[1], kept)[0], kept
 
 
 def latest(root: Path | Bucket, source: str, symbol: str | None) -> Answer | None:
@@ -121,7 +154,6 @@ def read(
     symbol: str | None,
     *,
     until: pd.Timestamp | None = None,
-    known: Mapping[str, Answer] | None = None,
 ) -> Holding:
     """All answers that the raw zone holds, as they arrived, each checked against the hash in its name.
 
@@ -130,19 +162,17 @@ def read(
         source: the name of the source.
         symbol: whose; None for corporate actions.
         until: only what was known before (UTC).
-        known: answers that need not be read again, by file.
 
     A file that is damaged, cannot be read or is none of ours is not used and is listed in the faults; so is a newest
     answer that a clock set back dates before another one.
     """
-    files, known = of(root), known or {}
+    files = of(root)
     kept, faults = _listing(files, source, symbol)
     kept = [one for one, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
-    bodies = {one.key: known[one.key].body if one.key in known else _body(files, one) for one in kept}
+    bodies = {one.key: _body(files, one) for one in kept}
     sound = [one for one in kept if isinstance(bodies[one.key], bytes)]
     faults += [body for body in bodies.values() if isinstance(body, Fault)]
-    answers = _answers(sound, bodies, symbol, kept)
-    return Holding([known.get(one.file, one) for one in answers], [*faults, *_set_back(kept)])
+    return Holding(_answers(sound, bodies, symbol, kept), [*faults, *_set_back(kept)], kept)
 
 
 def holdings(root: Path | Bucket) -> dict[str, list[str]]:

@@ -168,3 +168,17 @@ def test_a_crawl_takes_its_columns_from_the_newest_answer_and_no_foreign_file(tm
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("other,columns\n")
     assert crawl.discover(Folder(tmp_path)) == {("s", "A"): ["date", "close", "volume"]}
+
+
+def test_an_answer_kept_on_top_of_what_was_read_is_as_if_it_were_read_again(tmp_path):
+    holding = raw.Holding()
+    for body, moment in [(b"a", MONDAY), (b"a", TUESDAY), (b"b", TUESDAY), (b"c", MONDAY), (b"d", TUESDAY + SECOND)]:
+        holding = raw.extend(holding, tmp_path, "s", "A", body, moment)
+        assert holding == raw.read(tmp_path, "s", "A")
+    newest = tmp_path / holding.answers[-1].file
+    newest.write_bytes(b"cut")
+    (newest.parent / "foreign.txt").touch()
+    holding = raw.extend(raw.read(tmp_path, "s", "A"), tmp_path, "s", "A", b"d", TUESDAY + SECOND)
+    assert holding == raw.read(tmp_path, "s", "A")
+    assert len(holding.kept) == 5
+    assert {fault.problem for fault in holding.faults} == {raw.DAMAGED, raw.FOREIGN}
