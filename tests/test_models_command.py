@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def keys(folder):
-    return list(registry.listing(Lake(folder / "data" / "lake", ROOT)).index)
+    return list(registry.list_models(Lake(folder / "data" / "lake", ROOT)).index)
 
 
 def run(folder, *words, code=0):

@@ -68,7 +68,9 @@ PLACEHOLDERS: dict[str, Callable[[Book], str]] = {
     "20261121T071334Z": lambda book: max(path.parent.name for path in book.folder.glob("reports/*/run.json")),
     "ALPHAVANTAGE=...": lambda book: "ALPHAVANTAGE=a-key-for-tests",
     "HASH": lambda book: ledger.head(book.lake),
-    "lasso-h1/2023-09-20-…": lambda book: next(key for key in registry.listing(book.lake).index if "lasso-h1" in key),
+    "lasso-h1/2023-09-20-…": lambda book: next(
+        key for key in registry.list_models(book.lake).index if "lasso-h1" in key
+    ),
     "/opt/ml": lambda book: str(book.folder / "ml"),
     "localhost:8080": lambda book: book.served(),
     "BUCKET/PREFIX": lambda book: "lake/readme",

@@ -20,7 +20,7 @@ def list_all(lake: LakeOption = "data/lake") -> None:
     from stockkit.records import registry
 
     opened = open_lake(lake)
-    found = registry.listing(opened)
+    found = registry.list_models(opened)
     if found.empty:
         print(f"{opened.path} has no saved models yet.")
         return

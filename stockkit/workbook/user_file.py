@@ -90,9 +90,9 @@ _loaded: list[str] = []
 
 def _forget() -> None:
     if sys.modules.pop(MODULE, None) is not None:
-        from stockkit.records.registry import parameters
+        from stockkit.records.registry import encoding
 
-        parameters.disallow(MODULE)
+        encoding.disallow(MODULE)
     for name in _loaded:
         with contextlib.suppress(ParamError):
             features.forget(name)
@@ -133,7 +133,7 @@ def _line(error: BaseException) -> str:
 def _models(path: str, module: ModuleType) -> Iterator[Any]:
     """The models of the list, each checked for its protocol and its name."""
     from stockkit.forecast import models
-    from stockkit.records.registry import files
+    from stockkit.records.registry import saved_model
 
     listed = getattr(module, NAMES, None)
     if listed is None:
@@ -150,7 +150,7 @@ def _models(path: str, module: ModuleType) -> Iterator[Any]:
         name = getattr(model, "name", None)
         if not isinstance(name, str) or not callable(getattr(model, "fit", None)):
             raise ParamError(f"{path}: {NAMES} lists a {type(model).__name__}: a model has `name`, a text, and `fit`.")
-        if not files.MODEL.fullmatch(name):
+        if not saved_model.MODEL.fullmatch(name):
             raise ParamError(f"{path}: a model cannot be called {name[:60]!a}: use letters, digits, _ and . alone.")
         if name in taken:
             raise ParamError(f"{path}: the name {name!r} of a model is taken: give yours another one.")

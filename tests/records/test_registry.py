@@ -30,7 +30,7 @@ from stockkit.forecast.models.naive import Constant, PrevailingMean
 from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.trained import Calibration, Trained
 from stockkit.records import registry
-from stockkit.records.registry import champions, estimators, files, parameters, writing
+from stockkit.records.registry import attachments, champions, encoding, saved_model
 from tests.aws import environment
 from tests.conftest import ROOT, lacking
 from tests.forecast.series import planted
@@ -127,7 +127,7 @@ def test_processes_that_save_the_same_model_at_once_make_one_version(tmp_path):
     said = [one.communicate() for one in running]
     assert said[0][0] == said[1][0] != "", said
     lake = open_lake(str(tmp_path / "lake"), root=ROOT)
-    assert list(registry.listing(lake)["problem"]) == ["", ""]
+    assert list(registry.list_models(lake)["problem"]) == ["", ""]
 
 
 def test_a_save_killed_at_any_moment_leaves_whole_models_and_no_half_ones(tmp_path):
@@ -137,9 +137,9 @@ def test_a_save_killed_at_any_moment_leaves_whole_models_and_no_half_ones(tmp_pa
             process.stdout.readline()
         threading.Event().wait(0.013)
         process.kill()
-    whole = [key for key in registry.listing(lake).index if lake.files.size(f"models/{key}/model.json") is not None]
+    whole = [key for key in registry.list_models(lake).index if lake.files.size(f"models/{key}/model.json") is not None]
     assert len(whole) >= 3
-    assert set(registry.listing(lake).loc[whole, "problem"]) == {""}
+    assert set(registry.list_models(lake).loc[whole, "problem"]) == {""}
 
 
 def test_a_save_cut_short_before_its_card_is_no_model_and_is_finished_by_saving_again(lake):
@@ -148,7 +148,7 @@ def test_a_save_cut_short_before_its_card_is_no_model_and_is_finished_by_saving_
     (lake.path / saved.folder / "parameters.json").write_bytes(b"{")
     with pytest.raises(LakeError, match="no saved model 'lasso-h1'"):
         registry.load(lake, "lasso-h1", "newest")
-    assert "cut short" in registry.listing(lake)["problem"].iloc[0]
+    assert "cut short" in registry.list_models(lake)["problem"].iloc[0]
     assert registry.save(lake, trained(), **told()).version == saved.version
     same(trained(), registry.load(lake, "lasso-h1", "newest"))
 
@@ -164,9 +164,32 @@ def test_a_pooled_fit_and_nan_calibrations_are_kept(lake):
 
 
 def test_a_class_that_is_not_registered_cannot_be_saved_and_the_error_says_how(lake):
-    with pytest.raises(ForecastError, match=r"Unknown cannot be saved.*models\.allow\(Unknown\)"):
+    with pytest.raises(ForecastError, match=r"Unknown cannot be saved.*registry\.allow\(Unknown\)"):
         registry.save(lake, trained(Unknown(0.1)), **told())
     assert not lake.files.has_folder("models")
+
+
+def test_the_fitted_classes_of_forecast_models_are_known_without_a_list_and_nothing_else_there_is():
+    known = encoding.fitted_classes()
+    assert {"Constant", "PrevailingMean", "Linear", "Boosted", "Arma", "Smoothing", "ThetaLines", "RollingWindow",
+            "WeightedAverage", "Garch", "MedianFitted", "Curve", "Network"} <= set(known)  # fmt: skip
+    assert {cls.__module__.rpartition(".")[0] for cls in known.values()} == {"stockkit.forecast.models"}
+    assert not [name for name, cls in known.items() if hasattr(cls, "fit")]  # no recipe, protocol or frame
+
+
+SAVED_BEFORE = ROOT / "tests/records/saved_by_0.1"  # a fit of each class but Boosted, saved by commit b5c256e
+
+
+def test_a_model_saved_by_an_earlier_version_opens_forecasts_the_same_and_is_saved_as_the_same_bytes():
+    saved = registry.load_folder(SAVED_BEFORE)
+    own = planted(300)
+    expected = json.loads((SAVED_BEFORE / "forecasts.json").read_text())
+    assert sorted(expected) == saved.symbols
+    for symbol, newest in expected.items():
+        forecast = saved.forecast(dataclasses.replace(own, symbol=symbol))
+        assert {name: values[-1] for name, values in forecast.items()} == pytest.approx(newest, rel=1e-9), symbol
+    for name, body in saved_model.fit_files(saved).items():
+        assert body == (SAVED_BEFORE / name).read_bytes()
 
 
 def test_what_is_allowed_must_be_a_fitted_dataclass_with_a_name_of_its_own():
@@ -208,7 +231,7 @@ def test_a_name_that_is_none_is_refused(lake, name):
 @pytest.mark.parametrize("value", [np.array([object()]), np.longdouble(1), b"x", {1, 2}, lambda: 0])
 def test_a_value_that_cannot_be_kept_exactly_is_refused(value):
     with pytest.raises(ForecastError, match="cannot be saved"):
-        parameters.encode(value, parameters.Aside())
+        encoding.encode(value, attachments.Attachments())
 
 
 def test_an_estimator_that_could_not_be_loaded_safely_is_refused_when_saved():
@@ -216,7 +239,7 @@ def test_an_estimator_that_could_not_be_loaded_safely_is_refused_when_saved():
 
     forest = RandomForestRegressor(2).fit(np.arange(20.0)[:, None], np.arange(20.0))
     with pytest.raises(ForecastError, match="RandomForestRegressor cannot be saved"):
-        estimators.dump_estimators([forest])
+        attachments.dump_estimators([forest])
 
 
 # --- hostile files -------------------------------------------------------------------------------------------------
@@ -307,7 +330,7 @@ def forge(lake, saved, *, card=None, **bodies):
         (folder / name).write_bytes(body)
         forged["files"][name] = {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     forged["libraries"].setdefault("scikit-learn", metadata.version("scikit-learn"))
-    forged["version"] = f"{forged['as_of']}-{files.seal(forged)}"
+    forged["version"] = f"{forged['as_of']}-{saved_model.seal(forged)}"
     (folder / "model.json").write_text(json.dumps(forged))
     target = folder.with_name(forged["version"])
     folder.rename(target)
@@ -414,7 +437,7 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(lake, harm, says):
     harm(lake.path / saved.folder)
     with pytest.raises(LakeError, match=says):
         registry.load(lake, "lasso-h1", saved.version)
-    assert says.split()[-1] in registry.listing(lake)["problem"].iloc[0]
+    assert says.split()[-1] in registry.list_models(lake)["problem"].iloc[0]
 
 
 def test_a_changed_byte_anywhere_is_found(lake):
@@ -427,9 +450,9 @@ def test_a_changed_byte_anywhere_is_found(lake):
             if name == "model.json" and b"made_at" in whole[max(0, place - 50) : place]:
                 continue
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            assert registry.listing(lake)["problem"].iloc[0] != "", (name, place)
+            assert registry.list_models(lake)["problem"].iloc[0] != "", (name, place)
         path.write_bytes(whole)
-    assert registry.listing(lake)["problem"].iloc[0] == ""
+    assert registry.list_models(lake)["problem"].iloc[0] == ""
 
 
 def test_a_model_moved_to_another_name_is_refused(lake):
@@ -471,7 +494,7 @@ def test_a_folder_with_another_model_is_not_written_over(tmp_path):
 
 
 def test_evidence_of_more_rows_than_memory_could_hold_is_refused_before_it_is_read(lake, monkeypatch):
-    monkeypatch.setattr(files, "MOST_ROWS", 10)
+    monkeypatch.setattr(saved_model, "MOST_ROWS", 10)
     with pytest.raises(LakeError, match=r"evidence\.parquet has [0-9,]+ rows"):
         candidate(lake).evidence()
 
@@ -564,7 +587,7 @@ def test_rollback_goes_back_one_champion_at_a_time_and_the_history_keeps_all(any
     assert registry.rollback(anywhere, 1, at=NOW).version == three[0].key
     actions = [entry.action for entry in registry.history(anywhere, 1)]
     assert actions == ["promoted"] * 3 + ["rolled back"] * 2 + ["promoted", "rolled back"]
-    assert list(registry.listing(anywhere)["champion"].sort_values()) == ["champion", "was", "was"]
+    assert list(registry.list_models(anywhere)["champion"].sort_values()) == ["champion", "was", "was"]
 
 
 def test_nothing_to_roll_back_is_an_error(lake):
@@ -595,7 +618,7 @@ def test_a_champion_whose_files_are_gone_names_the_way_back_and_without_another_
         registry.load(lake, "h1")
     with pytest.raises(LakeError, match="stockkit models rollback 1"):
         promoted(lake, candidate(lake, mean=0.2))
-    assert registry.listing(lake).loc[saved.key, "problem"] == "its files are gone"
+    assert registry.list_models(lake).loc[saved.key, "problem"] == "its files are gone"
     assert registry.rollback(lake, 1, at=NOW).version is None
     assert promoted(lake, candidate(lake, mean=0.2)).promoted
 
@@ -768,13 +791,13 @@ def test_the_card_says_what_it_is_its_evidence_its_limits_and_how_to_check(lake)
 
 
 def test_writing_and_reading_agree_on_the_version_of_a_card():
-    card, _ = writing.made(trained(), **told())
-    assert card["version"].endswith(files.seal({**card, "made_at": "another time"}))
+    card, _ = saved_model.contents(trained(), **told())
+    assert card["version"].endswith(saved_model.seal({**card, "made_at": "another time"}))
 
 
 def test_weights_and_estimators_are_equal_bytes_each_time():
-    assert estimators.dump_estimators([boosted().estimator]) == estimators.dump_estimators([boosted().estimator])
-    assert estimators.dump_tensors(network().weights) == estimators.dump_tensors(network().weights)
+    assert attachments.dump_estimators([boosted().estimator]) == attachments.dump_estimators([boosted().estimator])
+    assert attachments.dump_tensors(network().weights) == attachments.dump_tensors(network().weights)
     assert isinstance(boosted(), OwnTrees)
     assert isinstance(network(), OwnNetwork)
 

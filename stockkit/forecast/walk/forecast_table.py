@@ -63,8 +63,8 @@ def newest(forecasts: pd.DataFrame, *, horizon: int, models: Mapping[str, str] |
 
     Args:
         forecasts: of any models and horizons. horizon: sessions ahead.
-        models: whose is taken, by symbol, as from `stockkit.records.registry.choice`; of others the random walk's,
-            and where that model has none as of the symbol's last session.
+        models: whose is taken, by symbol, as from `stockkit.records.registry.champion_models`; of others the random
+            walk's, and where that model has none as of the symbol's last session.
 
     Raises:
         ForecastError: there are forecasts, but none for that horizon.

@@ -16,65 +16,62 @@ from stockkit.files import Folder
 from stockkit.forecast.walk.trained import Trained
 from stockkit.lake.tables import Lake
 from stockkit.records import ledger
-from stockkit.records.registry import files, writing
+from stockkit.records.registry import saved_model
+from stockkit.records.registry.champion_forecasts import as_served, champion_models
 from stockkit.records.registry.champions import Decision, Entry, history, promote, rollback, way_back
-from stockkit.records.registry.files import Saved
-from stockkit.records.registry.listing import find, listing
-from stockkit.records.registry.page import card
-from stockkit.records.registry.parameters import allow
-from stockkit.records.registry.shown import as_served, choice
+from stockkit.records.registry.encoding import allow
+from stockkit.records.registry.lookup import find, list_models
+from stockkit.records.registry.model_card import card
+from stockkit.records.registry.saved_model import SavedModel
 
-__all__ = ["Decision", "Entry", "Saved", "adopt", "allow", "as_served", "card", "choice", "export", "find", "history",
-           "listing", "load", "load_folder", "obstacle", "promote", "rollback", "save", "write_folder"]  # fmt: skip
+__all__ = ["Decision", "Entry", "SavedModel", "adopt", "allow", "as_served", "card", "champion_models", "export",
+           "find", "history", "list_models", "load", "load_folder", "obstacle", "promote", "rollback", "save",
+           "write_folder"]  # fmt: skip
 
 
-def save(lake: Lake, trained: Trained, **told: Any) -> Saved:
+def save(lake: Lake, trained: Trained, **origin: Any) -> SavedModel:
     """Save a model in a lake, with all that is needed to judge it; the same content twice is one version.
 
     Args:
         lake: where.
         trained: what.
-        told: `evidence`, `made_at` and `settings`, all needed; `data_version` and `code_version`, if they are not what
-            `ledger.versions` tells of the lake and its workbook. See
-            `writing.made`.
+        origin: `evidence`, `made_at` and `settings`, all needed; `data_version` and `code_version`, if they are not
+            those of `ledger.versions`. See `saved_model.contents`.
 
     Raises:
         ForecastError: it cannot be saved: a class that is not registered (see `allow`), or no evidence of it.
         LakeError: the lake cannot be written.
     """
-    card, parts = writing.made(trained, **(ledger.versions(lake) | told))
-    return writing.write(lake.files, f"models/{trained.model}-h{trained.horizon}/{card['version']}", card, parts)
+    content, bodies = saved_model.contents(trained, **(ledger.versions(lake) | origin))
+    folder = f"models/{trained.model}-h{trained.horizon}/{content['version']}"
+    return saved_model.write(lake.files, folder, content, bodies)
 
 
 def obstacle(trained: Trained) -> str:
     """Why a model cannot be saved, in a sentence; "" where it can."""
     try:
-        writing.parts_of(trained)
+        saved_model.fit_files(trained)
     except ForecastError as error:
         return f"`{trained.model}`, {trained.horizon} ahead, is not saved and stays out of the gate: {error}"
     return ""
 
 
-def write_folder(trained: Trained, path: Path, **told: Any) -> Saved:
+def write_folder(trained: Trained, path: Path, **origin: Any) -> SavedModel:
     """Save a model in an empty folder outside any lake, such as SageMaker's ``/opt/ml/model``; else as `save`."""
-    card, parts = writing.made(trained, **told)
-    return writing.write(Folder(path.resolve().parent), path.resolve().name, card, parts)
+    content, bodies = saved_model.contents(trained, **origin)
+    return saved_model.write(*_place(path), content, bodies)
 
 
-def export(saved: Saved, path: Path) -> Saved:
+def export(saved: SavedModel, path: Path) -> SavedModel:
     """Copy a saved model to an empty folder outside its lake, every file checked; `load_folder` reads it there."""
-    place = Folder(path.resolve().parent)
-    return writing.write(
-        place, path.resolve().name, saved.card, {name: saved.read(name) for name in saved.card["files"]}
-    )
+    return saved_model.write(*_place(path), saved.card, saved.bodies())
 
 
-def adopt(lake: Lake, path: Path) -> Saved:
+def adopt(lake: Lake, path: Path) -> SavedModel:
     """Copy a model that `write_folder` or `export` wrote into a lake, every file checked and loaded once."""
-    saved = _in_folder(path)
+    saved = saved_model.read(*_place(path))
     saved.trained()
-    parts = {name: saved.read(name) for name in saved.card["files"]}
-    return writing.write(lake.files, f"models/{saved.key}", saved.card, parts)
+    return saved_model.write(lake.files, f"models/{saved.key}", saved.card, saved.bodies())
 
 
 def load(lake: Lake, name: str, version: str = "champion") -> Trained:
@@ -96,8 +93,9 @@ def load(lake: Lake, name: str, version: str = "champion") -> Trained:
 
 def load_folder(path: Path) -> Trained:
     """Load the model of a folder outside any lake, such as SageMaker's ``/opt/ml/model``; errors as for `load`."""
-    return _in_folder(path).trained()
+    return saved_model.read(*_place(path)).trained()
 
 
-def _in_folder(path: Path) -> Saved:
-    return files.read(Folder(path.resolve().parent), path.resolve().name)
+def _place(path: Path) -> tuple[Folder, str]:
+    """A folder outside any lake, as the folder that it lies in and its name there."""
+    return Folder(path.resolve().parent), path.resolve().name

@@ -25,7 +25,8 @@ from stockkit.forecast.judge import gate
 from stockkit.forecast.models.protocol import RANDOM_WALK
 from stockkit.lake.commits import RUN_VARIABLE
 from stockkit.lake.tables import Lake
-from stockkit.records.registry import files
+from stockkit.records.registry import saved_model
+from stockkit.records.registry.saved_model import SavedModel
 
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
 NUMBER = re.compile(r"[0-9]{8}\.json")
@@ -71,8 +72,8 @@ class Decision:
         return self.entry is not None
 
     def __str__(self) -> str:
-        told = "is champion" if self.promoted else "did not pass the gate, and nothing was changed"
-        return f"{self.version} {told}. {' '.join(self.judgement.reasons)}"
+        outcome = "is champion" if self.promoted else "did not pass the gate, and nothing was changed"
+        return f"{self.version} {outcome}. {' '.join(self.judgement.reasons)}"
 
 
 def history(lake: Lake, horizon: int) -> list[Entry]:
@@ -92,7 +93,7 @@ def _chained(lake: Lake, horizon: int) -> list[tuple[Entry, str]]:
         body = lake.files.read(f"{folder}/{name}") or b""
         entry = _entry(f"{lake.files}/{folder}/{name}", body)
         last, before = (entries[-1][0].number, entries[-1][1]) if entries else (0, GENESIS)
-        chained = any(one.previous is not None for one, _ in entries)
+        chained = any(earlier.previous is not None for earlier, _ in entries)
         if entry.number != last + 1:
             raise LakeError(f"{lake.files}/{folder}/{name}: the entry before it, {last + 1:08}.json, is gone. {BACK}")
         if entry.previous != before and (entry.previous is not None or chained):
@@ -111,8 +112,8 @@ def _check_head(lake: Lake, folder: str, entries: list[tuple[Entry, str]]) -> No
     if body is None:
         return
     try:
-        told = json.loads(body)
-        number, hashed = int(told["number"]), str(told["sha256"])
+        head = json.loads(body)
+        number, hashed = int(head["number"]), str(head["sha256"])
     except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise LakeError(f"{lake.files}/{where}: is no head of entries ({error}). {HEADLESS}") from error
     if number > len(entries):
@@ -131,7 +132,7 @@ def champion(lake: Lake, horizon: int) -> str | None:
     return entries[-1].version if entries else None
 
 
-def saved_champion(lake: Lake, horizon: int) -> files.Saved | None:
+def saved_champion(lake: Lake, horizon: int) -> SavedModel | None:
     """The saved model that is champion; None where there is none.
 
     Raises:
@@ -139,7 +140,7 @@ def saved_champion(lake: Lake, horizon: int) -> files.Saved | None:
     """
     key = champion(lake, horizon)
     with way_back(horizon):
-        return None if key is None else files.at(lake.files, key)
+        return None if key is None else saved_model.at(lake.files, key)
 
 
 @contextmanager
@@ -170,7 +171,7 @@ def promote(lake: Lake, version: str, *, at: pd.Timestamp) -> Decision:
         LakeError: no such model, or a file of it that is missing or changed; the champion's
             evidence cannot be read; or another promotion came first.
     """
-    saved = files.at(lake.files, version)
+    saved = saved_model.at(lake.files, version)
     saved.trained()
     horizon = int(saved.card["horizon"])
     entries = history(lake, horizon)
@@ -182,8 +183,8 @@ def promote(lake: Lake, version: str, *, at: pd.Timestamp) -> Decision:
     if not judgement.passed:
         return Decision(version, judgement, None)
     figures = {name: value if np.isfinite(value) else None for name, value in judgement.figures.items()}
-    told = {"version": saved.key, "before": before, "action": PROMOTED, "at": at.isoformat(), "figures": figures}
-    return Decision(version, judgement, _append(lake, horizon, entries, reasons=judgement.reasons, **told))
+    change = {"version": saved.key, "before": before, "action": PROMOTED, "at": at.isoformat(), "figures": figures}
+    return Decision(version, judgement, _append(lake, horizon, entries, reasons=judgement.reasons, **change))
 
 
 def rollback(lake: Lake, horizon: int, *, at: pd.Timestamp) -> Entry:
@@ -211,8 +212,8 @@ def rollback(lake: Lake, horizon: int, *, at: pd.Timestamp) -> Entry:
             raise LakeError(f"{reign[-1]} is the first champion of horizon {horizon}: there is none to go back to.")
         passed_over.append(broken)
     reasons = (f"Back from {reign[-1]} to {key or 'no champion'}.", *passed_over)
-    told = {"version": key, "before": reign[-1], "action": ROLLED_BACK, "at": at.isoformat(), "figures": {}}
-    return _append(lake, horizon, entries, reasons=reasons, **told)
+    change = {"version": key, "before": reign[-1], "action": ROLLED_BACK, "at": at.isoformat(), "figures": {}}
+    return _append(lake, horizon, entries, reasons=reasons, **change)
 
 
 def _reign(entries: Iterable[Entry]) -> list[str]:
@@ -229,34 +230,37 @@ def _reign(entries: Iterable[Entry]) -> list[str]:
 
 def _trouble(lake: Lake, key: str) -> str:
     try:
-        files.at(lake.files, key).trained()
+        saved_model.at(lake.files, key).trained()
     except LakeError as error:
         return str(error)
     return ""
 
 
-def _judged(lake: Lake, saved: files.Saved, horizon: int, before: str | None) -> gate.Judgement:
+def _judged(lake: Lake, saved: SavedModel, horizon: int, before: str | None) -> gate.Judgement:
     evidence = saved.evidence()
-    rows = {str(model): own for model, own in evidence.groupby("model", observed=True)}
+    rows = {str(name): forecasts for name, forecasts in evidence.groupby("model", observed=True)}
     model = saved.card["model"]
-    champions, note = None, ""
+    champion_rows, note = None, ""
     if before is not None:
         name = before.partition("/")[0].rpartition("-h")[0]
-        champions = rows[name] if name != model and name in rows else _own_evidence(lake, horizon, name)
-        if name == model and _common(rows[model], champions) < gate.LEAST:
-            champions, note = None, f"{before} has too few sessions in common with it: judged against the random walk."
-    judgement = gate.judge(rows[model], champions, rows[RANDOM_WALK])
+        champion_rows = rows[name] if name != model and name in rows else _champions_evidence(lake, horizon, name)
+        if name == model and _common(rows[model], champion_rows) < gate.LEAST:
+            champion_rows, note = (
+                None,
+                f"{before} has too few sessions in common with it: judged against the random walk.",
+            )
+    judgement = gate.judge(rows[model], champion_rows, rows[RANDOM_WALK])
     reasons = (*judgement.reasons, note) if note else judgement.reasons
     return gate.Judgement(judgement.passed, reasons, judgement.figures)
 
 
-def _common(candidate: pd.DataFrame, champions: pd.DataFrame) -> int:
+def _common(candidate: pd.DataFrame, champion: pd.DataFrame) -> int:
     """The most sessions that a symbol has in both."""
-    both = candidate[gate.KEY].merge(champions[gate.KEY], on=gate.KEY)
+    both = candidate[gate.KEY].merge(champion[gate.KEY], on=gate.KEY)
     return int(both.groupby("symbol", observed=True).size().max()) if len(both) else 0
 
 
-def _own_evidence(lake: Lake, horizon: int, model: str) -> pd.DataFrame:
+def _champions_evidence(lake: Lake, horizon: int, model: str) -> pd.DataFrame:
     """The champion's rows in the evidence that it was saved with itself."""
     saved = saved_champion(lake, horizon)
     if saved is None:
@@ -266,11 +270,11 @@ def _own_evidence(lake: Lake, horizon: int, model: str) -> pd.DataFrame:
     return evidence[evidence["model"] == model]
 
 
-def _append(lake: Lake, horizon: int, entries: list[Entry], **told: Any) -> Entry:
+def _append(lake: Lake, horizon: int, entries: list[Entry], **change: Any) -> Entry:
     chained = _chained(lake, horizon)[: len(entries)]  # what was decided by; a later one makes this one lose
     number, previous = len(chained) + 1, chained[-1][1] if chained else GENESIS
     run = os.environ.get(RUN_VARIABLE, "interactive")
-    entry = Entry(number=number, horizon=horizon, run=run, previous=previous, **told)
+    entry = Entry(number=number, horizon=horizon, run=run, previous=previous, **change)
     folder = f"models/champion-h{horizon}"
     key = f"{folder}/{number:08}.json"
     body = json.dumps(asdict(entry), allow_nan=False, ensure_ascii=False, indent=1).encode()
@@ -286,8 +290,8 @@ def _append(lake: Lake, horizon: int, entries: list[Entry], **told: Any) -> Entr
 
 def _entry(where: str, body: bytes) -> Entry:
     try:
-        told = json.loads(body)
-        entry = Entry(**{**told, "reasons": tuple(told["reasons"])})
+        fields = json.loads(body)
+        entry = Entry(**{**fields, "reasons": tuple(fields["reasons"])})
         good = f"{entry.number:08}.json" == where.rpartition("/")[2] and isinstance(entry.version, str | None)
         name = (entry.version or "").partition("/")[0]
         good = good and (entry.version is None or name.endswith(f"-h{entry.horizon}"))

@@ -1,7 +1,8 @@
-"""A saved model as it is read: the card first, then every file as the card's SHA-256 says it must be.
+"""A saved model: its card, which names every other file with size and SHA-256, as it is written and as it is read.
 
-The card, ``model.json``, names every other file with its size and SHA-256. The version of a model ends in the
-SHA-256 of its card, so that a card which was changed no longer has the name that it says it has.
+The version of a model ends in the SHA-256 of its card, ``model.json``, so that a card which was changed no longer has
+the name that it says it has. The card is written last, so that a save which was cut short is no model; the same content
+makes the same bytes and so the same version, whenever and however often it is saved.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +21,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import LakeError
+from stockkit.errors import ForecastError, LakeError
 from stockkit.files import Files
+from stockkit.forecast.judge import gate
+from stockkit.forecast.models.protocol import RANDOM_WALK
 from stockkit.forecast.walk.trained import Calibration, Trained
-from stockkit.records.registry import estimators, parameters
+from stockkit.records.registry import attachments, encoding
+from stockkit.records.registry.attachments import Attachments
 
 FORMAT = 1
 CARD, PARAMETERS, ESTIMATORS, WEIGHTS, EVIDENCE = (
@@ -38,7 +44,7 @@ NAME = re.compile(rf"({MODEL.pattern})-h([1-9][0-9]{{0,2}})")
 VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{12}")
 FOREIGN = "Do not use it: save the model again, or take another version (`stockkit models list`)."
 UNSEALED = {"made_at", "version"}  # of the card; all else is in the version's hash
-SAID = {
+CARD_TYPES = {
     "model": str,
     "horizon": int,
     "features": list,
@@ -56,8 +62,8 @@ SAID = {
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
-    """A saved model as its card tells it.
+class SavedModel:
+    """A saved model as its card describes it.
 
     Attributes:
         name: model and horizon, as ``lasso-h1``. version: as_of and hash, as ``2023-12-29-0123456789ab``.
@@ -81,18 +87,24 @@ class Saved:
         Raises:
             LakeError: missing, of another size or with another SHA-256.
         """
-        told, where = self.card["files"].get(name), f"{self.files}/{self.folder}/{name}"
-        if told is None:
+        expected, where = self.card["files"].get(name), f"{self.files}/{self.folder}/{name}"
+        if expected is None:
             raise LakeError(f"{where}: the card names no such file. {FOREIGN}")
-        found = self.files.size(f"{self.folder}/{name}")
-        if found is None:
+        size = self.files.size(f"{self.folder}/{name}")
+        if size is None:
             raise LakeError(f"{where} is missing. {FOREIGN}")
-        if found != told["size"] or found > LARGEST[name]:
-            raise LakeError(f"{where} has {found:,} bytes, the card says {told['size']:,}: cut or changed. {FOREIGN}")
+        if size != expected["size"] or size > LARGEST[name]:
+            raise LakeError(
+                f"{where} has {size:,} bytes, the card says {expected['size']:,}: cut or changed. {FOREIGN}"
+            )
         body = self.files.read(f"{self.folder}/{name}") or b""
-        if hashlib.sha256(body).hexdigest() != told["sha256"]:
+        if hashlib.sha256(body).hexdigest() != expected["sha256"]:
             raise LakeError(f"{where} was changed: its SHA-256 is not the one of the card. {FOREIGN}")
         return body
+
+    def bodies(self) -> dict[str, bytes]:
+        """The bytes of every file but the card, by name; errors as for `read`."""
+        return {name: self.read(name) for name in self.card["files"]}
 
     def evidence(self) -> pd.DataFrame:
         """The rows that it is judged by: its own forecasts, the random walk's and the other models' tried.
@@ -123,16 +135,16 @@ class Saved:
             LakeError: a file is missing, changed, foreign or of another version; names it.
         """
         self._check_libraries()
-        aside = parameters.Aside()
+        attached = Attachments()
         try:
             name = ESTIMATORS
             if name in self.card["files"]:
-                aside.estimators.extend(estimators.load_estimators(self.read(name)))
+                attached.estimators.extend(attachments.load_estimators(self.read(name)))
             name = WEIGHTS
             if name in self.card["files"]:
-                aside.tensors.update(estimators.load_tensors(self.read(name)))
+                attached.tensors.update(attachments.load_tensors(self.read(name)))
             name = PARAMETERS
-            fitted = parameters.decode(_json(self.read(name)), aside)
+            fitted = encoding.decode(_json(self.read(name)), attached)
             if not isinstance(fitted, dict):
                 raise LakeError("does not hold fitted models by symbol")
             name = CARD
@@ -154,7 +166,7 @@ class Saved:
     def _trained(self, fitted: dict[str, Any]) -> Trained:
         try:
             known = {
-                symbol: Calibration(_number(sigma), _three(widths))
+                symbol: Calibration(_number(sigma), _widths(*widths))
                 for symbol, (sigma, widths) in self.card["calibration"].items()
             }
             day = np.datetime64(self.card["as_of"], "ns")
@@ -165,16 +177,15 @@ class Saved:
         return Trained(self.card["model"], self.card["horizon"], names, day, fitted, known, members)
 
 
-def _three(widths: Any) -> tuple[float, float, float]:
-    one, two, three = map(_number, widths)
-    return one, two, three
+def _widths(low: Any, middle: Any, high: Any) -> tuple[float, float, float]:
+    return _number(low), _number(middle), _number(high)
 
 
-def _number(told: Any) -> float:
-    return float(parameters.decode(told, parameters.Aside()))
+def _number(encoded: Any) -> float:
+    return float(encoding.decode(encoded, Attachments()))
 
 
-def read(files: Files, folder: str) -> Saved:
+def read(files: Files, folder: str) -> SavedModel:
     """The saved model of a folder, its card checked; its other files are when they are read.
 
     Raises:
@@ -191,10 +202,10 @@ def read(files: Files, folder: str) -> Saved:
         _check(card)
     except (LakeError, TypeError, ValueError) as error:
         raise LakeError(f"{where}: {error}. {FOREIGN}") from error
-    return Saved(f"{card['model']}-h{card['horizon']}", card["version"], card, files, folder)
+    return SavedModel(f"{card['model']}-h{card['horizon']}", card["version"], card, files, folder)
 
 
-def at(files: Files, key: str) -> Saved:
+def at(files: Files, key: str) -> SavedModel:
     """The saved model of a lake that is called ``lasso-h1/2023-12-29-0123456789ab``.
 
     Raises:
@@ -214,23 +225,20 @@ def _check(card: Any) -> None:
         raise LakeError("is no card of a stockkit model")
     if card["format"] != FORMAT:
         raise LakeError(f"is of format {card['format']!r}, this stockkit knows {FORMAT}: use a newer one")
-    for name, kind in SAID.items():
+    for name, kind in CARD_TYPES.items():
         if not isinstance(card.get(name), kind):
             raise LakeError(f"{name!r} should be a {kind.__name__}, found {type(card.get(name)).__name__}")
     if not NAME.fullmatch(f"{card['model']}-h{card['horizon']}"):
         raise LakeError(f"{card['model']!r} with horizon {card['horizon']} is no model")
-    for name, told in card["files"].items():
+    for name, expected in card["files"].items():
         if name not in LARGEST or name == CARD:
             raise LakeError(f"names {name!r}, which is no file of a model")
-        if (
-            not isinstance(told, dict)
-            or not isinstance(told.get("size"), int)
-            or not isinstance(told.get("sha256"), str)
-        ):
+        types = [type(expected.get(key)) for key in ("size", "sha256")] if isinstance(expected, dict) else []
+        if types != [int, str]:
             raise LakeError(f"{name}: size and sha256 are not told")
     if card.get("version") != f"{card['as_of']}-{seal(card)}" or not VERSION.fullmatch(card["version"]):
         raise LakeError("was changed since it was written: it no longer has the hash of its version")
-    if not all(isinstance(one, str) for one in [*card["features"], *card["symbols"]]):
+    if not all(isinstance(name, str) for name in [*card["features"], *card["symbols"]]):
         raise LakeError("features and symbols must be texts")
 
 
@@ -249,3 +257,123 @@ def _json(body: bytes) -> Any:
         return json.loads(body, parse_constant=no_number)
     except (ValueError, RecursionError) as error:
         raise LakeError(f"is no JSON ({type(error).__name__}: {str(error)[:80]})") from error
+
+
+def contents(
+    trained: Trained,
+    *,
+    evidence: pd.DataFrame,
+    data_version: str,
+    code_version: str,
+    made_at: pd.Timestamp,
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The card of a model and the bytes of its other files, by name.
+
+    Args:
+        trained: the model.
+        evidence: a rows frame with intervals from the backtest, with the model's own rows, the random walk's and
+            those of the other models tried; the last 250 sessions before its as_of are kept (`gate.recent`).
+        data_version: of the tables it was fitted on. code_version: of the code. made_at: now, UTC.
+        settings: what it was fitted with, as JSON can hold it; no secrets.
+
+    Raises:
+        ForecastError: a class that is not registered, settings that JSON cannot hold, evidence without the model or
+            without the random walk.
+    """
+    kept = gate.recent(evidence, trained.as_of, trained.horizon)
+    for name in (trained.model, RANDOM_WALK):
+        if name not in set(kept["model"]):
+            raise ForecastError(f"evidence: it has no row of {name}: backtest the model beside the random walk.")
+    bodies = fit_files(trained)
+    origin = {
+        "made_at": made_at.isoformat(),
+        "data_version": data_version,
+        "code_version": code_version,
+        "libraries": _libraries(bodies),
+        "settings": dict(settings),
+        "scores": [{name: _finite(figure) for name, figure in line.items()} for line in gate.summary(kept)],
+    }
+    bodies[EVIDENCE] = _parquet(kept)
+    return _card(trained, origin, bodies), bodies
+
+
+def _libraries(bodies: Mapping[str, bytes]) -> dict[str, str]:
+    names = ["numpy", "scipy", "pandas"]
+    names += ["scikit-learn", "skops"] if ESTIMATORS in bodies else []
+    names += ["torch"] if WEIGHTS in bodies else []
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def fit_files(trained: Trained) -> dict[str, bytes]:
+    """The files of a model but for its card and evidence, by name.
+
+    Raises:
+        ForecastError: it cannot be saved; says why, and the way out.
+    """
+    if not MODEL.fullmatch(trained.model) or trained.model == "champion":
+        raise ForecastError(f"model {trained.model!r}: to be saved a name takes letters, digits, _ and . alone.")
+    attached = Attachments()
+    tree = encoding.encode(dict(trained.fitted), attached)
+    bodies = {PARAMETERS: json.dumps(tree, allow_nan=False, ensure_ascii=False).encode()}
+    if attached.estimators:
+        bodies[ESTIMATORS] = attachments.dump_estimators(attached.estimators)
+    if attached.tensors:
+        bodies[WEIGHTS] = attachments.dump_tensors(attached.tensors)
+    return bodies
+
+
+def _parquet(evidence: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(evidence, preserve_index=False).replace_schema_metadata(None), out)
+    return out.getvalue()
+
+
+def _card(trained: Trained, origin: Mapping[str, Any], bodies: Mapping[str, bytes]) -> dict[str, Any]:
+    """The card of a model with these files, its version worked out."""
+    day = str(np.datetime_as_string(trained.as_of, unit="D"))
+    attached = Attachments()
+    card: dict[str, Any] = {
+        "format": FORMAT,
+        "model": trained.model,
+        "horizon": int(trained.horizon),
+        "features": list(trained.features),
+        "used": list(trained.used),
+        **({"members": dict(sorted(trained.members.items()))} if trained.members else {}),
+        "symbols": trained.symbols,
+        "as_of": day,
+        **origin,
+        "calibration": {
+            symbol: encoding.encode([known.sigma, list(known.widths)], attached)
+            for symbol, known in sorted(trained.calibration.items())
+        },
+        "files": {
+            name: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()} for name, body in bodies.items()
+        },
+    }
+    try:
+        return {"version": f"{day}-{seal(card)}", **card}
+    except (TypeError, ValueError) as error:
+        raise ForecastError(f"settings: {error}: give texts, finite numbers, lists and mappings of them.") from error
+
+
+def write(files: Files, folder: str, card: Mapping[str, Any], bodies: Mapping[str, bytes]) -> SavedModel:
+    """Write the files and, when they are all there, the card; what is there already stays or becomes the same.
+
+    Raises:
+        LakeError: they cannot be written, or another model has the folder.
+    """
+    if files.size(f"{folder}/{CARD}") is not None and read(files, folder).version != card["version"]:
+        raise LakeError(f"{files}/{folder} holds another model: empty it, or give another folder.")
+    for name, body in bodies.items():
+        files.note(f"{folder}/{name}", body)
+    files.put(f"{folder}/{CARD}", json.dumps(card, allow_nan=False, ensure_ascii=False, indent=1).encode())
+    return read(files, folder)
+
+
+def _finite(figure: float | str) -> float | str | None:
+    """A figure for JSON: NaN, which it has no word for, becomes None."""
+    return None if isinstance(figure, float) and not math.isfinite(figure) else figure

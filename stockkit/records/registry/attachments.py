@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ TREE = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 TRUSTED = (TREE,)  # beyond what skops trusts by itself; its nodes are checked below
 SCHEMA = "schema.json"  # of a skops archive
 EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """What a model keeps in files of their own: estimators by number, tensors by name."""
+
+    estimators: list[Any] = field(default_factory=list)
+    tensors: dict[str, Any] = field(default_factory=dict)
 
 
 def dump_estimators(estimators: list[Any]) -> bytes:
@@ -32,7 +41,7 @@ def dump_estimators(estimators: list[Any]) -> bytes:
     body = skops.io.dumps(estimators)
     odd = sorted(set(skops.io.get_untrusted_types(data=body)) - set(TRUSTED))
     if odd:
-        names = ", ".join(sorted({type(one).__name__ for one in estimators}))
+        names = ", ".join(sorted({type(estimator).__name__ for estimator in estimators}))
         raise ForecastError(f"{names} cannot be saved: it holds {odd[0]}, which is not safe to load from a file.")
     body = _canonical(body)
     _checked(body)
@@ -60,11 +69,11 @@ def _checked(body: bytes) -> list[Any]:
     _check_size(body)
     with_trees = bool(skops.io.get_untrusted_types(data=body))
     loaded = skops.io.loads(body, trusted=list(TRUSTED))
-    if not isinstance(loaded, list) or not all(isinstance(one, BaseEstimator) for one in loaded):
+    if not isinstance(loaded, list) or not all(isinstance(item, BaseEstimator) for item in loaded):
         raise LakeError("does not hold a list of scikit-learn estimators")
     if with_trees:
-        for one in loaded:
-            _check_trees(one)
+        for estimator in loaded:
+            _check_trees(estimator)
     return loaded
 
 
@@ -103,10 +112,9 @@ def _canonical(body: bytes) -> bytes:
     """The same archive with its objects numbered in order, and no time of day: skops names them by memory address."""
     numbers: dict[str, str] = {}
 
-    def numbered(found: re.Match[str]) -> str:
-        return numbers.setdefault(
-            found[0], str(len(numbers) + 1) + (f".{found[0].rpartition('.')[2]}" if found[1] else "")
-        )
+    def numbered(name: re.Match[str]) -> str:
+        ending = f".{name[0].rpartition('.')[2]}" if name[1] else ""
+        return numbers.setdefault(name[0], f"{len(numbers) + 1}{ending}")
 
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(body)) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as fresh:
@@ -145,7 +153,7 @@ def load_tensors(body: bytes) -> dict[str, Any]:
         first = str(error).partition("\n")[0]
         raise LakeError(f"is no file of weights alone ({type(error).__name__}: {first})") from error
     if not isinstance(loaded, dict) or not all(
-        type(name) is str and isinstance(one, torch.Tensor) for name, one in loaded.items()
+        type(name) is str and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):
         raise LakeError("does not hold a plain dict of tensors")
     return loaded

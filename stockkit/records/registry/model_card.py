@@ -8,33 +8,33 @@ from typing import Any
 import numpy as np
 
 from stockkit.forecast.models.protocol import RANDOM_WALK
-from stockkit.records.registry.files import Saved
-from stockkit.records.registry.listing import figures
+from stockkit.records.registry.lookup import figures
+from stockkit.records.registry.saved_model import SavedModel
 
 
-def card(saved: Saved) -> str:
+def card(saved: SavedModel) -> str:
     """The card of a saved model as Markdown: what it is, its evidence, its calibration, its limits, and how to check.
 
     Figures are those of the card; nothing else of the model is read.
     """
-    told, own = saved.card, figures(saved)
-    ahead = f"{told['horizon']} session{'s' if told['horizon'] > 1 else ''}"
-    widths = _widths(told["calibration"])
+    facts = saved.card
+    ahead = f"{facts['horizon']} session{'s' if facts['horizon'] > 1 else ''}"
+    widths = _widths(facts["calibration"])
     lines = [
-        f"## {told['model']}, {ahead} ahead",
+        f"## {facts['model']}, {ahead} ahead",
         "",
-        f"Forecasts the log return of {ahead} of {_shown(told['symbols'], 'symbol')}: a mean, its standard deviation "
-        f"and intervals. Fitted on all sessions up to {told['as_of']}.",
-        *([f"Each symbol has the model that won there: {_members(told['members'])}."] if "members" in told else []),
+        f"Forecasts the log return of {ahead} of {_count(facts['symbols'], 'symbol')}: a mean, its standard deviation "
+        f"and intervals. Fitted on all sessions up to {facts['as_of']}.",
+        *([f"Each symbol has the model that won there: {_members(facts['members'])}."] if "members" in facts else []),
         "",
         "| | |",
         "|---|---|",
         f"| Version | `{saved.key}` |",
-        f"| Features | {_features(told)} |",
-        f"| Settings | {_settings(told['settings'])} |",
-        f"| Data, code | `{told['data_version']}`, `{told['code_version']}` |",
-        f"| Libraries | {', '.join(f'{name} {number}' for name, number in told['libraries'].items())} |",
-        f"| Made at | {told['made_at']} |",
+        f"| Features | {_features(facts)} |",
+        f"| Settings | {_settings(facts['settings'])} |",
+        f"| Data, code | `{facts['data_version']}`, `{facts['code_version']}` |",
+        f"| Libraries | {', '.join(f'{name} {number}' for name, number in facts['libraries'].items())} |",
+        f"| Made at | {facts['made_at']} |",
         "",
         "### Evidence",
         "",
@@ -43,9 +43,9 @@ def card(saved: Saved) -> str:
         "",
         "| model | forecasts | RMSE | interval score | 90 % intervals covered |",
         "|---|---:|---:|---:|---:|",
-        *(_line(line, told["model"]) for line in told["scores"]),
+        *(_line(line, facts["model"]) for line in facts["scores"]),
         "",
-        _verdict(own["rmse_ratio"], str(told["model"])),
+        _verdict(figures(saved)["rmse_ratio"], str(facts["model"])),
         "",
         "### Calibration",
         "",
@@ -53,7 +53,7 @@ def card(saved: Saved) -> str:
         "",
         "### Limits",
         "",
-        f"It knows nothing after {told['as_of']}, nor of symbols or features that it was not fitted on. Intervals are "
+        f"It knows nothing after {facts['as_of']}, nor of symbols or features that it was not fitted on. Intervals are "
         "as wide as past errors ask for; what has not happened before is not in them. It is not advice to trade.",
         "",
         "### How to check",
@@ -87,7 +87,7 @@ def _members(members: Mapping[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for symbol, model in members.items():
         groups.setdefault(model, []).append(symbol)
-    return "; ".join(f"{model} for {_shown(own, 'symbol')}" for model, own in sorted(groups.items()))
+    return "; ".join(f"{model} for {_count(symbols, 'symbol')}" for model, symbols in sorted(groups.items()))
 
 
 def _widths(calibration: dict[str, Any]) -> str:
@@ -98,20 +98,20 @@ def _widths(calibration: dict[str, Any]) -> str:
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}, by symbol,"
 
 
-def _shown(names: list[str], what: str) -> str:
+def _count(names: list[str], what: str) -> str:
     few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({few})"
 
 
-def _features(told: Mapping[str, Any]) -> str:
-    """How many features it was given, and which of them its forecasts depend on; cards of before do not tell these."""
-    if not told["features"]:
+def _features(facts: Mapping[str, Any]) -> str:
+    """How many features it was given, and which its forecasts depend on; the first cards lack these."""
+    if not facts["features"]:
         return "none: the closes alone"
-    given = _shown(told["features"], "feature")
-    used = told.get("used")
+    given = _count(facts["features"], "feature")
+    used = facts.get("used")
     if used is None:
         return given
-    return f"{given}, of which the forecasts depend on {_shown(used, 'feature') if used else 'none'}"
+    return f"{given}, of which the forecasts depend on {_count(used, 'feature') if used else 'none'}"
 
 
 def _settings(settings: dict[str, Any]) -> str:

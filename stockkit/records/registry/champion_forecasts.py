@@ -1,6 +1,9 @@
-"""The one forecast that is shown, sealed and served of a symbol: the champion's, or else the random walk's."""
+"""The champion's model and forecast of each symbol: what is shown, sealed and served."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,25 +12,24 @@ from stockkit.forecast.judge.intervals import BOUNDS
 from stockkit.forecast.walk import panel as panels
 from stockkit.forecast.walk.trained import Trained
 from stockkit.lake.tables import Lake
-from stockkit.records.registry import champions, files
+from stockkit.records.registry import champions
 
-PLACE = ["symbol", "model", "horizon", "as_of"]
+KEY = ["symbol", "model", "horizon", "as_of"]
 
 
-def choice(lake: Lake, horizon: int) -> dict[str, str]:
+def champion_models(lake: Lake, horizon: int) -> dict[str, str]:
     """The model whose forecast is shown, by symbol: the champion of that horizon; empty where there is none.
 
     Raises:
         LakeError: the champion's card is missing or changed; names the way back.
     """
     saved = champions.saved_champion(lake, horizon)
-    return {} if saved is None else members(saved)
+    return {} if saved is None else _models(saved.card)
 
 
-def members(saved: files.Saved) -> dict[str, str]:
-    """The model of each symbol that a saved model forecasts."""
-    told = saved.card.get("members", {})
-    return {symbol: str(told.get(symbol, saved.card["model"])) for symbol in saved.card["symbols"]}
+def _models(card: Mapping[str, Any]) -> dict[str, str]:
+    members = card.get("members", {})
+    return {symbol: str(members.get(symbol, card["model"])) for symbol in card["symbols"]}
 
 
 def as_served(lake: Lake, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
@@ -37,7 +39,7 @@ def as_served(lake: Lake, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFra
 
     Args:
         lake: whose champions.
-        made: as from `outlook.table`; left untouched.
+        made: as from `forecast_table.table`; left untouched.
         panel: symbol, date, close and features, as the forecasts were made from.
 
     Returns:
@@ -49,22 +51,20 @@ def as_served(lake: Lake, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFra
         if saved is not None:
             with champions.way_back(int(horizon)):
                 parts.append(_served(saved.trained(), made[made["horizon"] == horizon], panel))
-    both = pd.concat([one for one in parts if len(one)] or [made], ignore_index=True)
-    return both.drop_duplicates(PLACE, keep="last").reset_index(drop=True)
+    both = pd.concat([part for part in parts if len(part)] or [made], ignore_index=True)
+    return both.drop_duplicates(KEY, keep="last").reset_index(drop=True)
 
 
 def _served(trained: Trained, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
-    names = [name for name in trained.features if name in panel]
-    if len(names) < len(trained.features):
-        panel = panel.assign(**{name: np.nan for name in trained.features if name not in panel})
-    own = panels.of(panel[panel["symbol"].isin(trained.symbols)], trained.features, trained.horizon).owns \
+    panel = panel.assign(**{name: np.nan for name in trained.features if name not in panel})
+    histories = panels.of(panel[panel["symbol"].isin(trained.symbols)], trained.features, trained.horizon).owns \
         if len(panel) else {}  # fmt: skip
     rows = []
     for row in made.drop_duplicates("symbol").to_dict("records"):
-        found = own.get(str(row["symbol"]))
-        if found is not None and found.series.date[-1] == np.datetime64(row["as_of"]):
-            said = trained.forecast(found.series)
-            numbers = {name: float(said[name][-1]) for name in ("mean", "sigma", *BOUNDS)}
+        history = histories.get(str(row["symbol"]))
+        if history is not None and history.series.date[-1] == np.datetime64(row["as_of"]):
+            forecast = trained.forecast(history.series)
+            numbers = {name: float(forecast[name][-1]) for name in ("mean", "sigma", *BOUNDS)}
             rows.append({**row, **numbers, "model": trained.named(str(row["symbol"]))})
     kept = pd.DataFrame(rows, columns=made.columns).astype(made.dtypes)
     return kept[kept["mean"].notna()]
