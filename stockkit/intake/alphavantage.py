@@ -23,7 +23,8 @@ from stockkit.intake import download
 from stockkit.intake.budget import Budget
 from stockkit.intake.secrets import Secret, resolve
 from stockkit.intake.source import Opening, Source
-from stockkit.market import answers, schema
+from stockkit.market import schema
+from stockkit.market.answers import text
 
 PUBLIC_URL = "https://www.alphavantage.co/query"
 REFERENCE = "secret://alphavantage"
@@ -119,7 +120,7 @@ class AlphaVantage(Source):
         return None
 
     def _check(self, reply: download.Reply, who: str) -> None:
-        body, first = reply.body, answers.first_sign(reply.body)
+        body, first = reply.body, text.first_sign(reply.body)
         if not first:
             raise SourceError(f"{who}: the answer is empty.")
         if first in (b"{", b"["):
@@ -129,9 +130,9 @@ class AlphaVantage(Source):
         kind = reply.content_type.partition(";")[0].strip()
         if kind not in CSV_TYPES:
             raise SourceError(f"{who}: expected CSV, got the content type {self.secret.scrub(kind)[:60]!r}.")
-        header = answers.first_line(body)
+        header = text.first_line(body)
         self._check_header(header, who)
-        if not answers.first_sign(body, len(header)):
+        if not text.first_sign(body, len(header)):
             raise SourceError(f"{who}: the CSV has a header but no rows.")
         if not body.endswith(b"\n"):
             raise SourceError(f"{who}: the CSV is cut off: its last line has no end. Nothing of it is used.")

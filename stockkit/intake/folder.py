@@ -14,8 +14,8 @@ import pandas as pd
 
 from stockkit.errors import ParamError, SourceError, did_you_mean
 from stockkit.intake.source import Opening, Source
-from stockkit.market import answers, schema
-from stockkit.market.answers import layouts, text
+from stockkit.market import schema
+from stockkit.market.answers import headers, layouts, text
 
 ACTIONS_FILE = "actions.csv"
 TEXTS, PARQUET = (".csv", ".txt", ".tsv"), ".parquet"
@@ -96,7 +96,7 @@ class PriceFolder(Source):
         return [path for path in self._files() if path.stem.upper() == symbol.upper()]
 
     def _holding(self, symbol: str) -> list[Path]:
-        return [path for path in self._files() if any(answers.same_symbol(symbol, one) for one in _symbols_in(path))]
+        return [path for path in self._files() if any(headers.same_symbol(symbol, one) for one in _symbols_in(path))]
 
     def _among(self, symbol: str) -> bytes:
         """The rows of one symbol in files of many."""
@@ -138,7 +138,7 @@ def _existing(path: Path) -> Path:
 def _is_table(path: Path) -> bool:
     """Whether a text file begins with a header of bars."""
     with path.open("rb") as file:
-        return bool(answers.headers(text.lines_of(_decoded(file.read(GLANCE)))))
+        return bool(headers.headers(text.lines_of(_decoded(file.read(GLANCE)))))
 
 
 def _listed(paths: Sequence[Path]) -> str:
@@ -150,7 +150,7 @@ def _own(path: Path, symbol: str) -> bytes:
     if path.suffix.lower() == PARQUET:
         return _csv(_rows_of(path, symbol))
     parts = _split.__wrapped__(path, *_state(path)) if path.stem.upper() == symbol else _split(path, *_state(path))
-    return next((body for name, body in parts.items() if answers.same_symbol(name, symbol)), b"") or path.read_bytes()
+    return next((body for name, body in parts.items() if headers.same_symbol(name, symbol)), b"") or path.read_bytes()
 
 
 def _symbols_in(path: Path) -> list[str]:
@@ -172,7 +172,7 @@ def _split(path: Path, changed: int, size: int) -> dict[str, bytes]:
     with path.open("rb") as file:
         body = file.read(GLANCE)
         try:
-            found = answers.headers(text.lines_of(_decoded(body)))
+            found = headers.headers(text.lines_of(_decoded(body)))
             if not found or ("symbol" not in found[0].places and not found[0].tickers):
                 return {}
             body += file.read()
@@ -211,7 +211,7 @@ def _rows_of(path: Path, symbol: str) -> pd.DataFrame:
     parts = _frames(path, *_state(path))
     if not parts:
         return _parquet(path)
-    own = next((rows for name, rows in parts.items() if answers.same_symbol(name, symbol)), None)
+    own = next((rows for name, rows in parts.items() if headers.same_symbol(name, symbol)), None)
     if own is None:
         raise SourceError(f"{symbol} ({path.name}): the file has rows of {', '.join(list(parts)[:6])} only.")
     return own

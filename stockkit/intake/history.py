@@ -14,10 +14,10 @@ from stockkit.intake.sources import is_complete
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake
-from stockkit.market import action_history, answers, schema
+from stockkit.market import action_history, schema
 from stockkit.market import actions as corporate
 from stockkit.market.action_history import Known, Statement
-from stockkit.market.answers import Answer
+from stockkit.market.answers import Answer, careful
 
 HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
 ADDED = "the list of added actions"
@@ -95,7 +95,7 @@ def joined(*reasons: str | None) -> str:
 def is_readable(answer: Answer) -> bool:
     """Whether an answer has rows that can be read."""
     try:
-        return answer.plain is not None or bool(len(answers.read(answer)))
+        return answer.plain is not None or bool(len(careful.read(answer).frame))
     except SourceError:
         return False
 
@@ -103,7 +103,7 @@ def is_readable(answer: Answer) -> bool:
 def days_of(history: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
     """The first and the last day that the readable ones of some answers have."""
     readable = [answer for answer in history if is_readable(answer)]
-    columns = [pd.Series(answer.plain["day"]) if answer.plain else answers.read(answer)["day"] for answer in readable]
+    columns = [pd.Series(one.plain.columns["day"]) if one.plain else careful.read(one).frame["day"] for one in readable]
     days = pd.concat(columns)
     return days.min(), days.max()
 

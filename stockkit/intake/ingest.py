@@ -171,7 +171,7 @@ def clean_all(
         as_of: the last, with the splits known then; "latest" is the last session closed by the source's clock.
         calendar: the exchange, as a market code of `exchange_calendars`.
         dates: the order of day and month (DMY, MDY, YMD) of files whose columns do not tell.
-        allow: rules of `clean.ALLOWABLE` that are not applied.
+        allow: rules of `market.rules.ALLOWABLE` that are not applied.
 
     Raises:
         SourceError: no symbol has a single usable row; gives the reason of each.

@@ -10,7 +10,7 @@ from stockkit.errors import SourceError
 from stockkit.intake.history import NOTES, Fetched, joined
 from stockkit.market import actions as corporate
 from stockkit.market import clean, jumps, schema, sessions
-from stockkit.market.answers import Reading
+from stockkit.market.answers.layouts import Reading
 
 UNSEEN = ("session_not_closed", "closed_day", "repeated_row")  # rules of rows that leave no gap
 
@@ -97,7 +97,7 @@ class Ingested:
         notes = [f"{row['symbol']}: {row['meaning']}" for row in self.notes.to_dict("records")]
         unlisted = [
             f"{row['symbol']}: a split of {jumps.spelt(row['ratio'])} on {row['ex_date']:%Y-%m-%d} may be missing: "
-            f"{row['evidence']}. {clean.SUGGEST} writes it down."
+            f"{row['evidence']}. {jumps.SUGGEST} writes it down."
             for row in self.jumps.to_dict("records")
             if row["kind"] == jumps.SPLIT and row["symbol"] not in self.missing
         ]
@@ -139,11 +139,11 @@ def refused(made: Ingested, calendar: str) -> dict[str, str]:
     rows = rows[rows["symbol"].isin(last.index)]
     newest = rows["day"] > rows["symbol"].map(last)
     reasons = {}
-    for symbol, refusals in rows[newest | rows["rule"].isin(clean.STRETCH)].groupby("symbol"):
+    for symbol, refusals in rows[newest | rows["rule"].isin(jumps.STRETCH_RULES)].groupby("symbol"):
         why = ", ".join(f"{rule} {count:,}" for rule, count in refusals["rule"].value_counts().items())
         ends = f"; its prices end on {last[symbol]:%Y-%m-%d}" if newest[refusals.index].any() else ""
-        on_a_scale = refusals["rule"].isin(clean.SCALE).any()
-        hint = f" {clean.SUGGEST} lists the ratios that would explain it." if on_a_scale else ""
+        on_a_scale = refusals["rule"].isin(jumps.MEANINGS).any()
+        hint = f" {jumps.SUGGEST} lists the ratios that would explain it." if on_a_scale else ""
         days = f"{refusals['day'].min():%Y-%m-%d} to {refusals['day'].max():%Y-%m-%d}"
         reasons[str(symbol)] = f"{symbol}: {len(refusals):,} rows of {days} are refused ({why}){ends}.{hint}"
     return reasons

@@ -15,57 +15,13 @@ import pandas as pd
 from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.market import action_history, answers, jumps, schema, sessions
+from stockkit.market import action_history, jumps, rules, schema, sessions
 from stockkit.market import actions as corporate
 from stockkit.market.action_history import Known
-from stockkit.market.answers import COLUMNS, PRICE_COLUMNS, Answer, Choices, Columns, Reading
+from stockkit.market.answers import Answer, Choices, careful
+from stockkit.market.answers.layouts import COLUMNS, Reading
+from stockkit.market.answers.plain import Columns
 from stockkit.market.jumps import MAX_JUMP
-
-MAX_VOLUME = 2**53
-ALLOWABLE = ("before_calendar", "fractional_volume", "non_positive_price")
-
-SUGGEST = "`stockkit lake actions suggest`"
-RULES: dict[str, str] = {
-    "long_line": "the line is longer than 128 KB: it is no row of daily bars",
-    "short_row": "the row has fewer fields than the header: it was cut off",
-    "spare_field": "the row has more fields than the header: a separator of thousands, or a stray comma",
-    "other_symbol": "the row is of another symbol",
-    "bad_date": "the date is not a day, written as the column's others are",
-    "missing_value": "a price is empty or NaN",
-    "not_a_number": (
-        "a price or the volume is not a finite number, or the volume is not whole (-p 'allow=[fractional_volume]' "
-        "rounds it)"
-    ),
-    "non_positive_price": (
-        "a price is zero or negative: -p 'allow=[non_positive_price]' keeps such rows, which have no return"
-    ),
-    "negative_volume": "the volume is below zero",
-    "high_below_low": "the high is below the low",
-    "outside_range": "the open or the close lies outside low to high",
-    "before_calendar": (
-        "the exchange's calendar does not reach back to that day: -p 'allow=[before_calendar]' keeps such rows"
-    ),
-    "closed_day": "the exchange was closed on that day",
-    "session_not_closed": "the session had not closed when the source answered",
-    "repeated_row": "the same row stands earlier in the file",
-    "conflicting_rows": "several rows of the file disagree about that day, so none is used",
-    "unexplained_jump": (
-        f"the close moves by more than {MAX_JUMP} in log terms (a fall of 39 % or a rise of 65 %) from the row "
-        "before and no split explains it: add the split, or a split of 1.0 on that day if the move is real; "
-        f"{SUGGEST} lists such moves with the ratio that would explain them"
-    ),
-    "before_jump": (
-        "the row comes before a move of the close that no split explains, so it is on another scale than the rows "
-        f"after it: {SUGGEST} lists such moves with the ratio that would explain them"
-    ),
-    "after_jump": (
-        "the row comes after a move of the close that no split explains, and the rows since are too few to stand by "
-        f"themselves: {SUGGEST} lists such moves with the ratio that would explain them"
-    ),
-}
-STRETCH = ("before_jump", "after_jump")
-SCALE = ("unexplained_jump", *STRETCH)
-
 
 UNUSABLE: Mapping[str, str] = {"symbol": "string", "file": "string", "reason": "string", "superseded": "bool"}
 
@@ -124,8 +80,8 @@ def clean(
         choices: what the files leave open and the user has decided.
     """
     decided = choices or Choices()
-    if unknown := sorted(set(decided.allow) - set(ALLOWABLE)):
-        raise ParamError(f"allow: {unknown[0]!r} is none of {', '.join(ALLOWABLE)}.")
+    if unknown := sorted(set(decided.allow) - set(rules.ALLOWABLE)):
+        raise ParamError(f"allow: {unknown[0]!r} is none of {', '.join(rules.ALLOWABLE)}.")
     known = actions if isinstance(actions, Known) else Known(actions)
     readings: dict[str, Reading] = {}
     good: dict[str, Columns] = {}
@@ -198,80 +154,53 @@ def judge(
 ) -> Judged:
     """Judge every row of one answer up to `as_of` by the rules that concern one answer alone.
 
+    A plain answer is judged by its columns, and its text read for the rows that fail; any other is read line by line.
+
     Raises:
         SourceError: it is no table of daily bars at all (empty, JSON, HTML, a column missing), or can be read in
             more than one way.
     """
-    closed = min(as_of, sessions.last_closed(answer.fetched_at, calendar))
-    plain = answer.plain
-    if plain is not None and len(plain["day"]) and _is_plain(plain, calendar):
-        known = slice(np.searchsorted(plain["day"], as_of.to_datetime64(), side="right"))
-        days = plain["day"][known]
-        if not len(days) or days[-1] <= closed.to_datetime64():
-            good = {name: column[known] for name, column in plain.items()}
-            return Judged(good, days, None, answers.reading_of(answer))
     decided = choices or Choices()
-    found = answers.read_whole(answer, decided, zone=sessions.zone(calendar))
-    rows = found.frame[~(found.frame["day"] > as_of)]
-    rule = _first_broken_rule(rows, answer, calendar, decided.allow)
-    good = _columns(rows.loc[rule == "", ["day", *COLUMNS]].sort_values("day"))
+    plain = answer.plain
+    if plain is not None and plain.count:
+        columns = _until(plain.columns, as_of)
+        rule = _first_broken(columns, answer, calendar, decided)
+        bad = np.flatnonzero(rule != "")
+        lines = plain.lines(answer.body, answer.who, columns["place"][bad]) if len(bad) else None
+        if lines is not None or not len(bad):
+            return _sorted_out(columns, rule, lines, answer, plain.reading)
+    read = careful.read(answer, decided, zone=sessions.zone(calendar))
+    columns = _until(_columns(read.frame.sort_values("day", kind="stable")), as_of)
+    rule = _first_broken(columns, answer, calendar, decided)
+    lines = pd.DataFrame({name: columns[name][rule != ""] for name in ("line", "row", "date")})
+    return _sorted_out(columns, rule, lines, answer, read.reading)
+
+
+def _until(columns: Columns, as_of: pd.Timestamp) -> Columns:
+    """The rows up to a day, and those of which no day is known."""
+    known = ~(columns["day"] > as_of.to_datetime64())
+    return columns if known.all() else {name: column[known] for name, column in columns.items()}
+
+
+def _first_broken(columns: Columns, answer: Answer, calendar: str, choices: Choices) -> np.ndarray:
+    rows = rules.rows_of(columns, fetched_at=answer.fetched_at, calendar=calendar, allow=choices.allow)
+    return rules.first_broken(rows)
+
+
+def _sorted_out(
+    columns: Columns, rule: np.ndarray, lines: pd.DataFrame | None, answer: Answer, reading: Reading
+) -> Judged:
+    """The good rows of an answer apart from the others, of which `lines` has line, row and date."""
+    sound = rule == ""
+    good = {name: columns[name] if sound.all() else columns[name][sound] for name in ("day", *COLUMNS)}
     good["volume"] = schema.whole(np.rint(good["volume"]))
-    bad = rows[rule != ""].assign(rule=rule[rule != ""])
-    days = rows["day"].dropna().unique().to_numpy()
-    return Judged(good, days, _rejects(bad, answer) if len(bad) else None, found.reading)
+    days = columns["day"] if sound.all() else np.unique(columns["day"][~np.isnat(columns["day"])])
+    bad = None if lines is None or lines.empty else _rejects(lines.assign(rule=rule[~sound]), answer)
+    return Judged(good, days, bad, reading)
 
 
 def _columns(frame: pd.DataFrame) -> Columns:
     return {str(name): frame[name].to_numpy() for name in frame}
-
-
-def _is_plain(rows: Columns, calendar: str) -> bool:
-    """Whether no row breaks a rule, in one go; `_first_broken_rule` says which where it does."""
-    day, volume = rows["day"], rows["volume"]
-    open_, high, low, close = (rows[name] for name in PRICE_COLUMNS)
-    held = sessions.reaching(day.min(), calendar).to_numpy()
-    at = np.minimum(np.searchsorted(held, day), len(held) - 1)
-    return bool(
-        (day[1:] > day[:-1]).all()
-        and (held[at] == day).all()
-        and (low > 0).all()
-        and np.isfinite(high).all()
-        and (low <= np.minimum(open_, close)).all()
-        and (high >= np.maximum(open_, close)).all()
-        and (volume.dtype.kind == "f" or (volume >= 0).all())  # of floats there are only columns that are not there
-        and (volume.dtype.kind == "f" or (volume <= MAX_VOLUME).all())
-    )
-
-
-def _first_broken_rule(rows: pd.DataFrame, answer: Answer, calendar: str, allow: Sequence[str] = ()) -> np.ndarray:
-    """The name of the first rule that each row breaks, "" for a good row; rules of `allow` are not applied."""
-    low, high, volume = rows["low"], rows["high"], rows["volume"]
-    prices = rows[list(PRICE_COLUMNS)]
-    odd_volume = ~rows["unknown"] & ~(volume.abs() <= MAX_VOLUME)
-    if "fractional_volume" not in allow:
-        odd_volume |= volume % 1 > 0
-    early = rows["day"] < sessions.first(calendar)
-    held = sessions.reaching(rows["day"].min(), calendar)
-    broken = {
-        **{name: rows["fault"] == name for name in ("long_line", "short_row", "spare_field", "other_symbol")},
-        "bad_date": rows["day"].isna(),
-        "missing_value": rows["blank"],
-        "not_a_number": ~np.isfinite(prices.to_numpy()).all(axis=1) | odd_volume,
-        "non_positive_price": (prices <= 0).any(axis=1),
-        "negative_volume": volume < 0,
-        "high_below_low": high < low,
-        "outside_range": (prices.max(axis=1) > high) | (prices.min(axis=1) < low),
-        "before_calendar": early,
-        "closed_day": ~rows["day"].isin(held) & ~early,
-        "session_not_closed": rows["day"] > sessions.last_closed(answer.fetched_at, calendar),
-    }
-    broken = {name: mask for name, mask in broken.items() if name not in allow}
-    rule = np.select([np.asarray(mask) for mask in broken.values()], list(broken), default="").astype(object)
-    good = rows[rule == ""]
-    same, day = good.duplicated(["day", *COLUMNS]), good.duplicated("day", keep=False)
-    distinct = good.groupby("day")["line"].transform("size") - same.groupby(good["day"]).transform("sum")
-    rule[rule == ""] = np.where(day & (distinct > 1), "conflicting_rows", np.where(same, "repeated_row", ""))
-    return rule
 
 
 def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, list[pd.DataFrame]]:
@@ -395,7 +324,7 @@ def _jump_rejects(
             if not len(left):
                 break
             try:
-                rows = answers.read(answer, choices, zone=sessions.zone(calendar)).drop_duplicates("day")
+                rows = careful.read(answer, choices, zone=sessions.zone(calendar)).frame.drop_duplicates("day")
             except SourceError:
                 continue
             keys = {"left_on": ["day", "close"], "right_on": ["date", "close_raw"]}
@@ -405,7 +334,12 @@ def _jump_rejects(
     return parts
 
 
+def meaning(rule: str) -> str:
+    """What a broken rule means, for the reader of the rejects."""
+    return rules.RULES[rule].meaning if rule in rules.RULES else jumps.MEANINGS[rule]
+
+
 def _rejects(bad: pd.DataFrame, answer: Answer) -> pd.DataFrame:
     date = bad["date"].dt.strftime("%Y-%m-%d") if is_datetime64_dtype(bad["date"]) else bad["date"]
-    named = bad.assign(symbol=answer.symbol, date=date, reason=bad["rule"].map(RULES), file=answer.file)
+    named = bad.assign(symbol=answer.symbol, date=date, reason=bad["rule"].map(meaning), file=answer.file)
     return schema.cast(named, schema.REJECTS).sort_values("line", ignore_index=True)

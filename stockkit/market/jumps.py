@@ -36,6 +36,23 @@ UNITS = (100.0, 0.01)  # pence and pounds, cents and dollars
 
 SPLIT, REAL, NO_RATIO, ADJUSTED = "split", "real move", "not a ratio", "adjusted already"
 
+SUGGEST = "`stockkit lake actions suggest`"
+STRETCH_RULES = ("before_jump", "after_jump")
+MEANINGS: Mapping[str, str] = {
+    "unexplained_jump": (
+        f"the close moves by more than {MAX_JUMP} in log terms (a fall of 39 % or a rise of 65 %) from the row "
+        "before and no split explains it: add the split, or a split of 1.0 on that day if the move is real; "
+        f"{SUGGEST} lists such moves with the ratio that would explain them"
+    ),
+    "before_jump": (
+        "the row comes before a move of the close that no split explains, so it is on another scale than the rows "
+        f"after it: {SUGGEST} lists such moves with the ratio that would explain them"
+    ),
+    "after_jump": (
+        "the row comes after a move of the close that no split explains, and the rows since are too few to stand by "
+        f"themselves: {SUGGEST} lists such moves with the ratio that would explain them"
+    ),
+}  # what each rule means that a jump breaks
 SUGGESTED: Mapping[str, str] = {
     "symbol": "string",
     "ex_date": "datetime64[ns]",

@@ -19,7 +19,7 @@ import yaml
 from stockkit.errors import ForecastError, LakeError, ParamError, did_you_mean
 from stockkit.intake.ingest import EARLIEST, LATEST
 from stockkit.lake import address
-from stockkit.market import answers, clean, schema, sessions
+from stockkit.market import answers, rules, schema, sessions
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import Notebook
 
@@ -235,9 +235,9 @@ def _overruled_days(path: Path) -> str:
 
 def _check_rules(value: list[str]) -> None:
     for rule in value:
-        if rule not in clean.ALLOWABLE:
-            hint = did_you_mean(rule, clean.ALLOWABLE)
-            raise ParamError(f"allow: {rule!r} is none of {', '.join(clean.ALLOWABLE)}.{hint}")
+        if rule not in rules.ALLOWABLE:
+            hint = did_you_mean(rule, rules.ALLOWABLE)
+            raise ParamError(f"allow: {rule!r} is none of {', '.join(rules.ALLOWABLE)}.{hint}")
 
 
 def _check_groups(value: list[str]) -> None:

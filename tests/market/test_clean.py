@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.market import actions, clean, schema, simulate
+from stockkit.market import actions, clean, rules, schema, simulate
+from stockkit.market.answers import plain as plain_answers
 from tests.conftest import ROOT, SYMBOLS
 
 FETCHED = pd.Timestamp("2023-12-31", tz="UTC")
@@ -73,8 +74,26 @@ def test_a_planted_fault_is_found_and_costs_only_its_row(good, rule, change):
     lines = [*good[:4], change(good[4]), *good[5:]]
     cleaned = run(body(lines))
     assert cleaned.rejects[["rule", "line", "file"]].values.tolist() == [[rule, 5, "AAA.csv"]]
-    assert cleaned.rejects["reason"][0] == clean.RULES[rule]
+    assert cleaned.rejects["reason"][0] == clean.meaning(rule)
     assert len(cleaned.prices) == 7
+
+
+def test_a_rule_that_is_put_into_the_table_fires_on_a_file_that_is_clean_otherwise(good, monkeypatch):
+    monkeypatch.setitem(rules.RULES, "no_trade", rules.Rule("nobody traded", lambda rows: rows.volume == 0))
+    cleaned = run(body([*good[:4], edit(good[4], volume="0"), *good[5:]]))
+    assert cleaned.rejects[["rule", "line", "reason"]].values.tolist() == [["no_trade", 5, "nobody traded"]]
+    assert len(cleaned.prices) == 7
+
+
+def test_the_text_of_a_plain_file_is_read_for_its_bad_rows_alone(good, monkeypatch):
+    lines = [*good[:3], "", edit(good[3], close="-1"), edit(good[4], volume="-1"), *good[5:], good[7], ""]
+    careful = run(body(["# a comment", *lines]))
+    monkeypatch.setattr(clean.careful, "read", None)
+    cleaned = run(body(lines))
+    assert cleaned.rejects["line"].tolist() == [5, 6, 11]
+    assert cleaned.rejects["rule"].tolist() == ["non_positive_price", "negative_volume", "repeated_row"]
+    by_line = careful.rejects.assign(line=careful.rejects["line"] - 1)
+    pd.testing.assert_frame_equal(cleaned.rejects, by_line)
 
 
 def test_a_session_that_had_not_closed_when_it_was_fetched_is_no_bar_yet(good):
@@ -264,7 +283,7 @@ def test_a_broken_row_that_a_later_answer_puts_right_is_no_longer_a_reject(good)
 
 def test_plain_and_careful_reading_give_the_same_bars(good, monkeypatch):
     plain = run(body(good)).prices
-    monkeypatch.setattr(clean.answers, "quick", lambda answer: None)
+    monkeypatch.setattr(plain_answers, "read", lambda body, symbol, who: None)
     pd.testing.assert_frame_equal(run(body(good)).prices, plain)
 
 

@@ -30,6 +30,7 @@ KINDS = {"iso": ISO, "year first": YEAR_FIRST, "parts": PARTS, "compact": COMPAC
 SHOWN = {"iso": "YYYY-MM-DD", "year first": "year first", "compact": "YYYYMMDD", "unix": "Unix seconds",
          "month first": "month by name", "day first": "month by name"}  # fmt: skip
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold: beyond, a day would wrap round to another
+FIRST_DAY, LAST_DAY = np.datetime64(f"{FIRST_YEAR}-01-01"), np.datetime64(f"{LAST_YEAR}-12-31")
 SPARSE = 20  # days between rows, in the middle, from which a column is none of daily bars
 INTRADAY = 1.5  # distinct times a day, on average, from which bars are no daily ones
 
@@ -102,7 +103,7 @@ def _kind(texts: Sequence[str]) -> str | None:
 
 
 def _moment(day: date | None, time: Sequence[str | None]) -> Moment | None:
-    """A day with the time of day that a pattern found beside it."""
+    """A day with the time of day that a pattern match beside it."""
     if day is None or time[0] is None:
         return None if day is None else Moment(day)
     hour, minute, second = int(time[0]), int(time[1] or 0), int(time[2] or 0)
@@ -132,19 +133,19 @@ def _day(year: int, month: int, day: int) -> date | None:
 
 def _year_first(pattern: re.Pattern[str]) -> Callable[[str], Moment | None]:
     def reader(text: str) -> Moment | None:
-        found = pattern.fullmatch(text)
-        return _moment(_day(*(int(found[k]) for k in (1, 2, 3))), found.groups()[3:]) if found else None
+        match = pattern.fullmatch(text)
+        return _moment(_day(*(int(match[k]) for k in (1, 2, 3))), match.groups()[3:]) if match else None
 
     return reader
 
 
 def _by_name(pattern: re.Pattern[str], month: int, day: int) -> Callable[[str], Moment | None]:
     def reader(text: str) -> Moment | None:
-        found = pattern.fullmatch(text)
-        if not found or found[month][:3].lower() not in MONTHS:
+        match = pattern.fullmatch(text)
+        if not match or match[month][:3].lower() not in MONTHS:
             return None
-        number = MONTHS.index(found[month][:3].lower()) + 1
-        return _moment(_day(_century(found[3]), number, int(found[day])), found.groups()[3:])
+        number = MONTHS.index(match[month][:3].lower()) + 1
+        return _moment(_day(_century(match[3]), number, int(match[day])), match.groups()[3:])
 
     return reader
 
@@ -156,23 +157,23 @@ def _century(text: str) -> int:
 
 
 def _unix(text: str) -> Moment | None:
-    found = UNIX.fullmatch(text) or SMALL_UNIX.fullmatch(text)
-    if not found:
+    match = UNIX.fullmatch(text) or SMALL_UNIX.fullmatch(text)
+    if not match:
         return None
-    seconds = int(found[1]) if found[1] else int(found[2]) // 1000
+    seconds = int(match[1]) if match[1] else int(match[2]) // 1000
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return Moment(moment.date(), moment.hour * 3600 + moment.minute * 60 + moment.second, UTC)
 
 
 def _parts(text: str, order: str) -> Moment | None:
     """A date of three numbers in an order; None where it is none in this order."""
-    found = PARTS.fullmatch(text)
-    if not found:
+    match = PARTS.fullmatch(text)
+    if not match:
         return READERS["year first"](text) if order == "YMD" else None
-    at = {letter: found[place] for place, letter in enumerate(order, 1)}
-    if len(found[3]) == 4 and order == "YMD":
+    at = {letter: match[place] for place, letter in enumerate(order, 1)}
+    if len(match[3]) == 4 and order == "YMD":
         return None
-    return _moment(_day(_century(at["Y"].zfill(2)), int(at["M"]), int(at["D"])), found.groups()[3:])
+    return _moment(_day(_century(at["Y"].zfill(2)), int(at["M"]), int(at["D"])), match.groups()[3:])
 
 
 READERS: dict[str, Callable[[str], Moment | None]] = {
@@ -192,9 +193,9 @@ def _order(texts: Sequence[str], lines: Sequence[int], usual: str, who: str) -> 
     some = set.union(*valid.values())
     proof = {
         order: next(
-            (k for k in sorted(some) if k in own and all(k not in valid[o] for o in ORDERS if o != order)), None
+            (k for k in sorted(some) if k in rows and all(k not in valid[o] for o in ORDERS if o != order)), None
         )
-        for order, own in valid.items()
+        for order, rows in valid.items()
     }
     proved = [order for order in ORDERS if proof[order] is not None]
     possible = _daily([order for order in ORDERS if valid[order] == some], [text for _, text in asked])

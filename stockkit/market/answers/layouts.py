@@ -16,7 +16,9 @@ EXPECTED = (
     "timestamp (or date), open, high, low, close and perhaps volume; or an export of Alpha Vantage, Yahoo, yfinance, "
     "Nasdaq, Stooq, Tiingo, EODHD, Investing, TradingView or Interactive Brokers"
 )
-BARS = {name: name for name in ("date", "open", "high", "low", "close")}
+COLUMNS = ("open", "high", "low", "close", "volume")
+PRICE_COLUMNS = COLUMNS[:4]
+BARS = {name: name for name in ("date", *PRICE_COLUMNS)}
 ADJUSTED_CLOSE = (
     "adj close", "adj. close", "adjclose", "adj_close", "adjusted close", "adjusted_close", "adjustedclose"
 )  # fmt: skip
@@ -117,6 +119,24 @@ class Header:
         return len(self.names)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How an answer was read, for the report: layout, which price, how dates and numbers are written, remarks."""
+
+    layout: str
+    prices: str
+    dates: str = "YYYY-MM-DD"
+    numbers: str = ""
+    note: str = ""
+    no_volume: int = 0
+
+    @property
+    def remarks(self) -> str:
+        """What else to know, in words."""
+        volume = f"{self.no_volume:,} rows without a volume" if self.no_volume else ""
+        return "; ".join(word for word in (self.numbers, self.note, volume) if word)
+
+
 def normal(name: str) -> str:
     """A column's name as it is compared: small letters, single blanks, no stars or quotes around."""
     return " ".join(name.strip().strip("*'\"").lower().split())
@@ -172,16 +192,17 @@ def yfinance(rows: Sequence[Sequence[str]], delimiter: str, start: int) -> list[
     rest = [rows[at] for at, row in enumerate(levels) if row is not fields]
     tickers = [name.strip() for name in rest[0]] if rest else [""] * len(fields)
     every = tuple(dict.fromkeys(name for name in tickers[1:] if name))
-    found = [_download(fields, tickers, one, delimiter, start + len(levels) + indexed) for one in every or ("",)]
-    return [replace(one, tickers=(one.tickers or every)) for one in found if one] or None
+    first = start + len(levels) + indexed
+    downloads = [_download(fields, tickers, ticker, delimiter, first) for ticker in every or ("",)]
+    return [replace(header, tickers=(header.tickers or every)) for header in downloads if header] or None
 
 
 def _download(fields: Sequence[str], tickers: Sequence[str], ticker: str, delimiter: str, rows: int) -> Header | None:
-    own = ["date", *(name if of == ticker else "" for name, of in zip(fields[1:], tickers[1:], strict=False))]
-    if any(own.count(name) != 1 for name in BARS):
+    names = ["date", *(name if t == ticker else "" for name, t in zip(fields[1:], tickers[1:], strict=False))]
+    if any(names.count(name) != 1 for name in BARS):
         return None
-    beside = "adj close" in own
+    beside = "adj close" in names
     layout = Layout("yfinance" if beside else "yfinance, adjusted", prices=NO_SPLITS if beside else ADJUSTED,
                     note=YAHOO if beside else "yfinance adjusts unless asked not to (auto_adjust=False)")  # fmt: skip
-    places = {name: own.index(name) for name in (*BARS, "volume") if name in own}
-    return Header(layout, places, tuple(own), delimiter, rows, (ticker,) if ticker else ())
+    places = {name: names.index(name) for name in (*BARS, "volume") if name in names}
+    return Header(layout, places, tuple(names), delimiter, rows, (ticker,) if ticker else ())

@@ -92,8 +92,8 @@ def _currency(prices: Iterable[Sequence[str]], lines: Sequence[int], who: str) -
     for column in prices:
         for line, text in zip(lines, column, strict=True):
             if (text and not text[-1].isdigit()) or (text and not text[0].isdigit()):
-                found = SIGN.search(text)
-                sign = found.group() if found else "p" if PENCE.search(text) else ""
+                match = SIGN.search(text)
+                sign = match.group() if match else "p" if PENCE.search(text) else ""
                 if sign:
                     seen.setdefault(sign, (line, text))
     if len(seen) > 1:

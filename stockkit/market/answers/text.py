@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 
 from stockkit.errors import SourceError
@@ -12,7 +13,19 @@ DELIMITERS = (",", ";", "\t", "|")
 LONGEST = 131_072  # characters a line, also what Python's csv module allows a field
 COMMENTS = ("#", "//")
 LINE_END = re.compile(r"\r\n|\r|\n")
+SIGN = re.compile(rb"\S")
 UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+def first_line(body: bytes) -> bytes:
+    """The first line, without its end; the rest is not copied."""
+    return io.BytesIO(body).readline().rstrip(b"\n")
+
+
+def first_sign(body: bytes, start: int = 0) -> bytes:
+    """The first byte from `start` on that is no white space, empty where there is none."""
+    sign = SIGN.search(body, start)
+    return sign.group() if sign else b""
 
 
 def decode(body: bytes, who: str) -> str:
@@ -33,8 +46,8 @@ def decode(body: bytes, who: str) -> str:
 
 
 def _encoding(body: bytes) -> str:
-    if found := UTF_16.get(body[:2]):
-        return found
+    if name := UTF_16.get(body[:2]):
+        return name
     first, second = body[0:64:2], body[1:64:2]
     if len(second) > 3 and b"\x00" not in first and not any(second):
         return "utf-16-le"
