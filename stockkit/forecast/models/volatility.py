@@ -14,6 +14,7 @@ DECAY = 0.94  # of RiskMetrics (J.P. Morgan and Reuters 1996, table 5.8), for da
 CALM = 0.02  # the share of the weight that the long-run variance has in the usual one
 START = 20  # returns whose mean square the average starts from
 FEWEST = 100  # returns that a GARCH is fitted to; on fewer its persistence is anybody's guess
+NO_ARCH = 1e-6  # an alpha under it is 0: the search ends at its bound, or at a rounding error from it
 LIGHTEST = 2.06  # degrees of freedom; arch stops at 2.05, and there the variance is whatever one likes
 
 
@@ -179,6 +180,11 @@ class Ewma:
 class Garch:
     """A fitted GARCH(1, 1) of one-session log returns around zero.
 
+    At the bound alpha = 0 the past returns show no ARCH effect: sigma does not react to any return, and only goes from
+    the backcast to its long-run level, as fast as beta has it, which nothing then determines (Andrews 2001, "Testing
+    When a Parameter Is on the Boundary of the Maintained Hypothesis"). `chosen` says so, and the forecast stands: a
+    constant volatility is what was found. beta = 0 is an ARCH(1); alpha + beta = 1 never returns to a long-run level.
+
     Attributes:
         omega, alpha, beta: of sigma²[t + 1] = omega + alpha r²[t] + beta sigma²[t].
         degrees: of freedom of Student's t. backcast: the variance that stands for those before the first return.
@@ -196,8 +202,9 @@ class Garch:
 
     @property
     def chosen(self) -> str:
-        """How long shocks last, and how heavy the tails are."""
-        return f"alpha + beta {self.alpha + self.beta:.3f}, {self.degrees:.1f} degrees of freedom"
+        """How long shocks last, or that there are none, and how heavy the tails are."""
+        lasting = "alpha 0: no ARCH effect" if self.alpha < NO_ARCH else f"alpha + beta {self.alpha + self.beta:.3f}"
+        return f"{lasting}, {self.degrees:.1f} degrees of freedom"
 
     def forecast(self, series: Series, first: int) -> Forecast:
         """Mean 0 and the root of the summed variances of the next h sessions (Andersen et al. 2006, section 3.2)."""
