@@ -1,6 +1,11 @@
-"""Intervals that adapt until they hold what they claim, from past errors whose outcome was already known."""
+"""Intervals from past errors whose outcome was known: a symbol's own, adaptive, or those of all for a young symbol."""
 
 from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +18,11 @@ BOUNDS = tuple(f"{side}{level}" for level in LEVELS for side in ("lo", "hi"))
 TAKES = (*SERIES, "as_of", "mean", "sigma", "actual")
 RATE, WINDOW = 0.002, 500  # at one session
 STANDSTILL = 1e-12  # a sigma up to here is a symbol's that has not moved: scores of it would mean nothing
+SESSIONS = 500  # the newest whose errors are borrowed, as many as a symbol's own
+LEAST = 100  # sessions with known errors, as many as a symbol needs of its own
+MOST = 20_000  # errors that a quantile is taken of: its own error is then far below the intervals'
+BORROWED = "borrowed"
+FEW = 6  # symbols that a sentence lists
 
 
 def conformal(
@@ -52,8 +62,6 @@ def conformal(
             from 0 to 1, or a minimum that is not from 2 to `window`.
     """
     _check(rows, RATE if rate is None else rate, WINDOW if window is None else window, minimum)
-    from stockkit.forecast.judge import adaptive  # numba takes a moment to load
-
     code = rows.groupby(SERIES, sort=False, observed=True, dropna=False).ngroup().to_numpy()
     as_of = rows["as_of"].to_numpy()
     order = np.lexsort((as_of, code))
@@ -69,7 +77,7 @@ def conformal(
     root = np.sqrt(horizon.astype("float64"))
     rates = RATE / root if rate is None else np.full(len(root), float(rate))
     windows = np.round(WINDOW * root).astype("int64") if window is None else np.full(len(root), window)
-    adaptive.quantiles(score[order], edges, horizon, tails, rates, windows, minimum, q)
+    _adaptive_conformal()(score[order], edges, horizon, tails, rates, windows, minimum, q)
     reach = np.empty_like(q)
     reach[order] = q
     reach *= sigma[:, None]
@@ -96,3 +104,123 @@ def _check_once(rows: pd.DataFrame, order: np.ndarray, twice: np.ndarray) -> Non
             f"{row['model']} has two forecasts of {row['symbol']} as of {row['as_of']:%Y-%m-%d}, {row['horizon']} "
             f"session(s) ahead: keep one."
         )
+
+
+@functools.cache
+def _adaptive_conformal() -> Callable[..., None]:
+    """The compiled loop over all series; its machine code is kept on disk for this version of the rolling kernels."""
+    from stockkit.features import rolling  # numba takes a moment to load
+
+    version = rolling.fingerprint()
+
+    @rolling.compiled
+    def quantiles(
+        score: Any, edges: Any, horizon: Any, tails: Any, rates: Any, windows: Any, minimum: Any, q: Any
+    ) -> None:
+        """Fill q[t, j], row t's quantile for tails[j] (descending) of its series, edges[k] to edges[k + 1] − 1.
+
+        Each series has its horizon, rate and window.
+        Where `minimum` scores are not known yet, q is left as it is and must be NaN.
+        """
+        version  # noqa: B018 - part of the key
+        tail = np.empty(len(tails))
+        for k in range(len(horizon)):
+            seen, rate, window = 0, rates[k], windows[k]
+            ordered, newest = np.empty(window), np.empty(window)
+            for j in range(len(tails)):
+                tail[j] = tails[j]
+            for t in range(edges[k], edges[k + 1]):
+                closed = t - horizon[k]  # the row whose target session has just closed
+                if closed >= edges[k] and not math.isnan(score[closed]):
+                    for j in range(len(tails)):
+                        if not math.isnan(q[closed, j]):
+                            miss = 1.0 if score[closed] > q[closed, j] else 0.0
+                            tail[j] = min(max(tail[j] + rate * (tails[j] - miss), 0.0), 1.0)
+                    place = seen % window
+                    rolling.insert(
+                        score[closed], newest[place] if seen >= window else math.nan, min(seen, window), ordered
+                    )
+                    newest[place] = score[closed]
+                    seen += 1
+                if seen >= minimum:
+                    n, widest = min(seen, window), 0.0
+                    for j in range(len(tails)):
+                        rank = math.ceil((n + 1) * (1 - tail[j]))
+                        widest = max(widest, ordered[min(max(rank, 1), n) - 1])  # never inside the claim before
+                        q[t, j] = widest
+
+    return quantiles
+
+
+def borrow(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give forecasts without bounds those of the pooled scaled errors of all symbols of the same model and horizon.
+
+    Half an interval of the claim c measures q sigma, q being the ⌈(n + 1) c⌉-th smallest of the n scores
+    |actual − mean| / sigma whose outcome was known when the forecast was made (split conformal prediction, Lei et al.
+    2018, on scores that are taken to be alike from symbol to symbol once they are scaled). They are of the 500 newest
+    sessions, of the newest of these where there are over 20,000; with less than 100 sessions there are no bounds.
+
+    Args:
+        rows: as from `conformal`; left untouched.
+
+    Returns:
+        The rows in the order given, with bounds where there were none, and the column `borrowed` (bool): whether they
+        are those of the others.
+    """
+    mean, sigma, actual = (rows[name].to_numpy(dtype="float64") for name in ("mean", "sigma", "actual"))
+    usable = np.isfinite(mean) & (sigma > STANDSTILL)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = np.where(usable, np.abs(actual - mean) / sigma, np.nan)
+    q = np.full((len(rows), len(LEVELS)), np.nan)
+    bare = usable & rows["hi95"].isna().to_numpy()
+    if bare.any() and rows["symbol"].nunique() > 1:
+        day = pd.factorize(rows["as_of"].to_numpy(), sort=True)[0]
+        for (_, horizon), places in rows.groupby(["model", "horizon"], sort=False, observed=True).indices.items():
+            lacking = places[bare[places]]
+            if len(lacking):
+                q[lacking] = _widths(score[places], day[places], day[lacking], int(horizon))
+    borrowed = np.isfinite(q[:, 0])
+    bounds = {
+        f"{side}{level}": np.where(borrowed, mean + sign * q[:, j] * sigma, rows[f"{side}{level}"])
+        for j, level in enumerate(LEVELS)
+        for side, sign in (("lo", -1), ("hi", 1))
+    }
+    return rows.assign(**bounds, **{BORROWED: borrowed})
+
+
+def borrowers(rows: pd.DataFrame) -> list[str]:
+    """The symbols whose newest forecast, of any model or horizon, has the intervals of the others; ascending."""
+    newest = rows.sort_values("as_of", kind="stable").groupby(SERIES, observed=True).tail(1)
+    return sorted(set(newest.loc[newest[BORROWED], "symbol"].astype(str)))
+
+
+def _widths(score: np.ndarray, day: np.ndarray, now: np.ndarray, horizon: int) -> np.ndarray:
+    """Half the intervals in sigma, (len(now), levels), by the scores of one model and horizon known on the days `now`.
+
+    `day` numbers the sessions of the frame; an outcome is known `horizon` of the model's own sessions later.
+    """
+    days, position = np.unique(day, return_inverse=True)
+    known = np.flatnonzero(np.isfinite(score))
+    known = known[np.argsort(position[known], kind="stable")]
+    score, closed = score[known], position[known] + horizon
+    out = np.full((len(now), len(LEVELS)), np.nan)
+    now = np.searchsorted(days, now)
+    for at in np.unique(now):
+        last = int(np.searchsorted(closed, at, side="right"))
+        first = max(int(np.searchsorted(closed, at - SESSIONS, side="right")), last - MOST)
+        if np.count_nonzero(np.diff(closed[first:last])) + 1 >= LEAST:
+            ranks = [min(int(np.ceil((last - first + 1) * level / 100)), last - first) - 1 for level in LEVELS]
+            out[now == at] = np.partition(score[first:last], ranks)[ranks]
+    return out
+
+
+def borrowers_in_words(young: Sequence[str]) -> str:
+    """What a page says of the symbols that `borrowers` names; nothing where there are none."""
+    if not young:
+        return ""
+    few = ", ".join(young[:FEW]) + (f" and {len(young) - FEW} more" if len(young) > FEW else "")
+    has, their = ("have", "their") if len(young) > 1 else ("has", "its")
+    return (
+        f"{few} {has} too little past of {their} own: {their} intervals are as wide as the errors of the other symbols "
+        f"ask for, each in units of its volatility."
+    )

@@ -14,9 +14,9 @@ from stockkit.errors import ForecastError
 from stockkit.forecast.judge.diebold_mariano import Paired, pair
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
 from stockkit.forecast.trading.fills import Book, book, pool
-from stockkit.forecast.trading.sharpe import SESSIONS_A_YEAR, deflated, probabilistic, sharpe
 from stockkit.market import schema
 
+SESSIONS_A_YEAR = 252
 COSTS = (0.0, 5.0, 10.0, 20.0)  # basis points of what changes hands
 OPENS = {"symbol": "string", "date": "datetime64[ns]", "open": "float64"}
 FIGURES = ["cost_bp", "annual_return", "volatility", "sharpe", "max_drawdown", "psr", "dsr", "turnover",
@@ -85,7 +85,7 @@ def trade(
 
     Returns:
         For each cost: annual_return (252 × the mean), volatility and sharpe (annualised, 252 sessions), max_drawdown
-        (0 to −1, of the compounded capital), psr and dsr (`sharpe.probabilistic` over 0 and `sharpe.deflated`);
+        (0 to −1, of the compounded capital), psr and dsr (`probabilistic` over 0 and `deflated`);
         turnover (times the capital a year), break_even_bp (the cost at which the mean is 0; below 0 where it loses
         before costs) and unfilled; hold_return, hold_sharpe and hold_drawdown of buying at the first open and selling
         at the last, at the same cost. A portfolio holds equal parts of the symbols that have a position to hold or to
@@ -191,3 +191,69 @@ def _daily(model: str, horizon: int, own: Book) -> pd.DataFrame:
         "hold": own.gross[1],
         "hold_turnover": own.turnover[1],
     })  # fmt: skip
+
+
+def sharpe(returns: np.ndarray) -> np.ndarray:
+    """Mean over standard deviation of returns (..., n) a session, not annualised; NaN for n < 2 or without spread."""
+    if returns.shape[-1] < 2:
+        return np.full(returns.shape[:-1], np.nan)
+    mean, spread = returns.mean(axis=-1), returns.std(axis=-1, ddof=1)
+    spread = np.where(np.ptp(returns, axis=-1) > 1e-12 * np.abs(mean), spread, np.nan)
+    return mean / spread
+
+
+def probabilistic(returns: np.ndarray, benchmark: float | np.ndarray = 0.0) -> np.ndarray:
+    """The probability that the true Sharpe ratio is over `benchmark` (a session's, not annualised).
+
+    Bailey and López de Prado 2012, the probabilistic Sharpe ratio (section 3); allows for skewness and kurtosis.
+
+    Args:
+        returns: (..., n), independent sessions.
+        benchmark: one, or (...).
+    """
+    from scipy import special
+
+    ratio = sharpe(returns)
+    if np.isnan(ratio).all():
+        return ratio
+    centred = returns - returns.mean(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        second, third, fourth = ((centred**k).mean(axis=-1) for k in (2, 3, 4))
+        skewness, kurtosis = third / second**1.5, fourth / second**2
+        error = np.sqrt(1 - skewness * ratio + (kurtosis - 1) / 4 * ratio**2)
+        return special.ndtr((ratio - benchmark) * np.sqrt(returns.shape[-1] - 1) / error)
+
+
+def best_of(trials: int, variance: float) -> float:
+    """The Sharpe ratio to expect of the best of `trials` strategies without skill, whose ratios have this variance.
+
+    Bailey and López de Prado 2014, equation 1; 0 for one trial. In the unit of the ratios.
+
+    Raises:
+        ForecastError: fewer than one trial.
+    """
+    from scipy import special
+
+    if trials < 1:
+        raise ForecastError(f"trials {trials}: count every strategy that was tried, this one included.")
+    if trials == 1:
+        return 0.0
+    one, other = special.ndtri([1 - 1 / trials, 1 - 1 / (trials * np.e)])
+    return float(np.sqrt(variance) * ((1 - np.euler_gamma) * one + np.euler_gamma * other))
+
+
+def deflated(returns: np.ndarray, trials: int, variance: float | None = None) -> np.ndarray:
+    """The probability that the true Sharpe ratio is over what the best of `trials` without skill would show.
+
+    Bailey and López de Prado 2014, equation 2.
+
+    Args:
+        returns: (..., n), independent sessions.
+        trials: strategies tried in all, this one included.
+        variance: of the trials' Sharpe ratios a session; 1 / (n − 1), that of a strategy without skill, if not given.
+
+    Raises:
+        ForecastError: fewer than one trial.
+    """
+    n = returns.shape[-1]
+    return probabilistic(returns, best_of(trials, 1 / max(n - 1, 1) if variance is None else variance))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.errors import ForecastError
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, names_of
-from stockkit.forecast.walk import fits, workers
+from stockkit.forecast.walk import fits
 from stockkit.forecast.walk import folds as plans
 from stockkit.forecast.walk import panel as panels
 from stockkit.forecast.walk.folds import Fold
@@ -20,6 +23,7 @@ from stockkit.forecast.walk.panel import Panel
 
 KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
 OnDone = Callable[[str, int, int], None]
 
 
@@ -143,7 +147,7 @@ def _run(
     bare = replace(whole, owns={})  # a process is sent one symbol, not all of them each time
     todo += [(name, partial(fits.alone, bare, own, single, planned, min_train)) for name, own in whole.owns.items()]
     said = fits.Said(skipped=dict(whole.skipped))
-    results = workers.each([work for _, work in todo], jobs)
+    results = in_processes([work for _, work in todo], jobs)
     for number, ((name, _), found) in enumerate(zip(todo, results, strict=True), 1):
         said.add(found)
         if on_done:
@@ -186,3 +190,58 @@ def _rows(frame: pd.DataFrame, whole: Panel, blocks: list[dict[str, Any]], order
             "scale": each("scale").astype("float64"),
         }
     )
+
+
+def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
+    """What each of `todo` returns, in order, from `jobs` processes; 1: this one, -1: one a core.
+
+    Where processes cannot share locks, as on Lambda, which has no writable /dev/shm, the calls take turns in this one,
+    after a warning.
+
+    Raises:
+        ForecastError: another number of jobs; a process that was killed. And whatever a call raises.
+    """
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
+        raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
+    results = None if jobs == 1 else _from_processes(todo, jobs)
+    if results is None:
+        yield from (work() for work in todo)
+        return
+    from loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield from results
+    except TerminatedWorkerError as error:
+        raise ForecastError(
+            "a process that fitted models was killed, as happens where memory runs out: give it fewer symbols, more "
+            "memory, or jobs=1."
+        ) from error
+
+
+def _from_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any] | None:
+    """The results from several processes, to come; None where there can be none beside this one."""
+    try:
+        import loky
+
+        count = loky.cpu_count() if jobs == -1 else jobs
+        if count == 1:
+            return None
+        return loky.get_reusable_executor(count, env=ONE_THREAD).map(_call, todo)  # type: ignore[no-any-return]
+    except (OSError, ImportError) as error:
+        warnings.warn(
+            f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
+            stacklevel=3,
+        )
+        return None
+
+
+def end_processes() -> None:
+    """End the processes; a kernel that is killed first would leave their locks behind, and a warning."""
+    with suppress(OSError, ImportError):
+        import loky
+
+        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _call(work: Callable[[], Any]) -> Any:
+    return work()

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.judge.intervals import BOUNDS
+from stockkit.forecast.judge import intervals
 from stockkit.forecast.judge.scores import LEVEL, Board, Verdict
 from stockkit.forecast.models import RANDOM_WALK
-from stockkit.forecast.walk import newcomers, study
+from stockkit.forecast.walk import study
 from stockkit.forecast.walk.folds import NEWEST
 from stockkit.market import sessions
 
-COLUMNS = ["made_at", "as_of", "symbol", "model", "horizon", "target_session", "mean", "sigma", *BOUNDS]
+COLUMNS = ["made_at", "as_of", "symbol", "model", "horizon", "target_session", "mean", "sigma", *intervals.BOUNDS]
 
 
 def table(rows: pd.DataFrame, *, made_at: pd.Timestamp, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
@@ -118,7 +118,7 @@ def in_words(made: pd.DataFrame, young: Sequence[str] = ()) -> str:
     """Whose forecasts these are, of which session, and whose intervals are those of other symbols.
 
     Args:
-        made: one forecast a symbol. young: symbols as from `newcomers.symbols`.
+        made: one forecast a symbol. young: symbols as from `intervals.borrowers`.
     """
     if made.empty:
         return "No symbol has enough history for a forecast."
@@ -132,7 +132,8 @@ def in_words(made: pd.DataFrame, young: Sequence[str] = ()) -> str:
     last = f"{made['as_of'].max():%Y-%m-%d}"
     bare = made.loc[made["hi95"].isna(), "symbol"].astype(str)
     none = f" Too few past errors are known for an interval of {', '.join(bare)}." if len(bare) else ""
-    return f"The forecasts are those of {' and '.join(said)}, as of {last}.{none} {newcomers.in_words(young)}".strip()
+    whose = f"The forecasts are those of {' and '.join(said)}, as of {last}."
+    return f"{whose}{none} {intervals.borrowers_in_words(young)}".strip()
 
 
 def verdict_figures(verdict: Verdict, skipped: Mapping[str, str], *notes: str) -> dict[str, Any]:

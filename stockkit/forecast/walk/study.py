@@ -12,7 +12,7 @@ import pandas as pd
 from stockkit.forecast.judge import intervals
 from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
-from stockkit.forecast.walk import backtest, newcomers, workers
+from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.backtest import Backtest
 
 KNOWN = 100  # outcomes that intervals need before there are any: `intervals.conformal`
@@ -26,7 +26,7 @@ class Study:
     Attributes:
         horizon: sessions ahead. features: names of what the models were given.
         past: as from `backtest.backtest`. newest: as from `backtest.latest`.
-        rows: as from `newcomers.fill`, the newest among them.
+        rows: as from `intervals.borrow`, the newest among them.
         min_train: sessions before the first forecast of the past, as from `sessions_before`.
     """
 
@@ -56,7 +56,7 @@ def run(
     same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon, "jobs": jobs}
     before = sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train)
     past, newest = backtest.backtest(panel, min_train=before, **same, **how), backtest.latest(panel, **same)
-    rows = newcomers.fill(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
+    rows = intervals.borrow(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
     return Study(horizon, tuple(features), past, newest, rows, before)
 
 
@@ -86,7 +86,7 @@ def several(panel: pd.DataFrame, *, horizons: Sequence[int], jobs: int = 1, **ho
         return [run(panel, horizon=horizon, jobs=jobs, **how) for horizon in horizons]
     finally:
         if jobs != 1:
-            workers.dismiss()
+            backtest.end_processes()
 
 
 def rows_of(studies: Sequence[Study]) -> pd.DataFrame:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockkit.forecast.judge import intervals
 from stockkit.forecast.judge.intervals import BOUNDS, conformal
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.protocol import Series
-from stockkit.forecast.walk import newcomers
 from stockkit.market import simulate
 
 YOUNG = 62  # sessions from which on a symbol is forecast
@@ -35,7 +35,7 @@ def listing(returns: np.ndarray, young: int, since: int, horizon: int = 1) -> pd
         walk_rows(own, f"S{k}", since if k == young else 0, horizon)
         for k, own in enumerate(returns.T)
     ]  # fmt: skip
-    return newcomers.fill(conformal(pd.concat(parts, ignore_index=True)))
+    return intervals.borrow(conformal(pd.concat(parts, ignore_index=True)))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_new_listing_is_covered_as_claimed_from_its_first_forecast_on(returns,
         own = walk_rows(returns[: since + 170, young], f"S{young}", since, horizon).assign(
             **dict.fromkeys(BOUNDS, np.nan)
         )
-        rows = newcomers.fill(pd.concat([own, *(whole[k] for k in whole if k != young)], ignore_index=True))
+        rows = intervals.borrow(pd.concat([own, *(whole[k] for k in whole if k != young)], ignore_index=True))
         first = rows[rows["borrowed"] & rows["actual"].notna()]
         inside.append(first["actual"].between(first["lo90"], first["hi90"]))
     held = pd.concat(inside)
@@ -64,7 +64,7 @@ def test_a_new_listing_is_covered_as_claimed_from_its_first_forecast_on(returns,
 
 def test_a_symbol_of_several_years_keeps_its_own_intervals(returns):
     before = conformal(pd.concat([walk_rows(own, f"S{k}", 0) for k, own in enumerate(returns.T)], ignore_index=True))
-    after = newcomers.fill(before)
+    after = intervals.borrow(before)
     pd.testing.assert_frame_equal(after[list(BOUNDS)], before[list(BOUNDS)])
     assert not after["borrowed"].any()
 
@@ -76,18 +76,18 @@ def test_bounds_know_only_outcomes_that_were_known(returns):
     later = spoiled["as_of"] >= row["as_of"]
     spoiled.loc[later, "actual"] = 9.0
     spoiled.loc[:, list(BOUNDS)] = np.nan
-    again = newcomers.fill(conformal(spoiled))
+    again = intervals.borrow(conformal(spoiled))
     same = again[(again["symbol"] == "S0") & (again["as_of"] == row["as_of"])].iloc[0]
     assert same[list(BOUNDS)].tolist() == pytest.approx(row[list(BOUNDS)].tolist())
 
 
 def test_it_is_said_whose_intervals_are_borrowed(returns):
     rows = listing(returns[:700], 2, 600)
-    assert newcomers.symbols(rows) == ["S2"]
+    assert intervals.borrowers(rows) == ["S2"]
     assert rows.loc[rows["borrowed"], "hi95"].notna().all()
 
 
 def test_without_others_there_are_no_bounds(returns):
-    alone = newcomers.fill(conformal(walk_rows(returns[:150, 0], "S0", 0)))
+    alone = intervals.borrow(conformal(walk_rows(returns[:150, 0], "S0", 0)))
     assert alone["hi95"].isna().all()
-    assert newcomers.symbols(alone) == []
+    assert intervals.borrowers(alone) == []
