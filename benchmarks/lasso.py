@@ -53,7 +53,7 @@ def _one(close: np.ndarray, features: np.ndarray) -> np.ndarray:
 def by_stockkit(frame: pd.DataFrame) -> np.ndarray:
     """The same from the backtest: frame in, checked frame out."""
     how = {"models": [Lasso()], "features": NAMES, "horizon": 1, "min_train": FIRST, "step": STEP, "jobs": -1}
-    return backtest.backtest(frame, **how).rows["mean"].to_numpy()  # type: ignore[arg-type]
+    return backtest.run(frame, **how).rows["mean"].to_numpy()  # type: ignore[arg-type]
 
 
 def main(symbols: int = 500) -> None:

@@ -18,7 +18,7 @@ def bars() -> pd.DataFrame:
 
 def coefficients(bars, table, **how):
     names = [name for name in table if name not in ("symbol", "date")]
-    return information_coefficient.information_coefficient(table, bars, names, **how)
+    return information_coefficient.by_year(table, bars, names, **how)
 
 
 DRAWN = {

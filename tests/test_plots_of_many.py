@@ -53,7 +53,7 @@ answers = {
 }
 made = one.rename(columns={"date": "as_of"}).assign(model="random_walk", horizon=1, mean=0.0, sigma=0.02)
 made = made.assign(**{name: (-0.03 if name.startswith("lo") else 0.03) for name in BOUNDS})
-levels = [made.assign(level=level, group=symbol, share=0.9, band_lo=0.8, band_hi=1.0, n=100, of="symbol",
+levels = [made.assign(level=level, group=symbol, share=0.9, band_lo=0.8, band_hi=1.0, n=100, kind="symbol",
                       as_claimed=True) for level in (80, 90, 95)]
 past = prices.rename(columns={"date": "as_of"}).assign(model="random_walk", horizon=1, actual=0.01, lo90=-0.1, hi90=0.1)
 alarm = one.assign(model="random_walk", horizon=1, since=pd.NaT, drifted=False)
@@ -81,7 +81,7 @@ values[::7, :50] = np.nan
 described = pd.DataFrame(values, columns=features, copy=False)
 described.insert(0, "date", prices["date"])
 described.insert(0, "symbol", prices["symbol"])
-judged = information_coefficient.information_coefficient(
+judged = information_coefficient.by_year(
     described, prices, described.columns[2:6], across="time" if count == 1 else "symbols"
 )
 figures = {

@@ -53,7 +53,7 @@ def _finding(table: pd.DataFrame) -> str:
     own = table[table["level"] == 90]
     low, high = own["share"].min() * 100, own["share"].max() * 100
     held = f"{low:.1f} %" if len(own) == 1 else f"{low:.1f} to {high:.1f} %"
-    kinds = " and ".join(BY[of] for of in own["of"].unique())
+    kinds = " and ".join(BY[kind] for kind in own["kind"].unique())
     return (
         f"90 % intervals held {held} of outcomes {kinds}: {own['as_claimed'].sum()} of {len(own)} "
         f"as claimed, give or take what chance allows"

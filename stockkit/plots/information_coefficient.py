@@ -126,7 +126,7 @@ def ic_by_year(coefficients: pd.DataFrame, *, count: int = 12) -> Plot:
     """The information coefficient by year with its 95 % band, a panel for each of the features with the largest |t|.
 
     Args:
-        coefficients: as from `relevance.information_coefficient`, whole: the title counts what was tried.
+        coefficients: as from `information_coefficient.by_year`, whole: the title counts what was tried.
         count: panels at most.
     """
     from scipy import stats

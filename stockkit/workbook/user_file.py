@@ -222,7 +222,7 @@ def _look_ahead(found: UserFile) -> None:
     bars = simulate.bars(["A", "B"], count=PRACTICE, rng=np.random.default_rng(1))
     names = found.names(scale_free=True)
     panel = features.compute(bars, names).merge(bars[["symbol", "date", "close"]], on=["symbol", "date"])
-    backtest.backtest(panel, models=[RandomWalk(), *found.models], features=names, horizon=1, step=PRACTICE)
+    backtest.run(panel, models=[RandomWalk(), *found.models], features=names, horizon=1, step=PRACTICE)
 
 
 def _check_candidate(candidate: str, path: str, names: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from stockkit.forecast.models import (
 )
 from stockkit.forecast.walk import backtest as bt
 from stockkit.forecast.walk import folds
-from stockkit.forecast.walk.fits import LookAhead
+from stockkit.forecast.walk.fold_fits import LookAhead
 from stockkit.forecast.walk.folds import Fold, walk_forward
 
 FEATURES = ["ret_1", "ret_5"]
@@ -44,7 +44,7 @@ def panel(symbols: Sequence[str] = ("AAA", "BBB"), count: int = 330, seed: int =
 
 
 def run(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
-    return bt.backtest(frame, models=models, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP)
+    return bt.run(frame, models=models, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP)
 
 
 def newest(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
@@ -199,7 +199,7 @@ class PeekingAtTimes(Peek):
 def test_a_model_that_peeks_at_times_only_is_caught(when: Callable[[Series], np.ndarray], pooled: bool) -> None:
     walks = _walks(("AAA", "BBB", "CCC", "DDD"), 760)
     with pytest.raises(LookAhead, match=r"peek sees the future: without the sessions after \d{4}-\d\d-\d\d"):
-        bt.backtest(
+        bt.run(
             walks, models=[RandomWalk(), PeekingAtTimes(when=when, pooled=pooled)], features=[], horizon=1,
             min_train=250, step=250,
         )  # fmt: skip
@@ -231,7 +231,7 @@ def test_a_model_that_remembers_what_it_was_shown_gains_nothing() -> None:
             return Forecast(ahead[first : len(series)])
 
     with pytest.raises(LookAhead):
-        bt.backtest(
+        bt.run(
             _walks(("AAA",), 600), models=[RandomWalk(), Remembering()], features=[], horizon=1, min_train=250, step=250
         )
 
@@ -269,7 +269,7 @@ def test_every_label_of_every_fit_ended_before_its_first_test_session(
     )
     how = {"features": [], "horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
     window = min_train + 10 if rolls else None
-    found = bt.backtest(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
+    found = bt.run(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
     assert (found.fits["label_end"] < found.fits["test_start"]).all()
     assert len(found.fits)
     assert found.rows.groupby(["symbol", "model"])["as_of"].apply(lambda days: days.is_unique).all()
@@ -298,25 +298,23 @@ class Level:
 
 def test_a_rolling_window_forgets_what_is_older() -> None:
     frame = panel(["AAA"])
-    rolled = bt.backtest(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    rolled = bt.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
     assert set(rolled.fits["rows"]) == {100}
     frame.loc[frame.index[:120], "close"] *= 3
-    again = bt.backtest(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    again = bt.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
     assert rolled.rows["mean"].iloc[-1] == again.rows["mean"].iloc[-1]
 
 
 def test_more_processes_give_the_same_numbers() -> None:
     alone = run(panel(), MANY).rows
-    together = bt.backtest(
-        panel(), models=MANY, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP, jobs=2
-    )
+    together = bt.run(panel(), models=MANY, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP, jobs=2)
     pd.testing.assert_frame_equal(alone, together.rows, rtol=1e-12)
 
 
 @pytest.mark.parametrize("jobs", [0, -2, True, 1.5])
 def test_a_number_of_processes_that_cannot_be_is_refused(jobs: object) -> None:
     with pytest.raises(ForecastError, match="give a number of processes"):
-        bt.backtest(panel(), models=FEW, features=FEATURES, horizon=1, jobs=jobs)  # type: ignore[arg-type]
+        bt.run(panel(), models=FEW, features=FEATURES, horizon=1, jobs=jobs)  # type: ignore[arg-type]
 
 
 def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> None:
@@ -382,7 +380,7 @@ def test_the_median_lies_between_its_members() -> None:
 def test_progress_is_told_part_by_part() -> None:
     told: list[tuple[str, int, int]] = []
     how = {"features": FEATURES, "horizon": 1, "on_done": lambda *step: told.append(step)}
-    bt.backtest(panel(), models=MANY, **how)
+    bt.run(panel(), models=MANY, **how)
     assert told == [("boosting", 1, 3), ("AAA", 2, 3), ("BBB", 3, 3)]
 
 

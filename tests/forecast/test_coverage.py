@@ -93,9 +93,9 @@ def test_models_and_horizons_are_counted_apart_and_the_input_is_untouched() -> N
     pd.testing.assert_frame_equal(rows, before)
 
 
-@pytest.mark.parametrize("of", coverage.OF)
-def test_no_rows_give_an_empty_table_of_the_same_types(of: str) -> None:
-    empty, full = coverage.by(judged(9)[:0], of), coverage.by(judged(9), of)
+@pytest.mark.parametrize("kind", coverage.KINDS)
+def test_no_rows_give_an_empty_table_of_the_same_types(kind: str) -> None:
+    empty, full = coverage.by(judged(9)[:0], kind), coverage.by(judged(9), kind)
     assert empty.empty
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
 

@@ -125,11 +125,11 @@ def test_a_miss_more_often_than_in_ten_is_told_in_a_sentence():
     found = drift.watch(lives(scaled))
     row = found.iloc[0]
     assert (row["n"], row["misses"], row["expected"], row["cause"]) == (60, 30, 6.0, "coverage")
-    assert drift.told(found)["m0"].startswith(
+    assert drift.in_words(found)["m0"].startswith(
         f"m0 has drifted on S0, 1 ahead, since {row['since']:%Y-%m-%d}: {row['events']} of {row['counted']} outcomes "
         "outside the 90 % interval"
     )
-    assert "at most 1 % of models ever, if a miss has a chance of 3 to 20 % each time" in drift.told(found)["m0"]
+    assert "at most 1 % of models ever, if a miss has a chance of 3 to 20 % each time" in drift.in_words(found)["m0"]
 
 
 def test_errors_larger_than_in_the_backtest_are_found_though_intervals_hold():
@@ -189,7 +189,7 @@ def test_outcomes_without_an_interval_or_not_known_are_left_out():
 def test_no_rows_and_none_due_give_an_empty_answer_and_no_sentence():
     for rows in (lives(normal(1, 5))[:0], lives(np.full((1, 5), np.nan))):
         found = drift.watch(rows)
-        assert (len(found), drift.told(found)) == (0, {})
+        assert (len(found), drift.in_words(found)) == (0, {})
         assert {name: str(dtype) for name, dtype in found.dtypes.items()} == drift.FOUND
 
 

@@ -42,7 +42,7 @@ def panel(seed: int, *, symbols=6, sessions=700, rho=0.0, lasting=0.0, count=1, 
 
 def judged(table, prices, **how):
     names = [name for name in table if name not in ("symbol", "date")]
-    return information_coefficient.information_coefficient(table, prices, names, **how)
+    return information_coefficient.by_year(table, prices, names, **how)
 
 
 def test_a_session_has_spearmans_correlation_as_scipy_computes_it():
@@ -212,7 +212,7 @@ def test_no_rows_give_no_coefficients():
 def test_a_bad_request_is_refused_by_name(how, error, says):
     table, prices = panel(1, sessions=30)
     with pytest.raises(error, match=says):
-        information_coefficient.information_coefficient(**{"table": table, "prices": prices, "names": ["f0"], **how})
+        information_coefficient.by_year(**{"table": table, "prices": prices, "names": ["f0"], **how})
 
 
 def test_a_row_that_stands_twice_is_refused():

@@ -39,20 +39,20 @@ def series(symbol: str, last: int = 500) -> Series:
 @pytest.mark.parametrize("symbol", ["AAA", "BBB"])
 def test_what_is_served_of_the_newest_session_is_what_was_forecast(done: study.Study, model: str, symbol: str) -> None:
     rows = done.rows.query("model == @model and symbol == @symbol and fold == -1")
-    served = trained.of(done, model).forecast(series(symbol))
+    served = trained.from_study(done, model).forecast(series(symbol))
     for column in ("mean", "sigma", "lo80", "hi80", "lo90", "hi90", "lo95", "hi95"):
         assert served[column][-1] == pytest.approx(rows[column].iloc[0], rel=1e-9, abs=1e-12), column
 
 
 def test_one_row_is_enough_where_the_model_needs_no_more(done: study.Study) -> None:
-    lasso = trained.of(done, "lasso")
+    lasso = trained.from_study(done, "lasso")
     whole, one = lasso.forecast(series("AAA")), lasso.forecast(series("AAA", last=1))
     assert one["mean"][0] == pytest.approx(whole["mean"][-1])
     assert one["sigma"][0] == lasso.calibration["AAA"].sigma
 
 
 def test_another_symbol_or_other_features_are_refused_by_name(done: study.Study) -> None:
-    lasso, own = trained.of(done, "lasso"), series("AAA")
+    lasso, own = trained.from_study(done, "lasso"), series("AAA")
     with pytest.raises(ForecastError, match="symbol 'CCC': lasso was fitted on AAA, BBB"):
         lasso.forecast(Series("CCC", own.date, own.close, own.features, own.names))
     with pytest.raises(ForecastError, match=r"with the feature 'f0' .4 in all., which is not given"):
@@ -65,7 +65,7 @@ def test_another_symbol_or_other_features_are_refused_by_name(done: study.Study)
 
 def test_a_model_that_was_not_in_the_study_has_nothing_to_save(done: study.Study) -> None:
     with pytest.raises(ForecastError, match="theta is fitted to no symbol"):
-        trained.of(done, "theta")
+        trained.from_study(done, "theta")
 
 
 def test_training_one_model_backtests_it_beside_the_random_walk() -> None:
@@ -83,7 +83,7 @@ def test_studies_of_several_horizons_are_put_together(done: study.Study) -> None
 
 
 def test_a_fit_tells_which_features_it_uses_and_others_change_nothing(done: study.Study) -> None:
-    found = trained.of(done, "lasso")
+    found = trained.from_study(done, "lasso")
     assert "f0" in found.used
     assert set(found.used) < set(NAMES) or len(found.used) == len(NAMES)
     own = series("AAA")
@@ -91,4 +91,4 @@ def test_a_fit_tells_which_features_it_uses_and_others_change_nothing(done: stud
     without[:, [k for k, name in enumerate(NAMES) if name not in found.used]] = np.nan
     bare = Series("AAA", own.date, own.close, without, tuple(NAMES))
     np.testing.assert_array_equal(found.forecast(bare)["mean"], found.forecast(own)["mean"])
-    assert trained.of(done, "drift").used == ()
+    assert trained.from_study(done, "drift").used == ()

@@ -195,7 +195,7 @@ def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(price
     exec(read, names)
     assert eval(show, names) == said
     table = names["stored"]
-    kept = scores.of_table(table[table["evidence"] == ledger.BACKTEST])
+    kept = scores.from_table(table[table["evidence"] == ledger.BACKTEST])
     pd.testing.assert_frame_equal(kept.overall, board.overall, check_like=True)
 
 
@@ -203,7 +203,7 @@ def test_scores_of_before_those_over_all_symbols_were_kept_are_judged_by_symbol(
     seal(priced, *(made(as_of=day) for day in days(30, last="2023-09-15")))
     board = judged(scores.board(ledger.closed(priced)), of_one=0.01, of_all=0.5)
     ledger.keep_scores(priced, board.by_symbol, evidence=ledger.BACKTEST)
-    kept = scores.of_table(priced.read("scores"))
+    kept = scores.from_table(priced.read("scores"))
     assert (len(kept.overall), scores.verdict(kept).beats) == (0, scores.verdict(board).beats)
     assert scores.verdict(kept).beats
 

@@ -9,13 +9,13 @@ from stockkit.errors import ForecastError
 from stockkit.forecast.judge.intervals import BOUNDS, LEVELS
 from stockkit.forecast.models.protocol import SERIES
 
-OF = ("all", "symbol", "year", "volatility")
+KINDS = ("all", "symbol", "year", "volatility")
 TERCILES = ("low", "middle", "high")
 BAND = 0.95  # probability of the band
 COVERAGE: dict[str, str] = {
     "model": "string",
     "horizon": "int64",
-    "of": "string",
+    "kind": "string",
     "group": "string",
     "level": "int64",
     "n": "int64",
@@ -28,14 +28,14 @@ COVERAGE: dict[str, str] = {
 }
 
 
-def by(rows: pd.DataFrame, of: str = "all") -> pd.DataFrame:
+def by(rows: pd.DataFrame, kind: str = "all") -> pd.DataFrame:
     """Count the outcomes inside the 80, 90 and 95 % intervals, beside what chance allows if the claim is true.
 
     Args:
         rows: as from `intervals.conformal`; left untouched. Those without bounds or without an outcome do not count.
-        of: what to count apart: "all" (nothing), "symbol", "year" (of the as-of session) or "volatility": the terciles
-            of sigma within each symbol, model and horizon, "low", "middle" and "high". They are cut with all rows
-            at hand: they describe, a forecaster could not have known them.
+        kind: what to count apart: "all" (nothing), "symbol", "year" (of the as-of session) or "volatility": the
+            terciles of sigma within each symbol, model and horizon, "low", "middle" and "high". They are cut with all
+            rows at hand: they describe, a forecaster could not have known them.
 
     Returns:
         One row a model, horizon, group and level (%): n outcomes, of which `inside` lay within the bounds, their
@@ -47,31 +47,31 @@ def by(rows: pd.DataFrame, of: str = "all") -> pd.DataFrame:
         twenty may lie outside by chance.
 
     Raises:
-        ForecastError: another `of`, or rows without the columns needed.
+        ForecastError: another kind, or rows without the columns needed.
     """
-    if of not in OF:
-        raise ForecastError(f"coverage by {of!r}: give one of {', '.join(OF)}.")
+    if kind not in KINDS:
+        raise ForecastError(f"coverage by {kind!r}: give one of {', '.join(KINDS)}.")
     missing = [name for name in (*SERIES, "as_of", "sigma", "actual", *BOUNDS) if name not in rows]
     if missing:
         raise ForecastError(f"rows without {', '.join(missing)}: take those of intervals.conformal.")
     known = rows[np.isfinite(rows[["actual", *BOUNDS]]).all(axis=1)]
     inside = {level: known["actual"].between(known[f"lo{level}"], known[f"hi{level}"]) for level in LEVELS}
     hits = pd.DataFrame(inside).rename_axis("level", axis=1).astype("float64")
-    keys = [known["model"], known["horizon"], _group(known, of).rename("group")]
+    keys = [known["model"], known["horizon"], _group(known, kind).rename("group")]
     groups = hits.groupby(keys, observed=True)
     table = groups.sum().stack(future_stack=True).rename("inside").reset_index()
     table["n"] = groups.size().to_numpy().repeat(len(LEVELS))
     table["trials"] = _trials(table, _crowding(hits, keys, known["as_of"]))
-    return _banded(table.assign(of=of))[list(COVERAGE)].astype(COVERAGE)
+    return _banded(table.assign(kind=kind))[list(COVERAGE)].astype(COVERAGE)
 
 
-def _group(known: pd.DataFrame, of: str) -> pd.Series:
-    if of == "year":
+def _group(known: pd.DataFrame, kind: str) -> pd.Series:
+    if kind == "year":
         return known["as_of"].dt.year
-    if of == "volatility":
+    if kind == "volatility":
         place = known.groupby(SERIES, sort=False, observed=True)["sigma"].rank(pct=True)
         return pd.cut(place, [0, 1 / 3, 2 / 3, 1], labels=list(TERCILES))
-    return known["symbol"] if of == "symbol" else pd.Series("all", index=known.index)
+    return known["symbol"] if kind == "symbol" else pd.Series("all", index=known.index)
 
 
 def _crowding(hits: pd.DataFrame, keys: list[pd.Series], as_of: pd.Series) -> np.ndarray:

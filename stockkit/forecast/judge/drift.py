@@ -98,7 +98,7 @@ def watch(rows: pd.DataFrame, *, past: pd.DataFrame | None = None, rate: float =
     return pd.DataFrame(found, columns=list(FOUND)).astype(FOUND)
 
 
-def told(found: pd.DataFrame) -> dict[str, str]:
+def in_words(found: pd.DataFrame) -> dict[str, str]:
     """One sentence a model, of what `watch` found, for a report."""
     return {str(model): _sentence(str(model), own) for model, own in found.groupby("model", sort=False)}
 

@@ -53,7 +53,7 @@ class Finding:
         return f'<p class="verdict" style="font-size: 1.4em; line-height: 1.3; margin: 0.3em 0">{escape(self.text)}</p>'
 
 
-def information_coefficient(
+def by_year(
     table: pd.DataFrame,
     prices: pd.DataFrame,
     names: Sequence[str],
@@ -92,10 +92,10 @@ def information_coefficient(
         ParamError: an unknown name, horizon or way. SchemaError: a column missing or a row that stands twice.
     """
     _check(table, prices, names, horizon, across)
-    panel = ranks.arrange(table, prices, horizon)
-    years = panel.days.astype("datetime64[Y]").astype("int64") + 1970
+    grid = ranks.arrange(table, prices, horizon)
+    years = grid.days.astype("datetime64[Y]").astype("int64") + 1970
     edges = {int(year): slice(*np.searchsorted(years, [year, year + 1])) for year in np.unique(years)}
-    daily = ranks.across_symbols(panel, table, names) if across == "symbols" else ranks.across_time(panel, table, names)
+    daily = ranks.across_symbols(grid, table, names) if across == "symbols" else ranks.across_time(grid, table, names)
     rows = [(name, year, *_line(own, span, horizon)) for name, own in daily for year, span in edges.items()]
     return pd.DataFrame(rows, columns=list(COEFFICIENTS)).astype(COEFFICIENTS)
 
@@ -104,7 +104,7 @@ def overall(coefficients: pd.DataFrame) -> pd.DataFrame:
     """The coefficient over all years: the mean of the years', weighted by sessions.
 
     Args:
-        coefficients: as from `information_coefficient`.
+        coefficients: as from `by_year`.
 
     Returns:
         A row a feature, in the order given: ic, se, df (Satterthwaite 1946), p, n (sessions), years and
@@ -132,7 +132,7 @@ def verdict(coefficients: pd.DataFrame, *, level: float = 0.05) -> Finding:
     """Say in one sentence which features tell something of the future, after Holm's correction for all tries.
 
     Args:
-        coefficients: as from `information_coefficient` or `overall`, whole: leaving rows out hides how many were
+        coefficients: as from `by_year` or `overall`, whole: leaving rows out hides how many were
             tried. Holm's correction holds however the features depend on each other.
         level: the chance allowed of a single false claim, over 0 and under 1.
 

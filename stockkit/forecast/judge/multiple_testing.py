@@ -150,7 +150,7 @@ def against_walk(gain: np.ndarray, apart: np.ndarray, product: np.ndarray, *, ho
     return Trial(p, "clark_west" if nests else "diebold_mariano", error, freedom)
 
 
-def of_intervals(gain: np.ndarray, horizon: int) -> float:
+def interval_chance(gain: np.ndarray, horizon: int) -> float:
     """One-sided p that interval scores are not better: `gain` is the random walk's less the model's, in time order.
 
     Widths differ for weeks in a row, so that gains hang together as if outcomes were a month long, or longer.
@@ -159,7 +159,7 @@ def of_intervals(gain: np.ndarray, horizon: int) -> float:
     return chance_of_mean(gain, max(horizon, MONTH)) if gain.any() else np.nan
 
 
-def of_rank_ic(parts: np.ndarray, horizon: int) -> tuple[float, float, float]:
+def rank_ic_chance(parts: np.ndarray, horizon: int) -> tuple[float, float, float]:
     """The mean of `parts` in time order, its error, and the one-sided p value that it is not over 0; NaN of none."""
     if not len(parts):
         return np.nan, np.nan, np.nan

@@ -1,6 +1,6 @@
 """A table of features as a grid of sessions and symbols, and what each session says of the returns after it, in ranks.
 
-`relevance` judges what comes out. Infinite values count as missing.
+`information_coefficient` judges what comes out. Infinite values count as missing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MIN_PAST = 60  # values that a symbol must have had before one more is ranked am
 
 
 @dataclass(frozen=True)
-class Panel:
+class Grid:
     """Where each row of a table stands in a grid of sessions and symbols, and the return that followed."""
 
     days: np.ndarray  # (sessions,), datetime64, ascending
     at: tuple[np.ndarray, np.ndarray]  # session and symbol of each row, (rows,) each
     returns: np.ndarray  # (sessions, symbols), log return of the sessions after, NaN where it is not known
 
-    def grid(self, values: np.ndarray) -> np.ndarray:
+    def fill(self, values: np.ndarray) -> np.ndarray:
         """Values (rows,) as (sessions, symbols), NaN where there is none or it is not finite."""
         out = np.full(self.returns.shape, np.nan)
         out[self.at] = np.where(np.isfinite(values), values, np.nan)
@@ -39,7 +39,7 @@ class Daily:
     reason: str
 
 
-def arrange(table: pd.DataFrame, prices: pd.DataFrame, horizon: int) -> Panel:
+def arrange(table: pd.DataFrame, prices: pd.DataFrame, horizon: int) -> Grid:
     """Place the rows of `table` and the log returns of each symbol's own `horizon` sessions after, from `prices`."""
     ordered = prices[["symbol", "date", "close"]].sort_values(["symbol", "date"], ignore_index=True)
     close = ordered["close"].to_numpy(dtype="float64")
@@ -51,21 +51,21 @@ def arrange(table: pd.DataFrame, prices: pd.DataFrame, horizon: int) -> Panel:
     both = (at[0] >= 0) & (at[1] >= 0)
     returns = np.full((len(days), len(symbols)), np.nan)
     returns[at[0][both], at[1][both]] = ahead[both]
-    return Panel(days, (day, symbol), returns)
+    return Grid(days, (day, symbol), returns)
 
 
-def across_symbols(panel: Panel, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
+def across_symbols(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
     """Spearman's correlation over the symbols on every session, feature by feature; `names` are columns of `table`."""
-    one = np.ones(len(panel.days))
-    alone = "one symbol: nothing to rank it against, ask across time" if panel.returns.shape[1] < 2 else ""
-    paired = np.isfinite(panel.returns)
-    outcome = centred_ranks(panel.returns)
+    one = np.ones(len(grid.days))
+    alone = "one symbol: nothing to rank it against, ask across time" if grid.returns.shape[1] < 2 else ""
+    paired = np.isfinite(grid.returns)
+    outcome = centred_ranks(grid.returns)
     for name in names:
-        values = panel.grid(table[name].to_numpy(dtype="float64"))
+        values = grid.fill(table[name].to_numpy(dtype="float64"))
         both = np.isfinite(values) & paired
         differs = (both != paired).any(axis=1)
         own = outcome.copy()
-        own[differs] = centred_ranks(np.where(both, panel.returns, np.nan)[differs])
+        own[differs] = centred_ranks(np.where(both, grid.returns, np.nan)[differs])
         ranks = centred_ranks(np.where(both, values, np.nan))
         spread = np.sqrt((ranks**2).sum(axis=1) * (own**2).sum(axis=1))
         with np.errstate(invalid="ignore"):
@@ -74,12 +74,12 @@ def across_symbols(panel: Panel, table: pd.DataFrame, names: Sequence[str]) -> I
         yield name, Daily(coefficient, one, one, alone or shared)
 
 
-def across_time(panel: Panel, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
+def across_time(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
     """Products of a value's place in its symbol's past and its return's among all of the symbol's, summed a session."""
-    known = np.isfinite(panel.returns)
-    returns = np.where(known, centred_ranks(panel.returns.T).T / np.maximum(known.sum(axis=0), 1), np.nan)
+    known = np.isfinite(grid.returns)
+    returns = np.where(known, centred_ranks(grid.returns.T).T / np.maximum(known.sum(axis=0), 1), np.nan)
     for name in names:
-        ranks = past_ranks(panel.grid(table[name].to_numpy(dtype="float64")))
+        ranks = past_ranks(grid.fill(table[name].to_numpy(dtype="float64")))
         both = np.isfinite(ranks) & np.isfinite(returns)
         own, outcome = np.where(both, ranks, 0.0), np.where(both, returns, 0.0)
         product = np.where(both.any(axis=1), (own * outcome).sum(axis=1), np.nan)

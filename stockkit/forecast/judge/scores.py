@@ -14,7 +14,7 @@ from stockkit.errors import ForecastError
 from stockkit.forecast import models
 from stockkit.forecast.judge import losses
 from stockkit.forecast.judge.diebold_mariano import Paired, pair
-from stockkit.forecast.judge.multiple_testing import Trial, against_walk, holm, of_intervals, of_rank_ic
+from stockkit.forecast.judge.multiple_testing import Trial, against_walk, holm, interval_chance, rank_ic_chance
 from stockkit.forecast.models import RANDOM_WALK
 from stockkit.market import schema
 
@@ -67,7 +67,7 @@ class Board:
     def table(self) -> pd.DataFrame:
         """The scores by symbol, with those over all symbols beside each model and horizon, as ``all_…``.
 
-        `of_table` is the inverse. Counts are floats, for there may be none.
+        `from_table` is the inverse. Counts are floats, for there may be none.
         """
         counts = {name: "float64" for name, dtype in OVERALL.items() if dtype == "int64" and name not in SERIES}
         beside = self.overall.astype(counts).rename(columns=lambda name: name if name in SERIES else f"{ALL}{name}")
@@ -159,7 +159,7 @@ def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
     return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if whole else schema.empty(OVERALL))
 
 
-def of_table(rows: pd.DataFrame) -> Board:
+def from_table(rows: pd.DataFrame) -> Board:
     """The board that `Board.table` made these rows of; by symbol only where they are of before that.
 
     Where rows of several boards stand in one table, each of these has its scores over all of its symbols.
@@ -226,7 +226,7 @@ def _interval_tests(paired: Paired, known: np.ndarray) -> np.ndarray:
     gain = np.where(paired.walk >= 0, score[paired.walk], np.nan) - score
     for k, horizon, rows in _tried_series(paired, known & np.isfinite(gain)):
         if paired.own_sigma(rows):
-            p[k] = of_intervals(gain[rows], horizon)
+            p[k] = interval_chance(gain[rows], horizon)
     return p
 
 
@@ -248,7 +248,7 @@ def _rank_ic_over_time(paired: Paired, known: np.ndarray) -> dict[str, np.ndarra
     for own, rows in _pools(paired, known):
         horizon = int(paired.keys["horizon"].iloc[own[0]])
         products = losses.rank_products(*_grids(paired, own, rows))
-        out[:, own] = np.array([of_rank_ic(row[np.isfinite(row)], horizon) for row in products]).T
+        out[:, own] = np.array([rank_ic_chance(row[np.isfinite(row)], horizon) for row in products]).T
     return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), out, strict=True))
 
 
@@ -337,7 +337,7 @@ def _intervals(paired: Paired, rows: np.ndarray, walk: np.ndarray, horizon: int)
     if paired.own_sigma(known):
         unit = _per_symbol(paired, known, base)
         gain = np.divide(base - score, unit, out=np.zeros(len(known)), where=unit > 0)
-        out["winkler90_p"] = of_intervals(_by_session(paired, known, gain), horizon)
+        out["winkler90_p"] = interval_chance(_by_session(paired, known, gain), horizon)
     return out
 
 
@@ -363,7 +363,7 @@ def _daily_rank_ic(paired: Paired, own: np.ndarray, rows: np.ndarray, horizon: i
         mean, actual = _grids(paired, own, rows)
         enough = np.isfinite(mean).sum(axis=0) >= MIN_SYMBOLS
         daily = losses.rank_correlations(mean.T[enough], actual.T[enough])
-    found = of_rank_ic(daily[np.isfinite(daily)], horizon)
+    found = rank_ic_chance(daily[np.isfinite(daily)], horizon)
     return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), found, strict=True))
 
 

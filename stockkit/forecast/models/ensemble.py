@@ -53,7 +53,7 @@ class MedianEnsemble:
             )
         return found
 
-    def of(self, fitted: Mapping[str, Fitted], horizon: int) -> MedianFitted:
+    def from_fitted(self, fitted: Mapping[str, Fitted], horizon: int) -> MedianFitted:
         """The ensemble of models that are fitted already, by name."""
         return MedianFitted(tuple(fit for name, fit in fitted.items() if name in self.members), horizon)
 

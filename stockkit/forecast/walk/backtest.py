@@ -15,11 +15,10 @@ import pandas as pd
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, names_of
-from stockkit.forecast.walk import fits
-from stockkit.forecast.walk import folds as plans
-from stockkit.forecast.walk import panel as panels
+from stockkit.forecast.walk import folds
+from stockkit.forecast.walk.fold_fits import FitResults, add_median, fit_per_symbol, fit_pooled
 from stockkit.forecast.walk.folds import Fold
-from stockkit.forecast.walk.panel import Panel
+from stockkit.forecast.walk.histories import SHORTEST, Histories
 
 KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
@@ -55,7 +54,7 @@ class Backtest:
         return int(tried.groupby(["symbol", "model"])["tried"].max().sum())
 
 
-def backtest(
+def run(
     panel: pd.DataFrame,
     *,
     models: Sequence[Recipe],
@@ -82,17 +81,18 @@ def backtest(
 
     Raises:
         ForecastError: a panel that lacks a column or is not sorted, models with the same name. What is wrong with
-            one symbol only (too short, constant) is told in `skipped`, and the others go on. A model that cannot be
+            one symbol only (too short, constant) stands in `skipped`, and the others go on. A model that cannot be
             fitted yet (too few rows with all features) has NaN as its mean until it can.
         LookAhead: a model used rows after the one that it forecast. Every fit is made to forecast its rows with the
-            later ones taken away, at up to eleven cuts (`fits.check_cuts`), and has to say the same.
+            later ones taken away, at up to eleven cuts (`fold_fits.check_cuts`), and has to say the same.
     """
     names_of(models)
-    whole = panels.of(panel, features, horizon)
+    histories = Histories.from_frame(panel, features, horizon)
+    sessions = len(histories.sessions)
     how: dict[str, Any] = {"horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
-    enough = min_train + plans.check(**how, window=window) < len(whole.sessions)
-    planned = plans.walk_forward(len(whole.sessions), **how, window=window) if enough else []
-    return _run(panel, whole, models, planned, min_train, jobs, on_done)
+    enough = min_train + folds.check(**how, window=window) < sessions
+    walked = folds.walk_forward(sessions, **how, window=window) if enough else []
+    return _fit_all(panel, histories, models, walked, min_train, jobs, on_done)
 
 
 def latest(
@@ -104,22 +104,22 @@ def latest(
     jobs: int = 1,
     on_done: OnDone | None = None,
 ) -> Backtest:
-    """Forecast from each symbol's last session, fitted on every label that ended before it; arguments as in `backtest`.
+    """Forecast from each symbol's last session, fitted on every label that ended before it; arguments as in `run`.
 
     A symbol whose last session is over a week older than the panel's is left out, and `skipped` says so.
     """
     names_of(models)
-    whole = panels.of(panel, features, horizon).traded()
-    planned = []
-    if whole.owns:
-        earliest = min(own.series.date[-1] for own in whole.owns.values())
-        start = int(np.searchsorted(whole.sessions, earliest))
-        planned = [plans.newest(len(whole.sessions), horizon=horizon, start=start)]
-    return _run(panel, whole, models, planned, panels.SHORTEST, jobs, on_done)
+    histories = Histories.from_frame(panel, features, horizon).traded()
+    newest = []
+    if histories.by_symbol:
+        earliest = min(history.series.date[-1] for history in histories.by_symbol.values())
+        start = int(np.searchsorted(histories.sessions, earliest))
+        newest = [folds.newest(len(histories.sessions), horizon=horizon, start=start)]
+    return _fit_all(panel, histories, models, newest, SHORTEST, jobs, on_done)
 
 
 def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `backtest` with those of `latest` appended, in the place of the backtest's own at that session.
+    """The rows of `run` with those of `latest` appended, in the place of the backtest's own at that session.
 
     Each session then stands once, with none left out, which is what `intervals` wants.
     Sorted by symbol, model and as_of.
@@ -128,66 +128,64 @@ def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
     return both.drop_duplicates(KEY, keep="last").sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def _run(
+def _fit_all(
     frame: pd.DataFrame,
-    whole: Panel,
+    histories: Histories,
     models: Sequence[Recipe],
-    planned: list[Fold],
+    walked: list[Fold],
     min_train: int,
     jobs: int,
     on_done: OnDone | None,
 ) -> Backtest:
-    several = [model for model in models if isinstance(model, MedianEnsemble)]
-    fitted = [model for model in models if not isinstance(model, MedianEnsemble)]
-    for model in several:
-        model.choose([one.name for one in fitted])
-    pooled = [model for model in fitted if getattr(model, "pooled", False)]
-    single = [model for model in fitted if model not in pooled]
-    todo = [(model.name, partial(fits.together, whole, model, planned, min_train)) for model in pooled]
-    bare = replace(whole, owns={})  # a process is sent one symbol, not all of them each time
-    todo += [(name, partial(fits.alone, bare, own, single, planned, min_train)) for name, own in whole.owns.items()]
-    said = fits.Said(skipped=dict(whole.skipped))
-    results = in_processes([work for _, work in todo], jobs)
-    for number, ((name, _), found) in enumerate(zip(todo, results, strict=True), 1):
-        said.add(found)
+    ensembles = [model for model in models if isinstance(model, MedianEnsemble)]
+    to_fit = [model for model in models if not isinstance(model, MedianEnsemble)]
+    for ensemble in ensembles:
+        ensemble.choose([model.name for model in to_fit])
+    pooled = [model for model in to_fit if getattr(model, "pooled", False)]
+    single = [model for model in to_fit if model not in pooled]
+    bare = replace(histories, by_symbol={})  # a process is sent one symbol, not all of them each time
+    todo = [(model.name, partial(fit_pooled, histories, model, walked, min_train)) for model in pooled] + [
+        (symbol, partial(fit_per_symbol, bare, history, single, walked, min_train))
+        for symbol, history in histories.by_symbol.items()
+    ]
+    total = FitResults(skipped=dict(histories.skipped))
+    for number, results in enumerate(in_processes([call for _, call in todo], jobs)):
+        total.add(results)
         if on_done:
-            on_done(name, number, len(todo))
-    for model in several:
-        fits.median(model, whole, said)
+            on_done(todo[number][0], number + 1, len(todo))
+    for ensemble in ensembles:
+        add_median(ensemble, histories.horizon, total)
     order = {model.name: k for k, model in enumerate(models)}
-    return Backtest(
-        _rows(frame, whole, said.blocks, order), pd.DataFrame(said.fits, columns=FITS), said.skipped, said.fitted
-    )
+    blocks = sorted(total.blocks, key=lambda block: (block["symbol"], order[block["model"]], block["start"]))
+    fits = pd.DataFrame(total.fits, columns=FITS)
+    return Backtest(_rows(frame, histories, blocks), fits, total.skipped, total.fitted)
 
 
-def _rows(frame: pd.DataFrame, whole: Panel, blocks: list[dict[str, Any]], order: Mapping[str, int]) -> pd.DataFrame:
-    blocks = sorted(blocks, key=lambda block: (block["symbol"], order[block["model"]], block["start"]))
-    sizes = [len(block["forecast"].mean) for block in blocks]
-    at = np.concatenate(
-        [np.arange(b["start"], b["start"] + n) for b, n in zip(blocks, sizes, strict=True)] or [np.empty(0)]
-    )
-    at = at.astype("int64")
+def _rows(frame: pd.DataFrame, histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
     labels = np.full(len(frame), np.nan)
-    for own in whole.owns.values():
-        labels[own.start : own.start + len(own.labels)] = own.labels
+    for history in histories.by_symbol.values():
+        labels[history.start : history.start + len(history.labels)] = history.labels
+    sizes = [len(block["forecast"].mean) for block in blocks]
+    spans = [np.arange(block["start"], block["start"] + size) for block, size in zip(blocks, sizes, strict=True)]
+    at = np.concatenate([np.empty(0, dtype="int64"), *spans])
 
-    def each(name: str) -> np.ndarray:
-        return np.repeat(np.array([block[name] for block in blocks]), sizes) if blocks else np.array([])
+    def repeated(name: str, dtype: str) -> np.ndarray:
+        return np.repeat(np.array([block[name] for block in blocks], dtype=dtype), sizes)
 
-    def said(name: str) -> np.ndarray:
+    def joined(name: str) -> np.ndarray:
         return np.concatenate([np.empty(0), *(getattr(block["forecast"], name) for block in blocks)])
 
     return pd.DataFrame(
         {
             "symbol": frame["symbol"].take(at).array,
-            "model": pd.array(each("model"), dtype="string"),
+            "model": pd.array(repeated("model", "object"), dtype="string"),
             "as_of": frame["date"].take(at).array,
-            "horizon": np.full(len(at), whole.horizon, dtype="int64"),
-            "mean": said("mean"),
-            "sigma": said("sigma"),
+            "horizon": np.full(len(at), histories.horizon, dtype="int64"),
+            "mean": joined("mean"),
+            "sigma": joined("sigma"),
             "actual": labels[at],
-            "fold": each("fold").astype("int64"),
-            "scale": each("scale").astype("float64"),
+            "fold": repeated("fold", "int64"),
+            "scale": repeated("scale", "float64"),
         }
     )
 

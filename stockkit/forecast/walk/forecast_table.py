@@ -48,13 +48,13 @@ def best(board: Board, *, horizon: int, symbols: Sequence[str], level: float = L
         board: as from `scores.board`. horizon: sessions ahead. symbols: whose.
         level: of the corrected p; of several the surest counts.
     """
-    own, whole = (
+    by_symbol, overall = (
         table[(table["horizon"] == horizon) & (table["p_holm"] < level)].sort_values("p_holm", kind="stable")
         for table in (board.by_symbol, board.overall)
     )
-    surest = own.drop_duplicates("symbol")
+    surest = by_symbol.drop_duplicates("symbol")
     there = dict(zip(surest["symbol"].astype(str), surest["model"].astype(str), strict=True))
-    anywhere = [*whole["model"].astype(str), RANDOM_WALK][0]
+    anywhere = [*overall["model"].astype(str), RANDOM_WALK][0]
     return {symbol: there.get(symbol, anywhere) for symbol in symbols}
 
 
@@ -69,12 +69,12 @@ def newest(forecasts: pd.DataFrame, *, horizon: int, models: Mapping[str, str] |
     Raises:
         ForecastError: there are forecasts, but none for that horizon.
     """
-    own = forecasts[forecasts["horizon"] == horizon]
-    wanted = own["symbol"].astype(str).map(models or {}).astype("object").fillna(RANDOM_WALK)
-    named = own["model"].astype(str)
+    made = forecasts[forecasts["horizon"] == horizon]
+    wanted = made["symbol"].astype(str).map(models or {}).astype("object").fillna(RANDOM_WALK)
+    named = made["model"].astype(str)
     rank = np.where(named == wanted, 1, np.where(named == RANDOM_WALK, 0, -1))
-    last = (own.groupby("symbol", observed=True)["as_of"].transform("max") == own["as_of"]).to_numpy()
-    kept = own.assign(rank=rank)[last & (rank >= 0)]
+    last = (made.groupby("symbol", observed=True)["as_of"].transform("max") == made["as_of"]).to_numpy()
+    kept = made.assign(rank=rank)[last & (rank >= 0)]
     if kept.empty and len(forecasts):
         raise ForecastError(f"no forecast {horizon} session(s) ahead: run 04_model with it among the horizons.")
     latest = kept.sort_values(["symbol", "rank", "made_at"], kind="stable").groupby("symbol", observed=True).tail(1)
@@ -123,23 +123,23 @@ def in_words(made: pd.DataFrame, young: Sequence[str] = ()) -> str:
     if made.empty:
         return "No symbol has enough history for a forecast."
     groups = made.groupby(made["model"].astype(str))["symbol"].agg(list)
-    said = [
+    whose = [
         "the random walk (the middle is the last close)" if model == RANDOM_WALK else f"`{model}`"
         for model in groups.index
     ]
-    if len(said) > 1:
-        said = [f"{one} of {', '.join(map(str, own))}" for one, own in zip(said, groups, strict=True)]
+    if len(whose) > 1:
+        whose = [f"{model} of {', '.join(map(str, names))}" for model, names in zip(whose, groups, strict=True)]
     last = f"{made['as_of'].max():%Y-%m-%d}"
     bare = made.loc[made["hi95"].isna(), "symbol"].astype(str)
     none = f" Too few past errors are known for an interval of {', '.join(bare)}." if len(bare) else ""
-    whose = f"The forecasts are those of {' and '.join(said)}, as of {last}."
-    return f"{whose}{none} {intervals.borrowers_in_words(young)}".strip()
+    first = f"The forecasts are those of {' and '.join(whose)}, as of {last}."
+    return f"{first}{none} {intervals.borrowers_in_words(young)}".strip()
 
 
 def verdict_figures(verdict: Verdict, skipped: Mapping[str, str], *notes: str) -> dict[str, Any]:
     """The headline figures of a verdict: its first sentence large, the rest, who could not be judged, and notes."""
     first, _, rest = verdict.text.partition(". ")
-    left_out = [f"Not judged: {told}" for told in study.in_words(skipped)]
+    left_out = [f"Not judged: {reason}" for reason in study.skipped_in_words(skipped)]
     detail = " ".join(filter(None, [rest, *left_out, *notes]))
     return {"text": first, "detail": detail, "beats": [*verdict.overall, *map(list, verdict.beats)]}
 

@@ -25,7 +25,7 @@ class Study:
 
     Attributes:
         horizon: sessions ahead. features: names of what the models were given.
-        past: as from `backtest.backtest`. newest: as from `backtest.latest`.
+        past: as from `backtest.run`. newest: as from `backtest.latest`.
         rows: as from `intervals.borrow`, the newest among them.
         min_train: sessions before the first forecast of the past, as from `sessions_before`.
     """
@@ -50,12 +50,12 @@ def run(
 ) -> Study:
     """Backtest the models, let them forecast from the last session, and give every forecast its intervals.
 
-    Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.backtest`; of `min_train`
+    Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.run`; of `min_train`
     as many more as the features ask for, see `sessions_before`.
     """
     same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon, "jobs": jobs}
     before = sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train)
-    past, newest = backtest.backtest(panel, min_train=before, **same, **how), backtest.latest(panel, **same)
+    past, newest = backtest.run(panel, min_train=before, **same, **how), backtest.latest(panel, **same)
     rows = intervals.borrow(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
     return Study(horizon, tuple(features), past, newest, rows, before)
 
@@ -72,9 +72,9 @@ def sessions_before(
     rows = max((getattr(model, "needs", lambda k, h: 0)(len(features), horizon) for model in models), default=0)
     if not features or not rows or panel.empty or not set(features) <= set(panel):
         return min_train
-    whole = np.isfinite(panel[list(features)].to_numpy(dtype="float64", na_value=np.nan)).all(axis=1)
+    complete = np.isfinite(panel[list(features)].to_numpy(dtype="float64", na_value=np.nan)).all(axis=1)
     number = panel.groupby("symbol", observed=True).cumcount()
-    first = number[whole].groupby(panel.loc[whole, "symbol"], observed=True).min()
+    first = number[complete].groupby(panel.loc[complete, "symbol"], observed=True).min()
     wanted = int(first.min()) + rows + horizon if len(first) else 0
     longest = int(number.max()) + 1
     return wanted if min_train < wanted <= longest - horizon - KNOWN else min_train
@@ -91,17 +91,17 @@ def several(panel: pd.DataFrame, *, horizons: Sequence[int], jobs: int = 1, **ho
 
 def rows_of(studies: Sequence[Study]) -> pd.DataFrame:
     """The rows of several studies, one after the other."""
-    return pd.concat([one.rows for one in studies], ignore_index=True)
+    return pd.concat([study.rows for study in studies], ignore_index=True)
 
 
 def skipped(studies: Sequence[Study]) -> dict[str, str]:
     """Why a symbol, or a model of a symbol, has no forecasts, or none of some fold, whatever the horizon."""
-    return {who: why for one in studies for who, why in (one.newest.skipped | one.past.skipped).items()}
+    return {who: why for study in studies for who, why in (study.newest.skipped | study.past.skipped).items()}
 
 
 def trials(studies: Sequence[Study]) -> int:
     """How many settings of how many models, symbols and horizons were tried, the random walk not counted."""
-    return sum(one.past.trials for one in studies)
+    return sum(study.past.trials for study in studies)
 
 
 def common(rows: pd.DataFrame) -> pd.DataFrame:
@@ -111,12 +111,12 @@ def common(rows: pd.DataFrame) -> pd.DataFrame:
     of the comparison (`late` names it).
     """
     place = ["symbol", "horizon"]
-    said = rows[rows["mean"].notna()]
-    counts = said.groupby(SERIES, observed=True, sort=False).size().reset_index(name="n")
+    made = rows[rows["mean"].notna()]
+    counts = made.groupby(SERIES, observed=True, sort=False).size().reset_index(name="n")
     most = counts[counts["model"] == RANDOM_WALK].set_index(place)["n"]
     asked = most.reindex(pd.MultiIndex.from_frame(counts[place])).to_numpy()
     compared = counts[~(counts["n"].to_numpy() * 2 < asked)]
-    kept = said.merge(compared[SERIES], on=SERIES)
+    kept = made.merge(compared[SERIES], on=SERIES)
     models = compared.groupby(place, observed=True).size()
     answers = kept.groupby([*place, "as_of"], observed=True)["model"].transform("size")
     return kept[answers.to_numpy() == models.reindex(pd.MultiIndex.from_frame(kept[place])).to_numpy()]
@@ -126,22 +126,22 @@ def late(rows: pd.DataFrame) -> list[str]:
     """Which models begin later than the random walk of the same symbol and horizon, a sentence a model and horizon."""
     first = rows[rows["mean"].notna()].groupby(SERIES, observed=True, sort=False)["as_of"].agg(["min", "size"])
     walk = first.xs(RANDOM_WALK, level="model") if RANDOM_WALK in first.index.get_level_values("model") else first[:0]
-    told = first.reset_index().merge(walk.reset_index(), on=["symbol", "horizon"], suffixes=("", "_walk"))
-    behind = told[told["min"] > told["min_walk"]]
-    out = []
-    for (model, horizon), own in behind.groupby(["model", "horizon"], sort=False):
+    both = first.reset_index().merge(walk.reset_index(), on=["symbol", "horizon"], suffixes=("", "_walk"))
+    behind = both[both["min"] > both["min_walk"]]
+    sentences = []
+    for (model, horizon), group in behind.groupby(["model", "horizon"], sort=False):
         ahead = f"{horizon} session{'' if horizon == 1 else 's'} ahead"
-        one = own.iloc[0]
-        few = " (too few to be compared)" if (own["size"] * 2 < own["size_walk"]).any() else ""
-        out.append(
-            f"{model}, {ahead}, begins late for {_names(list(own['symbol']))}: {one['symbol']} on "
-            f"{one['min']:%Y-%m-%d}, the random walk on {one['min_walk']:%Y-%m-%d}{few}"
+        row = group.iloc[0]
+        few = " (too few to be compared)" if (group["size"] * 2 < group["size_walk"]).any() else ""
+        sentences.append(
+            f"{model}, {ahead}, begins late for {_names(list(group['symbol']))}: {row['symbol']} on "
+            f"{row['min']:%Y-%m-%d}, the random walk on {row['min_walk']:%Y-%m-%d}{few}"
         )
-    return out
+    return sentences
 
 
-def in_words(reasons: Mapping[str, str]) -> list[str]:
-    """What `skipped` tells, a sentence a reason, with those whom it concerns."""
+def skipped_in_words(reasons: Mapping[str, str]) -> list[str]:
+    """The reasons that `skipped` gives, a sentence each, with those whom it concerns."""
     groups: dict[str, list[str]] = {}
     for who, why in reasons.items():
         groups.setdefault(why, []).append(who)

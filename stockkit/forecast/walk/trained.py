@@ -14,9 +14,8 @@ from stockkit.forecast.models import volatility
 from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.naive import RandomWalk
 from stockkit.forecast.models.protocol import RANDOM_WALK, Fitted, Series
-from stockkit.forecast.walk import study
-from stockkit.forecast.walk.fits import ALL
-from stockkit.forecast.walk.study import Study
+from stockkit.forecast.walk.fold_fits import ALL
+from stockkit.forecast.walk.study import Study, run
 
 BEST = "best"  # in place of a model: of each symbol the one that won, the random walk where none did
 
@@ -61,10 +60,10 @@ class Trained:
     @property
     def used(self) -> tuple[str, ...]:
         """The features that the forecasts of any symbol depend on, in the order of `features`."""
-        found = [getattr(fitted, "uses", None) for fitted in self.fitted.values()]
-        if None in found:
+        uses = [getattr(fitted, "uses", None) for fitted in self.fitted.values()]
+        if None in uses:
             return self.features
-        return tuple(name for k, name in enumerate(self.features) if any(k in (one or ()) for one in found))
+        return tuple(name for k, name in enumerate(self.features) if any(k in (some or ()) for some in uses))
 
     @property
     def symbols(self) -> list[str]:
@@ -84,61 +83,65 @@ class Trained:
         if series.names != self.features:
             raise ForecastError(_difference(self.model, self.features, series.names))
         known = self.calibration[series.symbol]
-        said = self.fitted.get(series.symbol, self.fitted.get(ALL)).forecast(series, 0)  # type: ignore[union-attr]
-        sigma = volatility.usual(series, self.horizon) if said.sigma is None else said.sigma
+        made = self.fitted.get(series.symbol, self.fitted.get(ALL)).forecast(series, 0)  # type: ignore[union-attr]
+        sigma = volatility.usual(series, self.horizon) if made.sigma is None else made.sigma
         sigma = np.where(np.isfinite(sigma), sigma, known.sigma)
-        out = {"mean": said.mean, "sigma": sigma}
+        out = {"mean": made.mean, "sigma": sigma}
         for level, width in zip(LEVELS, known.widths, strict=True):
-            out[f"lo{level}"], out[f"hi{level}"] = said.mean - width * sigma, said.mean + width * sigma
+            out[f"lo{level}"], out[f"hi{level}"] = made.mean - width * sigma, made.mean + width * sigma
         return out
 
 
-def of(done: Study, model: str) -> Trained:
+def from_study(study: Study, model: str) -> Trained:
     """Put together what a study fitted of one model to the newest, and how wide its intervals are.
 
     Raises:
         ForecastError: nothing was fitted, or no symbol has intervals yet.
     """
-    newest = done.newest
+    newest = study.newest
     fitted = {symbol: fit for (symbol, name), fit in newest.fitted.items() if name == model}
-    known = calibrations(done.rows, model)
+    known = calibrations(study.rows, model)
     if not fitted or not known:
         why = "; ".join(f"{who}: {reason}" for who, reason in newest.skipped.items()) or "too few past forecasts"
         raise ForecastError(f"{model} is fitted to no symbol, or has no intervals: {why}.")
     as_of = newest.fits["label_end"].max()
-    return Trained(model, done.horizon, done.features, np.datetime64(as_of, "D"), fitted, known)
+    return Trained(model, study.horizon, study.features, np.datetime64(as_of, "D"), fitted, known)
 
 
-def each(studies: Sequence[Study], model: str, best: Mapping[int, Mapping[str, str]]) -> list[tuple[Study, Trained]]:
-    """Every study in which `model` was fitted and has intervals, with what `of` makes of it.
+def from_studies(
+    studies: Sequence[Study], model: str, best: Mapping[int, Mapping[str, str]]
+) -> list[tuple[Study, Trained]]:
+    """Every study in which `model` was fitted and has intervals, with what `from_study` makes of it.
 
     Args:
         studies: one a horizon. model: a name, or `BEST` for the model of each symbol that `best` tells.
-        best: a symbol's model by horizon, as from `outlook.best`.
+        best: a symbol's model by horizon, as from `forecast_table.best`.
     """
-    made = [_together(one, best[one.horizon]) if model == BEST else (one, model) for one in studies]
-    ready = [
-        (one, name)
-        for one, name in made
-        if calibrations(one.rows, name) and name in {fitted for _, fitted in one.newest.fitted}
-    ]
-    return [
-        (one, replace(of(one, name), members=dict(best[one.horizon]) if name == BEST else {})) for one, name in ready
-    ]
+    pairs = []
+    for study in studies:
+        name, members = model, {}
+        if model == BEST:
+            members = dict(best[study.horizon])
+            study, name = _best_as_one(study, members)
+        if calibrations(study.rows, name) and any(name == fitted for _, fitted in study.newest.fitted):
+            pairs.append((study, replace(from_study(study, name), members=members if name == BEST else {})))
+    return pairs
 
 
-def _together(one: Study, best: Mapping[str, str]) -> tuple[Study, str]:
+def _best_as_one(study: Study, best: Mapping[str, str]) -> tuple[Study, str]:
     """A study in which the models of `best` stand as one, called `BEST`, beside the others; or the only one's name."""
     names = set(best.values())
     if len(names) < 2:
-        return one, next(iter(names), RANDOM_WALK)
-    own = one.rows["symbol"].astype(str).map(best) == one.rows["model"].astype(str)
-    rows = pd.concat([one.rows, one.rows[own].assign(model=BEST)], ignore_index=True)
-    rows = rows.astype({"model": one.rows["model"].dtype})
-    fits = one.newest.fitted
-    fitted = {(symbol, BEST): fits.get((symbol, name), fits.get((ALL, name))) for symbol, name in best.items()}
-    found = {**fits, **{key: fit for key, fit in fitted.items() if fit is not None}}
-    return replace(one, rows=rows, newest=replace(one.newest, fitted=found)), BEST
+        return study, next(iter(names), RANDOM_WALK)
+    chosen = study.rows["symbol"].astype(str).map(best) == study.rows["model"].astype(str)
+    rows = pd.concat([study.rows, study.rows[chosen].assign(model=BEST)], ignore_index=True)
+    rows = rows.astype({"model": study.rows["model"].dtype})
+    fitted = dict(study.newest.fitted)
+    for symbol, name in best.items():
+        fit = fitted.get((symbol, name), fitted.get((ALL, name)))
+        if fit is not None:
+            fitted[symbol, BEST] = fit
+    return replace(study, rows=rows, newest=replace(study.newest, fitted=fitted)), BEST
 
 
 def train(
@@ -146,18 +149,18 @@ def train(
 ) -> tuple[Trained, pd.DataFrame]:
     """Study one model beside the random walk; the fit to the newest, and the rows with their intervals.
 
-    An ensemble needs its members too: use `study.run` and `of`. Arguments and errors as for `backtest.backtest`.
+    An ensemble needs its members too: use `study.run` and `from_study`. Arguments and errors as for `backtest.run`.
     """
     base = RandomWalk()
     models: list[Recipe] = [model] if model.name == base.name else [base, model]
-    done = study.run(panel, models=models, features=features, horizon=horizon, min_train=min_train, step=step)
-    return of(done, model.name), done.rows
+    study = run(panel, models=models, features=features, horizon=horizon, min_train=min_train, step=step)
+    return from_study(study, model.name), study.rows
 
 
 def calibrations(rows: pd.DataFrame, model: str) -> dict[str, Calibration]:
     """The calibration of each symbol, from the newest rows of `model` that have intervals (see `intervals`)."""
-    own = rows[(rows["model"] == model) & rows["hi95"].notna() & (rows["sigma"] > 0)].sort_values("as_of")
-    last = own.groupby("symbol", observed=True).tail(1)
+    bounded = rows[(rows["model"] == model) & rows["hi95"].notna() & (rows["sigma"] > 0)].sort_values("as_of")
+    last = bounded.groupby("symbol", observed=True).tail(1)
     return {
         str(row["symbol"]): Calibration(
             float(row["sigma"]),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.forecast.judge.intervals import BOUNDS
-from stockkit.forecast.walk import panel as panels
+from stockkit.forecast.walk.histories import Histories
 from stockkit.forecast.walk.trained import Trained
 from stockkit.lake.tables import Lake
 from stockkit.records.registry import champions
@@ -57,8 +57,8 @@ def as_served(lake: Lake, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFra
 
 def _served(trained: Trained, made: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
     panel = panel.assign(**{name: np.nan for name in trained.features if name not in panel})
-    histories = panels.of(panel[panel["symbol"].isin(trained.symbols)], trained.features, trained.horizon).owns \
-        if len(panel) else {}  # fmt: skip
+    known = panel[panel["symbol"].isin(trained.symbols)]
+    histories = Histories.from_frame(known, trained.features, trained.horizon).by_symbol if len(panel) else {}
     rows = []
     for row in made.drop_duplicates("symbol").to_dict("records"):
         history = histories.get(str(row["symbol"]))

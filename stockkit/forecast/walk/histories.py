@@ -1,4 +1,4 @@
-"""A panel taken apart: each symbol's series with its labels, and where each fold cuts it."""
+"""The histories of a panel's symbols: each one's series with its labels, and where each fold cuts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STALE = np.timedelta64(7, "D")  # a symbol whose last session is older than the 
 
 
 @dataclass(frozen=True, eq=False)
-class Own:
+class SymbolHistory:
     """One symbol's part of a panel: its series, labels and usual volatility, and the panel's row it starts at."""
 
     series: Series
@@ -40,17 +40,41 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """The symbols that can be forecast, the panel's distinct sessions, and why a symbol is left out."""
+class Histories:
+    """Of a panel: the symbols that can be forecast, the panel's distinct sessions, and why a symbol is left out."""
 
-    owns: dict[str, Own]
+    by_symbol: dict[str, SymbolHistory]
     sessions: np.ndarray
     horizon: int
     skipped: dict[str, str]
 
-    def cut(self, own: Own, fold: Fold) -> Cut:
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, features: Sequence[str], horizon: int) -> Histories:
+        """Take a frame of symbol, date, close and features apart; what is wrong with one symbol only leaves it out.
+
+        Raises:
+            ForecastError: a column is missing, there are no rows, or they are not sorted by symbol and session.
+        """
+        symbols = _check(frame, features)
+        values = np.ascontiguousarray(frame[list(features)].to_numpy(dtype="float64", na_value=np.nan))
+        values.setflags(write=False)  # a model that scales in place would spoil the next one's input
+        close = frame["close"].to_numpy(dtype="float64", na_value=np.nan)
+        date = frame["date"].to_numpy(dtype="datetime64[ns]")
+        by_symbol, skipped = {}, {}
+        for first, last in itertools.pairwise(schema.symbol_edges(frame["symbol"]).tolist()):
+            symbol, rows = str(symbols[first]), slice(first, last)
+            try:
+                series = Series(symbol, date[rows], close[rows], values[rows], tuple(features))
+                by_symbol[symbol] = _history(series, horizon, first)
+            except ForecastError as error:
+                skipped[symbol] = str(error)
+        dates = [history.series.date for history in by_symbol.values()]
+        sessions = np.unique(np.concatenate(dates)) if dates else date[:0]
+        return cls(by_symbol, sessions, horizon, skipped)
+
+    def cut(self, history: SymbolHistory, fold: Fold) -> Cut:
         """Where `fold` cuts a symbol; of the newest fold it tests the last row alone."""
-        date = own.series.date
+        date = history.series.date
         bounds = (self.sessions[fold.train_start], self.sessions[fold.known_stop - 1], self.sessions[fold.test_start])
         first, start = np.searchsorted(date, bounds[0]), np.searchsorted(date, bounds[2])
         known = np.searchsorted(date, bounds[1], side="right")
@@ -59,45 +83,22 @@ class Panel:
             start = max(start, len(date) - 1)
         return Cut(int(first), int(known), int(start), int(stop))
 
-    def training(self, owns: Sequence[Own], fold: Fold) -> Training:
+    def training(self, some: Sequence[SymbolHistory], fold: Fold) -> Training:
         """What a fit of `fold` may know of some symbols, its labels only those that were realised by then."""
-        cuts = [self.cut(own, fold) for own in owns]
-        series = tuple(own.series.until(c.known).since(c.first) for own, c in zip(owns, cuts, strict=True))
+        cuts = [(history, self.cut(history, fold)) for history in some]
+        series = tuple(history.series.until(cut.known).since(cut.first) for history, cut in cuts)
         return Training(series, self.horizon, self.sessions[fold.known_stop - 1])
 
-    def traded(self) -> Panel:
+    def traded(self) -> Histories:
         """Without the symbols whose last session is over a week before the panel's."""
-        last = self.sessions[-1] if len(self.sessions) else None
-        gone = {s: own for s, own in self.owns.items() if last - own.series.date[-1] > STALE}
-        reasons = {s: f"its last session, {own.series.date[-1]:.10}, is over a week old" for s, own in gone.items()}
-        kept = {s: own for s, own in self.owns.items() if s not in gone}
-        return replace(self, owns=kept, skipped=self.skipped | reasons)
+        ends = {symbol: history.series.date[-1] for symbol, history in self.by_symbol.items()}
+        old = {s: end for s, end in ends.items() if self.sessions[-1] - end > STALE}
+        reasons = {s: f"its last session, {end:.10}, is over a week old" for s, end in old.items()}
+        traded = {s: history for s, history in self.by_symbol.items() if s not in old}
+        return replace(self, by_symbol=traded, skipped=self.skipped | reasons)
 
 
-def of(frame: pd.DataFrame, features: Sequence[str], horizon: int) -> Panel:
-    """Take a frame of symbol, date, close and features apart; what is wrong with one symbol only leaves it out.
-
-    Raises:
-        ForecastError: a column is missing, there are no rows, or they are not sorted by symbol and session.
-    """
-    symbols = _check(frame, features)
-    values = np.ascontiguousarray(frame[list(features)].to_numpy(dtype="float64", na_value=np.nan))
-    values.setflags(write=False)  # a model that scales in place would spoil the next one's input
-    close = frame["close"].to_numpy(dtype="float64", na_value=np.nan)
-    date = frame["date"].to_numpy(dtype="datetime64[ns]")
-    owns, skipped = {}, {}
-    for first, last in itertools.pairwise(schema.symbol_edges(frame["symbol"]).tolist()):
-        symbol, rows = str(symbols[first]), slice(first, last)
-        try:
-            series = Series(symbol, date[rows], close[rows], values[rows], tuple(features))
-            owns[symbol] = _own(series, horizon, first)
-        except ForecastError as error:
-            skipped[symbol] = str(error)
-    sessions = np.unique(np.concatenate([own.series.date for own in owns.values()])) if owns else date[:0]
-    return Panel(owns, sessions, horizon, skipped)
-
-
-def _own(series: Series, horizon: int, start: int) -> Own:
+def _history(series: Series, horizon: int, start: int) -> SymbolHistory:
     labels = target(series, horizon)
     if len(series) < SHORTEST + 2 * horizon:
         raise ForecastError(f"{len(series)} sessions are too few: give {SHORTEST + 2 * horizon} at the least.")
@@ -107,7 +108,7 @@ def _own(series: Series, horizon: int, start: int) -> Own:
             f"the close never moves ({series.close[-1]:.6g}): the target is constant, so there is nothing to learn "
             f"and no scale to judge by. Check for a halted symbol or filled prices."
         )
-    return Own(series, labels, volatility.usual(series, horizon), start)
+    return SymbolHistory(series, labels, volatility.usual(series, horizon), start)
 
 
 def _check(frame: pd.DataFrame, features: Sequence[str]) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.models import ensemble
+from stockkit.forecast.models.ensemble import MedianEnsemble, combined
 from stockkit.forecast.models.protocol import STILL, Fitted, Forecast, Model, Series, Training
 from stockkit.forecast.walk.folds import NEWEST, Fold
-from stockkit.forecast.walk.panel import Cut, Own, Panel
+from stockkit.forecast.walk.histories import Cut, Histories, SymbolHistory
 
 ALL = ""  # in place of a symbol: the fit of a pooled model
 
@@ -23,93 +23,114 @@ class LookAhead(ForecastError):
 
 
 @dataclass(eq=False)
-class Said:
-    """What some fits said, gathered while they run."""
+class FitResults:
+    """The results of some fits, gathered while they run.
+
+    Attributes:
+        blocks: the forecasts of a symbol, model and fold each, with the row of the panel that they start at.
+        fits: a row a fit, as in `Backtest.fits`.
+        skipped: why a symbol, or a model of a symbol, has no forecasts, or none of some fold.
+        fitted: the last fit of each symbol and model.
+    """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
     fits: list[dict[str, Any]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     fitted: dict[tuple[str, str], Fitted] = field(default_factory=dict)
 
-    def add(self, other: Said) -> None:
-        """Take over what others said."""
+    def add(self, other: FitResults) -> None:
+        """Take over the results of other fits."""
         self.blocks += other.blocks
         self.fits += other.fits
         self.skipped |= other.skipped
         self.fitted |= other.fitted
 
 
-def alone(whole: Panel, own: Own, models: Sequence[Model], planned: list[Fold], min_train: int) -> Said:
+def fit_per_symbol(
+    histories: Histories, history: SymbolHistory, models: Sequence[Model], folds: list[Fold], min_train: int
+) -> FitResults:
     """Every model that is fitted to one symbol at a time, in every fold that the symbol takes part in."""
-    said = Said()
-    taken = [fold for fold in planned if _takes_part(whole, own, fold, min_train)]
-    symbol = own.series.symbol
+    results = FitResults()
+    taken = [fold for fold in folds if _takes_part(histories, history, fold, min_train)]
+    symbol = history.series.symbol
     if not taken:
-        said.skipped[symbol] = (
-            f"{len(own.series)} sessions are too few: {min_train} to train on in which the close moves, those kept "
+        results.skipped[symbol] = (
+            f"{len(history.series)} sessions are too few: {min_train} to train on in which the close moves, those kept "
             f"apart, and 1 to test. Give more history or a smaller min_train."
         )
-    trainings = [whole.training([own], fold) for fold in taken]
+    pasts = [(fold, histories.training([history], fold)) for fold in taken]
     for model in models:
-        refused = [_fit(said, whole, model, [own], fold, now) for fold, now in zip(taken, trainings, strict=True)]
+        refused = [_fit(results, histories, model, [history], fold, past) for fold, past in pasts]
         if taken and all(refused):
-            said.skipped[f"{symbol} {model.name}"] = str(refused[-1])
-            said.blocks = [block for block in said.blocks if block["model"] != model.name]
-    return said
+            results.skipped[f"{symbol} {model.name}"] = str(refused[-1])
+            results.blocks = [block for block in results.blocks if block["model"] != model.name]
+    return results
 
 
-def together(whole: Panel, model: Model, planned: list[Fold], min_train: int) -> Said:
+def fit_pooled(histories: Histories, model: Model, folds: list[Fold], min_train: int) -> FitResults:
     """One pooled model in every fold, fitted to the symbols that take part."""
-    said = Said()
+    results = FitResults()
     refused: list[ForecastError | None] = []
-    for fold in planned:
-        owns = [own for own in whole.owns.values() if _takes_part(whole, own, fold, min_train)]
-        if owns:
-            refused.append(_fit(said, whole, model, owns, fold, whole.training(owns, fold)))
+    for fold in folds:
+        some = [h for h in histories.by_symbol.values() if _takes_part(histories, h, fold, min_train)]
+        if some:
+            refused.append(_fit(results, histories, model, some, fold, histories.training(some, fold)))
     if refused and all(refused):
-        said.skipped[model.name] = str(refused[-1])
-        said.blocks = []
-    return said
+        results.skipped[model.name] = str(refused[-1])
+        results.blocks = []
+    return results
 
 
-def _takes_part(whole: Panel, own: Own, fold: Fold, min_train: int) -> bool:
+def _takes_part(histories: Histories, history: SymbolHistory, fold: Fold, min_train: int) -> bool:
     """Whether a symbol has sessions to test, enough to train on, and outcomes among those that differ."""
-    cut = whole.cut(own, fold)
-    labels = own.labels[cut.first : max(cut.known - whole.horizon, cut.first)]
+    cut = histories.cut(history, fold)
+    labels = history.labels[cut.first : max(cut.known - histories.horizon, cut.first)]
     known = labels[np.isfinite(labels)]
     return cut.known - cut.first >= min_train and cut.stop > cut.start and len(known) > 1 and np.ptp(known) > STILL
 
 
 def _fit(
-    said: Said, whole: Panel, model: Model, owns: Sequence[Own], fold: Fold, now: Training
+    results: FitResults, histories: Histories, model: Model, some: Sequence[SymbolHistory], fold: Fold, past: Training
 ) -> ForecastError | None:
     """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN."""
-    symbol = ALL if getattr(model, "pooled", False) else owns[0].series.symbol
+    symbol = ALL if getattr(model, "pooled", False) else some[0].series.symbol
+    fitted, refused = None, []
     try:
-        with _named(said, model, symbol, fold):
-            fitted = model.fit(now)
+        with _named(results, model, symbol, fold):
+            fitted = model.fit(past)
+        results.fitted[symbol, model.name] = fitted
+        results.fits.append(_note(symbol, model, fitted, histories, fold, past))
     except ForecastError as error:
-        for own, labels in zip(owns, now.targets, strict=True):
-            _keep(said, whole, model, own, fold, labels, None)
-        return error
-    said.fitted[symbol, model.name] = fitted
-    said.fits.append(_note(symbol, model, fitted, whole, fold, now))
-    refused: dict[str, ForecastError] = {}
-    for k, (own, labels) in enumerate(zip(owns, now.targets, strict=True)):
-        forecast = None
+        refused = [error] * len(some)
+    for k, (history, labels) in enumerate(zip(some, past.targets, strict=True)):
+        cut, forecast = histories.cut(history, fold), None
         try:
-            with _named(said, model, own.series.symbol, fold):
-                forecast = _forecast(model, fitted, own, whole.cut(own, fold), (k, len(owns)))
+            with _named(results, model, history.series.symbol, fold):
+                forecast = _forecast(model, fitted, history, cut, (k, len(some))) if fitted is not None else None
         except LookAhead:
             raise
         except ForecastError as error:
-            refused[own.series.symbol] = error
-        _keep(said, whole, model, own, fold, labels, forecast)
-    return next(iter(refused.values())) if len(refused) == len(owns) else None
+            refused.append(error)
+        results.blocks.append(_block(model, history, cut, fold, labels, forecast))
+    return refused[0] if len(refused) == len(some) else None
+
+
+def _block(
+    model: Model, history: SymbolHistory, cut: Cut, fold: Fold, labels: np.ndarray, forecast: Forecast | None
+) -> dict[str, Any]:
+    """A forecast of one symbol's rows of a fold; without one they are NaN."""
+    return {
+        "symbol": history.series.symbol,
+        "model": model.name,
+        "fold": fold.number,
+        "start": history.start + cut.start,
+        "forecast": forecast or Forecast(*np.full((2, cut.stop - cut.start), np.nan)),
+        "scale": np.abs(labels[np.isfinite(labels)]).mean(),
+    }
 
 
 @contextmanager
-def _named(said: Said, model: Model, symbol: str, fold: Fold) -> Iterator[None]:
+def _named(results: FitResults, model: Model, symbol: str, fold: Fold) -> Iterator[None]:
     """Make whatever a model raises the refusal of one fit, which names model, symbol and fold; the others go on."""
     try:
         yield
@@ -117,32 +138,15 @@ def _named(said: Said, model: Model, symbol: str, fold: Fold) -> Iterator[None]:
         raise
     except Exception as error:  # a model of the user's may raise anything, and must not stop the others
         where = "the newest fit" if fold.number == NEWEST else f"fold {fold.number}"
-        who = f"{symbol} {model.name}".strip()
         why = f"{model.name} raised {type(error).__name__} in {where} of {symbol or 'all symbols'}: {error}"
-        said.skipped[who] = why = f"{why.rstrip('.')}. There are no forecasts of that fold."
+        why = f"{why.rstrip('.')}. There are no forecasts of that fold."
+        results.skipped[f"{symbol} {model.name}".strip()] = why
         raise ForecastError(why) from error
 
 
-def _keep(
-    said: Said, whole: Panel, model: Model, own: Own, fold: Fold, labels: np.ndarray, forecast: Forecast | None
-) -> None:
-    """Take note of a forecast of one symbol's rows; without one they are NaN."""
-    cut = whole.cut(own, fold)
-    said.blocks.append(
-        {
-            "symbol": own.series.symbol,
-            "model": model.name,
-            "fold": fold.number,
-            "start": own.start + cut.start,
-            "forecast": forecast or Forecast(*np.full((2, cut.stop - cut.start), np.nan)),
-            "scale": np.abs(labels[np.isfinite(labels)]).mean(),
-        }
-    )
-
-
-def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, part: tuple[int, int]) -> Forecast:
+def _forecast(model: Model, fitted: Fitted, history: SymbolHistory, cut: Cut, part: tuple[int, int]) -> Forecast:
     """The fold's rows, sigma filled in, checked not to hang on later rows at cuts of the (k, n)-th part."""
-    seen = own.series.until(cut.stop).since(cut.first)
+    seen = history.series.until(cut.stop).since(cut.first)
     first = cut.start - cut.first
     cuts = _cuts_of_part(check_cuts(seen, first), *part)
     shorter = [(at, fitted.forecast(seen.until(at + 1), first)) for at in cuts]  # first: a model may remember
@@ -155,10 +159,10 @@ def _forecast(model: Model, fitted: Fitted, own: Own, cut: Cut, part: tuple[int,
         if not (_same(again.mean, forecast.mean, rows) and _same(again.sigma, forecast.sigma, rows)):
             raise LookAhead(
                 f"{model.name} sees the future: without the sessions after {np.datetime_as_string(seen.date[at], 'D')} "
-                f"of {own.series.symbol} it forecasts those up to it differently. A row may use itself and what came "
-                f"before."
+                f"of {history.series.symbol} it forecasts those up to it differently. A row may use itself and what "
+                f"came before."
             )
-    sigma = own.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
+    sigma = history.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
     return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
 
 
@@ -192,33 +196,33 @@ def _same(again: np.ndarray | None, before: np.ndarray | None, rows: int) -> boo
     return np.shape(again) == (rows,) and np.allclose(again, before[:rows], rtol=1e-6, atol=1e-12, equal_nan=True)
 
 
-def _note(symbol: str, model: Model, fitted: Fitted, whole: Panel, fold: Fold, now: Training) -> dict[str, Any]:
-    ends = [
-        own.date[np.flatnonzero(np.isfinite(labels))[-1] + now.horizon]
-        for own, labels in zip(now.series, now.targets, strict=True)
-    ]
+def _note(
+    symbol: str, model: Model, fitted: Fitted, histories: Histories, fold: Fold, past: Training
+) -> dict[str, Any]:
+    known = [np.flatnonzero(np.isfinite(labels)) for labels in past.targets]
     return {
         "symbol": symbol,
         "model": model.name,
         "fold": fold.number,
-        "label_end": max(ends),
-        "test_start": whole.sessions[fold.test_start],
-        "rows": sum(int(np.isfinite(labels).sum()) for labels in now.targets),
+        "label_end": max(s.date[rows[-1] + past.horizon] for s, rows in zip(past.series, known, strict=True)),
+        "test_start": histories.sessions[fold.test_start],
+        "rows": sum(map(len, known)),
         "tried": int(getattr(fitted, "tried", 1)),
         "chosen": str(getattr(fitted, "chosen", "")),
     }
 
 
-def median(model: Any, whole: Panel, said: Said) -> None:
-    """Add the blocks of an ensemble, made of those of its members."""
-    members = [name for name in dict.fromkeys(block["model"] for block in said.blocks) if name in model.members]
+def add_median(model: MedianEnsemble, horizon: int, results: FitResults) -> None:
+    """Add the blocks and the fits of an ensemble, made of those of its members."""
+    members = [name for name in dict.fromkeys(block["model"] for block in results.blocks) if name in model.members]
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for block in said.blocks:
+    for block in results.blocks:
         if block["model"] in members:
             groups.setdefault((block["symbol"], block["fold"]), []).append(block)
     for group in groups.values():
-        median = ensemble.combined([block["forecast"] for block in group])
-        said.blocks.append(group[0] | {"model": model.name, "forecast": median})
+        median = combined([block["forecast"] for block in group])
+        results.blocks.append(group[0] | {"model": model.name, "forecast": median})
     for symbol in {symbol for symbol, fold in groups if fold == NEWEST}:
-        own = {name: said.fitted.get((symbol, name), said.fitted.get((ALL, name))) for name in members}
-        said.fitted[symbol, model.name] = model.of({k: v for k, v in own.items() if v is not None}, whole.horizon)
+        fits = {name: results.fitted.get((symbol, name), results.fitted.get((ALL, name))) for name in members}
+        known = {name: fitted for name, fitted in fits.items() if fitted is not None}
+        results.fitted[symbol, model.name] = model.from_fitted(known, horizon)
