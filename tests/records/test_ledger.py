@@ -157,7 +157,7 @@ def test_a_missing_table_is_an_error_that_names_the_command(lake):
 
 
 def test_a_table_of_before_sealing_is_refused_with_the_way_out_and_stays_as_it_was(lake):
-    rows = frames.to_arrow(made())
+    rows = frames.to_arrow(made().assign(made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC")))
     lake.commit("forecasts", lambda now: commits.Rows(rows, None))
     for ask in (ledger.verify, ledger.head, ledger.sealed, lambda one: seal(one, made())):
         with pytest.raises(LakeError, match=r"no column 'code_version'. Move its folder"):
