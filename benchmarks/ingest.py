@@ -15,6 +15,7 @@ from pyarrow import csv
 
 from benchmarks.measure import best, peak, say
 from benchmarks.source import serving
+from stockkit.files import Folder
 from stockkit.intake import ingest
 from stockkit.lake.tables import Lake
 
@@ -48,7 +49,7 @@ def settings(url: str) -> dict[str, str]:
 
 def whole(folder: Path, symbols: Sequence[str]) -> None:
     """Ingest and write, as notebook 01 does; for its memory."""
-    lake = Lake(folder / "whole", folder)
+    lake = Lake(Folder(folder / "whole"), folder)
     lake.write("prices", ours(lake, symbols), symbols=symbols)
 
 
@@ -59,7 +60,9 @@ def main(bars: pd.DataFrame, folder: Path) -> None:
     for after, runs in ((0.0, 3), (0.02, 2)):
         with serving(bars, after=after) as url:
             os.environ.update(settings(url))
-            seconds = best(lambda: ours(Lake(next(fresh), folder), symbols), lambda: bare(url, symbols), runs=runs)
+            seconds = best(
+                lambda: ours(Lake(Folder(next(fresh)), folder), symbols), lambda: bare(url, symbols), runs=runs
+            )
             say(f"ingest / downloads + pyarrow, answers after {after * 1000:.0f} ms", *seconds, "<= 1.3")
     with serving(bars) as url:
         os.environ.update(settings(url))

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.measure import best, peak, say
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 
 # each question in Athena's words and hand-written in DuckDB's
@@ -39,7 +40,7 @@ QUESTIONS = {
 
 def ask(path: Path, text: str) -> pd.DataFrame:
     """Open a lake and ask it; for its memory."""
-    return Lake(path, path.parent).sql(text)
+    return Lake(Folder(path), path.parent).sql(text)
 
 
 def main(bars: pd.DataFrame, folder: Path) -> None:
@@ -49,13 +50,13 @@ def main(bars: pd.DataFrame, folder: Path) -> None:
     fresh = (folder / f"lake{k}" for k in itertools.count())
 
     def ours_write() -> None:
-        Lake(next(fresh), folder).write("bars", bars, symbols=names)
+        Lake(Folder(next(fresh)), folder).write("bars", bars, symbols=names)
 
     def bare_write() -> None:
         deltalake.write_deltalake(str(next(fresh)), plain, partition_by=["symbol"])
 
     say("table write / bare write_deltalake", *best(ours_write, bare_write, runs=3), "<= 1.5")
-    lake = Lake(folder / "lake", folder)
+    lake = Lake(Folder(folder / "lake"), folder)
     lake.write("bars", bars, symbols=names)
     six = names[:6]
     few = bars[bars["symbol"].isin(six)]
@@ -63,7 +64,7 @@ def main(bars: pd.DataFrame, folder: Path) -> None:
     say("replacing 6 symbols / rewriting all",
         *best(lambda: lake.write("bars", few.assign(volume=next(turn)), symbols=six),
               lambda: lake.write("bars", bars.assign(volume=next(turn)), symbols=names), runs=2), "<= 0.1")  # fmt: skip
-    files = deltalake.DeltaTable(str(lake.path / "tables" / "bars")).file_uris()
+    files = deltalake.DeltaTable(str(lake.folder / "tables" / "bars")).file_uris()
 
     source = f"read_parquet({files!r}, hive_partitioning = true)"
 
@@ -75,4 +76,4 @@ def main(bars: pd.DataFrame, folder: Path) -> None:
     for what, (asked, by_hand) in QUESTIONS.items():
         ours, theirs = best(partial(lake.sql, asked), partial(bare, by_hand))
         say(f"lake.sql less 5 ms / warm bare DuckDB: {what}", ours - 0.005, theirs, "<= 1.3")
-        peak(f"lake.sql, {what}", ask, lake.path, asked, limit="<= 1.5")
+        peak(f"lake.sql, {what}", ask, lake.folder, asked, limit="<= 1.5")

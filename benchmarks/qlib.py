@@ -39,13 +39,14 @@ def environment(folder: Path = ENVIRONMENT) -> Path:
 
 def write(folder: Path, symbols: int, sessions: int) -> None:
     """The same simulated bars as a table of a lake and as Qlib's files (which hold float32)."""
+    from stockkit.files import Folder
     from stockkit.lake.tables import Lake
     from stockkit.market import schema, simulate
 
     names = [f"S{k:04}" for k in range(symbols)]
     rng = np.random.default_rng(1)
     bars = schema.cast(simulate.bars(names, count=sessions, last="2020-12-31", rng=rng), schema.BARS)
-    Lake(folder, folder).write("bars", bars, symbols=names)
+    Lake(Folder(folder), folder).write("bars", bars, symbols=names)
     for part in ("calendars", "instruments", "features"):
         (folder / "qlib" / part).mkdir(parents=True)
     days = bars["date"].iloc[:sessions].dt.strftime("%Y-%m-%d").tolist()
@@ -118,10 +119,11 @@ def our_seconds(folder: Path) -> tuple[float, float]:
     import pandas as pd
 
     from stockkit.features import alpha158
+    from stockkit.files import Folder
     from stockkit.lake.tables import Lake
 
     def read() -> pd.DataFrame:
-        return Lake(folder, folder).read("bars")
+        return Lake(Folder(folder), folder).read("bars")
 
     def compute(bars: pd.DataFrame) -> pd.DataFrame:
         columns = {name: np.ascontiguousarray(bars[name].to_numpy("float64")) for name in FIELDS}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stockkit.aws import Session
 from stockkit.errors import LakeError
@@ -39,6 +39,12 @@ class Folder:
     """The files below a local folder."""
 
     path: Path
+    session: ClassVar[None] = None
+
+    @property
+    def identity(self) -> str:
+        """The same for one lake however it is named: links resolved."""
+        return os.path.realpath(self.path)
 
     def uri(self, key: str) -> str:
         """Where deltalake finds `key`."""
@@ -90,6 +96,12 @@ class Bucket:
     bucket: str
     prefix: str
     session: Session = field(repr=False, compare=False)
+    path: ClassVar[None] = None
+
+    @property
+    def identity(self) -> str:
+        """The same for one lake however it is named."""
+        return str(self)
 
     def uri(self, key: str) -> str:
         """Where deltalake finds `key`."""
@@ -177,11 +189,6 @@ class Bucket:
 
 
 Files = Folder | Bucket
-
-
-def of(place: Path | Bucket) -> Files:
-    """The files of a lake, given its `path`."""
-    return Folder(place) if isinstance(place, Path) else place
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where a result comes from: the code that made it, and the versions of tables that its run is held to."""
+"""Where a result comes from: the code and the run that made it, and the versions of tables that the run reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-PINS_VARIABLE = "STOCKKIT_PINS"
-OVERTAKEN = (
-    "another writer changed the table {table!r} while this run was under way, and Athena reads no older version: "
-    "run it again."
-)
+RUN_VARIABLE, PINS_VARIABLE = "STOCKKIT_RUN", "STOCKKIT_PINS"
 
 
 def version() -> str:
@@ -37,20 +32,20 @@ def code_version(root: Path) -> str:
     return version() + (f"+g{commit}{dirty}" if commit else "")
 
 
-def pins_of(lake: Any, versions: Mapping[str, int]) -> str:
-    """The value of the variable: these versions of the tables of this lake."""
-    return json.dumps({"lake": _place(lake), "tables": dict(versions)})
+def run_id() -> str:
+    """The id of the run that this process belongs to; "interactive" where it belongs to none."""
+    return os.environ.get(RUN_VARIABLE, "interactive")
 
 
-def pinned(lake: Any, table: str) -> int | None:
+def pins(lake: str, versions: Mapping[str, int]) -> str:
+    """The value of `PINS_VARIABLE` that makes a process read these versions of the tables of a lake, by its
+    `identity`."""
+    return json.dumps({"lake": lake, "tables": dict(versions)})
+
+
+def pinned(lake: str, table: str) -> int | None:
     """The version that this process has to read of a table; None where the newest counts."""
-    given = os.environ.get(PINS_VARIABLE)
-    pins = json.loads(given) if given else {}
-    if pins.get("lake") != _place(lake):
-        return None
-    version = pins["tables"].get(table)
+    value = os.environ.get(PINS_VARIABLE)
+    given = json.loads(value) if value else {}
+    version = given["tables"].get(table) if given.get("lake") == lake else None
     return None if version is None else int(version)
-
-
-def _place(lake: Any) -> str:
-    return os.path.realpath(lake.path) if isinstance(lake.path, Path) else str(lake.files)

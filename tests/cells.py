@@ -13,8 +13,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from stockkit.lake.tables import RUN_VARIABLE
 from stockkit.plots import figure
+from stockkit.provenance import RUN_VARIABLE
 from stockkit.workbook.handover import MIME
 from stockkit.workbook.notebooks import load
 from tests.conftest import ROOT

@@ -17,6 +17,7 @@ import hypothesis
 import pandas as pd
 import pytest
 
+from stockkit.files import Folder
 from stockkit.intake import ingest
 from stockkit.lake.tables import Lake
 
@@ -65,7 +66,7 @@ def sample() -> ingest.Ingested:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        return ingest.clean_all(ingest.fetch(Lake(Path(folder), ROOT), "sample", SYMBOLS))
+        return ingest.clean_all(ingest.fetch(Lake(Folder(Path(folder)), ROOT), "sample", SYMBOLS))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +76,7 @@ def prices(sample: ingest.Ingested) -> pd.DataFrame:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "lake", ROOT)
+    return Lake(Folder(tmp_path / "lake"), ROOT)
 
 
 def make_workbook(folder: Path, *, own_notebooks: bool = False) -> Path:

@@ -6,6 +6,7 @@ import pytest
 
 from stockkit.cli import audit
 from stockkit.errors import ParamError
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from tests.conftest import stockkit
 
@@ -76,7 +77,7 @@ def test_a_wrong_command_is_one_clear_error_and_exit_code_2(folder, words, messa
 
 def test_the_bars_of_a_lake_are_audited(folder, prices):
     own = prices[prices["symbol"].isin(["AAPL", "NVDA"]) & (prices["date"] >= "2021-01-01")]
-    Lake(folder / "lake", folder).write("prices", own, symbols=["AAPL", "NVDA"])
+    Lake(Folder(folder / "lake"), folder).write("prices", own, symbols=["AAPL", "NVDA"])
     done = stockkit(folder, "audit", "ret_5", "--function", "mine.py:peeking", "--bars", "lake")
     assert done.returncode == 1
     assert "1 leak: peeking" in done.stderr

@@ -14,6 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.records import ledger, registry
 from tests.aws import environment
@@ -47,7 +48,7 @@ def test_the_error_stream_holds_progress_and_nothing_else(chain):
 
 
 def test_prices_has_every_bar_of_the_sample(chain):
-    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    lake = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"])
     assert lake.count("prices") == 16_194 == 6 * 2_699
     assert lake.count("rejects") == lake.count("corrections") == 0
     assert lake.count("forecasts") == 6 * 13 * 2
@@ -65,7 +66,7 @@ def test_the_headlines_say_what_a_reader_wants_first(chain):
 
 
 def test_intervals_hold_what_they_claim_for_every_symbol_and_horizon(chain):
-    scores = Lake(chain["workbook"] / "data" / "lake", chain["workbook"]).read("scores")
+    scores = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"]).read("scores")
     own = scores[scores["model"] == "random_walk"]
     assert len(own) == 12
     assert own["coverage90"].between(0.885, 0.915).all()
@@ -85,7 +86,7 @@ def test_the_head_of_the_ledger_is_in_the_manifest_and_verifies(chain):
 def test_the_candidate_of_each_horizon_is_saved_and_champion(chain):
     listed = stockkit(chain["workbook"], "models", "list")
     assert (listed.returncode, listed.stdout.count("random_walk-h")) == (0, 2), listed
-    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    lake = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"])
     assert {registry.load(lake, f"h{horizon}").model for horizon in (1, 5)} == {"random_walk"}
     assert chain["headlines"]["forecast"]["model"] == "random_walk"
 
@@ -207,7 +208,7 @@ def test_the_same_notebooks_run_on_a_lake_on_s3(chain, seaweed_address, tmp_path
     workbook, place = make_workbook(tmp_path), "s3://lake/chain/lake"
     done = stockkit(workbook, "run", "params/sample.yaml", "-p", f"lake={place}", "--until", "02_query")
     assert done.returncode == 0, done.stderr
-    on_s3, here = open_lake(place), Lake(chain["workbook"] / "data/lake", workbook)
+    on_s3, here = open_lake(place), Lake(Folder(chain["workbook"] / "data/lake"), workbook)
     pd.testing.assert_frame_equal(on_s3.read("prices"), here.read("prices"))
     assert on_s3.history("prices")["run"].tolist() == [manifest_of(workbook)["run"]]
     for words in (["verify"], ["crawl"], ["tables"]):

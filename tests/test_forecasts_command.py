@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.records import ledger
 from tests.conftest import stockkit
@@ -15,7 +16,7 @@ from tests.records.ledger_rows import VERSIONS, made
 
 @pytest.fixture
 def folder(tmp_path):
-    lake = Lake(tmp_path / "lake", tmp_path)
+    lake = Lake(Folder(tmp_path / "lake"), tmp_path)
     for day in ("2023-09-18", "2023-09-19"):
         ledger.seal(lake, made(as_of=day), **VERSIONS)
     return tmp_path
@@ -26,7 +27,7 @@ def run(folder, *words):
 
 
 def test_verify_tells_the_number_and_the_head_and_finds_a_tampered_row(folder):
-    lake = Lake(folder / "lake", folder)
+    lake = Lake(Folder(folder / "lake"), folder)
     head = ledger.head(lake)
     done = run(folder, "verify", "--head", head)
     assert (done.returncode, done.stdout) == (0, f"8 forecasts are sealed, head {head}\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.records import registry
 from tests.conftest import ROOT, stockkit
@@ -13,7 +14,7 @@ from tests.records.saved_models import linear, rows, told, trained
 @pytest.fixture
 def folder(tmp_path):
     """A workbook's folder whose lake holds two good models of lasso and a bad one, gbm."""
-    lake = Lake(tmp_path / "data" / "lake", ROOT)
+    lake = Lake(Folder(tmp_path / "data" / "lake"), ROOT)
     for mean in (0.1, 0.2):
         found = rows({"random_walk": 0.0, "lasso": 0.0})
         registry.save(lake, trained(linear(mean)), **told(evidence=found))
@@ -23,7 +24,7 @@ def folder(tmp_path):
 
 
 def keys(folder):
-    return list(registry.list_models(Lake(folder / "data" / "lake", ROOT)).index)
+    return list(registry.list_models(Lake(Folder(folder / "data" / "lake"), ROOT)).index)
 
 
 def run(folder, *words, code=0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from tests.conftest import make_workbook, manifest_of, stockkit
@@ -67,14 +68,14 @@ def test_the_report_says_so(chain):
 def test_the_page_says_how_each_file_was_read(chain):
     page = (chain["folder"] / "01_ingest.html").read_text()
     assert all(word in page for word in ("Nasdaq", "month first (MDY)", "decimal comma", "300 rows without a volume"))
-    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    lake = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"])
     assert lake.read("prices", symbols=["MSFT"])["volume"].isna().all()
     assert lake.read("features", symbols=["MSFT"])["volume_z_20"].isna().all()
     assert lake.read("features", symbols=["MSFT"])["rsi_14"].notna().any()
 
 
 def test_the_others_go_on(chain):
-    lake = Lake(chain["workbook"] / "data" / "lake", chain["workbook"])
+    lake = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"])
     assert lake.read("prices").groupby("symbol").size().to_dict() == {"BRK.B": 40, "IBM": 900, "MSFT": 300}
     rows = {row["symbol"]: row for row in chain["headlines"]["forecast"]["rows"]}
     assert rows["IBM"]["target_session"] == "2019-07-08", "five sessions on, the Fourth of July left out"

@@ -117,7 +117,7 @@ def test_where_nothing_won_the_random_walk_is_shown_and_served(tmp_path):
 
 def test_the_example_of_serve_is_a_row_of_the_lake_that_is_answered_as_sealed(winning):
     trained = registry.load(winning["lake"], "h1")
-    body = serving._example(trained, str(winning["lake"].path)).encode()
+    body = serving._example(trained, str(winning["lake"].folder)).encode()
     (answered,) = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.of(trained)))
     said = dict(zip(responses.FIELDS, answered, strict=True))
     sealed = (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stockkit import plots
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT, SYMBOLS
 
@@ -15,7 +16,7 @@ DRAWN = sorted(set(QUESTIONS) - {"completeness"})
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory, prices):
-    lake = Lake(tmp_path_factory.mktemp("lake"), ROOT)
+    lake = Lake(Folder(tmp_path_factory.mktemp("lake")), ROOT)
     lake.write("prices", prices, symbols=SYMBOLS)
     return lake
 
@@ -121,7 +122,7 @@ def test_rolling_beta(ask, prices):
 
 
 def test_completeness_counts_a_session_that_one_symbol_lacks(prices, tmp_path):
-    lake = Lake(tmp_path, ROOT)
+    lake = Lake(Folder(tmp_path), ROOT)
     lake.write("prices", prices.drop(index=[100, 101]), symbols=SYMBOLS)
     found = lake.ask("completeness", symbols=SYMBOLS).set_index("symbol")
     assert found["missing"].to_dict() == {**dict.fromkeys(SYMBOLS, 0), "AAPL": 2}
@@ -132,7 +133,7 @@ def test_completeness_counts_a_session_that_one_symbol_lacks(prices, tmp_path):
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("sessions", [2699, 300, 100, 3, 1, 0])
 def test_every_answer_is_drawn_or_says_why_not(prices, tmp_path, name, sessions):
-    lake = Lake(tmp_path, ROOT)
+    lake = Lake(Folder(tmp_path), ROOT)
     own = (
         prices.groupby("symbol").tail(sessions)
         if sessions == 2699
@@ -148,7 +149,7 @@ def test_every_answer_is_drawn_or_says_why_not(prices, tmp_path, name, sessions)
 
 
 def test_the_bill_names_each_question_and_here_costs_nothing(lake):
-    own = Lake(lake.path, ROOT)
+    own = Lake(Folder(lake.files), ROOT)
     own.ask("gaps", symbols=["AAPL"])
     own.ask("top_movers", symbols=SYMBOLS)
     bills = own.bills()

@@ -23,6 +23,7 @@ import yaml
 
 from stockkit import features
 from stockkit.cli import app
+from stockkit.files import Folder
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
@@ -98,7 +99,7 @@ class Book:
     """A workbook after the chain, in which lines are run."""
 
     def __init__(self, folder: Path, moto: Callable[[], str], stack: ExitStack) -> None:
-        self.folder, self.lake = folder, Lake(folder / "data" / "lake", folder)
+        self.folder, self.lake = folder, Lake(Folder(folder / "data" / "lake"), folder)
         self.programs = _installed(folder)
         self._moto, self._stack, self._address = moto, stack, ""
         self.environment = {**os.environ, "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
@@ -222,7 +223,7 @@ def book(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     path = folder / "params" / "sample.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | given))
     cells.run(folder, "01_ingest", **given)
-    feature_table.update(Lake(folder / "data" / "lake", folder), features.names("basic"))
+    feature_table.update(Lake(Folder(folder / "data" / "lake"), folder), features.names("basic"))
     for candidate in ("lasso", "random_walk"):
         cells.run(folder, "04_model", candidate=candidate, **given)
     _own_data(folder)

@@ -10,7 +10,9 @@ import sys
 import pytest
 
 import stockkit
-from stockkit.lake.tables import RUN_VARIABLE, Lake
+from stockkit.files import Folder
+from stockkit.lake.tables import Lake
+from stockkit.provenance import RUN_VARIABLE
 from tests.conftest import make_workbook
 
 OFFERED = [name for name in dir(stockkit) if not name.startswith("_")]
@@ -20,7 +22,7 @@ OFFERED = [name for name in dir(stockkit) if not name.startswith("_")]
 def workbook(tmp_path_factory, prices):
     """A workbook with prices of one symbol and a user's file."""
     folder = make_workbook(tmp_path_factory.mktemp("examples"))
-    Lake(folder / "data" / "lake", folder).write("prices", prices[prices["symbol"] == "AAPL"], symbols=["AAPL"])
+    Lake(Folder(folder / "data" / "lake"), folder).write("prices", prices[prices["symbol"] == "AAPL"], symbols=["AAPL"])
     line = 'features.register("body", lambda a: a.close / a.open - 1, look_back=0)'
     (folder / "my_features.py").write_text(f"from stockkit import features\n\n{line}\n")
     yield folder

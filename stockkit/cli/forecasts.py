@@ -55,7 +55,7 @@ def verify(
     problems = ledger.verify(opened, head)
     if len(problems):
         print(problems.to_string(index=False, na_rep="-"))
-        fail(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the forecasts of {opened.path}")
+        fail(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the forecasts of {opened.files}")
         raise typer.Exit(EXIT_FAILED)
     print(f"{opened.count(ledger.TABLE):,} forecasts are sealed, head {ledger.head(opened)}")
 

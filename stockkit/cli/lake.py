@@ -24,12 +24,13 @@ REBUILD_EXAMPLE = """Example: stockkit lake rebuild --as-of 2023-06-30 --into pr
 @app.command()
 def tables(lake: LakeOption = "data/lake") -> None:
     """List the tables with version, rows and what a row is."""
-    from stockkit.lake.tables import TABLES, open_lake
+    from stockkit.lake.contracts import TABLES
+    from stockkit.lake.tables import open_lake
 
     opened = open_lake(lake)
     names = opened.tables()
     if not names:
-        raise StockkitError(f"{opened.path} has no tables yet: `stockkit run params/sample.yaml` makes them.")
+        raise StockkitError(f"{opened.files} has no tables yet: `stockkit run params/sample.yaml` makes them.")
     for name in names:
         grain = TABLES[name].grain if name in TABLES else ""
         print(f"{name:<12} version {opened.version(name):<4} {opened.count(name):>9,} rows   {grain}")
@@ -193,6 +194,6 @@ def verify(lake: LakeOption = "data/lake") -> None:
     problems = opened.verify()
     if len(problems):
         print(problems.to_string(index=False, max_colwidth=None))
-        fail(f"{len(problems)} problems in {opened.path}")
+        fail(f"{len(problems)} problems in {opened.files}")
         raise typer.Exit(EXIT_FAILED)
     print(f"{len(opened.tables())} tables are whole: {', '.join(opened.tables()) or 'none there'}")

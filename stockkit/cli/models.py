@@ -22,7 +22,7 @@ def list_all(lake: LakeOption = "data/lake") -> None:
     opened = open_lake(lake)
     found = registry.list_models(opened)
     if found.empty:
-        print(f"{opened.path} has no saved models yet.")
+        print(f"{opened.files} has no saved models yet.")
         return
     shown = found.drop(columns=["problem", "model"]).fillna({"as_of": "", "made_at": "", "champion": ""})
     shown["made_at"] = shown["made_at"].str.slice(0, 16)

@@ -64,8 +64,8 @@ def recall(
     Raises:
         LakeError: the newest list of corporate actions is damaged.
     """
-    holdings = {symbol: raw.read(lake.path, source, symbol, until=until) for symbol in symbols}
-    lists = {name: raw.read(lake.path, by, None, until=until) for name, by in ((ACTIONS_FILE, source), (ADDED, HAND))}
+    holdings = {symbol: raw.read(lake.files, source, symbol, until=until) for symbol in symbols}
+    lists = {name: raw.read(lake.files, by, None, until=until) for name, by in ((ACTIONS_FILE, source), (ADDED, HAND))}
     return from_holdings(source, holdings, lists, now=now)
 
 

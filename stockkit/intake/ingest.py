@@ -67,7 +67,7 @@ def fetch(
 def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
     """What one source says now, or said before, of each symbol; the raw zone is listed and read once."""
     origin = open_source(source, root=lake.root, lake=lake.folder, secrets_client=lake.secrets_client)
-    before = {symbol: raw.read(lake.path, origin.name, symbol) for symbol in symbols}
+    before = {symbol: raw.read(lake.files, origin.name, symbol) for symbol in symbols}
     newest = {symbol: holding.answers[-1] for symbol, holding in before.items() if holding.answers}
     now, later = origin.plan(symbols, {symbol: answer.fetched_at for symbol, answer in newest.items()})
     compact = {
@@ -97,12 +97,12 @@ def _lists(lake: Lake, origin: Source) -> dict[str, Holding]:
     Raises:
         SchemaError: the source's list is none.
     """
-    lists = {ADDED: raw.read(lake.path, HAND, None)}
+    lists = {ADDED: raw.read(lake.files, HAND, None)}
     body = origin.actions()
     if body is not None:
         corporate.read(body, file=ACTIONS_FILE)
-        before = raw.read(lake.path, origin.name, None)
-        lists[ACTIONS_FILE] = raw.extend(before, lake.path, origin.name, None, body, origin.now())
+        before = raw.read(lake.files, origin.name, None)
+        lists[ACTIONS_FILE] = raw.extend(before, lake.files, origin.name, None, body, origin.now())
     return lists
 
 
@@ -128,7 +128,7 @@ def _gather(
         """Keep an answer that is a CSV of daily bars, and read it while others are on their way."""
         moment = origin.now()
         answers.check(Answer(symbol, body, origin.file(symbol), moment))
-        fresh[symbol] = raw.extend(before[symbol], lake.path, origin.name, symbol, body, moment)
+        fresh[symbol] = raw.extend(before[symbol], lake.files, origin.name, symbol, body, moment)
         _ = fresh[symbol].answers[-1].plain
 
     return fresh, fetch_many(origin, list(before), keep, compact=compact, on_done=on_done)
@@ -239,12 +239,12 @@ def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.
         SchemaError: a line is no action. LakeError: the lake cannot be written.
     """
     new = corporate.parse(body, file=file)
-    before = raw.read(lake.path, HAND, None)
+    before = raw.read(lake.files, HAND, None)
     old = [corporate.parse(answer.body, file=answer.file) for answer in before.answers[-1:]]
     rows = pd.concat([*old, new]).assign(real=lambda frame: (frame["kind"] == "split") & (frame["value"] == 1.0))
     rows = rows.drop_duplicates(["symbol", "ex_date", "kind", "real"], keep="last").drop(columns="real")
     rows = rows.sort_values(list(corporate.ACTIONS), ignore_index=True)
-    raw.extend(before, lake.path, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
+    raw.extend(before, lake.files, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
     return rows
 
 
@@ -253,7 +253,7 @@ def _recall(lake: Lake, as_of: str, source: str | None) -> tuple[Fetched, list[s
 
     Its clock shows the end of that day; without one, the time of the newest answer.
     """
-    symbols = raw.holdings(lake.path)
+    symbols = raw.holdings(lake.files)
     name = source or (next(iter(symbols)) if len(symbols) == 1 else "")
     if name not in symbols:
         which = f"the raw zone has no source {name!r}" if name else "name one source of the raw zone"

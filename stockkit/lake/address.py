@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from urllib.parse import parse_qsl
 
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, did_you_mean
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9])){1,61}[a-z0-9]")  # S3's rules for general purpose buckets
 PREFIX = re.compile(r"[A-Za-z0-9_.=-]+(?:/[A-Za-z0-9_.=-]+)*")
@@ -54,9 +53,8 @@ def _options(lake: str, query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
-            near = get_close_matches(name, OPTIONS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(OPTIONS)}."
-            raise LakeError(f"lake {lake!r}: there is no option {name!r}. {hint}")
+            hint = did_you_mean(name, OPTIONS, f"Known: {', '.join(OPTIONS)}.")
+            raise LakeError(f"lake {lake!r}: there is no option {name!r}.{hint}")
         if name in found:
             raise LakeError(f"lake {lake!r}: the option {name!r} is given twice.")
         if not OPTIONS[name].fullmatch(value):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import time
 import uuid
@@ -23,11 +22,11 @@ from urllib.parse import unquote
 from stockkit.errors import LakeError
 from stockkit.files import WAY_OUT, Files, shortened, way_out
 from stockkit.market import schema
+from stockkit.provenance import run_id
 
 log = logging.getLogger(__name__)
 _mark: ContextVar[str] = ContextVar("mark", default="")  # of the commit that is being tried
 
-RUN_VARIABLE = "STOCKKIT_RUN"
 ATTEMPTS = 20
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0  # seconds
 APPENDER = "stockkit-append"
@@ -246,7 +245,7 @@ def properties(appending_to: Any | None = None, *, first: bool = False, notes: M
 
     turn = appending_to and [deltalake.Transaction(APPENDER, appending_to.version() + 1)]
     return deltalake.CommitProperties(
-        custom_metadata={"run": os.environ.get(RUN_VARIABLE, "interactive"), MARK: _mark.get(), **(notes or {})},
+        custom_metadata={"run": run_id(), MARK: _mark.get(), **(notes or {})},
         app_transactions=turn or None,
         max_commit_retries=0 if first else None,
     )

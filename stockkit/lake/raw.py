@@ -3,8 +3,7 @@
 ``raw/source=S/symbol=Y/<fetched_at>-<number>-<sha256/12>.csv``, and ``actions/source=S/…`` for corporate actions. The
 number counts a symbol's answers as they arrive: it is one more than the highest that is there, so an answer that is
 stored after another one comes after it, whatever the clock says. Answers that earlier versions kept have no number;
-they come first, by their time. The lake is a local folder or a `Bucket`; both are read and written in the same
-way.
+they come first, by their time.
 """
 
 from __future__ import annotations
@@ -15,16 +14,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 
 import pandas as pd
 
-from stockkit.errors import LakeError, SymbolError
-from stockkit.files import WAY_OUT, Bucket, Files, Folder, of, write_atomically
+from stockkit.errors import SymbolError
+from stockkit.files import Files
 from stockkit.market import schema
 from stockkit.market.answers import Answer
-
-__all__ = ["STAMP", "WAY_OUT", "extend", "history", "holdings", "keep", "latest", "read", "verify", "write_atomically"]
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +65,13 @@ class _Kept:
     digest: str = field(compare=False)
 
 
-def keep(root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
+def keep(files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
     """Store an answer and return it with its place; bytes equal to the last answer are not stored again.
 
     A clock that shows less than at the last answer is logged; the answer comes after that one all the same.
 
     Args:
-        root: the lake's `path`.
+        files: the lake's.
         source: the name of the source.
         symbol: whose bars these are; None for corporate actions.
         body: the answer, verbatim.
@@ -84,14 +80,13 @@ def keep(root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetc
     Raises:
         LakeError: the lake cannot be written; nothing half-written is left.
     """
-    files = of(root)
     kept, _ = _listing(files, source, symbol)
     last = _body(files, kept[-1]) if kept else None
     return _keep(files, (source, symbol), kept, last, body, fetched_at)[0]
 
 
 def extend(
-    holding: Holding, root: Path | Bucket, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
+    holding: Holding, files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
 ) -> Holding:
     """`keep` an answer on top of what `read` gave, as `read` would now give it; nothing is listed or read again.
 
@@ -100,7 +95,7 @@ def extend(
     """
     kept = holding.kept
     newest = holding.answers[-1] if kept and holding.answers and holding.answers[-1].file == kept[-1].key else None
-    answer, kept = _keep(of(root), (source, symbol), kept, newest.body if newest else None, body, fetched_at)
+    answer, kept = _keep(files, (source, symbol), kept, newest.body if newest else None, body, fetched_at)
     if newest and answer.file == newest.file:
         return holding
     faults = [fault for fault in holding.faults if fault.problem != SET_BACK]
@@ -128,28 +123,8 @@ def _keep(
     return _answers(kept[-1:], {kept[-1].key: body}, place[1], kept)[0], kept
 
 
-def latest(root: Path | Bucket, source: str, symbol: str | None) -> Answer | None:
-    """The last answer that arrived; None where there is none, or where it is damaged."""
-    files = of(root)
-    kept, _ = _listing(files, source, symbol)
-    body = _body(files, kept[-1]) if kept else None
-    return _answers([kept[-1]], {kept[-1].key: body}, symbol, kept)[0] if isinstance(body, bytes) else None
-
-
-def history(root: Path | Bucket, source: str, symbol: str | None, *, until: pd.Timestamp | None = None) -> list[Answer]:
-    """All sound answers that the raw zone holds, as they arrived; see `read`.
-
-    Raises:
-        LakeError: one of its files is damaged.
-    """
-    holding = read(root, source, symbol, until=until)
-    if broken := [fault for fault in holding.faults if fault.problem == DAMAGED]:
-        raise LakeError(f"{broken[0].file}: {broken[0].detail}")
-    return holding.answers
-
-
 def read(
-    root: Path | Bucket,
+    files: Files,
     source: str,
     symbol: str | None,
     *,
@@ -158,7 +133,7 @@ def read(
     """All answers that the raw zone holds, as they arrived, each checked against the hash in its name.
 
     Args:
-        root: the lake's `path`.
+        files: the lake's.
         source: the name of the source.
         symbol: whose; None for corporate actions.
         until: only what was known before (UTC).
@@ -166,7 +141,6 @@ def read(
     A file that is damaged, cannot be read or is none of ours is not used and is listed in the faults; so is a newest
     answer that a clock set back dates before another one.
     """
-    files = of(root)
     kept, faults = _listing(files, source, symbol)
     kept = [one for one, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
     bodies = {one.key: _body(files, one) for one in kept}
@@ -175,9 +149,8 @@ def read(
     return Holding(_answers(sound, bodies, symbol, kept), [*faults, *_set_back(kept)], kept)
 
 
-def holdings(root: Path | Bucket) -> dict[str, list[str]]:
+def holdings(files: Files) -> dict[str, list[str]]:
     """The sources that the raw zone holds answers of, each with its symbols, ascending."""
-    files = of(root)
     found: dict[str, list[str]] = {}
     for source in files.folders("raw"):
         names = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
@@ -195,19 +168,18 @@ def order(file: str) -> tuple[int, str]:
 
 def verify(files: Files) -> Iterator[Fault]:
     """Read every file of the raw zone; a fault for each that is damaged, cannot be read or is none of ours."""
-    root: Path | Bucket = files.path if isinstance(files, Folder) else files
     for zone in ("raw", "actions"):
         yield from (_foreign(f"{zone}/{name}") for name in files.names(zone))
         for folder in files.folders(zone):
             source = folder.partition("=")[2]
             if zone == "actions" and source:
-                yield from read(root, source, None).faults
+                yield from read(files, source, None).faults
                 continue
             yield from (_foreign(f"{zone}/{folder}/{name}") for name in files.names(f"{zone}/{folder}"))
             for name in files.folders(f"{zone}/{folder}"):
                 symbol = name.partition("=")[2]
                 if source and _is_symbol(symbol):
-                    yield from read(root, source, symbol).faults
+                    yield from read(files, source, symbol).faults
                 else:
                     yield _foreign(f"{zone}/{folder}/{name}")
 

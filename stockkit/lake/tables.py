@@ -7,10 +7,8 @@ the rows that are already there makes no new version. Folder and S3 share every 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,19 @@ import pandas as pd
 
 from stockkit import athena, provenance
 from stockkit.aws import Session
-from stockkit.errors import LakeError
-from stockkit.files import Bucket, Files, of
-from stockkit.lake import address, columns, commits, frames, upkeep
+from stockkit.errors import LakeError, did_you_mean
+from stockkit.files import Bucket, Files, Folder
+from stockkit.lake import columns, commits, frames, upkeep
+from stockkit.lake.address import parse
 from stockkit.lake.catalogue import crawl, glue
-from stockkit.lake.commits import RUN_VARIABLE
-from stockkit.lake.contracts import TABLES, Table, key_of
+from stockkit.lake.contracts import TABLES, key_of
 from stockkit.lake.data_files import Make, TableFiles
 from stockkit.lake.data_files import of_table as files_of_table
 from stockkit.lake.data_files import replace as replace_files
-from stockkit.lake.sql import athena_engine, clock, duckdb_engine, information_schema, nested_answers, scan
+from stockkit.lake.sql import clock, duckdb_engine, information_schema, scan
+from stockkit.lake.sql.athena_engine import Athena, bills
+from stockkit.lake.sql.scan import DuckDB
 from stockkit.market import schema
-
-__all__ = ["RUN_VARIABLE", "TABLES", "Lake", "Table", "open_lake", "workbook_root"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -61,9 +59,13 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: Ses
         (2699, 3)
     """
     home = root or workbook_root()
-    if place := address.parse(lake):
-        bucket = Bucket(place.bucket, place.prefix, session or Session())
-        return Lake(bucket, home, address=place)
+    if address := parse(lake):
+        aws = session or Session()
+        bucket = Bucket(address.bucket, address.prefix, aws)
+        if address.database is None:
+            return Lake(bucket, home)
+        engine = Athena(aws, address.database, address.workgroup, results=bucket.uri("athena/"))
+        return Lake(bucket, home, engine, glue.Catalogue(aws, address.database, address.crawler))
     path = home / Path(lake).expanduser()
     if path.exists() and not path.is_dir():
         raise LakeError(f"lake {path} is a file: give a folder.")
@@ -71,37 +73,36 @@ def open_lake(lake: str = "data/lake", *, root: Path | None = None, session: Ses
         raise LakeError(
             f"lake {path}: tables cannot be kept in a folder with a {odd[0]} in its name or above: rename it."
         )
-    return Lake(path, home)
+    return Lake(Folder(path), home)
 
 
 @dataclass(frozen=True)
 class Lake:
     """A place with tables. `reads` and `writes` tell which tables, in which version, this object touched.
 
-    `path` is a local folder, or a `Bucket` with the `address` that it was opened by.
+    Attributes:
+        files: where it is: a folder, or a bucket. root: the workbook's folder.
+        engine: what runs SQL. catalogue: where tables are registered; None for nowhere.
+        asked: the questions of `ask`, in order, each with its rows and what it took.
     """
 
-    path: Path | Bucket
+    files: Files
     root: Path
+    engine: DuckDB | Athena = field(default_factory=DuckDB)
+    catalogue: glue.Catalogue | None = None
     reads: dict[str, int] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
-    address: address.Address | None = None
     asked: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
-
-    @property
-    def files(self) -> Files:
-        """The lake's files, wherever they are."""
-        return of(self.path)
 
     @property
     def folder(self) -> Path | None:
         """The lake's folder; None on S3."""
-        return self.path if isinstance(self.path, Path) else None
+        return self.files.path
 
     @property
     def secrets_client(self) -> Any | None:
         """Where the keys of sources may be kept: AWS Secrets Manager for a lake on S3, else None."""
-        return None if isinstance(self.path, Path) else self.path.session.client("secretsmanager")
+        return self.files.session and self.files.session.client("secretsmanager")
 
     def tables(self) -> list[str]:
         """The names of the tables that the lake holds, ascending."""
@@ -162,7 +163,7 @@ class Lake:
 
     def replace(self, table: str, columns: Any, make: Make) -> int:
         """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.data_files.replace`."""
-        return self._told(table, replace_files(self.location(table), columns, make))
+        return self._committed(table, replace_files(self.location(table), columns, make))
 
     def data_files(self, table: str, *, symbols: Sequence[str] | None = None) -> TableFiles:
         """The data files that the table consists of, for an engine that reads them itself; counts as a read."""
@@ -211,33 +212,21 @@ class Lake:
         self, statement: athena.Statement, parameters: dict[str, Any], limits: duckdb_engine.Limits
     ) -> pd.DataFrame:
         """The answer to a SELECT that does not read the clock."""
-        names, database = statement.tables, self.address.database if self.address else None
-        here = not (isinstance(self.path, Bucket) and database)  # else only the types are wanted here
-        listed = information_schema.information(names, self.tables if here else list, self.delta, database)
+        names, here = statement.tables, self.engine.database is None
+        tables = self.tables if here else list  # on Athena only the types of what it lists are wanted here
+        listed = information_schema.information(names, tables, self.delta, self.engine.database)
         deltas = {name: self.delta(name) for name in names if name not in listed}
         self.reads.update({name: delta.version() for name, delta in deltas.items()})
-        if not (isinstance(self.path, Bucket) and self.address and database):
-            files = {name: scan.files_of(self.location(name), delta) for name, delta in deltas.items()}
-            return scan.run(statement, files | listed, parameters, limits)
         for name, delta in deltas.items():
-            if provenance.pinned(self, name) is not None and delta.version() != self.version(name):
-                raise LakeError(provenance.OVERTAKEN.format(table=name))
-        schemas = {name: delta.schema().to_arrow() for name, delta in deltas.items()}
-        last = [delta.history(1)[0]["timestamp"] for delta in deltas.values()]
-        return athena_engine.ask(
-            statement,
-            parameters,
-            self.path.session,
-            address=self.address,
-            results=self.path.uri("athena/"),
-            # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it
-            last_commit=max([*last, *([int(time.time() * 1000)] if listed else [])], default=0),
-            shape=nested_answers.shape(
-                statement, schemas | {name: rows.schema for name, rows in listed.items()}, parameters
-            ),
-        )
+            if not here and self._pin(name) is not None and delta.version() != self.version(name):
+                raise LakeError(
+                    f"another writer changed the table {name!r} while this run was under way, and Athena reads no "
+                    "older version: run it again."
+                )
+        opened = {name: (self.location(name), delta) for name, delta in deltas.items()}
+        return self.engine.answer(statement, parameters, opened, listed, limits)
 
-    def question(self, name: str, *, dialect: str = "") -> scan.Question:
+    def question(self, name: str, *, dialect: str = "") -> scan.NamedQuery:
         """The question kept in ``sql/<name>.sql``; shows itself as highlighted SQL in a notebook.
 
         Those in another dialect than Athena's are below it, as in ``sql/hive``.
@@ -248,10 +237,9 @@ class Lake:
         folder = self.root / "sql" / dialect
         known = sorted(path.stem for path in folder.glob("*.sql"))
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known)
             raise LakeError(f"there is no question {name!r} in {folder} (it has {', '.join(known) or 'none'}).{hint}")
-        return scan.Question(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
+        return scan.NamedQuery(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
 
     def ask(self, name: str, /, **parameters: Any) -> pd.DataFrame:
         """Answer the question kept in ``sql/<name>.sql``; parameters and errors as for `sql`."""
@@ -261,7 +249,7 @@ class Lake:
 
     def bills(self) -> pd.DataFrame:
         """What each question of `ask` took, in order: question, rows, and on Athena MB scanned and US dollars."""
-        return athena_engine.bills(self.asked)
+        return bills(self.asked)
 
     def history(self, table: str) -> pd.DataFrame:
         """Every commit of a table, newest first; see `stockkit.lake.upkeep.history`."""
@@ -290,13 +278,7 @@ class Lake:
         Starts the Glue crawler that the lake's address names and waits for it; without one, lists the raw zone
         itself, and with a database registers what it finds in Glue. `show` gets a line of progress at a time.
         """
-        database = self.address.database if self.address else None
-        if isinstance(self.path, Bucket) and self.address and database:
-            glued = glue.Catalogue(self.path.session.client("glue"), database)
-            if self.address.crawler:
-                return crawl.with_crawler(glued.client, self.address.crawler, show=show)
-            return crawl.into_glue(self.path, glued)
-        return crawl.by_listing(self.files)
+        return crawl.crawl(self.files, self.catalogue, show)
 
     def location(self, table: str) -> commits.TableLocation:
         """Where a table is, or will be once it is written.
@@ -317,12 +299,15 @@ class Lake:
         found = self.location(table).open()
         if found is None:
             known = self.tables()
-            near = get_close_matches(table, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "`stockkit run params/sample.yaml` makes the tables."
-            raise LakeError(f"there is no table {table!r} in {self.path} (it has {', '.join(known) or 'none'}). {hint}")
-        if (pin := provenance.pinned(self, table)) is not None and pin < found.version():
+            hint = did_you_mean(table, known, "`stockkit run params/sample.yaml` makes the tables.")
+            raise LakeError(f"there is no table {table!r} in {self.files} (it has {', '.join(known) or 'none'}).{hint}")
+        if (pin := self._pin(table)) is not None and pin < found.version():
             found.load_as_version(pin)
         return found
+
+    def _pin(self, table: str) -> int | None:
+        """The version of a table that this process has to read; None where the newest counts."""
+        return provenance.pinned(self.files.identity, table)
 
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
@@ -333,16 +318,15 @@ class Lake:
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:
         """Commit what `work_out` makes of the Delta table as it is now (see `commits.commit`); return the version."""
-        return self._told(table, commits.commit(self.location(table), work_out))
+        return self._committed(table, commits.commit(self.location(table), work_out))
 
-    def _told(self, table: str, delta: Any) -> int:
+    def _committed(self, table: str, delta: Any) -> int:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""
         self.writes[table] = int(delta.version())
-        if isinstance(self.path, Bucket) and self.address and self.address.database:
-            glued = glue.Catalogue(self.path.session.client("glue"), self.address.database)
-            where = self.path.uri(f"tables/{table}")
+        if self.catalogue is not None:
+            described = glue.delta_table(table, self.files.uri(f"tables/{table}"), delta.schema().to_arrow())
             try:
-                glued.register(glue.delta_table(table, where, delta.schema().to_arrow()))
+                self.catalogue.register(described)
             except LakeError as error:
                 raise LakeError(
                     f"table {table!r} is written, as version {self.writes[table]}, but not registered: {error}"

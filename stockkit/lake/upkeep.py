@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stockkit.errors import LakeError, SchemaError
-from stockkit.files import Bucket, Files, Folder
+from stockkit.files import Files
 from stockkit.lake import commits, frames, raw
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.contracts import TABLES, key_of
@@ -169,7 +168,6 @@ def _row_faults(location: TableLocation, frame: pd.DataFrame) -> Iterator[tuple[
 
 
 def _unknown_symbols(files: Files, symbols: set[str]) -> Iterator[tuple[str, str, str]]:
-    root: Path | Bucket = files.path if isinstance(files, Folder) else files
-    known = {symbol for held in raw.holdings(root).values() for symbol in held}
+    known = {symbol for sourced in raw.holdings(files).values() for symbol in sourced}
     for symbol in sorted(symbols - known):
         yield "no raw answer", "", f"{symbol} has prices and the raw zone has no answer of any source"

@@ -14,7 +14,9 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import RunError
-from stockkit.lake.tables import RUN_VARIABLE, TABLES, Lake
+from stockkit.lake.contracts import TABLES
+from stockkit.lake.tables import Lake
+from stockkit.provenance import RUN_VARIABLE
 
 MIME = "application/vnd.stockkit+json"
 PARTS = {"reads": int, "writes": int, "empty": str, "headlines": object}

@@ -20,8 +20,9 @@ from typing import Any
 
 from stockkit.errors import LakeError, RunError
 from stockkit.files import write_atomically
-from stockkit.lake.tables import RUN_VARIABLE, Lake, open_lake
-from stockkit.provenance import PINS_VARIABLE, code_version, pins_of
+from stockkit.lake.tables import Lake, open_lake
+from stockkit.provenance import PINS_VARIABLE, RUN_VARIABLE, code_version
+from stockkit.provenance import pins as pins_value
 from stockkit.workbook import checks, handover, notebooks, params, report
 from stockkit.workbook.execution import kernels, limits, processes, redactions
 from stockkit.workbook.notebooks import Notebook
@@ -149,7 +150,7 @@ def _try_step(run: Going, notebook: Notebook, step: dict[str, Any], started: flo
     output = run.folder / f"{notebook.name}.ipynb"
     values = {name: todo.parameters[name] for name in notebook.parameters}
     pins = {table: version for table, version in written.items() if table not in notebook.writes}
-    environment = {RUN_VARIABLE: run_id, PINS_VARIABLE: pins_of(todo.lake, pins)}
+    environment = {RUN_VARIABLE: run_id, PINS_VARIABLE: pins_value(todo.lake.files.identity, pins)}
     clock = limits.Clock(limits.of(todo.parameters), run.started, started)
     under = kernels.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
     before = checks.states(todo.lake)

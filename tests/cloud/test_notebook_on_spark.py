@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 
 from stockkit import features
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from tests.conftest import lacking, make_workbook, manifest_of, stockkit
 
@@ -19,7 +20,7 @@ def test_the_chain_with_spark_stores_what_this_process_computes_and_shows_hives_
     words = ("-p", "engine=spark", "-p", "groups=[basic, cross]", "-p", "symbols=[AAPL, META]", "-p", "dtype=float32")
     done = stockkit(workbook, "run", "params/sample.yaml", "--until", "03_features", *words)
     assert done.returncode == 0, done.stderr
-    lake = Lake(workbook / "data" / "lake", workbook)
+    lake = Lake(Folder(workbook / "data" / "lake"), workbook)
     found, names = lake.read("features"), features.names("basic", "cross")
     expected = features.compute(lake.read("prices"), names, dtype="float32")
     pd.testing.assert_frame_equal(found[expected.columns], expected, rtol=1e-6, check_dtype=False)

@@ -19,6 +19,7 @@ from stockkit import features
 from stockkit.cloud.spark import feature_job as on_spark
 from stockkit.cloud.spark import jobs, plugin, session, sql
 from stockkit.errors import LakeError, ParamError, SparkError, SymbolError
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from tests.conftest import ROOT, SYMBOLS, lacking, mounted
@@ -84,7 +85,7 @@ def test_the_comparison_finds_a_planted_difference(spark, held):
 
 
 def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd_name(spark, tmp_path):
-    lake = Lake(tmp_path / "my o*d {lake}", ROOT)
+    lake = Lake(Folder(tmp_path / "my o*d {lake}"), ROOT)
     lake.write("bars", simulate.bars(ODD, count=30, rng=np.random.default_rng(7)), symbols=ODD)
     frame = sql.read(spark, lake, "bars")
     assert dict(frame.dtypes)["symbol"] == "string"
@@ -162,7 +163,7 @@ def test_without_prices_or_with_none_in_the_table_the_error_says_what_to_do(spar
 
 def test_a_read_only_lake_is_a_clear_error(spark, tmp_path, prices):
     with mounted(tmp_path / "mount", "size=50m") as folder:
-        lake = Lake(folder, ROOT)
+        lake = Lake(Folder(folder), ROOT)
         lake.write("prices", prices, symbols=SYMBOLS)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         with pytest.raises(SparkError, match=r"features of AAPL .*Read-only.*name another lake"):
@@ -296,7 +297,14 @@ def test_spark_three_says_the_same(held, tmp_path):
     if not (SPARK35 / "pyspark").is_dir():
         lacking("spark", "Spark 3.5 is missing: make spark")
     held.write("odd", simulate.bars(ODD, count=3, rng=np.random.default_rng(7)), symbols=ODD)
-    words = [sys.executable, "-c", ALL_OF_IT, str(held.path), str(tmp_path / "hive"), str(tmp_path / "answer.parquet")]
+    words = [
+        sys.executable,
+        "-c",
+        ALL_OF_IT,
+        str(held.folder),
+        str(tmp_path / "hive"),
+        str(tmp_path / "answer.parquet"),
+    ]
     done = subprocess.run(words, env=environment(SPARK35), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     version, versions, odd = json.loads(done.stdout.splitlines()[-1])
@@ -330,7 +338,7 @@ def waiting(held, tmp_path, forget):
 
 def start(lake: Lake, *words: str) -> subprocess.Popen[str]:
     """A driver as spark-submit would start it, in a process of its own."""
-    command = [sys.executable, str(JOB), "--lake", str(lake.path), *words]
+    command = [sys.executable, str(JOB), "--lake", str(lake.folder), *words]
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -348,7 +356,7 @@ def until(true, what: str, seconds: float = 120) -> None:
 
 
 def files(lake: Lake, table: str = "features") -> set[str]:
-    folder = lake.path / "tables" / table
+    folder = lake.folder / "tables" / table
     return {str(path.relative_to(folder)) for path in folder.rglob("*.parquet")}
 
 
@@ -366,7 +374,7 @@ def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark,
         java = children(driver.pid)
         assert driver.poll() is None, driver.stderr.read()[-2000:]
         driver.send_signal(signal.SIGKILL)
-    pd.testing.assert_frame_equal(Lake(held.path, ROOT).read("features"), before)
+    pd.testing.assert_frame_equal(Lake(Folder(held.files), ROOT).read("features"), before)
     assert held.version("features") == 0
     flag.touch()
     until(lambda: not any(Path(f"/proc/{pid}/fd").is_dir() for pid in java), "the end of the driver's Java", 60)
@@ -390,7 +398,7 @@ def test_rows_that_were_equal_at_first_and_then_were_not_are_computed_anew(spark
     )
     run.start()
     until(Path(f"{flag} when").exists, "work on the symbol that waits")
-    other = Lake(held.path, ROOT)
+    other = Lake(Folder(held.files), ROOT)
     other.write("features", other.read("features").assign(ret_1=9.0), symbols=["AAPL"])
     flag.touch()
     run.join()
@@ -404,7 +412,7 @@ def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, held, waiting)
 
     def here() -> None:
         try:
-            on_spark.features_to_lake(spark, Lake(held.path, ROOT), names, plugin=plugin.read(path))
+            on_spark.features_to_lake(spark, Lake(Folder(held.files), ROOT), names, plugin=plugin.read(path))
         except Exception as error:
             failed.append(error)
 
@@ -425,7 +433,7 @@ def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, held, waiting)
 
 def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys, monkeypatch):
     glues = ["--JOB_NAME", "features", "--TempDir", "s3://tmp", "--job-bookmark-option", "job-bookmark-disable"]
-    ours = ["--lake", str(held.path), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
+    ours = ["--lake", str(held.folder), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
     assert jobs.features([*glues, *ours]) == 0
     assert "features version 0: " in capsys.readouterr().out
     assert set(held.data_files("features").files) == {"AAPL", "META"}
@@ -449,9 +457,9 @@ def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys,
     ],
 )
 def test_a_wrong_command_is_one_line_and_a_code_before_spark_starts(held, capsys, monkeypatch, words, code, says):
-    monkeypatch.chdir(held.path)
+    monkeypatch.chdir(held.folder)
     monkeypatch.setattr(session, "session", None)
-    assert jobs.features([str(held.path) if word == "LAKE" else word for word in words]) == code
+    assert jobs.features([str(held.folder) if word == "LAKE" else word for word in words]) == code
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert says in said
@@ -464,7 +472,7 @@ def test_the_job_runs_under_spark_submit(held, version):
         lacking("spark", "Spark 3.5 is missing: make spark")
     home = SPARK35 / "pyspark" if version == 3 else Path(importlib.util.find_spec("pyspark").origin).parent
     command = [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
-               "--conf", "spark.driver.bindAddress=127.0.0.1", str(JOB), "--lake", str(held.path)]  # fmt: skip
+               "--conf", "spark.driver.bindAddress=127.0.0.1", str(JOB), "--lake", str(held.folder)]  # fmt: skip
     java = session._java_home()
     variables = {**environment(*([SPARK35] if version == 3 else [])), "SPARK_LOCAL_IP": "127.0.0.1",
                  "PYSPARK_PYTHON": sys.executable, **({"JAVA_HOME": java} if java else {})}  # fmt: skip

@@ -305,7 +305,7 @@ def test_no_bad_day_leaves_a_byte_in_the_raw_zone(opened, lake, monkeypatch):
         monkeypatch.setattr(ingest, "open_source", lambda *_, **__: source)
         got = ingest.fetch(lake, "alphavantage", [*names, "IBM"])
     assert set(got.failures) == set(names)
-    assert [path.parent.name for path in (lake.path / "raw").rglob("*.csv")] == ["symbol=IBM"]
+    assert [path.parent.name for path in (lake.folder / "raw").rglob("*.csv")] == ["symbol=IBM"]
 
 
 def test_many_symbols_are_asked_for_a_few_at_a_time_with_progress(opened):

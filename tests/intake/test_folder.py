@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError, SourceError
+from stockkit.files import Folder
 from stockkit.intake import ingest
 from stockkit.intake.folder import PriceFolder
 from stockkit.intake.sources import open_source
@@ -33,7 +34,7 @@ def prices(bars, tmp_path_factory):
 def read(folder, place, symbols=SYMBOLS):
     from stockkit.lake.tables import Lake
 
-    return ingest.clean_all(ingest.fetch(Lake(place, ROOT), f"folder:{folder}", symbols))
+    return ingest.clean_all(ingest.fetch(Lake(Folder(place), ROOT), f"folder:{folder}", symbols))
 
 
 def same(got, prices):
@@ -173,7 +174,7 @@ def test_an_unknown_volume_is_null_in_tables_and_sql_and_writing_it_again_makes_
     )
     (tmp_path / "mine" / "AAA.csv").write_text("Date,Open,High,Low,Close,Volume\n2021-03-30,1,1,1,1,5\n"
                                                "2021-03-31,1,1,1,1,\n")  # fmt: skip
-    lake = Lake(tmp_path / "lake", ROOT)
+    lake = Lake(Folder(tmp_path / "lake"), ROOT)
     got = ingest.clean_all(ingest.fetch(lake, f"folder:{tmp_path / 'mine'}", ["^SPX", "AAA"]), allow=[])
     for _ in range(2):
         assert lake.write("prices", got.prices, symbols=["^SPX", "AAA"]) == 0
@@ -191,7 +192,7 @@ def test_an_unknown_volume_is_null_in_tables_and_sql_and_writing_it_again_makes_
 def test_an_older_table_without_unknown_volumes_takes_them(tmp_path, bars):
     from stockkit.lake.tables import Lake
 
-    lake = Lake(tmp_path / "lake", ROOT)
+    lake = Lake(Folder(tmp_path / "lake"), ROOT)
     (tmp_path / "mine").mkdir()
     one_file(tmp_path / "mine", bars)
     before = read(tmp_path / "mine", tmp_path / "lake").prices
@@ -214,13 +215,13 @@ def test_the_splits_and_dividends_of_a_tiingo_file_are_applied_to_its_prices_as_
     rows = ["2020-08-28T00:00:00.000Z,400,400,400,400,10,100,100,100,100,40,0.0,1.0",
             "2020-08-31T00:00:00.000Z,101,101,101,101,40,101,101,101,101,40,0.2,4.0"]  # fmt: skip
     (tmp_path / "AAA.csv").write_text("\n".join([header, *rows]) + "\n")
-    got = ingest.clean_all(ingest.fetch(Lake(tmp_path / "lake", ROOT), f"folder:{tmp_path}", ["AAA"]))
+    got = ingest.clean_all(ingest.fetch(Lake(Folder(tmp_path / "lake"), ROOT), f"folder:{tmp_path}", ["AAA"]))
     assert got.prices["close"].tolist() == [100, 101]
     assert got.prices["close_raw"].tolist() == [400, 101]
     assert got.prices["dividend"].tolist() == [0, 0.2]
     (tmp_path / "AAA.csv").write_text("date,adjClose,adjHigh,adjLow,adjOpen,adjVolume,divCash,splitFactor\n"
                                       "2020-08-31,101,101,101,101,40,0.2,4.0\n")  # fmt: skip
-    got = ingest.clean_all(ingest.fetch(Lake(tmp_path / "other", ROOT), f"folder:{tmp_path}", ["AAA"]))
+    got = ingest.clean_all(ingest.fetch(Lake(Folder(tmp_path / "other"), ROOT), f"folder:{tmp_path}", ["AAA"]))
     assert got.prices["split_factor"].tolist() == [1.0]
     assert got.layouts().loc["AAA", "prices"] == "adjusted for splits and dividends, not as traded"
 
@@ -232,7 +233,7 @@ def test_prices_below_zero_that_are_allowed_are_written_and_have_no_features(tmp
     bars = simulate.bars(["CL"], count=60, last="2021-03-31", rng=np.random.default_rng(11))
     bars.loc[50, ["low", "close"]] = -37.63
     (tmp_path / "CL.csv").write_bytes(simulate.csv_bytes(bars))
-    lake = Lake(tmp_path / "lake", ROOT)
+    lake = Lake(Folder(tmp_path / "lake"), ROOT)
     fetched = ingest.fetch(lake, f"folder:{tmp_path}", ["CL"])
     got = ingest.clean_all(fetched, allow=["non_positive_price"])
     lake.write("prices", got.prices, symbols=["CL"])
@@ -250,7 +251,7 @@ def test_features_of_what_has_no_volume_are_up_to_date_when_nothing_changed(tmp_
 
     bars = simulate.bars(["AAA"], count=60, last="2021-03-31", rng=np.random.default_rng(11)).drop(columns="volume")
     bars.drop(columns="symbol").to_csv(tmp_path / "AAA.csv", index=False)
-    lake = Lake(tmp_path / "lake", ROOT)
+    lake = Lake(Folder(tmp_path / "lake"), ROOT)
     prices = ingest.clean_all(ingest.fetch(lake, f"folder:{tmp_path}", ["AAA"])).prices
     lake.write("prices", prices.iloc[:-1], symbols=["AAA"])
     feature_table.update(lake, ["ret_1", "volume_z_20"])

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, ParamError, SourceError
+from stockkit.files import Folder
 from stockkit.intake import ingest, sources
 from stockkit.lake import raw
 from stockkit.lake.tables import Lake
@@ -50,7 +51,7 @@ def test_a_broken_answer_never_reaches_the_raw_zone_and_the_last_good_one_stands
     assert "25 requests a day" in got.missing["IBM"]
     assert re.search("What it said until .* stands", got.missing["IBM"])
     assert len(got.prices) == 60
-    assert len(list((lake.path / "raw").rglob("*.csv"))) == 1
+    assert len(list((lake.folder / "raw").rglob("*.csv"))) == 1
 
 
 def test_no_usable_symbol_at_all_stops_with_every_reason(lake, folder):
@@ -101,11 +102,11 @@ def test_the_clock_of_the_sample_stands_still(lake):
 
 def arrive(lake, symbol, day, lines):
     """An answer of a source called `late`, fetched on a day."""
-    raw.keep(lake.path, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
+    raw.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
 
 
 def data_files(lake):
-    return sorted((path.parent.name, path.read_bytes()) for path in lake.path.glob("tables/prices/*/*.parquet"))
+    return sorted((path.parent.name, path.read_bytes()) for path in lake.folder.glob("tables/prices/*/*.parquet"))
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def late(lake):
     arrive(lake, "IBM", "2023-10-03", fixed)
     arrive(lake, "MSFT", "2023-10-03", lines)
     split = f"symbol,ex_date,kind,value\nIBM,{lines[1][:10]},split,1.2\n".encode()
-    raw.keep(lake.path, "late", None, split, pd.Timestamp("2023-10-03", tz="UTC"))
+    raw.keep(lake.files, "late", None, split, pd.Timestamp("2023-10-03", tz="UTC"))
     return lake
 
 
@@ -141,9 +142,9 @@ def test_a_rebuild_gives_the_same_bytes_whatever_has_arrived_since(late, tmp_pat
     before = late.read("prices")
     kept = dict(data_files(late))
     ingest.rebuild(late)
-    again = Lake(tmp_path / "again", ROOT)
-    shutil.copytree(late.path / "raw", again.path / "raw")
-    shutil.copytree(late.path / "actions", again.path / "actions")
+    again = Lake(Folder(tmp_path / "again"), ROOT)
+    shutil.copytree(late.folder / "raw", again.folder / "raw")
+    shutil.copytree(late.folder / "actions", again.folder / "actions")
     ingest.rebuild(again, "2023-10-02")
     pd.testing.assert_frame_equal(again.read("prices"), before, check_exact=True)
     assert dict(data_files(again)).items() <= kept.items()
@@ -154,7 +155,7 @@ def test_a_rebuild_of_what_was_not_known_is_refused(late, lake):
         ingest.rebuild(late, "2023-09-30")
     with pytest.raises(LakeError, match="no source 'x'"):
         ingest.rebuild(late, source="x")
-    raw.keep(late.path, "other", "IBM", b"x", pd.Timestamp("2023-10-03", tz="UTC"))
+    raw.keep(late.files, "other", "IBM", b"x", pd.Timestamp("2023-10-03", tz="UTC"))
     with pytest.raises(LakeError, match="name one source of the raw zone: it holds late, other"):
         ingest.rebuild(late)
 

@@ -81,7 +81,7 @@ def test_an_answer_with_a_byte_that_is_no_text_anywhere_is_not_kept(lake, folder
         body[at] = body[at][:-1] + fault
         (folder / "IBM.csv").write_bytes(b"\n".join(body))
         assert "IBM" in get(lake, folder).missing
-        assert list((lake.path / "raw").rglob("symbol=IBM/*")) == []
+        assert list((lake.folder / "raw").rglob("symbol=IBM/*")) == []
 
 
 def with_events(lines, **values):
@@ -125,11 +125,11 @@ def test_a_list_of_actions_that_is_none_is_refused_before_it_is_kept(lake, folde
     (folder / "actions.csv").write_text("ticker,day\n")
     with pytest.raises(SchemaError, match="first line must be"):
         get(lake, folder)
-    assert not (lake.path / "actions").exists()
+    assert not (lake.folder / "actions").exists()
 
 
 def raw_file(lake, symbol="IBM"):
-    return next((lake.path / "raw").rglob(f"symbol={symbol}/*.csv"))
+    return next((lake.folder / "raw").rglob(f"symbol={symbol}/*.csv"))
 
 
 def test_a_damaged_raw_file_is_named_and_costs_one_symbol_until_it_is_there_again(lake, folder):
@@ -153,7 +153,7 @@ def test_a_damaged_raw_file_is_named_and_costs_one_symbol_until_it_is_there_agai
 def test_a_damaged_list_of_actions_stops_a_rebuild(lake, folder):
     (folder / "actions.csv").write_text(f"{ACTIONS}IBM,2021-01-05,split,2\n")
     get(lake, folder)
-    next((lake.path / "actions").rglob("*.csv")).write_text(ACTIONS)
+    next((lake.folder / "actions").rglob("*.csv")).write_text(ACTIONS)
     with pytest.raises(LakeError, match="list of corporate actions"):
         ingest.rebuild(lake)
 
@@ -212,7 +212,7 @@ def test_a_suggested_split_that_is_added_makes_the_symbol_whole_again_for_any_so
 
 
 def arrive(lake, symbol, day, lines):
-    raw.keep(lake.path, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
+    raw.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
 
 
 def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(lake, folder):
@@ -230,7 +230,7 @@ def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(l
         "2021-04-09": f"MSFT,{days[9]},dividend,2\nIBM,{days[2]},split,4\n",
     }
     for day, text in told.items():
-        raw.keep(lake.path, "late", None, (ACTIONS + text).encode(), pd.Timestamp(day, tz="UTC"))
+        raw.keep(lake.files, "late", None, (ACTIONS + text).encode(), pd.Timestamp(day, tz="UTC"))
     latest = ingest.rebuild(lake).prices
     assert latest.groupby("symbol").size().to_dict() == {"IBM": 120, "MSFT": 120}
     for end in pd.date_range("2021-03-31", "2021-04-10"):

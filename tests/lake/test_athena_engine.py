@@ -67,12 +67,12 @@ def test_a_question_is_sent_with_its_parameters_apart_and_answered_with_plain_dt
     }
     assert answer["rows"].tolist() == [7, 8]
     bill = answer.attrs["athena"]
-    client = cloud.path.session.client("athena")
+    client = cloud.files.session.client("athena")
     sent = client.get_query_execution(QueryExecutionId=bill["query_id"])["QueryExecution"]
     assert sent["Query"] == "SELECT day, rows, high, name FROM t WHERE symbol = ? AND value > ?"
-    assert sent["QueryExecutionContext"]["Database"] == cloud.address.database
+    assert sent["QueryExecutionContext"]["Database"] == cloud.engine.database
     assert sent["WorkGroup"] == "primary"
-    assert sent["ResultConfiguration"]["OutputLocation"].startswith(cloud.path.uri("athena/"))
+    assert sent["ResultConfiguration"]["OutputLocation"].startswith(cloud.files.uri("athena/"))
     assert bill["cost_usd"] == athena_engine.cost(bill["bytes_scanned"])
     assert cloud.reads == {"t": 0}
 
@@ -116,7 +116,7 @@ def test_what_is_sent_besides_the_text(monkeypatch, cloud):
 
 
 def test_athena_is_asked_only_for_a_select_over_tables_that_are_there(cloud):
-    client = cloud.path.session.client("athena")
+    client = cloud.files.session.client("athena")
     before = client.list_query_executions()["QueryExecutionIds"]
     with pytest.raises(QueryError):
         cloud.sql("DROP TABLE t")
@@ -254,7 +254,7 @@ def unloaded(monkeypatch, cloud, table):
         sink = io.BytesIO()
         pq.write_table(table, sink)
         bucket, _, key = path.removeprefix("s3://").partition("/")
-        cloud.path.session.client("s3").put_object(Bucket=bucket, Key=key, Body=sink.getvalue())
+        cloud.files.session.client("s3").put_object(Bucket=bucket, Key=key, Body=sink.getvalue())
         answer = wr.s3.read_parquet(path=[path], boto3_session=given["boto3_session"])
         object.__setattr__(answer, "query_metadata", {"QueryExecutionId": "q"})
         return answer
@@ -270,7 +270,7 @@ def test_arrays_maps_and_rows_come_back_from_athena_as_lists_and_dicts_and_in_or
         "FROM t GROUP BY symbol ORDER BY symbol"
     )
     cloud.write("t", frame(["A", "B"]), symbols=["A", "B"])
-    files = {"t": scan.Files(pa.schema(cloud.delta("t").schema().to_arrow()), "", (),
+    files = {"t": scan.Relation(pa.schema(cloud.delta("t").schema().to_arrow()), "", (),
                               rows=cloud.delta("t").to_pyarrow_table())}  # fmt: skip
     table, _ = scan.rows(text, files, {})
     sent = unloaded(monkeypatch, cloud, table.rename_columns(["symbol", "l", "m", "ll", "d", "r"])[::-1])
@@ -283,7 +283,7 @@ def test_arrays_maps_and_rows_come_back_from_athena_as_lists_and_dicts_and_in_or
         False,
         False,
     )
-    assert sent["s3_output"].startswith(cloud.path.uri("athena/unload/"))
+    assert sent["s3_output"].startswith(cloud.files.uri("athena/unload/"))
 
 
 def test_an_order_that_cannot_be_kept_is_refused(monkeypatch, cloud):

@@ -7,8 +7,9 @@ import datetime as dt
 import pandas as pd
 import pytest
 
+from stockkit.aws import Session
 from stockkit.errors import LakeError, QueryError
-from stockkit.lake.address import Address
+from stockkit.files import Folder
 from stockkit.lake.sql import athena_engine, clock
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
@@ -18,7 +19,7 @@ DAY = "2023-09-21"
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    lake = Lake(tmp_path_factory.mktemp("lake"), ROOT)
+    lake = Lake(Folder(tmp_path_factory.mktemp("lake")), ROOT)
     rows = pd.DataFrame({"symbol": ["A"], "date": pd.to_datetime([DAY]), "x": [1.5], "n": [2]})
     for table in ("bars", "bonds"):
         lake.write(table, rows.astype({"symbol": "string"}), symbols=["A"])
@@ -75,8 +76,8 @@ def test_athena_is_sent_the_same_moment(lake, monkeypatch):
     monkeypatch.setattr(
         athena_engine, "ask", lambda statement, *_, **__: sent.update(text=statement.text) or pd.DataFrame()
     )
-    monkeypatch.setattr(Lake, "_answer", lambda self, text, parameters, limits: athena_engine.ask(text))
-    Lake(lake.path, ROOT, address=Address("b", "p", "d")).sql("SELECT current_date AS d", as_of=DAY)
+    engine = athena_engine.Athena(Session(), "d", "primary", "s3://b/athena/")
+    Lake(Folder(lake.files), ROOT, engine).sql("SELECT current_date AS d", as_of=DAY)
     assert sent == {"text": "SELECT DATE '2023-09-21' AS d"}
 
 
@@ -127,7 +128,7 @@ def test_the_catalogue_joins_the_lakes_tables_and_a_with_does_not_hide_it(lake):
 
 
 def test_the_catalogue_names_types_as_typeof_does(tmp_path):
-    lake, cells = Lake(tmp_path, ROOT), {}
+    lake, cells = Lake(Folder(tmp_path), ROOT), {}
     cells["Seen"], cells["i"] = pd.to_datetime(["2023-09-21"], utc=True), pd.Series([1], dtype="int32")
     lake.write("kinds", pd.DataFrame({"symbol": ["A"], **cells}).astype({"symbol": "string"}), symbols=["A"])
     listed = lake.sql("SELECT column_name, data_type FROM information_schema.columns")

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from stockkit.errors import LakeError
-from stockkit.lake.tables import TABLES, Lake, Table
+from stockkit.files import Folder
+from stockkit.lake.contracts import TABLES, Table
+from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
 
 CONTRACT = {"symbol": "string", "date": "datetime64[ns]", "close": "float64", "volume": "int64"}
@@ -17,7 +19,7 @@ DAYS = pd.to_datetime(["2023-01-03", "2023-01-04"])
 
 @pytest.fixture
 def lake(tmp_path):
-    return Lake(tmp_path, ROOT)
+    return Lake(Folder(tmp_path), ROOT)
 
 
 def rows(symbols=("A", "B"), close=1.5):

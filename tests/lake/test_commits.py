@@ -10,7 +10,7 @@ import pytest
 
 from stockkit import open_lake
 from stockkit.errors import LakeError
-from stockkit.files import Bucket, way_out
+from stockkit.files import Bucket, Folder, way_out
 from stockkit.lake import commits, frames
 from stockkit.lake.tables import Lake
 from tests.aws import environment
@@ -20,7 +20,7 @@ from tests.lake.test_tables import frame
 
 @pytest.fixture
 def lake(tmp_path):
-    lake = Lake(tmp_path, ROOT)
+    lake = Lake(Folder(tmp_path), ROOT)
     lake.write("t", frame(["A", "B"]), symbols=["A", "B"])
     return lake
 
@@ -30,7 +30,7 @@ def test_a_write_returns_the_version_that_it_made_and_not_another_writers(lake):
 
     def once(now):
         commits._write(place, now, commits.Rows(frames.to_arrow(frame(["A"], 2.0)), ["A"]))
-        Lake(lake.path, ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
+        Lake(Folder(lake.files), ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
 
     assert (commits.attempt(place, once).version(), lake.version("t")) == (1, 2)
 
@@ -39,7 +39,7 @@ def test_a_write_of_what_is_there_returns_the_version_that_it_saw(lake):
     place = lake.location("t")
 
     def once(now):
-        Lake(lake.path, ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
+        Lake(Folder(lake.files), ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
 
     assert (commits.attempt(place, once).version(), lake.version("t")) == (0, 1)
     assert lake.write("t", frame(["B"], 3.0), symbols=["B"]) == 1
@@ -47,7 +47,7 @@ def test_a_write_of_what_is_there_returns_the_version_that_it_saw(lake):
 
 def test_of_writers_at_once_each_gets_its_own_version(lake):
     def work(k):
-        return Lake(lake.path, ROOT).write("t", frame([f"S{k}"], float(k)), symbols=[f"S{k}"])
+        return Lake(Folder(lake.files), ROOT).write("t", frame([f"S{k}"], float(k)), symbols=[f"S{k}"])
 
     with ThreadPoolExecutor(4) as pool:
         versions = list(pool.map(work, range(6)))
@@ -62,7 +62,7 @@ def test_of_writers_at_once_each_gets_its_own_version(lake):
 
 def test_a_data_file_that_is_gone_is_an_error_with_the_way_out(lake):
     for uri in lake.delta("t").file_uris():
-        (lake.path / uri.removeprefix("file://")).unlink()
+        (lake.folder / uri.removeprefix("file://")).unlink()
     with pytest.raises(LakeError, match=r"'t' in .* cannot be read: .*stockkit lake verify"):
         lake.read("t")
 

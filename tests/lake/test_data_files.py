@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from stockkit.errors import LakeError, SymbolError
+from stockkit.files import Folder
 from stockkit.lake import data_files
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
@@ -68,7 +69,7 @@ def test_rows_that_another_writer_stored_are_replaced_as_well(lake):
 def test_equal_rows_make_no_version_and_no_file(lake):
     for _ in range(2):
         assert replace(lake, rows("A", np.nan)) == 0
-    assert len(list(lake.path.rglob("*.parquet"))) == 1
+    assert len(list(lake.folder.rglob("*.parquet"))) == 1
     assert replace(lake, rows("A", 2.0)) == 1
 
 
@@ -90,7 +91,7 @@ def test_a_column_of_another_type_is_refused(lake):
 def test_a_hostile_symbol_makes_no_file(lake, symbol):
     with pytest.raises(SymbolError):
         data_files.write(lake.location("features"), symbol, rows("A"))
-    assert not list(lake.path.parent.rglob("*.parquet"))
+    assert not list(lake.folder.parent.rglob("*.parquet"))
 
 
 def test_the_log_tells_rows_extremes_and_nulls_but_no_infinity(lake):
@@ -114,7 +115,7 @@ def test_a_part_that_leans_on_what_the_table_held_is_made_anew_after_a_conflict(
         )
         other = data_files.write(lake.location("features"), "B", rows("B"))
         if len(asked) == 1:
-            replace(Lake(lake.path, ROOT), rows("A", 9.0))
+            replace(Lake(Folder(lake.files), ROOT), rows("A", 9.0))
         return [part, other]
 
     lake.replace("features", COLUMNS, make)
@@ -129,7 +130,7 @@ def test_a_symbol_that_another_driver_adds_meanwhile_is_replaced_not_doubled(lak
     def make(held):
         calls.append(held)
         if len(calls) == 1:
-            replace(Lake(lake.path, ROOT), rows("B", 9.0))
+            replace(Lake(Folder(lake.files), ROOT), rows("B", 9.0))
         return [data_files.write(lake.location("features"), "B", rows("B", 2.0))]
 
     lake.replace("features", COLUMNS, make)
@@ -164,9 +165,10 @@ DRIVER = """
 import os, sys
 import pandas as pd
 from pathlib import Path
+from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from tests.lake.test_data_files import replace, rows
-lake = Lake(Path(sys.argv[1]), Path())
+lake = Lake(Folder(Path(sys.argv[1])), Path())
 n = 0
 while True:
     n += 1
@@ -177,11 +179,11 @@ while True:
 
 @pytest.mark.parametrize("moment", range(8))
 def test_a_driver_killed_around_its_commit_leaves_wholly_the_old_or_wholly_the_new_rows(lake, moment):
-    with subprocess.Popen([sys.executable, "-c", DRIVER, str(lake.path)], stdout=subprocess.PIPE, cwd=ROOT) as driver:
+    with subprocess.Popen([sys.executable, "-c", DRIVER, str(lake.folder)], stdout=subprocess.PIPE, cwd=ROOT) as driver:
         driver.stdout.readline()
         threading.Event().wait(0.004 * moment)
         driver.kill()
-    found = Lake(lake.path, Path()).read("features")
+    found = Lake(Folder(lake.files), Path()).read("features")
     assert (len(found), found["value"].nunique()) == (2000, 1)
     assert lake.verify().empty
     replace(lake, *(rows(symbol, 0.5, 500) for symbol in "ABCD"))

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from stockkit.cli.lake import app
 from stockkit.errors import QueryError
+from stockkit.files import Folder
 from stockkit.lake.sql import duckdb_engine
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
@@ -24,7 +25,7 @@ ENDLESS = f"SELECT count(*) AS n FROM {DAYS} AS a (x), {DAYS} AS b (x), {DAYS} A
 
 @pytest.fixture
 def lake(tmp_path):
-    lake = Lake(tmp_path, ROOT)
+    lake = Lake(Folder(tmp_path), ROOT)
     rows = pd.DataFrame({"symbol": ["A", "A"], "k": [1, 2], "x": [1.0, 2.0]}).astype({"symbol": "string"})
     lake.write("t", rows, symbols=["A"])
     return lake
@@ -87,7 +88,7 @@ def test_ctrl_c_stops_a_statement(lake):
 
 
 def test_the_command_takes_the_limits(lake):
-    asked = ["sql", f"SELECT x FROM {DAYS} AS a (x)", "--lake", str(lake.path)]
+    asked = ["sql", f"SELECT x FROM {DAYS} AS a (x)", "--lake", str(lake.folder)]
     tried = {"time_limit must": "--time-limit=0", "more than 5 rows": "--row-limit=5",
              "memory_limit must": "--memory-limit=0", "--row-limit": "-prow_limit=3"}  # fmt: skip
     for says, option in tried.items():
@@ -96,7 +97,7 @@ def test_the_command_takes_the_limits(lake):
 
 
 def test_one_connection_is_kept_and_a_table_changed_meanwhile_is_seen(lake):
-    folder = str(lake.path / "tables")
+    folder = str(lake.folder / "tables")
     before = duckdb_engine.connection(folder, duckdb_engine.Limits().memory)
     assert lake.sql("SELECT sum(k) AS s FROM t")["s"][0] == 3
     more = lake.read("t").assign(k=[5, 6], new=[7.0, 8.0])
@@ -114,10 +115,10 @@ def test_threads_may_ask_at_once(lake):
 
 
 def test_every_cursor_of_the_kept_connection_is_locked_down(lake):
-    cursor = duckdb_engine.connection(str(lake.path / "tables"), 10**9).cursor()
+    cursor = duckdb_engine.connection(str(lake.folder / "tables"), 10**9).cursor()
     seen = pd.DataFrame({"x": [1]})  # noqa: F841 - what a replacement scan would find
     for text in ("SET memory_limit = '9GB'", "SELECT * FROM seen", "SELECT * FROM read_csv('/etc/passwd')",
-                 "ATTACH '/tmp/x.db'", f"SELECT * FROM glob('{lake.path.parent}/*')"):  # fmt: skip
+                 "ATTACH '/tmp/x.db'", f"SELECT * FROM glob('{lake.folder.parent}/*')"):  # fmt: skip
         with pytest.raises(duckdb.Error):
             cursor.execute(text).fetchall()
     assert cursor.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stockkit import features
 from stockkit.errors import FeatureError, LakeError, ParamError
+from stockkit.files import Folder
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
 from stockkit.market import schema, simulate
@@ -35,7 +36,7 @@ def bars() -> pd.DataFrame:
 
 @pytest.fixture
 def lake(tmp_path, bars) -> Lake:
-    book = Lake(tmp_path / "lake", tmp_path)
+    book = Lake(Folder(tmp_path / "lake"), tmp_path)
     put(book, bars[bars["date"] < bars["date"].unique()[300]])
     return book
 
@@ -187,7 +188,7 @@ def test_two_updates_at_once_double_nothing(lake, bars):
 
     def work(_: int) -> feature_table.Update:
         start.wait()
-        return feature_table.update(Lake(lake.path, lake.root), NAMES)
+        return feature_table.update(Lake(Folder(lake.files), lake.root), NAMES)
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(work, range(2)))
@@ -281,7 +282,7 @@ def after(bars: pd.DataFrame, every: pd.DataFrame, what: str, symbol: str, at: i
 def test_any_sequence_of_definitions_and_news_equals_computing_anew(steps, tmp_path_factory):
     every = schema.cast(simulate.bars(SYMBOLS, count=90, rng=np.random.default_rng(7)), schema.BARS)
     bars = every[every["date"] < every["date"].unique()[80]].reset_index(drop=True)
-    lake = Lake(tmp_path_factory.mktemp("lake"), tmp_path_factory.getbasetemp())
+    lake = Lake(Folder(tmp_path_factory.mktemp("lake")), tmp_path_factory.getbasetemp())
     for (names, calendar, dtype, some), news, tidied in steps:
         for one in news:
             bars = after(bars, every, *one)

@@ -28,7 +28,7 @@ HEADER = b"timestamp,open,high,low,close,volume\n1,2,3,4,5,6\n"
 
 def keep(lake, symbols, source="sample", body=HEADER):
     for symbol in symbols:
-        raw.keep(lake.path, source, symbol, body, MONDAY)
+        raw.keep(lake.files, source, symbol, body, MONDAY)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def cloud(address):
 
 
 def described(lake, table):
-    return lake.path.session.client("glue").get_table(DatabaseName=lake.address.database, Name=table)["Table"]
+    return lake.files.session.client("glue").get_table(DatabaseName=lake.engine.database, Name=table)["Table"]
 
 
 def versions(lake, table):
-    client = lake.path.session.client("glue")
-    return len(client.get_table_versions(DatabaseName=lake.address.database, TableName=table)["TableVersions"])
+    client = lake.files.session.client("glue")
+    return len(client.get_table_versions(DatabaseName=lake.engine.database, TableName=table)["TableVersions"])
 
 
 def test_a_commit_registers_the_delta_table_as_athena_wants_it(cloud):
@@ -60,8 +60,8 @@ def test_a_commit_registers_the_delta_table_as_athena_wants_it(cloud):
     assert told["TableType"] == "EXTERNAL_TABLE"
     assert told["Parameters"]["table_type"] == "DELTA"
     assert told["Parameters"]["spark.sql.sources.provider"] == "delta"
-    assert told["StorageDescriptor"]["Location"] == cloud.path.uri("tables/t")
-    assert told["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"] == cloud.path.uri("tables/t")
+    assert told["StorageDescriptor"]["Location"] == cloud.files.uri("tables/t")
+    assert told["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"] == cloud.files.uri("tables/t")
     assert [(column["Name"], column["Type"]) for column in told["StorageDescriptor"]["Columns"]] == [
         ("symbol", "string"), ("date", "date"), ("value", "double"), ("seen", "timestamp"),
     ]  # fmt: skip
@@ -78,7 +78,7 @@ def test_only_a_new_description_makes_a_new_version_in_the_catalogue(cloud):
 
 def test_a_write_that_changes_nothing_puts_a_lost_registration_back(cloud):
     cloud.write("t", frame(["A"]), symbols=["A"])
-    cloud.path.session.client("glue").delete_table(DatabaseName=cloud.address.database, Name="t")
+    cloud.files.session.client("glue").delete_table(DatabaseName=cloud.engine.database, Name="t")
     assert cloud.write("t", frame(["A"]), symbols=["A"]) == 0
     assert described(cloud, "t")["Name"] == "t"
 
@@ -108,10 +108,10 @@ def test_a_crawl_registers_the_raw_zone_with_one_partition_a_symbol(cloud):
         "close",
         "volume",
     ]
-    client = cloud.path.session.client("glue")
-    found = client.get_partitions(DatabaseName=cloud.address.database, TableName="raw")["Partitions"]
+    client = cloud.files.session.client("glue")
+    found = client.get_partitions(DatabaseName=cloud.engine.database, TableName="raw")["Partitions"]
     places = {one["Values"][1]: one["StorageDescriptor"]["Location"] for one in found}
-    assert places == {symbol: cloud.path.uri(f"raw/source=sample/symbol={symbol}/") for symbol in SIX}
+    assert places == {symbol: cloud.files.uri(f"raw/source=sample/symbol={symbol}/") for symbol in SIX}
 
 
 def test_a_second_crawl_finds_nothing_and_the_next_symbol_is_one_partition(cloud):
@@ -125,9 +125,9 @@ def test_a_second_crawl_finds_nothing_and_the_next_symbol_is_one_partition(cloud
 
 
 def test_a_crawl_adds_more_partitions_than_one_call_takes_and_takes_lost_ones_out(cloud):
-    catalogue = glue.Catalogue(cloud.path.session.client("glue"), cloud.address.database)
-    catalogue.register(glue.raw_table(cloud.path.uri("raw/"), ["a"]))
-    catalogue.add_partitions(cloud.path.uri("raw/"), {("s", f"X{number}"): ["a"] for number in range(230)})
+    catalogue = cloud.catalogue
+    catalogue.register(glue.raw_table(cloud.files.uri("raw/"), ["a"]))
+    catalogue.add_partitions(cloud.files.uri("raw/"), {("s", f"X{number}"): ["a"] for number in range(230)})
     assert len(catalogue.partitions("raw")) == 230
     keep(cloud, ["X1", "Y"], source="s")
     assert str(cloud.crawl()) == "1 table changed, 1 partition added, 229 partitions removed"
@@ -145,7 +145,7 @@ def test_a_local_lake_remembers_what_the_last_crawl_found(lake):
 def test_a_local_crawl_sees_a_source_change_its_columns(lake):
     keep(lake, ["A"])
     lake.crawl()
-    raw.keep(lake.path, "sample", "A", b"date,close\n1,2\n", MONDAY + pd.Timedelta("1D"))
+    raw.keep(lake.files, "sample", "A", b"date,close\n1,2\n", MONDAY + pd.Timedelta("1D"))
     assert str(lake.crawl()) == "1 table changed, 0 partitions added"
 
 
@@ -231,11 +231,11 @@ def test_the_command_looks_after_a_lake(tmp_path, lake):
         "optimize t": "t: 2 files became 1",
     }
     for words, expected in said.items():
-        done = stockkit(ROOT, "lake", *words.split(), "--lake", str(lake.path))
+        done = stockkit(ROOT, "lake", *words.split(), "--lake", str(lake.folder))
         assert (done.returncode, expected in done.stdout) == (0, True), (words, done)
-    for path in (lake.path / "tables/t").rglob("*.parquet"):
+    for path in (lake.folder / "tables/t").rglob("*.parquet"):
         path.write_bytes(b"")
-    done = stockkit(ROOT, "lake", "verify", "--lake", str(lake.path))
+    done = stockkit(ROOT, "lake", "verify", "--lake", str(lake.folder))
     assert (done.returncode, "wrong size" in done.stdout) == (1, True)
 
 

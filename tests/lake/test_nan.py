@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stockkit.files import Folder
 from stockkit.lake.sql import scan
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
@@ -61,13 +62,13 @@ WRITERS = [by_pyarrow, by_polars, by_deltalake, by_delta_of_polars]
 def lake(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lake")
     request.param(folder / "tables" / "t")
-    return Lake(folder, ROOT)
+    return Lake(Folder(folder), ROOT)
 
 
 def handed(lake, text, **parameters):
     """Asked of rows that are fetched for the engine, as those on S3 are."""
     delta = lake.delta("t")
-    files = scan.Files(pa.schema(delta.schema().to_arrow()), delta.table_uri, (), rows=delta.to_pyarrow_dataset())
+    files = scan.Relation(pa.schema(delta.schema().to_arrow()), delta.table_uri, (), rows=delta.to_pyarrow_dataset())
     return scan.run(text, {"t": files}, parameters)
 
 
@@ -146,7 +147,7 @@ def test_sums_and_orders_see_what_the_condition_lets_through(ask):
 
 
 def test_what_the_lake_writes_holds_no_nan_but_null(tmp_path):
-    lake = Lake(tmp_path, ROOT)
+    lake = Lake(Folder(tmp_path), ROOT)
     cells = pd.DataFrame({"symbol": ["A", "A"], "x": [1.0, NAN]}).astype({"symbol": "string"})
     lake.write("t", cells, symbols=["A"])
     add(lake, "u", cells)

@@ -20,76 +20,76 @@ def files(root):
 
 
 def test_an_answer_is_kept_byte_for_byte_under_its_source_symbol_and_time(tmp_path):
-    kept = raw.keep(tmp_path, "sample", "BRK.B", b"a,b\r\n\xff", MONDAY)
+    kept = raw.keep(Folder(tmp_path), "sample", "BRK.B", b"a,b\r\n\xff", MONDAY)
     assert files(tmp_path) == [kept.file]
     assert kept.file.startswith("raw/source=sample/symbol=BRK.B/20230918T000000Z-")
     assert (tmp_path / kept.file).read_bytes() == b"a,b\r\n\xff"
 
 
 def test_an_equal_answer_is_not_stored_twice_and_keeps_its_first_time(tmp_path):
-    raw.keep(tmp_path, "s", "A", b"one", MONDAY)
-    assert raw.keep(tmp_path, "s", "A", b"one", TUESDAY).fetched_at == MONDAY
+    raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+    assert raw.keep(Folder(tmp_path), "s", "A", b"one", TUESDAY).fetched_at == MONDAY
     assert len(files(tmp_path)) == 1
 
 
 def test_a_changed_answer_is_added_and_the_old_one_stays(tmp_path):
     for body, time in [(b"one", MONDAY), (b"two", TUESDAY)]:
-        raw.keep(tmp_path, "s", "A", body, time)
+        raw.keep(Folder(tmp_path), "s", "A", body, time)
     assert len(files(tmp_path)) == 2
-    assert raw.latest(tmp_path, "s", "A").body == b"two"
+    assert bodies(tmp_path)[-1] == b"two"
 
 
 def test_a_hostile_symbol_never_becomes_a_path(tmp_path):
     with pytest.raises(SymbolError):
-        raw.keep(tmp_path, "s", "../../x", b"", MONDAY)
+        raw.keep(Folder(tmp_path), "s", "../../x", b"", MONDAY)
     assert files(tmp_path) == []
 
 
 def test_what_cannot_be_written_is_an_error_that_names_the_way_out(tmp_path):
     (tmp_path / "raw").write_text("a file where the folder should be")
     with pytest.raises(LakeError, match="name another lake"):
-        raw.keep(tmp_path, "s", "A", b"one", MONDAY)
+        raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
 
 
 def test_a_part_left_by_a_killed_writer_is_no_answer(tmp_path):
-    kept = raw.keep(tmp_path, "s", "A", b"one", MONDAY)
+    kept = raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
     (tmp_path / kept.file).with_name(".20230919T000000Z-abc.csv.1.part").write_bytes(b"tw")
-    assert raw.latest(tmp_path, "s", "A").body == b"one"
+    assert bodies(tmp_path)[-1] == b"one"
 
 
 SECOND = pd.Timedelta("1s")
 
 
 def bodies(root, **how):
-    return [answer.body for answer in raw.read(root, "s", "A", **how).answers]
+    return [answer.body for answer in raw.read(Folder(root), "s", "A", **how).answers]
 
 
 def test_answers_of_the_same_second_count_in_the_order_of_their_arrival(tmp_path):
     told = [f"answer {k}".encode() for k in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 1)]
     for body in told:
-        raw.keep(tmp_path, "s", "A", body, MONDAY)
+        raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     assert bodies(tmp_path) == told
-    assert raw.latest(tmp_path, "s", "A").body == told[-1]
+    assert bodies(tmp_path)[-1] == told[-1]
 
 
 def test_an_answer_that_comes_back_after_another_one_in_the_same_second_is_the_newest(tmp_path):
     for body in (b"one", b"two", b"one"):
-        raw.keep(tmp_path, "s", "A", body, MONDAY)
+        raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     assert bodies(tmp_path) == [b"one", b"two", b"one"]
 
 
 def test_after_a_clock_was_set_back_the_later_answer_still_counts_and_it_is_said(tmp_path, caplog):
-    raw.keep(tmp_path, "s", "A", b"old", TUESDAY)
-    kept = raw.keep(tmp_path, "s", "A", b"new", MONDAY)
+    raw.keep(Folder(tmp_path), "s", "A", b"old", TUESDAY)
+    kept = raw.keep(Folder(tmp_path), "s", "A", b"new", MONDAY)
     assert "clock_set_back" in caplog.text
-    found = raw.read(tmp_path, "s", "A")
+    found = raw.read(Folder(tmp_path), "s", "A")
     assert [answer.body for answer in found.answers] == [b"old", b"new"]
     assert [(fault.problem, fault.file) for fault in found.faults] == [(raw.SET_BACK, kept.file)]
     assert found.answers[1].fetched_at == MONDAY
     assert found.answers[1].since == TUESDAY, "nothing is known before what arrived earlier"
     assert bodies(tmp_path, until=TUESDAY) == []
-    raw.keep(tmp_path, "s", "A", b"right again", TUESDAY + SECOND)
-    assert raw.read(tmp_path, "s", "A").faults == []
+    raw.keep(Folder(tmp_path), "s", "A", b"right again", TUESDAY + SECOND)
+    assert raw.read(Folder(tmp_path), "s", "A").faults == []
 
 
 def test_answers_that_earlier_versions_kept_come_first_and_stay_as_they_are(tmp_path):
@@ -100,17 +100,18 @@ def test_answers_that_earlier_versions_kept_come_first_and_stay_as_they_are(tmp_
         name = f"{moment.strftime(raw.STAMP)}-{hashlib.sha256(body).hexdigest()[:12]}.csv"
         (folder / name).write_bytes(body)
     before = files(tmp_path)
-    assert raw.keep(tmp_path, "s", "A", b"second", TUESDAY + SECOND).fetched_at == TUESDAY
-    raw.keep(tmp_path, "s", "A", b"third", TUESDAY)
+    assert raw.keep(Folder(tmp_path), "s", "A", b"second", TUESDAY + SECOND).fetched_at == TUESDAY
+    raw.keep(Folder(tmp_path), "s", "A", b"third", TUESDAY)
     assert bodies(tmp_path) == [b"first", b"second", b"third"]
     assert set(before) < set(files(tmp_path))
 
 
 def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_killed(tmp_path):
     code = (
-        "import sys, pandas as pd; from pathlib import Path; from stockkit.lake import raw\n"
+        "import sys, pandas as pd; from pathlib import Path; from stockkit.files import Folder\n"
+        "from stockkit.lake import raw\n"
         "for k in range(int(sys.argv[3])):\n"
-        "    raw.keep(Path(sys.argv[1]), 's', 'A', f'{sys.argv[2]} {k}'.encode(), pd.Timestamp(0, tz='UTC'))\n"
+        "    raw.keep(Folder(Path(sys.argv[1])), 's', 'A', f'{sys.argv[2]} {k}'.encode(), pd.Timestamp(0, tz='UTC'))\n"
         "    print(k, flush=True)\n"
     )
     words = [[name, count] for name, count in (("x", "12"), ("y", "12"), ("z", "100000"))]
@@ -124,7 +125,7 @@ def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_k
     assert [writer.wait() for writer in writers[:2]] == [0, 0]
     writers[0].stdout.close(), writers[1].stdout.close()
     found = bodies(tmp_path)
-    assert raw.read(tmp_path, "s", "A").faults == []
+    assert raw.read(Folder(tmp_path), "s", "A").faults == []
     for name, count in (("x", 12), ("y", 12), ("z", told + 1)):
         own = [body for body in found if body.startswith(name.encode())]
         assert own[:count] == [f"{name} {k}".encode() for k in range(count)]
@@ -133,37 +134,35 @@ def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_k
 @pytest.mark.parametrize("harm", [lambda body: body[: len(body) // 2], lambda body: body[:-1] + b"7", lambda _: b""])
 def test_a_file_that_was_changed_is_not_used_and_named(tmp_path, harm):
     for body in (b"one", b"two two two"):
-        kept = raw.keep(tmp_path, "s", "A", body, MONDAY)
+        kept = raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     (tmp_path / kept.file).write_bytes(harm(b"two two two"))
-    found = raw.read(tmp_path, "s", "A")
+    found = raw.read(Folder(tmp_path), "s", "A")
     assert [answer.body for answer in found.answers] == [b"one"]
     assert found.damaged == [kept.file]
-    with pytest.raises(LakeError, match="its name says"):
-        raw.history(tmp_path, "s", "A")
-    assert raw.latest(tmp_path, "s", "A") is None
-    raw.keep(tmp_path, "s", "A", b"two two two", TUESDAY)
+    assert "its name says" in found.faults[0].detail
+    raw.keep(Folder(tmp_path), "s", "A", b"two two two", TUESDAY)
     assert bodies(tmp_path) == [b"one", b"two two two"]
 
 
 def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
-    kept = raw.keep(tmp_path, "s", "A", b"one", MONDAY)
-    raw.keep(tmp_path, "s", None, b"x", MONDAY)
+    kept = raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+    raw.keep(Folder(tmp_path), "s", None, b"x", MONDAY)
     foreign = ["raw/source=s/symbol=A/notes.csv", "raw/source=s/symbol=A/20239999T000000Z-0123456789ab.csv",
                "raw/source=s/symbol=A/20230918T000000Z.csv.bak", "raw/readme.txt", "raw/source=s/A.csv",
                "actions/source=s/actions.csv", "raw/source=s/symbol=a b/x.csv"]  # fmt: skip
     for name in foreign:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert [answer.file for answer in raw.read(tmp_path, "s", "A").answers] == [kept.file]
+    assert [answer.file for answer in raw.read(Folder(tmp_path), "s", "A").answers] == [kept.file]
     found = list(raw.verify(Folder(tmp_path)))
     assert {fault.problem for fault in found} == {raw.FOREIGN}
     assert {fault.file for fault in found} == {*foreign[:-1], "raw/source=s/symbol=a b"}
-    assert raw.holdings(tmp_path) == {"s": ["A"]}
+    assert raw.holdings(Folder(tmp_path)) == {"s": ["A"]}
 
 
 def test_a_crawl_takes_its_columns_from_the_newest_answer_and_no_foreign_file(tmp_path):
-    raw.keep(tmp_path, "s", "A", b"date,close\n", TUESDAY)
-    raw.keep(tmp_path, "s", "A", b"date,close,volume\n", MONDAY)
+    raw.keep(Folder(tmp_path), "s", "A", b"date,close\n", TUESDAY)
+    raw.keep(Folder(tmp_path), "s", "A", b"date,close,volume\n", MONDAY)
     for name in ("raw/source=s/symbol=A/zzz.csv", "raw/notes/todo/x.csv", "raw/source=s/symbol=a b/x.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("other,columns\n")
@@ -173,12 +172,12 @@ def test_a_crawl_takes_its_columns_from_the_newest_answer_and_no_foreign_file(tm
 def test_an_answer_kept_on_top_of_what_was_read_is_as_if_it_were_read_again(tmp_path):
     holding = raw.Holding()
     for body, moment in [(b"a", MONDAY), (b"a", TUESDAY), (b"b", TUESDAY), (b"c", MONDAY), (b"d", TUESDAY + SECOND)]:
-        holding = raw.extend(holding, tmp_path, "s", "A", body, moment)
-        assert holding == raw.read(tmp_path, "s", "A")
+        holding = raw.extend(holding, Folder(tmp_path), "s", "A", body, moment)
+        assert holding == raw.read(Folder(tmp_path), "s", "A")
     newest = tmp_path / holding.answers[-1].file
     newest.write_bytes(b"cut")
     (newest.parent / "foreign.txt").touch()
-    holding = raw.extend(raw.read(tmp_path, "s", "A"), tmp_path, "s", "A", b"d", TUESDAY + SECOND)
-    assert holding == raw.read(tmp_path, "s", "A")
+    holding = raw.extend(raw.read(Folder(tmp_path), "s", "A"), tmp_path, "s", "A", b"d", TUESDAY + SECOND)
+    assert holding == raw.read(Folder(tmp_path), "s", "A")
     assert len(holding.kept) == 5
     assert {fault.problem for fault in holding.faults} == {raw.DAMAGED, raw.FOREIGN}

@@ -40,16 +40,16 @@ def test_what_is_written_to_s3_is_read_back_with_the_same_values_and_dtypes(lake
     assert lake.tables() == []
     assert lake.write("prices", prices, symbols=sorted(set(prices["symbol"]))) == 0
     assert lake.write("prices", prices, symbols=sorted(set(prices["symbol"]))) == 0
-    pd.testing.assert_frame_equal(open_lake(str(lake.path)).read("prices"), prices, check_exact=True)
+    pd.testing.assert_frame_equal(open_lake(str(lake.files)).read("prices"), prices, check_exact=True)
     assert (lake.tables(), lake.version("prices"), lake.version("none")) == (["prices"], 0, None)
 
 
 def test_odd_symbols_survive_s3_keys_raw_answers_sql_and_verify(lake):
     lake.write("odd", frame(ODD), symbols=list(ODD))
     for symbol in ODD:
-        raw.keep(lake.path, "s", symbol, b"one", MONDAY)
+        raw.keep(lake.files, "s", symbol, b"one", MONDAY)
         assert list(lake.sql("SELECT symbol FROM odd WHERE symbol = :s", s=symbol)["symbol"]) == [symbol]
-    assert raw.holdings(lake.path) == {"s": sorted(ODD)}
+    assert raw.holdings(lake.files) == {"s": sorted(ODD)}
     assert lake.verify().empty
 
 
@@ -69,19 +69,19 @@ def test_the_kept_questions_have_the_same_answers_on_s3_as_in_a_folder(lake, pri
 
 
 def test_raw_answers_on_s3_are_kept_byte_for_byte_once_and_never_overwritten(lake):
-    kept = raw.keep(lake.path, "s", "BRK.B", b"a,b\r\n\xff", MONDAY)
-    assert raw.keep(lake.path, "s", "BRK.B", b"a,b\r\n\xff", TUESDAY) == kept
-    raw.keep(lake.path, "s", "BRK.B", b"two", TUESDAY)
-    assert [answer.body for answer in raw.history(lake.path, "s", "BRK.B")] == [b"a,b\r\n\xff", b"two"]
-    assert [a.body for a in raw.history(lake.path, "s", "BRK.B", until=TUESDAY)] == [b"a,b\r\n\xff"]
+    kept = raw.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", MONDAY)
+    assert raw.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", TUESDAY) == kept
+    raw.keep(lake.files, "s", "BRK.B", b"two", TUESDAY)
+    assert [answer.body for answer in raw.read(lake.files, "s", "BRK.B").answers] == [b"a,b\r\n\xff", b"two"]
+    assert [a.body for a in raw.read(lake.files, "s", "BRK.B", until=TUESDAY).answers] == [b"a,b\r\n\xff"]
     lake.files.put(kept.file, b"overwritten")
     assert lake.files.read(kept.file) == b"a,b\r\n\xff"
-    assert raw.latest(lake.path, "s", "AAPL") is None
+    assert raw.read(lake.files, "s", "AAPL").answers == []
 
 
 def test_the_sample_is_fetched_into_an_s3_lake_and_cleaned_from_there_as_from_a_folder(lake, prices):
     fetched = ingest.fetch(lake, "sample", SYMBOLS)
-    assert raw.holdings(lake.path) == {"sample": SYMBOLS}
+    assert raw.holdings(lake.files) == {"sample": SYMBOLS}
     pd.testing.assert_frame_equal(ingest.clean_all(fetched).prices, prices)
 
 
@@ -99,9 +99,9 @@ def test_schema_evolution_history_optimize_and_the_protocol_are_the_same_on_s3(l
 
 def test_verify_finds_a_lost_and_a_changed_object(lake):
     lake.write("t", frame(["A", "B"]), symbols=["A", "B"])
-    s3 = lake.path.session.client("s3")
+    s3 = lake.files.session.client("s3")
     one, two = (
-        o["Key"] for o in s3.list_objects_v2(Bucket="lake", Prefix=f"{lake.path.prefix}/tables/t/symbol=")["Contents"]
+        o["Key"] for o in s3.list_objects_v2(Bucket="lake", Prefix=f"{lake.files.prefix}/tables/t/symbol=")["Contents"]
     )
     s3.delete_object(Bucket="lake", Key=one)
     s3.put_object(Bucket="lake", Key=two, Body=b"PAR1")
@@ -179,8 +179,8 @@ def test_a_lake_on_moto_is_the_same_lake(aws):
     )
     lake = open_lake("s3://moto-lake")
     lake.write("t", frame(["A"]), symbols=["A"])
-    raw.keep(lake.path, "s", "A", b"one", MONDAY)
-    assert (str(lake.path), lake.tables(), raw.holdings(lake.path)) == ("s3://moto-lake", ["t"], {"s": ["A"]})
+    raw.keep(lake.files, "s", "A", b"one", MONDAY)
+    assert (str(lake.files), lake.tables(), raw.holdings(lake.files)) == ("s3://moto-lake", ["t"], {"s": ["A"]})
 
 
 def test_an_address_is_read_with_its_options():
@@ -215,9 +215,9 @@ def test_a_wrong_address_is_refused_with_the_part_that_is_wrong(lake, says):
 def test_raw_answers_on_s3_count_in_the_order_of_their_arrival_and_are_checked(lake):
     told = [b"three", b"one", b"two", b"one"]
     for body in told:
-        kept = raw.keep(lake.path, "s", "A", body, MONDAY)
-    assert [answer.body for answer in raw.history(lake.path, "s", "A")] == told
+        kept = raw.keep(lake.files, "s", "A", body, MONDAY)
+    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == told
     lake.files.note(kept.file, b"on")
     lake.files.note("raw/source=s/symbol=A/.hidden", b"")
-    assert [answer.body for answer in raw.read(lake.path, "s", "A").answers] == told[:3]
+    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == told[:3]
     assert set(lake.verify()["problem"]) == {raw.DAMAGED, raw.FOREIGN}

@@ -10,6 +10,7 @@ from sqlglot.parser import Parser
 from sqlglot.tokens import Tokenizer
 
 from stockkit.errors import LakeError, QueryError
+from stockkit.files import Folder
 from stockkit.lake.sql import duckdb_engine, scan
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT, SYMBOLS
@@ -17,7 +18,7 @@ from tests.conftest import ROOT, SYMBOLS
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory, prices):
-    lake = Lake(tmp_path_factory.mktemp("lake"), ROOT)
+    lake = Lake(Folder(tmp_path_factory.mktemp("lake")), ROOT)
     lake.write("prices", prices, symbols=SYMBOLS)
     return lake
 
@@ -127,7 +128,7 @@ def test_a_file_is_no_table(lake, text):
     ],
 )
 def test_the_engine_reaches_no_file_but_the_tables(lake, tmp_path, statement):
-    files = {"prices": scan.files_of(lake.location("prices"), lake.delta("prices"))}
+    files = {"prices": scan.relation(lake.location("prices"), lake.delta("prices"))}
     with duckdb_engine.connection(scan._home(files), 10**9).cursor() as connection:
         assert connection.execute(f"SELECT count(*) FROM read_parquet('{files['prices'].paths[0]}')").fetchone()[0] > 0
         with pytest.raises(duckdb.Error):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import LakeError, SchemaError, SymbolError
+from stockkit.files import Folder
 from stockkit.lake import commits, frames, raw, upkeep
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import simulate
@@ -37,7 +38,7 @@ def add(lake, table, rows):
 
 def hashes(lake, table):
     """The multiset of the contents of a table's data files."""
-    found = (lake.path / "tables" / table).rglob("*.parquet")
+    found = (lake.folder / "tables" / table).rglob("*.parquet")
     return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in found)
 
 
@@ -68,7 +69,7 @@ def test_writing_what_is_there_makes_no_new_version_nan_included(lake):
 
 
 def test_two_lakes_written_alike_hold_the_same_bytes(tmp_path, prices):
-    lakes = [Lake(tmp_path / name, ROOT) for name in ("one", "two")]
+    lakes = [Lake(Folder(tmp_path / name), ROOT) for name in ("one", "two")]
     for each in lakes:
         each.write("prices", prices, symbols=sorted(set(prices["symbol"])))
     assert hashes(lakes[0], "prices") == hashes(lakes[1], "prices")
@@ -97,7 +98,7 @@ def test_reads_and_writes_are_remembered_with_their_versions(lake):
     lake.write("t", frame(["A"]), symbols=["A"])
     lake.write("t", frame(["A"], 2.0), symbols=["A"])
     assert (lake.reads, lake.writes) == ({}, {"t": 1})
-    other = Lake(lake.path, ROOT)
+    other = Lake(Folder(lake.files), ROOT)
     other.sql("SELECT count(*) AS n FROM t")
     assert (other.reads, other.writes) == ({"t": 1}, {})
 
@@ -132,8 +133,8 @@ def test_prices_that_break_their_contract_are_not_written(lake, prices):
 
 def test_a_lake_can_be_moved(lake, tmp_path):
     lake.write("t", frame(["A"]), symbols=["A"])
-    moved = lake.path.rename(tmp_path / "elsewhere")
-    assert len(Lake(moved, ROOT).read("t")) == 1
+    moved = lake.folder.rename(tmp_path / "elsewhere")
+    assert len(Lake(Folder(moved), ROOT).read("t")) == 1
 
 
 def test_a_lake_that_is_a_file_is_refused(tmp_path):
@@ -144,9 +145,9 @@ def test_a_lake_that_is_a_file_is_refused(tmp_path):
 
 def test_a_copy_of_a_lake_is_a_lake_of_its_own(lake, tmp_path):
     lake.write("t", frame(["A"]), symbols=["A"])
-    shutil.copytree(lake.path, tmp_path / "copy")
-    Lake(tmp_path / "copy", ROOT).write("t", frame(["A"], 2.0), symbols=["A"])
-    assert (lake.version("t"), Lake(tmp_path / "copy", ROOT).version("t")) == (0, 1)
+    shutil.copytree(lake.folder, tmp_path / "copy")
+    Lake(Folder(tmp_path / "copy"), ROOT).write("t", frame(["A"], 2.0), symbols=["A"])
+    assert (lake.version("t"), Lake(Folder(tmp_path / "copy"), ROOT).version("t")) == (0, 1)
 
 
 def test_the_history_tells_version_time_run_and_rows_newest_first(lake, monkeypatch):
@@ -176,13 +177,13 @@ def test_the_history_numbers_commits_truly_though_others_committed_since_the_tab
 def test_vacuum_names_the_files_that_no_version_uses_and_deletes_them_only_when_told(lake, monkeypatch):
     for value in (1.0, 2.0):
         lake.write("t", frame(["A"], value), symbols=["A"])
-    old = sorted(path.name for path in (lake.path / "tables/t/symbol=A").iterdir())
+    old = sorted(path.name for path in (lake.folder / "tables/t/symbol=A").iterdir())
     assert lake.vacuum("t") == []
     monkeypatch.setattr("stockkit.lake.upkeep.SHORTEST", 0.0)
     (doomed,) = lake.vacuum("t", keep=0)
-    assert sorted(path.name for path in (lake.path / "tables/t/symbol=A").iterdir()) == old
+    assert sorted(path.name for path in (lake.folder / "tables/t/symbol=A").iterdir()) == old
     assert lake.vacuum("t", keep=0, dry_run=False) == [doomed]
-    assert len(list((lake.path / "tables/t/symbol=A").iterdir())) == 1
+    assert len(list((lake.folder / "tables/t/symbol=A").iterdir())) == 1
     assert lake.read("t")["value"].tolist() == [2.0]
 
 
@@ -208,7 +209,7 @@ def whole(lake, prices):
     """A lake whose prices and odd symbols pass every check."""
     symbols = sorted(set(prices["symbol"]))
     for symbol in symbols:
-        raw.keep(lake.path, "sample", symbol, b"date,close", pd.Timestamp("2023-09-21", tz="UTC"))
+        raw.keep(lake.files, "sample", symbol, b"date,close", pd.Timestamp("2023-09-21", tz="UTC"))
     lake.write("prices", prices, symbols=symbols)
     lake.write("odd", frame(ODD), symbols=list(ODD))
     assert lake.verify().empty
@@ -220,7 +221,7 @@ def problems(lake):
 
 
 def data_file(lake, table="prices"):
-    return sorted((lake.path / "tables" / table).rglob("*.parquet"))[0]
+    return sorted((lake.folder / "tables" / table).rglob("*.parquet"))[0]
 
 
 def test_verify_finds_a_missing_file(whole):
@@ -241,7 +242,7 @@ def test_verify_finds_a_file_of_the_right_size_that_cannot_be_read(whole):
 
 
 def test_verify_finds_a_log_that_cannot_be_read(whole):
-    (whole.path / "tables/prices/_delta_log/00000000000000000000.json").write_text("{")
+    (whole.folder / "tables/prices/_delta_log/00000000000000000000.json").write_text("{")
     assert problems(whole) == [["prices", "log unreadable"]]
 
 
@@ -259,7 +260,7 @@ def writers(lake, *tasks):
     start, failed = threading.Barrier(len(tasks)), []
 
     def work(task):
-        own = Lake(lake.path, ROOT)
+        own = Lake(Folder(lake.files), ROOT)
         start.wait()
         try:
             task(own)
@@ -315,7 +316,7 @@ def test_a_conflict_is_logged_and_when_retries_run_out_the_error_says_so(lake, m
     faster = itertools.count(10)
 
     def slow(now):
-        Lake(lake.path, ROOT).write("t", frame(["A"], float(next(faster))), symbols=["A"])
+        Lake(Folder(lake.files), ROOT).write("t", frame(["A"], float(next(faster))), symbols=["A"])
         return commits.Rows(frames.to_arrow(frame(["A"], 1.0)), ["A"])
 
     with pytest.raises(LakeError, match="other writers were faster 2 times; nothing of this write was stored"):
@@ -328,9 +329,10 @@ WRITER = """
 import sys
 import pandas as pd
 from pathlib import Path
+from stockkit.files import Folder
 from stockkit.lake import commits, frames, raw
 from stockkit.lake.tables import Lake
-lake = Lake(Path(sys.argv[1]), Path())
+lake = Lake(Folder(Path(sys.argv[1])), Path())
 n = 0
 while True:
     n += 1
@@ -342,12 +344,12 @@ while True:
 
 @pytest.mark.parametrize("wait", [1, 3, 6])
 def test_a_writer_killed_at_any_moment_leaves_wholly_the_old_or_wholly_the_new_rows(lake, wait):
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(lake.path)], stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(lake.folder)], stdout=subprocess.PIPE) as writer:
         for _ in range(wait):
             writer.stdout.readline()
         threading.Event().wait(0.003 * wait)
         writer.kill()
-    rows = Lake(lake.path, ROOT).read("t")
+    rows = Lake(Folder(lake.files), ROOT).read("t")
     assert len(rows) == 10_000
     assert rows["value"].nunique() == 1
     assert rows["value"][0] >= wait
@@ -358,7 +360,7 @@ def test_a_full_disk_or_a_read_only_lake_is_a_clear_error_and_leaves_the_table_a
     tmp_path, prices, options, says
 ):
     with mounted(tmp_path / "mount", options) as folder:
-        lake = Lake(folder, ROOT)
+        lake = Lake(Folder(folder), ROOT)
         if options != "ro":
             lake.write("t", frame(["A"]), symbols=["A"])
         with pytest.raises(LakeError, match=says) as caught:

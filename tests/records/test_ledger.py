@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from stockkit import open_lake
 from stockkit.errors import ForecastError, LakeError, SchemaError, SymbolError
+from stockkit.files import Folder
 from stockkit.lake import commits, frames
 from stockkit.lake.contracts import MADE, SEAL
 from stockkit.lake.tables import Lake
@@ -102,7 +103,7 @@ def test_sealing_twice_adds_nothing_whatever_the_moment_and_versions(lake):
 
 
 def test_the_order_of_rows_and_the_index_make_no_difference(lake, tmp_path):
-    other = Lake(tmp_path / "other", ROOT)
+    other = Lake(Folder(tmp_path / "other"), ROOT)
     seal(lake, made())
     seal(other, made().sample(frac=1, random_state=1))
     assert ledger.head(lake) == ledger.head(other)
@@ -271,7 +272,7 @@ def test_a_chain_hashed_anew_to_its_end_is_found_by_what_the_log_noted(three):
 
 def test_a_table_and_log_written_anew_are_found_only_by_a_head_kept_elsewhere(three, tmp_path):
     kept = ledger.head(three)
-    forged = seal(Lake(tmp_path / "forged", ROOT), *(made(as_of=day, mean=0.5) for day in days(3)))
+    forged = seal(Lake(Folder(tmp_path / "forged"), ROOT), *(made(as_of=day, mean=0.5) for day in days(3)))
     assert problems(forged) == set()
     assert problems(forged, kept) == {"head unknown"}
 
@@ -378,7 +379,7 @@ def writer(place, symbols, count):
 
 
 def test_two_processes_at_once_seal_one_chain(lake):
-    running = [writer(lake.path, symbol, 5) for symbol in ("AAPL", "MSFT")]
+    running = [writer(lake.folder, symbol, 5) for symbol in ("AAPL", "MSFT")]
     told = [one.communicate() for one in running]
     assert [one.returncode for one in running] == [0, 0], told
     assert ledger.sealed(lake)["number"].tolist() == list(range(20))
@@ -387,7 +388,7 @@ def test_two_processes_at_once_seal_one_chain(lake):
 
 @pytest.mark.parametrize("wait", [1, 4])
 def test_a_writer_killed_at_any_moment_leaves_a_chain_that_verifies_and_goes_on(lake, wait):
-    with writer(lake.path, "AAPL,MSFT", 1000) as process:
+    with writer(lake.folder, "AAPL,MSFT", 1000) as process:
         for _ in range(wait):
             process.stdout.readline()
         threading.Event().wait(0.004 * wait)

@@ -144,8 +144,8 @@ def test_a_save_killed_at_any_moment_leaves_whole_models_and_no_half_ones(tmp_pa
 
 def test_a_save_cut_short_before_its_card_is_no_model_and_is_finished_by_saving_again(lake):
     saved = registry.save(lake, trained(), **told())
-    (lake.path / saved.folder / "model.json").unlink()
-    (lake.path / saved.folder / "parameters.json").write_bytes(b"{")
+    (lake.folder / saved.folder / "model.json").unlink()
+    (lake.folder / saved.folder / "parameters.json").write_bytes(b"{")
     with pytest.raises(LakeError, match="no saved model 'lasso-h1'"):
         registry.load(lake, "lasso-h1", "newest")
     assert "cut short" in registry.list_models(lake)["problem"].iloc[0]
@@ -323,7 +323,7 @@ def packed() -> bytes:
 
 def forge(lake, saved, *, card=None, **bodies):
     """Put other files in, as one who can write the lake could: with a card that fits them."""
-    folder = lake.path / saved.folder
+    folder = lake.folder / saved.folder
     forged = json.loads((folder / "model.json").read_text()) | (card or {})
     for name, body in bodies.items():
         name = {"skops": "estimators.skops", "weights": "weights.pt"}.get(name, f"{name}.json")
@@ -383,7 +383,7 @@ def test_a_hostile_file_is_refused_by_name_and_nothing_of_it_is_run(lake, unharm
     version = forge(lake, saved, **bodies)
     with pytest.raises(LakeError, match=says) as caught:
         registry.load(lake, "lasso-h1", version)
-    assert str(lake.path) in str(caught.value)
+    assert str(lake.folder) in str(caught.value)
 
 
 def test_the_hostile_files_would_run_if_they_were_trusted():
@@ -434,7 +434,7 @@ def test_a_forged_card_is_refused(lake, card, says):
 )  # fmt: skip
 def test_a_file_that_is_missing_cut_or_changed_is_named(lake, harm, says):
     saved = registry.save(lake, trained(), **told())
-    harm(lake.path / saved.folder)
+    harm(lake.folder / saved.folder)
     with pytest.raises(LakeError, match=says):
         registry.load(lake, "lasso-h1", saved.version)
     assert says.split()[-1] in registry.list_models(lake)["problem"].iloc[0]
@@ -444,7 +444,7 @@ def test_a_changed_byte_anywhere_is_found(lake):
     saved = registry.save(lake, trained(ensemble()), **told())
     rng = np.random.default_rng(0)
     for name in [*saved.card["files"], "model.json"]:
-        path = lake.path / saved.folder / name
+        path = lake.folder / saved.folder / name
         whole = path.read_bytes()
         for place in rng.integers(0, len(whole), 3):
             if name == "model.json" and b"made_at" in whole[max(0, place - 50) : place]:
@@ -457,8 +457,8 @@ def test_a_changed_byte_anywhere_is_found(lake):
 
 def test_a_model_moved_to_another_name_is_refused(lake):
     saved = registry.save(lake, trained(), **told())
-    (lake.path / "models" / "gbm-h1").mkdir()
-    (lake.path / saved.folder).rename(lake.path / "models" / "gbm-h1" / saved.version)
+    (lake.folder / "models" / "gbm-h1").mkdir()
+    (lake.folder / saved.folder).rename(lake.folder / "models" / "gbm-h1" / saved.version)
     with pytest.raises(LakeError, match="is the card of lasso-h1"):
         registry.load(lake, "gbm-h1", saved.version)
 
@@ -561,7 +561,7 @@ def test_a_model_that_is_champion_already_is_told_the_decision_of_then(lake):
 
 def test_a_broken_candidate_is_not_promoted(lake):
     saved = candidate(lake)
-    (lake.path / saved.folder / "parameters.json").unlink()
+    (lake.folder / saved.folder / "parameters.json").unlink()
     with pytest.raises(LakeError, match=r"parameters\.json is missing"):
         promoted(lake, saved)
     assert registry.history(lake, 1) == []
@@ -600,7 +600,7 @@ def test_a_broken_champion_names_the_way_back_and_rollback_passes_over_broken_on
     for saved in (one, two, three):
         promoted(lake, saved)
     for saved in (two, three):
-        (lake.path / saved.folder / "parameters.json").write_bytes(b"{}")
+        (lake.folder / saved.folder / "parameters.json").write_bytes(b"{}")
     with pytest.raises(LakeError, match=r"parameters\.json.*stockkit models rollback 1"):
         registry.load(lake, "h1")
     entry = registry.rollback(lake, 1, at=NOW)
@@ -613,7 +613,7 @@ def test_a_champion_whose_files_are_gone_names_the_way_back_and_without_another_
 
     saved = candidate(lake)
     promoted(lake, saved)
-    shutil.rmtree(lake.path / saved.folder)
+    shutil.rmtree(lake.folder / saved.folder)
     with pytest.raises(LakeError, match=r"model\.json is missing.*stockkit models rollback 1"):
         registry.load(lake, "h1")
     with pytest.raises(LakeError, match="stockkit models rollback 1"):
@@ -664,7 +664,7 @@ def thrice(lake):
 
 
 def entry_file(lake, number):
-    return lake.path / f"models/champion-h1/{number:08}.json"
+    return lake.folder / f"models/champion-h1/{number:08}.json"
 
 
 def test_entries_are_chained_by_the_hashes_of_their_files_and_the_head_names_the_last(thrice):

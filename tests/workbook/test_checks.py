@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError, RunError
-from stockkit.provenance import PINS_VARIABLE, pins_of
+from stockkit.files import Folder
+from stockkit.provenance import PINS_VARIABLE, pins
 from stockkit.workbook import checks, handover
 from stockkit.workbook.notebooks import Notebook
 from tests.conftest import ROOT, mounted
@@ -44,19 +45,19 @@ def test_a_step_that_does_what_it_declares_has_no_fault(book):
 
 
 def test_a_table_written_without_a_word_is_found_whichever_lake_object_wrote_it(book):
-    (fault,) = faults(book, lambda: type(book)(book.path, book.root).write("t2", rows(2.0), symbols=["A"]))
+    (fault,) = faults(book, lambda: type(book)(book.files, book.root).write("t2", rows(2.0), symbols=["A"]))
     assert fault == "02_x writes 't2' but its metadata does not declare that."
 
 
 def test_a_table_that_a_later_step_empties_deletes_or_replaces_is_found(book):
     (emptied,) = faults(book, lambda: book.write("t1", rows(1.0).iloc[:0], symbols=["A"]))
     assert "writes 't1'" in emptied
-    (gone,) = faults(book, lambda: shutil.rmtree(book.path / "tables" / "t1"))
+    (gone,) = faults(book, lambda: shutil.rmtree(book.folder / "tables" / "t1"))
     assert gone == "table 't1' was there before 02_x and is gone after it."
     book.write("t1", rows(1.0), symbols=["A"])
 
     def replace():
-        shutil.rmtree(book.path / "tables" / "t1")
+        shutil.rmtree(book.folder / "tables" / "t1")
         book.write("t1", rows(3.0), symbols=["A"])
 
     (replaced,) = faults(book, replace)
@@ -65,7 +66,7 @@ def test_a_table_that_a_later_step_empties_deletes_or_replaces_is_found(book):
 
 def test_the_files_of_a_table_have_to_be_there_at_the_end(book):
     assert [*checks.vanished(book, {"t1": 0})] == []
-    shutil.rmtree(book.path / "tables" / "t1" / "symbol=A")
+    shutil.rmtree(book.folder / "tables" / "t1" / "symbol=A")
     (lost,) = checks.vanished(book, {"t1": 0})
     assert lost.startswith("1 of 1 files of table 't1' are gone")
 
@@ -85,11 +86,11 @@ def test_another_writers_commit_is_said_and_not_read(book, monkeypatch):
     book.write("t1", rows(9.0), symbols=["A"])
     (said,) = checks.strangers(notebook, book, {"t1": 0}, RUN)
     assert said.startswith("another writer (another) changed 't1'")
-    monkeypatch.setenv(PINS_VARIABLE, pins_of(book, {"t1": 0}))
+    monkeypatch.setenv(PINS_VARIABLE, pins(book.files.identity, {"t1": 0}))
     assert book.read("t1")["value"].tolist() == [1.0]
     assert book.sql("SELECT value FROM t1")["value"].tolist() == [1.0]
     assert book.reads == {"t1": 0}
-    elsewhere = type(book)(book.path / "elsewhere", book.root)
+    elsewhere = type(book)(Folder(book.folder / "elsewhere"), book.root)
     elsewhere.write("t1", rows(5.0), symbols=["A"])
     elsewhere.write("t1", rows(6.0), symbols=["A"])
     assert elsewhere.read("t1")["value"].tolist() == [6.0]

@@ -245,10 +245,10 @@ def symbols_of(lake: Lake, source: str, symbols: Sequence[str] | None = None) ->
     asked = None if symbols is None else schema.check_symbols(symbols)
     held = sorted(lake.data_files(source).files)
     if not held:
-        raise LakeError(f"table {source!r} in {lake.path} has no rows: `stockkit run params/sample.yaml` fills it.")
+        raise LakeError(f"table {source!r} in {lake.files} has no rows: `stockkit run params/sample.yaml` fills it.")
     for symbol in asked or ():
         if symbol not in held:
             near = get_close_matches(symbol, held, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(held[:5])}."
-            raise LakeError(f"{symbol!r} has no rows in table {source!r} of {lake.path}. {hint}")
+            raise LakeError(f"{symbol!r} has no rows in table {source!r} of {lake.files}. {hint}")
     return held if asked is None else asked

@@ -56,7 +56,7 @@ def features(words: Sequence[str]) -> int:
     except StockkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ParamError) else EXIT_FAILED
-    print(f"{asked.table} version {version}: {lake.count(asked.table):,} rows in {lake.path}")
+    print(f"{asked.table} version {version}: {lake.count(asked.table):,} rows in {lake.files}")
     return 0
 
 

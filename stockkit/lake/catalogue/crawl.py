@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.files import Bucket, Files, Folder, explained
+from stockkit.files import Files, explained
 from stockkit.lake import raw
 from stockkit.lake.catalogue import glue
 
@@ -40,11 +40,19 @@ def _count(number: int, what: str) -> str:
     return f"{number} partition{'' if number == 1 else 's'} {what}"
 
 
+def crawl(files: Files, catalogue: glue.Catalogue | None, show: Callable[[str], Any] = print) -> Crawl:
+    """Crawl the raw zone by the crawler that the catalogue names, into the catalogue, or without one by listing."""
+    if catalogue is None:
+        return by_listing(files)
+    if catalogue.crawler:
+        return with_crawler(catalogue.client, catalogue.crawler, show=show)
+    return into_glue(files, catalogue)
+
+
 def discover(files: Files) -> Partitions:
     """The partitions of the raw zone, each with the columns that its source's CSVs have now."""
     found: Partitions = {}
-    root = files.path if isinstance(files, Folder) else files
-    for source, symbols in raw.holdings(root).items():
+    for source, symbols in raw.holdings(files).items():
         columns = _columns(files, f"raw/source={source}/symbol={symbols[0]}")
         found |= dict.fromkeys([(source, symbol) for symbol in symbols], columns)
     return found
@@ -76,10 +84,10 @@ def by_listing(files: Files) -> Crawl:
     return found
 
 
-def into_glue(bucket: Bucket, catalogue: glue.Catalogue) -> Crawl:
+def into_glue(files: Files, catalogue: glue.Catalogue) -> Crawl:
     """Crawl the raw zone of an S3 lake and register what is found; the catalogue is the memory."""
-    now = discover(bucket)
-    location = bucket.uri("raw/")
+    now = discover(files)
+    location = files.uri("raw/")
     widest = max(now.values(), key=len, default=[])
     if not now:
         return Crawl(0, 0)

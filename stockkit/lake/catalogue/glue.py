@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from stockkit.aws import Session
 from stockkit.errors import LakeError
 from stockkit.files import explained
 
@@ -112,10 +113,16 @@ def _csv(location: str, columns: Sequence[str]) -> Description:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A Glue database, through a client that was handed in."""
+    """A Glue database, and the crawler that catalogues the raw zone in it, if any."""
 
-    client: Any
+    session: Session
     database: str
+    crawler: str | None = None
+
+    @property
+    def client(self) -> Any:
+        """The client of Glue."""
+        return self.session.client("glue")
 
     def register(self, table: Description) -> bool:
         """Put a table in, or its new description; say whether anything was new. Makes the database if need be.

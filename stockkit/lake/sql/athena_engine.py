@@ -22,8 +22,10 @@ from stockkit.athena.parameters import every, literal
 from stockkit.aws import Session
 from stockkit.errors import QueryError
 from stockkit.files import explained
-from stockkit.lake.address import Address
+from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import nested_answers
+from stockkit.lake.sql.duckdb_engine import Limits
+from stockkit.lake.sql.scan import Relation
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +59,47 @@ def cost(bytes_scanned: int, *, reused: bool = False) -> float:
     return max(LEAST_MB, math.ceil(bytes_scanned / MB)) * MB / TB * USD_PER_TB
 
 
+@dataclass(frozen=True)
+class Athena:
+    """The SQL engine on AWS, which reads the newest version of a table that is registered in the Glue database.
+
+    Attributes:
+        results: the S3 address for its answers where the workgroup does not insist on its own.
+    """
+
+    session: Session
+    database: str
+    workgroup: str
+    results: str
+
+    def answer(
+        self,
+        statement: athena.Statement,
+        parameters: Mapping[str, Any],
+        tables: Mapping[str, tuple[TableLocation, Any]],
+        listed: Mapping[str, Relation],
+        limits: Limits,
+    ) -> pd.DataFrame:
+        """Answer a SELECT; see `ask`. The workgroup's limits hold, not `limits`.
+
+        Args:
+            statement, parameters: as for `ask`. tables: where each table is that it reads, and the Delta table.
+            listed: those of information_schema.
+        """
+        schemas = {name: delta.schema().to_arrow() for name, (_, delta) in tables.items()}
+        schemas |= {name: relation.schema for name, relation in listed.items()}
+        commits = [delta.history(1)[0]["timestamp"] for _, delta in tables.values()]
+        # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it
+        commits += [int(time.time() * 1000)] if listed else []
+        shape = nested_answers.shape(statement, schemas, parameters)
+        return ask(statement, parameters, self, last_commit=max(commits, default=0), shape=shape)
+
+
 def ask(
     statement: athena.Statement,
     parameters: Mapping[str, Any],
-    session: Session,
+    engine: Athena,
     *,
-    address: Address,
-    results: str,
     last_commit: int = 0,
     shape: athena.Translation | None = None,
 ) -> pd.DataFrame:
@@ -75,9 +111,7 @@ def ask(
     Args:
         statement: one SELECT, parsed; ``:name`` stands for a parameter, sent apart from the text.
         parameters: a value for every ``:name``; a list fits where ``IN (:name)`` stands.
-        session: the AWS session.
-        address: the lake's, with its database and workgroup.
-        results: the S3 address for Athena's answers where the workgroup does not insist on its own.
+        engine: where it runs.
         last_commit: when the tables last changed, milliseconds since 1970; an answer that Athena made
             earlier is not reused.
         shape: names and types of the answer, where they are known here.
@@ -92,20 +126,20 @@ def ask(
 
     text, values = placeholders(statement, parameters)
     unloads = shape is not None and nested_answers.is_nested(shape)
-    how: dict[str, Any] = {"result_reuse_configuration": reuse(last_commit, time.time()), "s3_output": results}
+    how: dict[str, Any] = {"result_reuse_configuration": reuse(last_commit, time.time()), "s3_output": engine.results}
     if unloads:
-        how = {"unload_approach": True, "s3_output": f"{results}unload/{uuid.uuid4().hex}/"}
+        how = {"unload_approach": True, "s3_output": f"{engine.results}unload/{uuid.uuid4().hex}/"}
     with explained("cannot ask Athena"):
         try:
             answer = wr.athena.read_sql_query(
                 text,
-                database=address.database,
-                workgroup=address.workgroup,
+                database=engine.database,
+                workgroup=engine.workgroup,
                 ctas_approach=False,
                 keep_files=True,  # reuse needs them; a lifecycle rule on athena/ deletes them
                 params=values or None,
                 paramstyle="qmark",
-                boto3_session=session.boto3_session,
+                boto3_session=engine.session.boto3_session,
                 **how,
             )
         except wr.exceptions.EmptyDataFrame:
@@ -117,7 +151,7 @@ def ask(
     bill = _bill(answer.query_metadata)
     log.info("event=athena query=%s bytes=%d usd=%.6f", bill.query_id, bill.bytes_scanned, bill.cost_usd)
     if shape is None:
-        nested_answers.refuse_text(session.client("athena"), bill.query_id)
+        nested_answers.refuse_text(engine.session.client("athena"), bill.query_id)
     frame = _plain(nested_answers.restored(answer, statement, shape) if shape is not None and unloads else answer)
     frame.attrs["athena"] = {**asdict(bill), "text": str(bill)}
     return frame

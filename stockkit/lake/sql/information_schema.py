@@ -12,7 +12,7 @@ from stockkit.athena import parser
 from stockkit.athena.types import from_arrow
 from stockkit.errors import LakeError, QueryError
 from stockkit.lake.catalogue import glue
-from stockkit.lake.sql.scan import Files
+from stockkit.lake.sql.scan import Relation
 
 CATALOG, DATABASE = "awsdatacatalog", "stock_data"  # Athena's catalogue; the database of a lake that names none
 COLUMNS = ("table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "column_default",
@@ -48,7 +48,7 @@ def answer(text: str, tables: Callable[[], Sequence[str]], delta: Callable[[str]
 
 def information(
     read: Sequence[str], tables: Callable[[], Sequence[str]], delta: Callable[[str], Any], database: str | None
-) -> dict[str, Files]:
+) -> dict[str, Relation]:
     """The rows of those tables of information_schema that are among the `read` ones, under Trino's columns.
 
     Args:
@@ -58,7 +58,7 @@ def information(
         LakeError: a table cannot be opened.
     """
     place = (CATALOG, database or DATABASE)
-    makers: dict[str, Callable[[], Files]] = {
+    makers: dict[str, Callable[[], Relation]] = {
         "columns": lambda: _rows(COLUMNS, [(*place, *row) for name in tables() for row in _columns(name, delta(name))]),
         "tables": lambda: _rows(TABLES, [(*place, name, "BASE TABLE") for name in tables()]),
         "schemata": lambda: _rows(SCHEMATA, [place, (CATALOG, parser.INFORMATION)]),
@@ -82,13 +82,13 @@ def _trino_kind(arrow: Any) -> str:
         return str(arrow)
 
 
-def _rows(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Files:
+def _rows(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Relation:
     import pyarrow as pa
 
     kinds = (pa.int64() if name == "ordinal_position" else pa.string() for name in names)
     schema = pa.schema(list(zip(names, kinds, strict=True)))
     made = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
-    return Files(schema, "", (), (), rows=made)
+    return Relation(schema, "", (), (), rows=made)
 
 
 def _matches(name: str, pattern: str | None) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from stockkit import athena
 from stockkit.athena.types import Type
 from stockkit.errors import QueryError
-from stockkit.files import Folder
 from stockkit.lake import commits
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import duckdb_engine
@@ -28,7 +27,7 @@ WITH_NULLS = {"int64": "Int64", "int32": "Int32", "int16": "Int16", "int8": "Int
 
 
 @dataclass(frozen=True)
-class Question:
+class NamedQuery:
     """A named SELECT, with the grain of its answer stated in a comment."""
 
     name: str
@@ -39,7 +38,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Files:
+class Relation:
     """One version of a table: its pyarrow schema, its folder and Parquet files, and the columns kept in their paths.
 
     `alike`: every file is known to have every column, so that they need not be looked into one by one. `rows`: a
@@ -54,23 +53,47 @@ class Files:
     rows: Any = None
 
 
-def files_of(location: TableLocation, delta: Any) -> Files:
-    """What `query.run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
+@dataclass(frozen=True)
+class DuckDB:
+    """The SQL engine of this machine, which reads a table's files in any version."""
+
+    database: ClassVar[None] = None
+
+    def answer(
+        self,
+        statement: athena.Statement,
+        parameters: Mapping[str, Any],
+        tables: Mapping[str, tuple[TableLocation, Any]],
+        listed: Mapping[str, Relation],
+        limits: duckdb_engine.Limits,
+    ) -> pd.DataFrame:
+        """Answer a SELECT; see `run`.
+
+        Args:
+            statement, parameters, limits: as for `run`. tables: where each table is that it reads, and the Delta table.
+            listed: those of information_schema.
+        """
+        relations = {name: relation(*table) for name, table in tables.items()}
+        return run(statement, {**relations, **listed}, parameters, limits)
+
+
+def relation(location: TableLocation, delta: Any) -> Relation:
+    """What `run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
     import pyarrow as pa
 
     schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
-    if not isinstance(location.files, Folder):
-        return Files(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
+    if location.files.path is None:
+        return Relation(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
     folder, actions = location.files.uri(location.key), commits.logged_files(delta)
     paths = [f"{folder}/{path}" for path in actions["path"].to_pylist()]
     counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
     alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
-    return Files(schema, folder, paths, partitions, alike)
+    return Relation(schema, folder, paths, partitions, alike)
 
 
 def run(
     text: str | athena.Statement,
-    files: Mapping[str, Files],
+    files: Mapping[str, Relation],
     parameters: Mapping[str, Any],
     limits: duckdb_engine.Limits = LIMITS,
 ) -> pd.DataFrame:
@@ -92,7 +115,7 @@ def run(
 
 def rows(
     text: str | athena.Statement,
-    files: Mapping[str, Files],
+    files: Mapping[str, Relation],
     parameters: Mapping[str, Any],
     limits: duckdb_engine.Limits = LIMITS,
 ) -> tuple[Any, athena.Translation]:
@@ -116,13 +139,13 @@ def rows(
         ) from error
 
 
-def _home(files: Mapping[str, Files]) -> str:
+def _home(files: Mapping[str, Relation]) -> str:
     """The folder that has the tables asked for, empty where their rows are handed over."""
     near = {one.folder.rstrip("/").rpartition("/")[0] for one in files.values() if one.rows is None}
     return min(near, default="")
 
 
-def _scan_sql(name: str, files: Files, marker: str) -> str:
+def _scan_sql(name: str, files: Relation, marker: str) -> str:
     """The query that reads a table, in the engine's SQL; its list of files is bound, which is faster than written."""
     from stockkit.athena.types import from_arrow
 

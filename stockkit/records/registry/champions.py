@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ import pandas as pd
 from stockkit.errors import LakeError
 from stockkit.forecast.judge import gate
 from stockkit.forecast.models.protocol import RANDOM_WALK
-from stockkit.lake.commits import RUN_VARIABLE
 from stockkit.lake.tables import Lake
+from stockkit.provenance import run_id
 from stockkit.records.registry import saved_model
 from stockkit.records.registry.saved_model import SavedModel
 
@@ -273,8 +272,7 @@ def _champions_evidence(lake: Lake, horizon: int, model: str) -> pd.DataFrame:
 def _append(lake: Lake, horizon: int, entries: list[Entry], **change: Any) -> Entry:
     chained = _chained(lake, horizon)[: len(entries)]  # what was decided by; a later one makes this one lose
     number, previous = len(chained) + 1, chained[-1][1] if chained else GENESIS
-    run = os.environ.get(RUN_VARIABLE, "interactive")
-    entry = Entry(number=number, horizon=horizon, run=run, previous=previous, **change)
+    entry = Entry(number=number, horizon=horizon, run=run_id(), previous=previous, **change)
     folder = f"models/champion-h{horizon}"
     key = f"{folder}/{number:08}.json"
     body = json.dumps(asdict(entry), allow_nan=False, ensure_ascii=False, indent=1).encode()

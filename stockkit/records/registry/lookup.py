@@ -30,7 +30,7 @@ def find(lake: Lake, name: str, version: str = "champion") -> SavedModel:
     complete = [key for key in keys if lake.files.size(f"models/{key}/{saved_model.CARD}") is not None]
     if not complete:
         known = ", ".join(_names(lake)) or "none"
-        raise LakeError(f"there is no saved model {name!r} in {lake.path} (it has {known}).")
+        raise LakeError(f"there is no saved model {name!r} in {lake.files} (it has {known}).")
     models = [saved_model.at(lake.files, key) for key in complete]
     return max(models, key=lambda saved: (saved.card["as_of"], pd.Timestamp(saved.card["made_at"])))
 
@@ -44,7 +44,7 @@ def _champion(lake: Lake, name: str) -> SavedModel:
     saved = champions.saved_champion(lake, int(number))
     if saved is None:
         raise LakeError(
-            f"horizon {number} has no champion in {lake.path}: "
+            f"horizon {number} has no champion in {lake.files}: "
             f"`stockkit models promote MODEL-h{number}/VERSION` makes one."
         )
     if model and saved.name != name:

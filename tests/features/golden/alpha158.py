@@ -17,12 +17,13 @@ def real() -> dict[str, pd.DataFrame]:
     """The first 150 split-adjusted sessions from a day on, of two symbols of the sample; taken as whole histories."""
     import tempfile
 
+    from stockkit.files import Folder
     from stockkit.intake import ingest
     from stockkit.lake.tables import Lake
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(__file__).resolve().parents[3]
-        prices = ingest.clean_all(ingest.fetch(Lake(Path(folder), root), "sample", list(REAL))).prices
+        prices = ingest.clean_all(ingest.fetch(Lake(Folder(Path(folder)), root), "sample", list(REAL))).prices
     own = {symbol: prices[(prices["symbol"] == symbol) & (prices["date"] >= day)] for symbol, (day, _) in REAL.items()}
     return {symbol: bars.head(REAL[symbol][1])[list(COLUMNS)].astype("float64") for symbol, bars in own.items()}
 
