@@ -177,7 +177,7 @@ def test_an_answer_kept_on_top_of_what_was_read_is_as_if_it_were_read_again(tmp_
     newest = tmp_path / holding.answers[-1].file
     newest.write_bytes(b"cut")
     (newest.parent / "foreign.txt").touch()
-    holding = raw.extend(raw.read(Folder(tmp_path), "s", "A"), tmp_path, "s", "A", b"d", TUESDAY + SECOND)
+    holding = raw.extend(raw.read(Folder(tmp_path), "s", "A"), Folder(tmp_path), "s", "A", b"d", TUESDAY + SECOND)
     assert holding == raw.read(Folder(tmp_path), "s", "A")
     assert len(holding.kept) == 5
     assert {fault.problem for fault in holding.faults} == {raw.DAMAGED, raw.FOREIGN}
