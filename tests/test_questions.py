@@ -149,7 +149,7 @@ def test_every_answer_is_drawn_or_says_why_not(prices, tmp_path, name, sessions)
 
 
 def test_the_bill_names_each_question_and_here_costs_nothing(lake):
-    own = Lake(Folder(lake.files), ROOT)
+    own = Lake(lake.files, ROOT)
     own.ask("gaps", symbols=["AAPL"])
     own.ask("top_movers", symbols=SYMBOLS)
     bills = own.bills()

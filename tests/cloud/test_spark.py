@@ -374,7 +374,7 @@ def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark,
         java = children(driver.pid)
         assert driver.poll() is None, driver.stderr.read()[-2000:]
         driver.send_signal(signal.SIGKILL)
-    pd.testing.assert_frame_equal(Lake(Folder(held.files), ROOT).read("features"), before)
+    pd.testing.assert_frame_equal(Lake(held.files, ROOT).read("features"), before)
     assert held.version("features") == 0
     flag.touch()
     until(lambda: not any(Path(f"/proc/{pid}/fd").is_dir() for pid in java), "the end of the driver's Java", 60)
@@ -398,7 +398,7 @@ def test_rows_that_were_equal_at_first_and_then_were_not_are_computed_anew(spark
     )
     run.start()
     until(Path(f"{flag} when").exists, "work on the symbol that waits")
-    other = Lake(Folder(held.files), ROOT)
+    other = Lake(held.files, ROOT)
     other.write("features", other.read("features").assign(ret_1=9.0), symbols=["AAPL"])
     flag.touch()
     run.join()
@@ -412,7 +412,7 @@ def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, held, waiting)
 
     def here() -> None:
         try:
-            on_spark.features_to_lake(spark, Lake(Folder(held.files), ROOT), names, plugin=plugin.read(path))
+            on_spark.features_to_lake(spark, Lake(held.files, ROOT), names, plugin=plugin.read(path))
         except Exception as error:
             failed.append(error)
 

@@ -77,7 +77,7 @@ def test_athena_is_sent_the_same_moment(lake, monkeypatch):
         athena_engine, "ask", lambda statement, *_, **__: sent.update(text=statement.text) or pd.DataFrame()
     )
     engine = athena_engine.Athena(Session(), "d", "primary", "s3://b/athena/")
-    Lake(Folder(lake.files), ROOT, engine).sql("SELECT current_date AS d", as_of=DAY)
+    Lake(lake.files, ROOT, engine).sql("SELECT current_date AS d", as_of=DAY)
     assert sent == {"text": "SELECT DATE '2023-09-21' AS d"}
 
 

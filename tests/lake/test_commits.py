@@ -30,7 +30,7 @@ def test_a_write_returns_the_version_that_it_made_and_not_another_writers(lake):
 
     def once(now):
         commits._write(place, now, commits.Rows(frames.to_arrow(frame(["A"], 2.0)), ["A"]))
-        Lake(Folder(lake.files), ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
+        Lake(lake.files, ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
 
     assert (commits.attempt(place, once).version(), lake.version("t")) == (1, 2)
 
@@ -39,7 +39,7 @@ def test_a_write_of_what_is_there_returns_the_version_that_it_saw(lake):
     place = lake.location("t")
 
     def once(now):
-        Lake(Folder(lake.files), ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
+        Lake(lake.files, ROOT).write("t", frame(["B"], 3.0), symbols=["B"])
 
     assert (commits.attempt(place, once).version(), lake.version("t")) == (0, 1)
     assert lake.write("t", frame(["B"], 3.0), symbols=["B"]) == 1
@@ -47,7 +47,7 @@ def test_a_write_of_what_is_there_returns_the_version_that_it_saw(lake):
 
 def test_of_writers_at_once_each_gets_its_own_version(lake):
     def work(k):
-        return Lake(Folder(lake.files), ROOT).write("t", frame([f"S{k}"], float(k)), symbols=[f"S{k}"])
+        return Lake(lake.files, ROOT).write("t", frame([f"S{k}"], float(k)), symbols=[f"S{k}"])
 
     with ThreadPoolExecutor(4) as pool:
         versions = list(pool.map(work, range(6)))

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from stockkit.errors import LakeError, SymbolError
-from stockkit.files import Folder
 from stockkit.lake import data_files
 from stockkit.lake.tables import Lake
 from tests.conftest import ROOT
@@ -115,7 +114,7 @@ def test_a_part_that_leans_on_what_the_table_held_is_made_anew_after_a_conflict(
         )
         other = data_files.write(lake.location("features"), "B", rows("B"))
         if len(asked) == 1:
-            replace(Lake(Folder(lake.files), ROOT), rows("A", 9.0))
+            replace(Lake(lake.files, ROOT), rows("A", 9.0))
         return [part, other]
 
     lake.replace("features", COLUMNS, make)
@@ -130,7 +129,7 @@ def test_a_symbol_that_another_driver_adds_meanwhile_is_replaced_not_doubled(lak
     def make(held):
         calls.append(held)
         if len(calls) == 1:
-            replace(Lake(Folder(lake.files), ROOT), rows("B", 9.0))
+            replace(Lake(lake.files, ROOT), rows("B", 9.0))
         return [data_files.write(lake.location("features"), "B", rows("B", 2.0))]
 
     lake.replace("features", COLUMNS, make)
@@ -183,7 +182,7 @@ def test_a_driver_killed_around_its_commit_leaves_wholly_the_old_or_wholly_the_n
         driver.stdout.readline()
         threading.Event().wait(0.004 * moment)
         driver.kill()
-    found = Lake(Folder(lake.files), Path()).read("features")
+    found = Lake(lake.files, Path()).read("features")
     assert (len(found), found["value"].nunique()) == (2000, 1)
     assert lake.verify().empty
     replace(lake, *(rows(symbol, 0.5, 500) for symbol in "ABCD"))

@@ -188,7 +188,7 @@ def test_two_updates_at_once_double_nothing(lake, bars):
 
     def work(_: int) -> feature_table.Update:
         start.wait()
-        return feature_table.update(Lake(Folder(lake.files), lake.root), NAMES)
+        return feature_table.update(Lake(lake.files, lake.root), NAMES)
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(work, range(2)))

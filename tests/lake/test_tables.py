@@ -98,7 +98,7 @@ def test_reads_and_writes_are_remembered_with_their_versions(lake):
     lake.write("t", frame(["A"]), symbols=["A"])
     lake.write("t", frame(["A"], 2.0), symbols=["A"])
     assert (lake.reads, lake.writes) == ({}, {"t": 1})
-    other = Lake(Folder(lake.files), ROOT)
+    other = Lake(lake.files, ROOT)
     other.sql("SELECT count(*) AS n FROM t")
     assert (other.reads, other.writes) == ({"t": 1}, {})
 
@@ -260,7 +260,7 @@ def writers(lake, *tasks):
     start, failed = threading.Barrier(len(tasks)), []
 
     def work(task):
-        own = Lake(Folder(lake.files), ROOT)
+        own = Lake(lake.files, ROOT)
         start.wait()
         try:
             task(own)
@@ -316,7 +316,7 @@ def test_a_conflict_is_logged_and_when_retries_run_out_the_error_says_so(lake, m
     faster = itertools.count(10)
 
     def slow(now):
-        Lake(Folder(lake.files), ROOT).write("t", frame(["A"], float(next(faster))), symbols=["A"])
+        Lake(lake.files, ROOT).write("t", frame(["A"], float(next(faster))), symbols=["A"])
         return commits.Rows(frames.to_arrow(frame(["A"], 1.0)), ["A"])
 
     with pytest.raises(LakeError, match="other writers were faster 2 times; nothing of this write was stored"):
@@ -349,7 +349,7 @@ def test_a_writer_killed_at_any_moment_leaves_wholly_the_old_or_wholly_the_new_r
             writer.stdout.readline()
         threading.Event().wait(0.003 * wait)
         writer.kill()
-    rows = Lake(Folder(lake.files), ROOT).read("t")
+    rows = Lake(lake.files, ROOT).read("t")
     assert len(rows) == 10_000
     assert rows["value"].nunique() == 1
     assert rows["value"][0] >= wait
