@@ -19,6 +19,7 @@ from stockkit.lake.tables import Lake, open_lake
 from stockkit.records import ledger, registry
 from tests.aws import environment
 from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
+from tests.workbook.test_manifest import check as check_manifest
 from tests.workbook.test_report import loads
 
 NOTEBOOKS = ["00_overview", "01_ingest", "02_query", "03_features", "04_model", "05_visualise"]
@@ -198,9 +199,11 @@ def test_the_lake_answers_on_the_command_line(chain):
         assert (refused.returncode, says in refused.stderr) == (2, True), refused
 
 
-def test_run_json_is_plain_json(chain):
+def test_run_json_is_plain_json_as_its_schema_says(chain):
     text = (chain["folder"] / "run.json").read_text()
-    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["run"] == chain["run"]
+    run = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert run["run"] == chain["run"]
+    check_manifest(run)
 
 
 def test_the_same_notebooks_run_on_a_lake_on_s3(chain, seaweed_address, tmp_path, monkeypatch):

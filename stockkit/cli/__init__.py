@@ -12,7 +12,7 @@ import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, serving
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from stockkit.errors import LakeError, StockkitError
+from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Stock-market notebooks that can be trusted."
@@ -89,24 +90,24 @@ def run(
     except LakeError as error:  # after the start: the reports cannot be written
         fail(str(error))
         raise typer.Exit(EXIT_FAILED) from error
-    if manifest["status"] != runner.SUCCEEDED:
+    if manifest.status != SUCCEEDED:
         _explain(manifest)
-    print(_shown(folder / manifest["run"] / "index.html"))
-    if manifest["status"] != runner.SUCCEEDED:
+    print(_shown(folder / manifest.run / "index.html"))
+    if manifest.status != SUCCEEDED:
         raise typer.Exit(EXIT_INCOMPLETE if runner.is_incomplete(manifest) else EXIT_FAILED)
 
 
-def _explain(manifest: dict[str, Any]) -> None:
+def _explain(manifest: Manifest) -> None:
     """Say in at most five lines which notebook and cell failed, why, and where the evidence is."""
-    failed = next((step for step in manifest["steps"] if step["error"]), None)
-    if failed is None:
-        fail(manifest["reason"])
+    failed = next((step for step in manifest.steps if step.error), None)
+    if failed is None or failed.error is None:
+        fail(str(manifest.reason))
         return
-    error = failed["error"]
-    where = f"cell [{error['cell']}]" if error["cell"] is not None else error["where"]
-    cause = textwrap.shorten(f"{error['ename']}: {error['evalue']}", 400, placeholder=" …")
-    left = [step["name"] for step in manifest["steps"] if step["status"] == "not run"]
-    fail(f"notebook {failed['name']}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")
+    error = failed.error
+    where = f"cell [{error.cell}]" if error.cell is not None else error.where
+    cause = textwrap.shorten(f"{error.ename}: {error.evalue}", 400, placeholder=" …")
+    left = [step.name for step in manifest.steps if step.status == "not run"]
+    fail(f"notebook {failed.name}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")
 
 
 def _shown(path: Path) -> str:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
+
+from stockkit.intake.sources import SOURCES
 
 CORE = ("pandas", "numpy", "pyarrow", "deltalake", "duckdb", "sqlglot", "TA-Lib", "scikit-learn", "papermill",
         "jupyterlab", "awswrangler", "statsforecast", "arch", "skops")  # fmt: skip
-EXTRAS = {"spark": "pyspark", "kafka": "confluent-kafka", "prophet": "prophet", "deep": "torch",
-          "yfinance": "yfinance", "serve": "starlette"}  # fmt: skip
-KEYS = ("STOCKKIT_SECRET_ALPHAVANTAGE", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")  # beside those of sources
 
 
 def findings(root: Path) -> list[tuple[str, str, bool]]:
     """One (what, found, needed-and-absent) row a thing looked at; values of keys are never shown."""
     rows = [("Python", platform.python_version(), False)]
-    rows += [(name, version or "missing: make setup", version is None) for name in CORE for version in [_version(name)]]
-    rows += [(f"extra {extra}", _version(name) or "not installed (optional)", False)
-             for extra, name in EXTRAS.items()]  # fmt: skip
+    for name in CORE:
+        rows.append((name, version(name) or "missing: make setup", version(name) is None))
+    rows += [(f"extra {extra}", version(name) or "not installed (optional)", False) for extra, name in extras().items()]
     rows.append(("Java (for Spark)", _first_line("java", "-version") or "not found", False))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     rows.append(("Chromium (for page tests)", _first_line(chromium, "--version") if chromium else "not found", False))
-    rows += [(f"key {key}", "present" if os.environ.get(key) else "not set", False) for key in KEYS]
+    keys = dict.fromkeys([*(entry.key for entry in SOURCES.values() if entry.key), *KEYS])
+    rows += [(f"key {key}", "present" if os.environ.get(key) else "not set", False) for key in keys]
     rows.append(
         ("key ~/.aws/credentials", "present" if Path("~/.aws/credentials").expanduser().exists() else "absent", False)
     )
@@ -38,11 +40,19 @@ def findings(root: Path) -> list[tuple[str, str, bool]]:
     return rows
 
 
-def _version(distribution: str) -> str | None:
+def version(package: str) -> str | None:
+    """The version of an installed package; None where there is none."""
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
+
+
+def extras() -> dict[str, str]:
+    """The extras of stockkit, as `pyproject.toml` declares them, each with the first package that it brings."""
+    lines = (re.fullmatch(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line) for line in metadata.requires("stockkit") or ())
+    packages = [(line[2], line[1]) for line in lines if line and line[2] != "dev"]
+    return dict(reversed(packages))
 
 
 def _first_line(*command: str) -> str:

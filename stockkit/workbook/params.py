@@ -20,6 +20,7 @@ from stockkit.errors import ForecastError, LakeError, ParamError, did_you_mean
 from stockkit.intake.ingest import EARLIEST, LATEST
 from stockkit.lake import address
 from stockkit.market import answers, rules, schema, sessions
+from stockkit.workbook.engines import ENGINES
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import Notebook
 
@@ -34,7 +35,7 @@ CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndTok
 DAY_SIGNS = {"open": "+", "closed": "-"}  # of a day in a calendar's file, as `market.sessions` writes it
 BEST = "best"  # a candidate: of each symbol the model that won
 CHOICES = {
-    "engine": ("local", "spark"),
+    "engine": ENGINES,
     "dtype": ("float64", "float32"),
     "dates": (answers.AUTO, *answers.dates.ORDERS),
 }

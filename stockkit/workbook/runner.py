@@ -13,29 +13,30 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stockkit import provenance
 from stockkit.errors import LakeError, RunError
 from stockkit.files import write_atomically
 from stockkit.lake.tables import Lake, open_lake
-from stockkit.provenance import PINS_VARIABLE, RUN_VARIABLE, code_version
-from stockkit.provenance import pins as pins_value
-from stockkit.workbook import checks, handover, notebooks, params, report
-from stockkit.workbook.execution import kernels, limits, processes, redactions
+from stockkit.provenance import PINS_VARIABLE, RUN_VARIABLE
+from stockkit.workbook import handover, notebooks, params, preflight, report, table_checks
+from stockkit.workbook.execution import kernels, limits, processes
+from stockkit.workbook.execution.redactions import Redaction, of_environment
+from stockkit.workbook.manifest import FAILED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.progress import Lines, Progress
 
-SUCCEEDED, FAILED, NOT_RUN = "succeeded", "failed", "not run"
 INTERRUPTED = "Interrupted: the run was stopped or killed"
 INCOMPLETE = "Incomplete: "
 STOPPING = [number for number in map(signal.__dict__.get, ("SIGTERM", "SIGHUP")) if number is not None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A checked run: the notebooks in order, the value of every parameter, and where things are."""
 
     root: Path
@@ -47,7 +48,7 @@ class Plan:
 
 def plan(
     params_file: Path, overrides: Sequence[str] = (), *, until: str | None = None, only: str | None = None
-) -> Plan:
+) -> RunPlan:
     """Check everything that can be checked before a kernel starts.
 
     Args:
@@ -72,8 +73,8 @@ def plan(
     if until:
         chain = chain[: [n.name for n in chain].index(until) + 1]
     chain = notebooks.in_order(chain, have=lake.tables())
-    checks.surroundings(chain, values, lake, root)
-    return Plan(root, params_file, chain, values, lake)
+    preflight.check(chain, values, lake, root)
+    return RunPlan(root, params_file, chain, values, lake)
 
 
 def _root_of(params_file: Path) -> Path:
@@ -83,106 +84,105 @@ def _root_of(params_file: Path) -> Path:
     raise RunError(f"no folder above {params_file} has `notebooks`: keep parameter files in the workbook's params/.")
 
 
-def run(todo: Plan, reports: Path, progress: Progress | None = None) -> dict[str, Any]:
+def run(todo: RunPlan, reports: Path, progress: Progress | None = None) -> Manifest:
     """Run a plan and return its manifest, which is also ``reports/<run>/run.json`` beside the pages.
 
     Raises:
         LakeError: the reports folder cannot be written. RunError: its disk is full. KeyboardInterrupt: stopped by a
             signal; the manifest says so, and no process and no temporary folder is left.
     """
-    checks.space(reports, todo.lake)
+    preflight.check_space(reports, todo.lake)
     folder = _new_folder(reports)
-    redaction = redactions.of_environment(os.environ)
-    manifest = redaction.all(_first_manifest(todo, folder.name))
+    redaction = of_environment(os.environ)
+    manifest = _first_manifest(todo, folder.name, redaction)
     started = time.monotonic()
     try:
         with processes.guarded() as guard, _stoppable():
-            going = Going(todo, folder, manifest, progress or Lines(), redaction, guard, started)
-            for number in range(len(todo.chain)):
-                _run_step(going, number)
-                if manifest["steps"][number]["status"] == FAILED:
+            under_way = RunUnderWay(todo, folder, manifest, progress or Lines(), redaction, guard, started)
+            for notebook, step in zip(todo.chain, manifest.steps, strict=True):
+                _run_step(under_way, notebook, step)
+                if step.status == FAILED:
                     break
         _check_tables(todo, manifest)
     finally:
-        manifest |= {"seconds": round(time.monotonic() - started, 1), "finished_at": _now()}
+        manifest.seconds, manifest.finished_at = round(time.monotonic() - started, 1), _now()
         _finish(folder, manifest, redaction)
     return manifest
 
 
 @dataclass(frozen=True)
-class Going:
-    """A run under way."""
+class RunUnderWay:
+    """A run that has started."""
 
-    todo: Plan
+    todo: RunPlan
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     progress: Progress
-    redaction: redactions.Redaction
+    redaction: Redaction
     guard: processes.Guard
     started: float
 
+    def save(self) -> None:
+        """Write the manifest as it is now."""
+        _save(self.folder, self.manifest, self.redaction)
 
-def _run_step(run: Going, number: int) -> None:
-    notebook, step = run.todo.chain[number], run.manifest["steps"][number]
-    run.progress.step(notebook.name, number + 1, len(run.todo.chain))
+
+def _run_step(run: RunUnderWay, notebook: Notebook, step: Step) -> None:
+    run.progress.step(notebook.name, run.manifest.steps.index(step) + 1, len(run.manifest.steps))
     started = time.monotonic()
-    step["status"] = FAILED  # until it has ended otherwise
-    run.manifest["reason"] = f"{INTERRUPTED} in {notebook.name}."
-    _save(run.folder, run.manifest, run.redaction)
+    step.status = FAILED  # until it has ended otherwise
+    run.manifest.reason = f"{INTERRUPTED} in {notebook.name}."
+    run.save()
     status = "stopped"
     try:
         try:
-            step["error"] = _try_step(run, notebook, step, started)
+            step.error = _try_step(run, notebook, step, started)
         except Exception as error:  # whatever it is, the step has not succeeded
-            step["error"] = run.redaction.all(_fault(str(error), type(error).__name__))
-        status = step["status"] = FAILED if step["error"] else SUCCEEDED
-        run.manifest["reason"] = f"{INTERRUPTED} after {notebook.name}."
+            step.error = Failure(ename=type(error).__name__, evalue=run.redaction.text(str(error)))
+        status = step.status = FAILED if step.error else SUCCEEDED
+        run.manifest.reason = f"{INTERRUPTED} after {notebook.name}."
     finally:
-        step["seconds"] = round(time.monotonic() - started, 1)
-        run.progress.done(status, step["seconds"])
-    _save(run.folder, run.manifest, run.redaction)
+        step.seconds = round(time.monotonic() - started, 1)
+        run.progress.done(status, step.seconds)
+    run.save()
 
 
-def _try_step(run: Going, notebook: Notebook, step: dict[str, Any], started: float) -> dict[str, Any] | None:
+def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) -> Failure | None:
     """Run one notebook and hold it to its word; the error, if there is one."""
-    todo, run_id = run.todo, run.manifest["run"]
-    written = _written(run.manifest)
+    todo, manifest = run.todo, run.manifest
+    written = manifest.written
     output = run.folder / f"{notebook.name}.ipynb"
     values = {name: todo.parameters[name] for name in notebook.parameters}
     pins = {table: version for table, version in written.items() if table not in notebook.writes}
-    environment = {RUN_VARIABLE: run_id, PINS_VARIABLE: pins_value(todo.lake.files.identity, pins)}
+    pinned = provenance.pins(todo.lake.files.identity, pins)
+    environment = {RUN_VARIABLE: manifest.run, PINS_VARIABLE: pinned}
     clock = limits.Clock(limits.of(todo.parameters), run.started, started)
     under = kernels.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
-    before = checks.states(todo.lake)
+    before = table_checks.states(todo.lake)
     done = kernels.execute(notebook.path, output, values, under)
-    run.manifest["warnings"] += [f"{notebook.name}: {warning}" for warning in done.warnings]
-    malformed = _collect(output, step, run.manifest)
+    manifest.warnings += [f"{notebook.name}: {warning}" for warning in done.warnings]
+    malformed = _collect(output, step, manifest)
     if done.error or malformed:
-        return done.error or _fault(malformed)
-    faults = [*checks.broken_declaration(notebook, step)]
-    faults += [] if faults else checks.broken_tables(notebook, _excused(step, run.manifest), todo.lake, before, run_id)
+        return done.error or Failure(evalue=malformed)
+    faults = [*table_checks.broken_declaration(notebook, step)]
+    faults += [] if faults else _broken_tables(run, notebook, step, before)
     if not faults:
-        run.manifest["warnings"] += checks.excused(notebook, step, todo.lake)
-        run.manifest["warnings"] += checks.strangers(notebook, todo.lake, written, run_id)
-    return _fault(faults[0]) if faults else None
+        manifest.warnings += table_checks.excused(notebook, step, todo.lake)
+        manifest.warnings += table_checks.other_writers(notebook, todo.lake, written, manifest.run)
+    return Failure(evalue=faults[0]) if faults else None
 
 
-def _written(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """The tables that the steps so far handed over as written, each with its version."""
-    return {table: version for step in manifest["steps"] for table, version in step["writes"].items()}
+def _broken_tables(
+    run: RunUnderWay, notebook: Notebook, step: Step, before: Mapping[str, table_checks.State]
+) -> list[str]:
+    """The faults of a step's tables; they may be empty where symbols are missing, as then the run is incomplete."""
+    incomplete = run.manifest.headlines.get("missing_symbols")
+    empty = {**dict.fromkeys(step.writes if incomplete else (), "missing"), **step.empty}
+    excused = replace(step, empty=empty)
+    return [*table_checks.broken_tables(notebook, excused, run.todo.lake, before, run.manifest.run)]
 
 
-def _fault(evalue: str, ename: str = "RunError") -> dict[str, Any]:
-    return {"cell": None, "where": "outside its cells", "ename": ename, "evalue": evalue, "source": ""}
-
-
-def _excused(step: dict[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The step with reasons for empty tables: where symbols are missing the run is incomplete, not failed."""
-    missing = manifest["headlines"].get("missing_symbols")
-    return {**step, "empty": {**dict.fromkeys(step["writes"] if missing else (), "missing"), **step["empty"]}}
-
-
-def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> str:
+def _collect(output: Path, step: Step, manifest: Manifest) -> str:
     """Take over what an executed notebook handed over: tables with versions, headline figures; what is malformed."""
     import nbformat
 
@@ -190,69 +190,73 @@ def _collect(output: Path, step: dict[str, Any], manifest: dict[str, Any]) -> st
         return ""
     for payload in handover.payloads(nbformat.read(output, as_version=4)):
         if fault := handover.fault(payload):
-            return f"{step['name']} handed over something malformed: {fault}. Use headline() and hand_over()."
-        for part in ("reads", "writes", "empty"):
-            step[part] |= payload.get(part, {})
+            return f"{step.name} handed over something malformed: {fault}. Use headline() and hand_over()."
+        step.reads |= payload.get("reads", {})
+        step.writes |= payload.get("writes", {})
+        step.empty |= payload.get("empty", {})
         figures = dict(payload.get("headlines", {}))
-        manifest["warnings"] += figures.pop("warnings", [])
-        manifest["headlines"] |= figures
+        manifest.warnings += figures.pop("warnings", [])
+        manifest.headlines |= figures
     return ""
 
 
-def is_incomplete(manifest: Mapping[str, Any]) -> bool:
+def is_incomplete(manifest: Manifest) -> bool:
     """Whether every step ran and the pages stand, but not everything that was asked for is there."""
-    return str(manifest["reason"]).startswith(INCOMPLETE)
+    return str(manifest.reason).startswith(INCOMPLETE)
 
 
-def _check_tables(todo: Plan, manifest: dict[str, Any]) -> None:
+def _check_tables(todo: RunPlan, manifest: Manifest) -> None:
     """Fail the last step where a table that this run wrote is no longer there."""
-    done = [step for step in manifest["steps"] if step["status"] == SUCCEEDED]
-    fault = next(checks.vanished(todo.lake, _written(manifest)), "") if done else ""
-    if fault and not any(step["error"] for step in manifest["steps"]):
-        done[-1] |= {"status": FAILED, "error": _fault(fault)}
-    manifest["reason"] = None
+    done = [step for step in manifest.steps if step.status == SUCCEEDED]
+    fault = next(table_checks.vanished(todo.lake, manifest.written), "") if done else ""
+    if fault and not any(step.error for step in manifest.steps):
+        done[-1].status, done[-1].error = FAILED, Failure(evalue=fault)
+    manifest.reason = None
 
 
-def _finish(folder: Path, manifest: dict[str, Any], redaction: redactions.Redaction) -> None:
+def _finish(folder: Path, manifest: Manifest, redaction: Redaction) -> None:
     """Write the pages, then "succeeded", when all of them are there; without them the run has failed."""
-    reason = manifest["reason"] or _reason(manifest)
-    manifest |= redaction.all({"status": FAILED if reason else SUCCEEDED, "reason": reason})
-    final = redaction.all(manifest)
+    _conclude(manifest, manifest.reason or _reason(manifest), redaction)
+    final = redaction.all(asdict(manifest))
     try:
         _render_notebooks(folder, final)
         report.render_index(folder, final)
         report.render_runs(folder.parent, {folder.name: final})
-        _check_pages(folder, final)
-        _save(folder, final, redaction)
+        _check_pages(folder, manifest)
+        _save(folder, manifest, redaction)
     except Exception as error:
-        why = f"The report could not be made: {redaction.text(str(error))}"
-        manifest |= {"status": FAILED, "reason": reason or why}
+        _conclude(manifest, manifest.reason or f"The report could not be made: {error}", redaction)
         _withdraw(folder, manifest, redaction)
         if isinstance(error, LakeError):
             raise
 
 
-def _check_pages(folder: Path, manifest: Mapping[str, Any]) -> None:
-    ran = [step["name"] for step in manifest["steps"] if step["status"] == SUCCEEDED]
+def _conclude(manifest: Manifest, reason: str | None, redaction: Redaction) -> None:
+    manifest.status = FAILED if reason else SUCCEEDED
+    manifest.reason = reason and redaction.text(reason)
+
+
+def _check_pages(folder: Path, manifest: Manifest) -> None:
+    ran = [step.name for step in manifest.steps if step.status == SUCCEEDED]
     pages = [folder / f"{name}.html" for name in (*ran, "index")]
     if lost := [page.name for page in pages if not page.is_file() or not page.stat().st_size]:
         raise RunError(f"{', '.join(lost)} is not there.")
 
 
-def _withdraw(folder: Path, manifest: dict[str, Any], redaction: redactions.Redaction) -> None:
+def _withdraw(folder: Path, manifest: Manifest, redaction: Redaction) -> None:
     """Say as far as the disk allows that the run failed; a front page that says otherwise goes."""
     with suppress(OSError):
         (folder / "index.html").unlink(missing_ok=True)
     with suppress(LakeError):
         _save(folder, manifest, redaction)
     with suppress(Exception):  # it may be what could not be rendered
-        report.render_index(folder, redaction.all(manifest))
+        report.render_index(folder, redaction.all(asdict(manifest)))
 
 
-def _render_notebooks(folder: Path, manifest: Mapping[str, Any]) -> None:
+def _render_notebooks(folder: Path, manifest: report.Json) -> None:
     for step in manifest["steps"]:
         if (path := folder / f"{step['name']}.ipynb").exists():
-            report.render_notebook(path, manifest=dict(manifest))
+            report.render_notebook(path, manifest=manifest)
 
 
 def render_again(folder: Path) -> None:
@@ -262,42 +266,36 @@ def render_again(folder: Path) -> None:
         RunError: the folder holds no readable run.json.
     """
     try:
-        manifest = report.read(folder / "run.json")
-        _render_notebooks(folder, manifest)
+        _render_notebooks(folder, report.read(folder / "run.json"))
         report.render_index(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(f"{folder} is no run that can be shown: {str(error)[:300]}") from error
     report.render_runs(folder.parent)
 
 
-def _reason(manifest: Mapping[str, Any]) -> str | None:
+def _reason(manifest: Manifest) -> str | None:
     """Why a run that ended is not green, None where it is."""
-    for step in manifest["steps"]:
-        if error := step["error"]:
-            where = f" cell {error['cell']}" if error["cell"] is not None else ""
-            return f"{step['name']}{where}: {error['ename']}: {error['evalue']}"
-    missing = manifest["headlines"].get("missing_symbols", {})
+    for step in manifest.steps:
+        if error := step.error:
+            where = f" cell {error.cell}" if error.cell is not None else ""
+            return f"{step.name}{where}: {error.ename}: {error.evalue}"
+    missing = manifest.headlines.get("missing_symbols", {})
     return f"{INCOMPLETE}{'; '.join(missing.values())}" if missing else None
 
 
-def _first_manifest(todo: Plan, run_id: str) -> dict[str, Any]:
-    fresh = {"status": NOT_RUN, "seconds": 0.0, "error": None}
-    return {
-        "run": run_id,
-        "status": FAILED,
-        "reason": f"{INTERRUPTED} before its first notebook.",
-        "started_at": _now(),
-        "finished_at": None,
-        "seconds": 0.0,
-        "code_version": code_version(todo.root),
-        "params_file": f"params/{todo.params_file.name}",
-        "parameters": todo.parameters,
-        "steps": [
-            {"name": n.name, "title": n.title, **fresh, "reads": {}, "writes": {}, "empty": {}} for n in todo.chain
-        ],
-        "headlines": {},
-        "warnings": [],
-    }
+def _first_manifest(todo: RunPlan, run_id: str, redaction: Redaction) -> Manifest:
+    return Manifest(
+        run=run_id,
+        status=FAILED,
+        reason=f"{INTERRUPTED} before its first notebook.",
+        started_at=_now(),
+        finished_at=None,
+        seconds=0.0,
+        code_version=provenance.code_version(todo.root),
+        params_file=f"params/{todo.params_file.name}",
+        parameters=redaction.all(todo.parameters),
+        steps=[Step(notebook.name, redaction.text(notebook.title)) for notebook in todo.chain],
+    )
 
 
 def _new_folder(reports: Path) -> Path:
@@ -319,8 +317,8 @@ def _new_folder(reports: Path) -> Path:
     raise RunError(f"a hundred runs started at {stamp} in {reports}.")
 
 
-def _save(folder: Path, manifest: Mapping[str, Any], redaction: redactions.Redaction) -> None:
-    body = json.dumps(redaction.all(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _save(folder: Path, manifest: Manifest, redaction: Redaction) -> None:
+    body = json.dumps(redaction.all(asdict(manifest)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(folder / "run.json", body.encode("utf-8", "replace"), way_out=report.WAY_OUT)
 
 

@@ -25,6 +25,7 @@ from stockkit import features
 from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
 from stockkit.market import schema
+from stockkit.workbook.engines import ENGINES
 
 MODULE = "stockkit_user_file"
 NAMES = "MODELS"
@@ -190,8 +191,11 @@ def check(path: str, root: Path, used: Mapping[str, Any]) -> None:
         except ProcessEnded as ended:
             raise ParamError(f"{path} {ended} when it is loaded or tried: {ENDS}") from ended
         _check_candidate(used.get("candidate", ""), path, models)
-    if names and used.get("engine") == "spark":
-        raise ParamError(f"engine=spark computes features of the catalogue alone: use engine=local with user={path}.")
+    engine = used.get("engine", "local")
+    if names and not ENGINES[engine].user_features:
+        raise ParamError(
+            f"engine={engine} computes features of the catalogue alone: use engine=local with user={path}."
+        )
     if used.get("groups") == ["user"] and not names:
         raise ParamError("groups=[user] has no features: give the file that registers some, -p user=my_features.py.")
 

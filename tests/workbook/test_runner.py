@@ -16,6 +16,7 @@ import pytest
 from stockkit.errors import RunError
 from stockkit.workbook import runner
 from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit
+from tests.workbook.test_manifest import check as check_manifest
 
 OPEN = "from stockkit import hand_over, headline, open_lake\nbook = open_lake(lake)"
 WRITE = """import pandas as pd
@@ -62,6 +63,7 @@ def test_a_failing_notebook_stops_the_chain_and_its_evidence_is_kept(workbook):
     done = run(workbook, "01_good", "02_bad", "03_after")
     found = manifest_of(workbook)
     assert done.returncode == 1
+    check_manifest(json.loads((found["folder"] / "run.json").read_text()))
     assert found["status"] == "failed"
     assert [step["status"] for step in found["steps"]] == ["succeeded", "failed", "not run"]
     error = [line for line in done.stderr.splitlines() if not line.startswith("[")]

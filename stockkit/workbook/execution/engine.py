@@ -24,6 +24,7 @@ from traitlets.config import Config
 from stockkit.intake.secrets import CHANNEL
 from stockkit.workbook.execution import limits, outputs
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.manifest import Failure
 
 KERNEL = "python3"
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end
@@ -180,8 +181,8 @@ def _settings(folder: Path) -> Config:
     return Config(NotebookClient=quiet, ConnectionFileMixin=meeting)
 
 
-def error_of(job: Job, error: BaseException | None = None) -> dict[str, Any]:
-    """What to keep of what ended a notebook: cell (its execution count), where, ename, evalue, source.
+def failure_of(job: Job, error: BaseException | None = None) -> Failure:
+    """What to keep of what ended a notebook.
 
     The cell gets it as an output, too, where the kernel could not put one out.
     """
@@ -189,11 +190,11 @@ def error_of(job: Job, error: BaseException | None = None) -> dict[str, Any]:
     cell = job.notebook.cells[job.at] if job.at is not None and job.notebook else None
     if cell is None:
         where = "after its last cell" if job.started else "before its first cell"
-        return {"cell": None, "where": where, "ename": ename, "evalue": evalue, "source": ""}
+        return Failure(where=where, ename=ename, evalue=evalue)
     if not any(output.output_type == "error" for output in cell.outputs):
         cell.outputs.append(new_output("error", ename=ename, evalue=evalue, traceback=[f"{ename}: {evalue}"]))
     cell.execution_count = cell.execution_count or _count(job)
-    return {"cell": cell.execution_count, "where": "", "ename": ename, "evalue": evalue, "source": cell.source}
+    return Failure(cell=cell.execution_count, where="", ename=ename, evalue=evalue, source=cell.source)
 
 
 def _names(job: Job, error: BaseException | None) -> tuple[str, str]:

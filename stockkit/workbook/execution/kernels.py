@@ -21,6 +21,7 @@ from stockkit.files import write_atomically
 from stockkit.workbook.execution.limits import Clock
 from stockkit.workbook.execution.processes import MARK, Guard
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.manifest import Failure
 from stockkit.workbook.report import WAY_OUT
 
 ENGINE = "stockkit"
@@ -44,9 +45,9 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Executed:
-    """How it ended: None or the error (cell, where, ename, evalue, source), and warnings of the execution."""
+    """How it ended: None or the error, and warnings of the execution."""
 
-    error: dict[str, Any] | None
+    error: Failure | None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -73,7 +74,8 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Co
         finally:
             under.guard.sweep()
     job.save(job.notebook)
-    return Executed(under.redaction.all(error), under.redaction.all(job.warnings))
+    error = error and Failure(**under.redaction.all(vars(error)))
+    return Executed(error, under.redaction.all(job.warnings))
 
 
 def _job(folder: Path, output: Path, under: Conditions) -> Any:
@@ -100,7 +102,7 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _run(job: Any, source: Path, parameters: Mapping[str, Any], under: Conditions) -> dict[str, Any] | None:
+def _run(job: Any, source: Path, parameters: Mapping[str, Any], under: Conditions) -> Failure | None:
     """Let papermill do it; the error, None where every cell ran and ended well."""
     import papermill
     from papermill.engines import papermill_engines
@@ -118,19 +120,19 @@ def _run(job: Any, source: Path, parameters: Mapping[str, Any], under: Condition
     except papermill.exceptions.PapermillExecutionError as failed:
         banners = 2 * (ERROR_MARKER_TAG in job.notebook.cells[0].metadata.get("tags", ()))
         job.at, job.failure = failed.cell_index + banners, job.failure or (failed.ename, str(failed.evalue))
-        return engine.error_of(job, failed)
+        return engine.failure_of(job, failed)
     except Exception as failed:  # whatever ends a notebook, it has not succeeded
-        return engine.error_of(job, failed)
-    return engine.error_of(job) if job.failure else _unrun(job.notebook)
+        return engine.failure_of(job, failed)
+    return engine.failure_of(job) if job.failure else _unrun(job.notebook)
 
 
-def _unrun(notebook: Any) -> dict[str, Any] | None:
+def _unrun(notebook: Any) -> Failure | None:
     """An error where a code cell has no result, for whatever reason."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(code, 1):
         if cell.execution_count is None:
             evalue = "the cell was not run, so the notebook did not do what it says."
-            return {"cell": number, "where": "", "ename": "RunError", "evalue": evalue, "source": cell.source}
+            return Failure(cell=number, where="", evalue=evalue, source=cell.source)
     return None
 
 

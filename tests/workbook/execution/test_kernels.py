@@ -51,34 +51,34 @@ def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seco
 def test_whatever_ends_a_notebook_early_is_an_error_that_names_its_cell(tmp_path, monkeypatch, cell, ename, says):
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     notebook, done = execute(tmp_path, "fine = 1", cell, "print('never')")
-    assert (done.error["cell"], done.error["ename"]) == (2, ename)
-    assert says in done.error["evalue"]
+    assert (done.error.cell, done.error.ename) == (2, ename)
+    assert says in done.error.evalue
     assert "This cell failed" in render_notebook(tmp_path / "out.ipynb", manifest={}).read_text()
     assert notebook.cells[-1].execution_count is None
 
 
 def test_a_cell_that_was_skipped_is_an_error(tmp_path):
     _, done = execute(tmp_path, "fine = 1", "print('never')", tags=["skip-execution"])
-    assert (done.error["cell"], done.error["ename"]) == (2, "RunError")
+    assert (done.error.cell, done.error.ename) == (2, "RunError")
 
 
 def test_a_cell_is_stopped_at_the_first_limit_and_says_which(tmp_path):
     _, done = execute(tmp_path, "fine = 1", "import time; time.sleep(600)", cell_timeout=1)
-    assert (done.error["cell"], done.error["ename"]) == (2, "TimeoutError")
-    assert "cell_timeout=1 seconds" in done.error["evalue"]
+    assert (done.error.cell, done.error.ename) == (2, "TimeoutError")
+    assert "cell_timeout=1 seconds" in done.error.evalue
 
 
 def test_a_step_without_time_left_does_not_start(tmp_path):
     _, done = execute(tmp_path, "fine = 1", run_timeout=0)
-    assert done.error["ename"] == "TimeoutError"
-    assert "run_timeout=0 seconds" in done.error["evalue"]
+    assert done.error.ename == "TimeoutError"
+    assert "run_timeout=0 seconds" in done.error.evalue
 
 
 def test_a_kernel_that_cannot_start_is_said_with_its_reason(tmp_path, capfd):
     (tmp_path / "ipykernel_launcher.py").write_text("raise ImportError('planted')")
     _, done = execute(tmp_path, "fine = 1", environment={"PYTHONPATH": str(tmp_path)})
-    assert (done.error["cell"], done.error["where"]) == (None, "before its first cell")
-    assert "the kernel did not start: ImportError: planted" in done.error["evalue"]
+    assert (done.error.cell, done.error.where) == (None, "before its first cell")
+    assert "the kernel did not start: ImportError: planted" in done.error.evalue
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -105,7 +105,7 @@ def test_this_environment_runs_it_secrets_are_struck_out_output_is_cut_and_worke
         "raise ValueError(dict(os.environ))",
     ]
     notebook, done = execute(tmp_path, *cells, environment={"K": CANARY}, kernelspec=foreign)
-    assert done.error["ename"] == "ValueError"
+    assert done.error.ename == "ValueError"
     assert notebook.metadata.kernelspec.name == "python3"
     page = render_notebook(tmp_path / "out.ipynb", manifest={}).read_text()
     for text in ((tmp_path / "out.ipynb").read_text(), page, str(done)):

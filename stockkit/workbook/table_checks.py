@@ -1,74 +1,18 @@
-"""What a run is held to: its surroundings before the first kernel starts, its tables after every step."""
+"""What the tables of a run are held to: what notebooks declare, what they handed over, and what the lake has."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from stockkit.errors import ParamError, RunError
-from stockkit.intake.sources import open_source
 from stockkit.lake.tables import Lake
-from stockkit.workbook import user_file
+from stockkit.workbook.manifest import Step
 from stockkit.workbook.notebooks import Notebook
 
 MAY_BE_EMPTY = {"rejects", "corrections"}  # nothing was wrong with the data
-MODEL_EXTRAS = {"prophet": ("prophet", "prophet"), "lstm": ("torch", "deep")}
-LEAST_FREE = {"reports": 20_000_000, "lake": 100_000_000}  # bytes; the sample run takes a tenth
-
-
-def surroundings(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lake, root: Path) -> None:
-    """Refuse what would only fail inside a notebook: an absent source, key or extra, a horizon nobody forecasts.
-
-    Raises:
-        ParamError, StockkitError: what is missing, and the way out.
-    """
-    used = {name: values[name] for notebook in chain for name in notebook.parameters}
-    for name in ("source", "check"):
-        if used.get(name):
-            open_source(used[name], root=root, lake=lake.folder, secrets_client=lake.secrets_client)
-    if used.get("engine") == "spark":
-        _need("pyspark", "spark", "engine=spark")
-    for model in used.get("tried", ()):
-        if model in MODEL_EXTRAS:
-            _need(*MODEL_EXTRAS[model], f"tried=[…, {model}]")
-    user_file.check(used.get("user", ""), root, used)
-    horizon, horizons = used.get("horizon"), used.get("horizons")
-    if horizons and horizon is not None and horizon not in horizons:
-        raise ParamError(
-            f"horizon {horizon} is not among horizons {horizons}, so nobody would forecast it: "
-            f"give -p 'horizons={sorted({*horizons, horizon})}' too, or one of them as horizon."
-        )
-
-
-def _need(package: str, extra: str, what: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
-
-
-def space(reports: Path, lake: Lake) -> None:
-    """Refuse to start where the disk is all but full.
-
-    Raises:
-        RunError: names the folder and what is free.
-    """
-    for what, folder in (("reports", reports), ("lake", lake.folder)):
-        if folder is None:
-            continue
-        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
-        if (free := shutil.disk_usage(there).free) < LEAST_FREE[what]:
-            way_out = (
-                f"Free some space, or name another folder with {'--reports' if what == 'reports' else '-p lake='}."
-            )
-            raise RunError(
-                f"the disk of the {what} folder {folder} has {free / 1e6:.1f} MB left, and a run needs "
-                f"{LEAST_FREE[what] / 1e6:.0f}: nothing was started. {way_out}"
-            )
 
 
 @dataclass(frozen=True)
@@ -85,21 +29,19 @@ def states(lake: Lake) -> dict[str, State]:
     return {table: State(int(delta.version()), str(delta.metadata().id)) for table, delta in deltas.items()}
 
 
-def broken_declaration(notebook: Notebook, step: Mapping[str, Any]) -> Iterator[str]:
+def broken_declaration(notebook: Notebook, step: Step) -> Iterator[str]:
     """The faults where the tables that a notebook handed over are not those that it declares."""
     for word, touched, declared in (
-        ("reads", step["reads"], notebook.reads),
-        ("writes", step["writes"], notebook.writes),
+        ("reads", step.reads, notebook.reads),
+        ("writes", step.writes, notebook.writes),
     ):
         for table in sorted(set(touched) - set(declared) - set(notebook.writes)):
             yield f"{notebook.name} {word} {table!r} but its metadata does not declare that."
-    for table in sorted(set(notebook.writes) - set(step["writes"])):
+    for table in sorted(set(notebook.writes) - set(step.writes)):
         yield f"{notebook.name} declares that it writes {table!r} but did not hand it over."
 
 
-def broken_tables(
-    notebook: Notebook, step: Mapping[str, Any], lake: Lake, before: Mapping[str, State], run: str
-) -> Iterator[str]:
+def broken_tables(notebook: Notebook, step: Step, lake: Lake, before: Mapping[str, State], run: str) -> Iterator[str]:
     """The faults that a step left in the lake: a table gone, replaced, written without a word, empty, without numbers.
 
     Args:
@@ -117,25 +59,25 @@ def broken_tables(
             yield f"table {table!r} was replaced while {notebook.name} ran, which does not declare that it writes it."
         elif run in writers(lake, table, since=old.version if old else -1):
             yield f"{notebook.name} writes {table!r} but its metadata does not declare that."
-    for table, version in step["writes"].items():
+    for table, version in step.writes.items():
         if table not in now or now[table].version < version:
             there = now[table].version if table in now else None
             yield f"{notebook.name} handed over {table!r} version {version}, the lake has {there}."
-        elif table not in step["empty"] and (lack := hollow(lake, table, version)):
+        elif table not in step.empty and (lack := emptiness(lake, table, version)):
             yield (
                 f"{notebook.name} wrote {table!r}, but it {lack}. If that is right, "
                 f"say so: hand_over(book, empty={{{table!r}: 'the reason'}})."
             )
 
 
-def excused(notebook: Notebook, step: Mapping[str, Any], lake: Lake) -> Iterator[str]:
+def excused(notebook: Notebook, step: Step, lake: Lake) -> Iterator[str]:
     """A sentence for each table that a notebook wrote without rows or numbers, and gave a reason for."""
-    for table, reason in step["empty"].items():
-        if table in step["writes"] and (lack := hollow(lake, table, step["writes"][table])):
+    for table, reason in step.empty.items():
+        if table in step.writes and (lack := emptiness(lake, table, step.writes[table])):
             yield f"{notebook.name}: {table} {lack}: {reason}."
 
 
-def hollow(lake: Lake, table: str, version: int) -> str:
+def emptiness(lake: Lake, table: str, version: int) -> str:
     """What a table lacks at a version: rows, or any number at all in its columns of floats; "" where nothing."""
     delta = _at(lake, table, version)
     if delta.count() == 0:
@@ -166,7 +108,7 @@ def vanished(lake: Lake, written: Mapping[str, int]) -> Iterator[str]:
                 yield f"{len(lost)} of {len(files)} files of table {table!r} are gone, as {lost[0]}."
 
 
-def strangers(notebook: Notebook, lake: Lake, written: Mapping[str, int], run: str) -> Iterator[str]:
+def other_writers(notebook: Notebook, lake: Lake, written: Mapping[str, int], run: str) -> Iterator[str]:
     """A sentence for each table of this run that another writer has changed since, where this notebook reads it."""
     for table in notebook.reads:
         if table in written and table not in notebook.writes:

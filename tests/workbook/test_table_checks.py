@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stockkit.errors import ParamError, RunError
+from stockkit.errors import RunError
 from stockkit.files import Folder
 from stockkit.provenance import PINS_VARIABLE, pins
-from stockkit.workbook import checks, handover
+from stockkit.workbook import handover, table_checks
+from stockkit.workbook.manifest import Step
 from stockkit.workbook.notebooks import Notebook
-from tests.conftest import ROOT, mounted
+from tests.conftest import ROOT
 
 RUN = "run-1"
 
@@ -34,10 +35,10 @@ def book(lake, monkeypatch):
 def faults(book, act, writes=()):
     """What is found wrong after a step that does `act` and hands over what it declares."""
     notebook = Notebook("02_x", Path("02_x.ipynb"), "?", {}, (), tuple(writes))
-    before = checks.states(book)
+    before = table_checks.states(book)
     act()
-    step = {"writes": {table: book.version(table) for table in writes}, "reads": {}, "empty": {}}
-    return [*checks.broken_tables(notebook, step, book, before, RUN)]
+    step = Step("02_x", "?", writes={table: book.version(table) for table in writes})
+    return [*table_checks.broken_tables(notebook, step, book, before, RUN)]
 
 
 def test_a_step_that_does_what_it_declares_has_no_fault(book):
@@ -65,9 +66,9 @@ def test_a_table_that_a_later_step_empties_deletes_or_replaces_is_found(book):
 
 
 def test_the_files_of_a_table_have_to_be_there_at_the_end(book):
-    assert [*checks.vanished(book, {"t1": 0})] == []
+    assert [*table_checks.vanished(book, {"t1": 0})] == []
     shutil.rmtree(book.folder / "tables" / "t1" / "symbol=A")
-    (lost,) = checks.vanished(book, {"t1": 0})
+    (lost,) = table_checks.vanished(book, {"t1": 0})
     assert lost.startswith("1 of 1 files of table 't1' are gone")
 
 
@@ -84,8 +85,8 @@ def test_another_writers_commit_is_said_and_not_read(book, monkeypatch):
     notebook = Notebook("02_x", Path("02_x.ipynb"), "?", {}, ("t1",), ())
     monkeypatch.setenv("STOCKKIT_RUN", "another")
     book.write("t1", rows(9.0), symbols=["A"])
-    (said,) = checks.strangers(notebook, book, {"t1": 0}, RUN)
-    assert said.startswith("another writer (another) changed 't1'")
+    (warning,) = table_checks.other_writers(notebook, book, {"t1": 0}, RUN)
+    assert warning.startswith("another writer (another) changed 't1'")
     monkeypatch.setenv(PINS_VARIABLE, pins(book.files.identity, {"t1": 0}))
     assert book.read("t1")["value"].tolist() == [1.0]
     assert book.sql("SELECT value FROM t1")["value"].tolist() == [1.0]
@@ -128,34 +129,7 @@ def test_the_notebooks_ensure_and_do_not_assert():
         assert "\nassert " not in code, path.name
 
 
-@pytest.mark.parametrize(
-    ("parameters", "says"),
-    [
-        ({"source": "folder:/nowhere"}, "source folder /nowhere does not exist"),
-        ({"source": "alphavantage"}, "STOCKKIT_SECRET_ALPHAVANTAGE"),
-        ({"check": "nonsense"}, "'nonsense' is not known"),
-        ({"horizon": 20, "horizons": [1, 5]}, r"horizons=\[1, 5, 20\]"),
-        ({"horizon": 5, "horizons": [1, 5], "source": "sample", "check": ""}, None),
-        ({"horizon": 20}, None),
-    ],
-)
-def test_surroundings_are_looked_at_before_a_kernel_starts(lake, monkeypatch, parameters, says):
-    monkeypatch.delenv("STOCKKIT_SECRET_ALPHAVANTAGE", raising=False)
-    notebook = Notebook("01_x", Path("01_x.ipynb"), "?", parameters, (), ())
-    if says is None:
-        checks.surroundings([notebook], parameters, lake, ROOT)
-        return
-    with pytest.raises(ParamError, match=says):
-        checks.surroundings([notebook], parameters, lake, ROOT)
-
-
-def test_a_run_does_not_start_on_a_full_disk(lake, tmp_path):
-    checks.space(tmp_path / "reports", lake)
-    with mounted(tmp_path / "small", "size=1m") as folder, pytest.raises(RunError, match="MB left, and a run needs 20"):
-        checks.space(folder / "reports", lake)
-
-
 def test_the_files_of_a_symbol_whose_name_is_spelt_otherwise_in_paths_are_there(book):
     rows = book.read("t1").assign(symbol="EURUSD=X").astype({"symbol": "string"})
     book.write("t2", rows, symbols=["EURUSD=X"])
-    assert [*checks.vanished(book, {"t2": 0})] == []
+    assert [*table_checks.vanished(book, {"t2": 0})] == []

@@ -1,0 +1,84 @@
+"""What a run leaves in `run.json`: what it ran, how that ended, and which tables it read and wrote.
+
+`run.schema.json` beside this file is its JSON schema; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SUCCEEDED: Literal["succeeded"] = "succeeded"
+FAILED: Literal["failed"] = "failed"
+NOT_RUN: Literal["not run"] = "not run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What ended a notebook.
+
+    Attributes:
+        cell: the execution count of the cell; None where it was none of them.
+        where: in words, where it was no cell.
+        ename, evalue: name and message of the error.
+        source: the code of the cell.
+    """
+
+    cell: int | None = None
+    where: str = "outside its cells"
+    ename: str = "RunError"
+    evalue: str
+    source: str = ""
+
+
+@dataclass
+class Step:
+    """One notebook of a run.
+
+    Attributes:
+        name, title: of the notebook.
+        seconds: that it took.
+        error: what ended it, where it has failed.
+        reads, writes: tables, each with the version that was read or written.
+        empty: tables that rightly have no rows or no numbers, each with the reason.
+    """
+
+    name: str
+    title: str
+    status: Literal["succeeded", "failed", "not run"] = NOT_RUN
+    seconds: float = 0.0
+    error: Failure | None = None
+    reads: dict[str, int] = field(default_factory=dict)
+    writes: dict[str, int] = field(default_factory=dict)
+    empty: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Manifest:
+    """A run, from its start on; it has failed until all of it has succeeded.
+
+    Attributes:
+        run: its id, the name of its folder.
+        reason: why it is not green; None where it is.
+        started_at, finished_at: in UTC, as 2026-11-21T07:01:02Z.
+        params_file: as the command that repeats the run names it.
+        headlines: the figures that notebooks passed on.
+    """
+
+    run: str
+    status: Literal["succeeded", "failed"]
+    reason: str | None
+    started_at: str
+    finished_at: str | None
+    seconds: float
+    code_version: str
+    params_file: str
+    parameters: dict[str, Any]
+    steps: list[Step]
+    headlines: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def written(self) -> dict[str, int]:
+        """The tables that the steps so far handed over as written, each with its version."""
+        return {table: version for step in self.steps for table, version in step.writes.items()}
