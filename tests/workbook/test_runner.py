@@ -125,7 +125,7 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_process_and_no_folder(workb
         pids = [int(pid) for pid in wait_for((workbook / "kernel.pid").read_text).split()]
         temporary = (workbook / "kernel.tmp").read_text()
         running.send_signal(number)
-        assert running.wait(timeout=30) == code
+        assert running.wait(timeout=120) == code
     found = manifest_of(workbook)
     assert (found["status"], found["reason"]) == ("failed", "Interrupted: the run was stopped or killed in 01_x.")
     for process in pids:
@@ -149,7 +149,7 @@ def absent(path):
         raise ValueError(f"{path} is still there")
 
 
-def wait_for(probe, seconds=30):
+def wait_for(probe, seconds=120):
     end = time.monotonic() + seconds
     while True:
         try:
