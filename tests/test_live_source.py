@@ -50,7 +50,7 @@ def test_a_run_plans_with_its_allowance_and_says_what_waits(workbook, monkeypatc
 
 
 def test_on_a_bad_day_the_key_that_the_provider_repeats_is_nowhere(workbook, monkeypatch):
-    with av.Server(av.said("Information", av.DAILY)) as server:
+    with av.Server(av.json_of("Information", av.DAILY)) as server:
         done, manifest, _ = ingest(workbook, server, monkeypatch, "-p", "symbols=[IBM]")
         assert server.requests[0]["apikey"] == CANARY
     assert done.returncode == 1

@@ -96,8 +96,8 @@ class AlphaVantage(Source):
             "datatype": "csv",
         }
         who = f"{symbol} ({self.file(symbol)})"
-        question = download.Question(self._http, self.url, params, self.secret, who, self.limits, self.patience)
-        reply = download.get(question, take=self.budget.take)
+        request = download.KeyedRequest(self._http, self.url, params, self.secret, who, self.limits, self.patience)
+        reply = download.get(request, take=self.budget.take)
         trouble = self._trouble(reply, who)
         if trouble:
             raise trouble
@@ -150,13 +150,13 @@ class AlphaVantage(Source):
 
     def _refusal(self, body: bytes, who: str) -> SourceError:
         """What a JSON answer means; scrubbed before it is shortened, lest half of a key remain."""
-        said = " ".join(self.secret.scrub(_message(body)).split())
-        if not TOO_FAST.search(said) and DAY_SPENT.search(said):
+        message = " ".join(self.secret.scrub(_message(body)).split())
+        if not TOO_FAST.search(message) and DAY_SPENT.search(message):
             return self.budget.spend()
-        hint = next((text for word, text in HINTS.items() if word.lower() in said.lower()), "")
-        if TOO_FAST.search(said):
+        hint = next((text for word, text in HINTS.items() if word.lower() in message.lower()), "")
+        if TOO_FAST.search(message):
             hint = "Lower STOCKKIT_ALPHAVANTAGE_PER_SECOND, or run again in a minute."
-        return SourceError(f"{who}: expected CSV, got JSON: {said[:300]} {hint}".rstrip())
+        return SourceError(f"{who}: expected CSV, got JSON: {message[:300]} {hint}".rstrip())
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -170,12 +170,12 @@ def _is_utf8(body: bytes) -> bool:
 def _message(body: bytes) -> str:
     """What a JSON answer says under Note, Information or Error Message; its text is not repeated when broken."""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except (ValueError, RecursionError):
         return "it cannot be read."
-    if isinstance(said, dict):
-        said = next((said[key] for key in ("Error Message", "Information", "Note") if key in said), said)
-    return str(said) if said else "it is empty. Probably the symbol is not known."
+    if isinstance(answer, dict):
+        answer = next((answer[key] for key in ("Error Message", "Information", "Note") if key in answer), answer)
+    return str(answer) if answer else "it is empty. Probably the symbol is not known."
 
 
 def open_alphavantage(opening: Opening) -> AlphaVantage:

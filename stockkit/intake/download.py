@@ -68,7 +68,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Question:
+class KeyedRequest:
     """What to ask, and how: `http` from `client`, `url` and `params` without the key, `who` for messages."""
 
     http: httpx.Client
@@ -174,17 +174,17 @@ def client(url: httpx.URL, *, parameter: str, secret: Secret, limits: Limits, co
     )
 
 
-def get(question: Question, *, take: Callable[[], None]) -> Reply:
+def get(request: KeyedRequest, *, take: Callable[[], None]) -> Reply:
     """Ask until there is a whole answer; try again only after 429, 5xx, a time-out or a broken connection.
 
     Args:
-        question: what to ask.
+        request: what to ask.
         take: called before each attempt, to count it; what it raises ends the attempts.
 
     Raises:
         SourceError: no attempt gave a whole answer; says why the last one did not, without the secret.
     """
-    patience, left = question.patience, question.limits.total
+    patience, left = request.patience, request.limits.total
     try:
         for attempt in stamina.retry_context(
             on=_wait,
@@ -198,7 +198,7 @@ def get(question: Question, *, take: Callable[[], None]) -> Reply:
                 take()
                 started = monotonic()
                 try:
-                    return _once(question, started + left)
+                    return _once(request, started + left)
                 finally:
                     left -= monotonic() - started
     except _Again as error:
@@ -212,10 +212,10 @@ def _wait(error: Exception) -> bool | float:
     return True if error.wait is None else error.wait
 
 
-def _once(question: Question, end: float) -> Reply:
+def _once(request: KeyedRequest, end: float) -> Reply:
     DEADLINE.end = end
     try:
-        outcome = _ask(question)
+        outcome = _ask(request)
     finally:
         DEADLINE.end = math.inf
     if isinstance(outcome, SourceError):
@@ -223,15 +223,15 @@ def _once(question: Question, end: float) -> Reply:
     return outcome
 
 
-def _ask(question: Question) -> Reply | SourceError:
-    host, who, scrub = question.url.host, question.who, question.secret.scrub
+def _ask(request: KeyedRequest) -> Reply | SourceError:
+    host, who, scrub = request.url.host, request.who, request.secret.scrub
     try:
-        with question.http.stream("GET", question.url, params=question.params) as response:
-            _check_status(response, question.secret, question.patience)
-            return Reply(_body(response, question.limits), response.headers.get("content-type", "").lower())
+        with request.http.stream("GET", request.url, params=request.params) as response:
+            _check_status(response, request.secret, request.patience)
+            return Reply(_body(response, request.limits), response.headers.get("content-type", "").lower())
     except httpx.TimeoutException as error:
         if monotonic() >= DEADLINE.end:
-            return SourceError(f"{who}: {host} took more than {question.limits.total:g} s to answer.")
+            return SourceError(f"{who}: {host} took more than {request.limits.total:g} s to answer.")
         return _Again(f"{who}: {host} did not answer in time ({type(error).__name__}).")
     except httpx.TransportError as error:
         return _Again(f"{who}: the connection to {host} failed ({type(error).__name__}: {scrub(str(error))}).")

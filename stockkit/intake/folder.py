@@ -66,7 +66,7 @@ class PriceFolder(Source):
             named = [plain] if plain.is_file() else self._named(symbol)
             if len(named) > 1:
                 raise SourceError(f"{symbol}: {_listed(named)} are all of this symbol: keep one of them.")
-            return _own(named[0], symbol) if named else self._among(symbol)
+            return _body_of(named[0], symbol) if named else self._among(symbol)
         except OSError as error:
             raise SourceError(f"{symbol} ({self.file(symbol)}) cannot be read: {error.strerror or error}.") from error
 
@@ -87,16 +87,16 @@ class PriceFolder(Source):
             return [self.path]
         if (self.path / "_delta_log").is_dir():
             raise SourceError(f"{self.path} is a Delta table, whose files hold rows of the past as well: export it.")
-        found = [*self.path.iterdir(), *self.path.glob(f"*=*/*{PARQUET}")]
+        paths = [*self.path.iterdir(), *self.path.glob(f"*=*/*{PARQUET}")]
         kinds = (*TEXTS, PARQUET)
-        return sorted(path for path in found if path.suffix.lower() in kinds and path.is_file()
+        return sorted(path for path in paths if path.suffix.lower() in kinds and path.is_file()
                       and path.name.lower() != ACTIONS_FILE and path.name[0] not in "._")  # fmt: skip
 
     def _named(self, symbol: str) -> list[Path]:
         return [path for path in self._files() if path.stem.upper() == symbol.upper()]
 
     def _holding(self, symbol: str) -> list[Path]:
-        return [path for path in self._files() if any(headers.same_symbol(symbol, one) for one in _symbols_in(path))]
+        return [path for path in self._files() if any(headers.same_symbol(symbol, name) for name in _symbols_in(path))]
 
     def _among(self, symbol: str) -> bytes:
         """The rows of one symbol in files of many."""
@@ -106,7 +106,7 @@ class PriceFolder(Source):
         if len(holding) > 1:
             raise SourceError(f"{symbol}: {_listed(holding)} all have rows of it: put them into one file.")
         if holding:
-            return _own(holding[0], symbol)
+            return _body_of(holding[0], symbol)
         known = self.symbols()
         names = known or [path.name for path in self._files()]
         hint = did_you_mean(symbol, known, f"It has {', '.join(names[:12]) or 'no files of bars'}.")
@@ -145,7 +145,7 @@ def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:6])
 
 
-def _own(path: Path, symbol: str) -> bytes:
+def _body_of(path: Path, symbol: str) -> bytes:
     """What a file says of one symbol: all of it, verbatim, unless it holds several."""
     if path.suffix.lower() == PARQUET:
         return _csv(_rows_of(path, symbol))
@@ -162,8 +162,8 @@ def _symbols_in(path: Path) -> list[str]:
 
 def _state(path: Path) -> tuple[int, int]:
     """What changes with a file's bytes, for the caches."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=600)
@@ -172,16 +172,16 @@ def _split(path: Path, changed: int, size: int) -> dict[str, bytes]:
     with path.open("rb") as file:
         body = file.read(GLANCE)
         try:
-            found = headers.headers(text.lines_of(_decoded(body)))
-            if not found or ("symbol" not in found[0].places and not found[0].tickers):
+            recognised = headers.headers(text.lines_of(_decoded(body)))
+            if not recognised or ("symbol" not in recognised[0].places and not recognised[0].tickers):
                 return {}
             body += file.read()
             lines = text.lines_of(text.decode(body, path.name))
         except SourceError:
             return {}
-    if found[0].tickers:
-        return {_symbol(one.tickers[0]): body for one in found}
-    header, parts = found[0], dict[str, list[str]]()
+    if recognised[0].tickers:
+        return {_symbol(header.tickers[0]): body for header in recognised}
+    header, parts = recognised[0], dict[str, list[str]]()
     for line in lines[header.rows :]:
         fields = text.fields_of(line, header.delimiter) if len(line) <= text.LONGEST else []
         if len(fields) > header.places["symbol"] and not text.is_empty(line):
@@ -189,7 +189,7 @@ def _split(path: Path, changed: int, size: int) -> dict[str, bytes]:
     if len(parts) == 1:
         return dict.fromkeys(parts, body)
     top = lines[: header.rows]
-    return {name: ("\n".join([*top, *own]) + "\n").encode() for name, own in parts.items()}
+    return {name: ("\n".join([*top, *rows]) + "\n").encode() for name, rows in parts.items()}
 
 
 def _decoded(body: bytes) -> str:
@@ -202,19 +202,19 @@ def _decoded(body: bytes) -> str:
     return ""
 
 
-def _symbol(said: str) -> str:
+def _symbol(name: str) -> str:
     """A symbol as it stands in a file, in the spelling of symbols."""
-    return said.strip().upper().replace("/", ".").replace("_", "-")
+    return name.strip().upper().replace("/", ".").replace("_", "-")
 
 
 def _rows_of(path: Path, symbol: str) -> pd.DataFrame:
     parts = _frames(path, *_state(path))
     if not parts:
         return _parquet(path)
-    own = next((rows for name, rows in parts.items() if headers.same_symbol(name, symbol)), None)
-    if own is None:
+    rows = next((frame for name, frame in parts.items() if headers.same_symbol(name, symbol)), None)
+    if rows is None:
         raise SourceError(f"{symbol} ({path.name}): the file has rows of {', '.join(list(parts)[:6])} only.")
-    return own
+    return rows
 
 
 @lru_cache(maxsize=600)
@@ -226,11 +226,11 @@ def _frames(path: Path, changed: int, size: int) -> dict[str, pd.DataFrame]:
     frame = _parquet(path)
     if isinstance(frame.columns, pd.MultiIndex):
         levels = [frame.columns.get_level_values(k) for k in range(frame.columns.nlevels)]
-        return {_symbol(str(said)): frame for level in levels if "Close" not in level for said in level.unique()}
+        return {_symbol(str(name)): frame for level in levels if "Close" not in level for name in level.unique()}
     column = next((name for name in frame.columns if layouts.normal(str(name)) in layouts.SYMBOLS), None)
     if column is None:
         return {}
-    return {_symbol(str(said)): own for said, own in frame.groupby(column, sort=False, observed=True)}
+    return {_symbol(str(name)): rows for name, rows in frame.groupby(column, sort=False, observed=True)}
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -250,12 +250,12 @@ def _csv(frame: pd.DataFrame) -> bytes:
     """A frame as CSV: days as YYYY-MM-DD, instants with their zone, numbers to the last digit, NaN empty."""
     out = io.StringIO()
     download = isinstance(frame.columns, pd.MultiIndex)  # of yfinance: its index are the days
-    table = frame if download else frame.assign(**dict(_whole(frame)))
+    table = frame if download else frame.assign(**dict(_whole_numbers(frame)))
     table.to_csv(out, index=download, lineterminator="\n")
     return out.getvalue().encode()
 
 
-def _whole(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+def _whole_numbers(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
     """Columns of whole numbers that a missing one had made floats, as whole numbers again."""
     for name in frame.columns:
         column = frame[name]

@@ -76,7 +76,7 @@ def from_holdings(
     by_symbol = {symbol: holding.answers for symbol, holding in holdings.items() if holding.answers}
     known = action_history.known(
         _lists(lists, ACTIONS_FILE),
-        [statement for own in by_symbol.values() for statement in _statements(own)],
+        [statement for history in by_symbol.values() for statement in _statements(history)],
         _lists(lists, ADDED),
     )
     faults = known.faults[known.faults["symbol"].isin(holdings).fillna(False) | known.faults["symbol"].isna()]

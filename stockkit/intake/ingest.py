@@ -137,7 +137,7 @@ def _gather(
 def _span(first: Fetched, second: Fetched) -> pd.DataFrame:
     """The days that both sources have bars of: symbol, start and end; of symbols that both know."""
     days = [
-        {symbol: history.days_of(own) for symbol, own in fetched.answers.items() if history.is_readable(own[-1])}
+        {symbol: history.days_of(past) for symbol, past in fetched.answers.items() if history.is_readable(past[-1])}
         for fetched in (first, second)
     ]
     rows = [
@@ -262,5 +262,5 @@ def _recall(lake: Lake, as_of: str, source: str | None) -> tuple[Fetched, list[s
     known = history.recall(lake, name, symbols[name], now=until or pd.Timestamp(0, tz="UTC"), until=until)
     if not known.answers:
         raise SourceError(f"nothing was known of {name} by the end of {as_of}: its first answer came later.")
-    newest = max(answer.since for own in known.answers.values() for answer in own)
+    newest = max(answer.since for past in known.answers.values() for answer in past)
     return replace(known, now=until or newest), symbols[name]

@@ -77,21 +77,21 @@ def _any_form(sign: str) -> str:
     """A pattern for one character: plain, or quoted for a URL (once or twice), JSON or HTML."""
     forms = {quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
     numbered = ""
-    for one in {sign, sign.lower(), sign.upper()} if len(sign.upper()) == 1 else {sign}:
-        percent = "".join(f"%{byte:02x}" for byte in one.encode())
-        forms |= {one, percent, percent.replace("%", "%25"), f"\\u{ord(one):04x}", f"\\x{ord(one):02x}"}
-        numbered += rf"|&\#0*{ord(one)};?|&\#x0*{ord(one):x};?"
+    for letter in {sign, sign.lower(), sign.upper()} if len(sign.upper()) == 1 else {sign}:
+        percent = "".join(f"%{byte:02x}" for byte in letter.encode())
+        forms |= {letter, percent, percent.replace("%", "%25"), f"\\u{ord(letter):04x}", f"\\x{ord(letter):02x}"}
+        numbered += rf"|&\#0*{ord(letter)};?|&\#x0*{ord(letter):x};?"
     return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))}{numbered})"
 
 
 def _encoded(value: str) -> set[str]:
     """What a value is as part of any text in base64 (at each of three places), or in hexadecimal of either case."""
-    body, found = value.encode(), set()
+    body, forms = value.encode(), set()
     for at in range(3):
-        told = base64.b64encode(bytes(at) + body).decode()
-        told = told[(at * 8 + 5) // 6 : (at + len(body)) * 8 // 6]
-        found |= {told, told.replace("+", "-").replace("/", "_")}
-    return found | {body.hex(), body.hex().upper()}
+        encoded = base64.b64encode(bytes(at) + body).decode()
+        encoded = encoded[(at * 8 + 5) // 6 : (at + len(body)) * 8 // 6]
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return forms | {body.hex(), body.hex().upper()}
 
 
 def resolve(reference: str, secrets_client: Any = None) -> Secret:
@@ -152,12 +152,12 @@ def _from_aws(name: str, client: Any) -> str:
 
 def _entry(text: str, name: str) -> str:
     try:
-        found = json.loads(text)
+        entries = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         return text
-    value = found.get(name.rpartition("/")[2], next(iter(found.values())) if len(found) == 1 else "")
+    value = entries.get(name.rpartition("/")[2], next(iter(entries.values())) if len(entries) == 1 else "")
     return value.strip() if isinstance(value, str) else ""
 
 

@@ -121,7 +121,7 @@ def csv(body: bytes = PLAIN, **headers: str) -> Answer:
     return lambda handler: handler.reply(body, **headers)
 
 
-def said(word: str, text: str) -> Answer:
+def json_of(word: str, text: str) -> Answer:
     def answer(handler: Handler) -> None:
         body = json.dumps({word: text.format(key=handler.key)}).encode()
         handler.reply(body, kind="application/json")

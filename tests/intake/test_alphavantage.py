@@ -24,7 +24,7 @@ from stockkit.intake.source import fetch_many
 from stockkit.market import actions, clean
 from tests.conftest import ROOT
 from tests.intake import alphavantage_server as av
-from tests.intake.alphavantage_server import Server, csv, said, status
+from tests.intake.alphavantage_server import Server, csv, json_of, status
 
 CANARY = "CANARY7Q2WX9KEY0"
 ADJUSTED = (
@@ -104,13 +104,13 @@ def in_url(key: str) -> str:
 
 
 BAD_DAYS = {
-    "a throttle note": (said("Note", "Our standard API call frequency is 5 calls per minute and 500 calls per day."),
+    "a throttle note": (json_of("Note", "Our standard API call frequency is 5 calls per minute and 500 calls per day."),
                         "5 calls per minute", 1),
-    "a throttle information": (said("Information", av.BURST), "1 request per second", 1),
-    "the day's limit": (said("Information", av.DAILY), "are used up; the next day starts", 1),
-    "a premium endpoint": (said("Information", av.PREMIUM), "alphavantage in place of alphavantage:adjusted", 1),
-    "an unknown symbol": (said("Error Message", "Invalid API call. Please retry, {key}."), "does not know the sy", 1),
-    "a wrong key": (said("Error Message", "the parameter apikey {key} is invalid or missing."), "API key as|apikey", 1),
+    "a throttle information": (json_of("Information", av.BURST), "1 request per second", 1),
+    "the day's limit": (json_of("Information", av.DAILY), "are used up; the next day starts", 1),
+    "a premium endpoint": (json_of("Information", av.PREMIUM), "alphavantage in place of alphavantage:adjusted", 1),
+    "an unknown symbol": (json_of("Error Message", "Invalid API call. Please retry, {key}."), "does not know the", 1),
+    "a wrong key": (json_of("Error Message", "the parameter apikey {key} is invalid or missing."), "API key|apikey", 1),
     "an empty JSON": (csv(b"{}", kind="application/json"), "symbol is not known", 1),
     "a broken JSON": (csv(b'{"Note": "key ' + CANARY[:12].encode()), "cannot be read", 1),
     "deep JSON": (csv(b"[" * 100_000), "got JSON", 1),
@@ -185,9 +185,9 @@ def chain(error: BaseException | None) -> list[str]:
     shown: list[str] = []
     while error is not None:
         trace = traceback.TracebackException.from_exception(error, capture_locals=True)
-        own = [frame for frame in trace.stack if "/tests/" not in frame.filename]
+        frames = [frame for frame in trace.stack if "/tests/" not in frame.filename]
         shown += [str(error), repr(error), "".join(traceback.format_exception(error))]
-        shown += [f"{frame.name} {frame.locals}" for frame in own]
+        shown += [f"{frame.name} {frame.locals}" for frame in frames]
         error = error.__cause__ or error.__context__
     return shown
 
@@ -248,7 +248,7 @@ def test_retries_stop_where_the_budget_does(opened, monkeypatch):
 
 
 def test_a_day_that_the_provider_calls_spent_sends_no_further_request(opened):
-    with Server(said("Information", av.DAILY)) as server:
+    with Server(json_of("Information", av.DAILY)) as server:
         source = opened(server)
         for _ in range(3):
             with pytest.raises(BudgetSpent, match=r"New_York.*next day starts at .* UTC"):
@@ -259,7 +259,7 @@ def test_a_day_that_the_provider_calls_spent_sends_no_further_request(opened):
 
 
 def test_a_throttle_for_speed_leaves_the_day_as_it_is(opened):
-    with Server(said("Information", av.BURST)) as server:
+    with Server(json_of("Information", av.BURST)) as server:
         source = opened(server)
         with pytest.raises(SourceError, match="PER_SECOND"):
             source.fetch("IBM")

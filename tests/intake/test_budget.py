@@ -172,8 +172,8 @@ def test_processes_at_once_never_take_more_than_the_day_has(tmp_path):
     started = takers(path, 4, per_day=25)
     for process in started:
         go(process)
-    said = "".join(process.communicate(timeout=30)[0] for process in started)
-    assert (said.count("taken"), said.count("spent")) == (25, 4)
+    output = "".join(process.communicate(timeout=30)[0] for process in started)
+    assert (output.count("taken"), output.count("spent")) == (25, 4)
 
 
 def test_threads_at_once_never_take_more_than_the_day_has(opened):

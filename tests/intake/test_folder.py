@@ -26,8 +26,8 @@ def bars() -> pd.DataFrame:
 def prices(bars, tmp_path_factory):
     """What the bars are as prices, from a file a symbol."""
     folder = tmp_path_factory.mktemp("plain")
-    for symbol, own in bars.groupby("symbol"):
-        (folder / f"{symbol}.csv").write_bytes(simulate.csv_bytes(own))
+    for symbol, rows in bars.groupby("symbol"):
+        (folder / f"{symbol}.csv").write_bytes(simulate.csv_bytes(rows))
     return read(folder, tmp_path_factory.mktemp("lake")).prices
 
 
@@ -52,8 +52,8 @@ def one_file_semicolons(folder, bars):
 
 
 def small_letters(folder, bars):
-    for symbol, own in bars.groupby("symbol"):
-        (folder / f"{symbol.lower()}.CSV").write_bytes(simulate.csv_bytes(own))
+    for symbol, rows in bars.groupby("symbol"):
+        (folder / f"{symbol.lower()}.CSV").write_bytes(simulate.csv_bytes(rows))
 
 
 def one_parquet(folder, bars):
@@ -61,21 +61,21 @@ def one_parquet(folder, bars):
 
 
 def parquet_each(folder, bars):
-    for symbol, own in bars.groupby("symbol"):
-        own.drop(columns="symbol").set_index("date").to_parquet(folder / f"{symbol}.parquet")
+    for symbol, rows in bars.groupby("symbol"):
+        rows.drop(columns="symbol").set_index("date").to_parquet(folder / f"{symbol}.parquet")
 
 
 def parquet_with_zones(folder, bars):
-    for symbol, own in bars.groupby("symbol"):
-        day = own["date"].dt.tz_localize("America/New_York")
-        own.assign(Date=day).drop(columns=["symbol", "date"]).to_parquet(folder / f"{symbol}.parquet")
+    for symbol, rows in bars.groupby("symbol"):
+        day = rows["date"].dt.tz_localize("America/New_York")
+        rows.assign(Date=day).drop(columns=["symbol", "date"]).to_parquet(folder / f"{symbol}.parquet")
 
 
 def partitions(folder, bars):
-    for symbol, own in bars.groupby("symbol"):
+    for symbol, rows in bars.groupby("symbol"):
         (folder / f"symbol={symbol}").mkdir()
         for k in range(2):
-            own.iloc[k::2].drop(columns="symbol").to_parquet(folder / f"symbol={symbol}" / f"part-{k}.parquet")
+            rows.iloc[k::2].drop(columns="symbol").to_parquet(folder / f"symbol={symbol}" / f"part-{k}.parquet")
 
 
 def parts(folder, bars):
@@ -180,10 +180,10 @@ def test_an_unknown_volume_is_null_in_tables_and_sql_and_writing_it_again_makes_
         assert lake.write("prices", got.prices, symbols=["^SPX", "AAA"]) == 0
     assert str(lake.delta("prices").to_pyarrow_table().schema.field("volume").type) == "int64"
     pd.testing.assert_frame_equal(lake.read("prices"), got.prices.sort_values(["symbol", "date"], ignore_index=True))
-    found = lake.sql(
+    answer = lake.sql(
         "SELECT count(*) AS n, count(volume) AS known, sum(volume) AS total FROM prices WHERE volume IS NULL"
     )
-    assert found.iloc[0].tolist()[:2] == [3, 0]
+    assert answer.iloc[0].tolist()[:2] == [3, 0]
     assert lake.sql("SELECT sum(volume) AS total FROM prices")["total"].tolist() == [5]
     assert lake.verify().empty
     assert got.layouts().loc["^SPX", "remarks"] == "2 rows without a volume"
@@ -240,9 +240,9 @@ def test_prices_below_zero_that_are_allowed_are_written_and_have_no_features(tmp
     assert lake.read("prices")["close"].min() == -37.63
     assert lake.verify().empty
     feature_table.update(lake, ["ret_1", "volume_z_20"])
-    found = lake.read("features")
-    assert found["ret_1"].isna().to_numpy().nonzero()[0].tolist() == [0, 50]
-    assert found.loc[[49, 51], "volume_z_20"].notna().all()
+    stored = lake.read("features")
+    assert stored["ret_1"].isna().to_numpy().nonzero()[0].tolist() == [0, 50]
+    assert stored.loc[[49, 51], "volume_z_20"].notna().all()
 
 
 def test_features_of_what_has_no_volume_are_up_to_date_when_nothing_changed(tmp_path):
@@ -256,6 +256,6 @@ def test_features_of_what_has_no_volume_are_up_to_date_when_nothing_changed(tmp_
     lake.write("prices", prices.iloc[:-1], symbols=["AAA"])
     feature_table.update(lake, ["ret_1", "volume_z_20"])
     lake.write("prices", prices, symbols=["AAA"])
-    found = feature_table.update(lake, ["ret_1", "volume_z_20"])
-    assert (found.whole, list(found.since)) == ([], ["AAA"])
-    assert found.rows == 1
+    update = feature_table.update(lake, ["ret_1", "volume_z_20"])
+    assert (update.whole, list(update.since)) == ([], ["AAA"])
+    assert update.rows == 1

@@ -22,8 +22,8 @@ def folder(tmp_path):
     bars = simulate.bars(["IBM", "MSFT"], count=60, last="2021-03-31", rng=np.random.default_rng(11))
     place = tmp_path / "mine"
     place.mkdir()
-    for symbol, own in bars.groupby("symbol"):
-        (place / f"{symbol}.csv").write_bytes(simulate.csv_bytes(own))
+    for symbol, rows in bars.groupby("symbol"):
+        (place / f"{symbol}.csv").write_bytes(simulate.csv_bytes(rows))
     return place
 
 

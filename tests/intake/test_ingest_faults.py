@@ -22,8 +22,8 @@ def folder(tmp_path):
     bars = simulate.bars(["IBM", "MSFT", "XOM"], count=120, last="2021-03-31", rng=np.random.default_rng(11))
     place = tmp_path / "mine"
     place.mkdir()
-    for symbol, own in bars.groupby("symbol"):
-        (place / f"{symbol}.csv").write_bytes(simulate.csv_bytes(own))
+    for symbol, rows in bars.groupby("symbol"):
+        (place / f"{symbol}.csv").write_bytes(simulate.csv_bytes(rows))
     return place
 
 
@@ -199,9 +199,9 @@ def test_a_suggested_split_that_is_added_makes_the_symbol_whole_again_for_any_so
     write(folder, scaled(lines, 4, last=lines[40][:10]))
     made = get(lake, folder)
     assert set(made.missing) == {"IBM"}
-    found = ingest.suggest(lake)
-    assert found[["symbol", "kind", "ratio"]].values.tolist() == [["IBM", "split", 4.0]]
-    assert f"{found['ex_date'][0]:%Y-%m-%d}" == lines[39][:10]
+    jumps = ingest.suggest(lake)
+    assert jumps[["symbol", "kind", "ratio"]].values.tolist() == [["IBM", "split", 4.0]]
+    assert f"{jumps['ex_date'][0]:%Y-%m-%d}" == lines[39][:10]
     now = pd.Timestamp("2030-01-01", tz="UTC")
     ingest.add_actions(lake, f"{ACTIONS}IBM,{lines[39][:10]},split,3\n".encode(), file="mine.csv", now=now)
     body = f"{ACTIONS}IBM,{lines[39][:10]},split,4\n".encode()
@@ -224,12 +224,12 @@ def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(l
         arrive(lake, symbol, "2021-03-30", [body[0], *body[3:]])
         arrive(lake, symbol, "2021-04-02", body)
     days = [line[:10] for line in lines]
-    told = {
+    answers = {
         "2021-04-05": f"MSFT,{days[60]},split,1.2\nMSFT,{days[9]},dividend,1\n",
         "2021-04-07": f"MSFT,{days[60]},split,1.3\nMSFT,{days[9]},dividend,1\nIBM,{days[2]},split,4\n",
         "2021-04-09": f"MSFT,{days[9]},dividend,2\nIBM,{days[2]},split,4\n",
     }
-    for day, text in told.items():
+    for day, text in answers.items():
         raw.keep(lake.files, "late", None, (ACTIONS + text).encode(), pd.Timestamp(day, tz="UTC"))
     latest = ingest.rebuild(lake).prices
     assert latest.groupby("symbol").size().to_dict() == {"IBM": 120, "MSFT": 120}
@@ -238,7 +238,7 @@ def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(l
         known = latest[latest["known_at"] < (end + pd.Timedelta(days=1)).tz_localize("UTC")]
         both = known.merge(then, on=["symbol", "date", "open", "close", "volume", "dividend", "split_factor"])
         assert len(both) == len(known), f"on {end.date()}"
-    own = latest[latest["symbol"] == "IBM"]
-    assert (own["known_at"].dt.day == 7).all(), "without the split one side of the jump was not trusted"
+    ibm = latest[latest["symbol"] == "IBM"]
+    assert (ibm["known_at"].dt.day == 7).all(), "without the split one side of the jump was not trusted"
     dividend = latest[latest["dividend"] > 0]
     assert dividend["known_at"].dt.day.tolist() == [9]

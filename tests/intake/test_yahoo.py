@@ -41,19 +41,19 @@ def known():
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_the_bars_as_traded_and_their_events_come_back(symbol, prices, known):
-    own = prices[prices["symbol"] == symbol].reset_index(drop=True)
-    mine = known[(known["symbol"] == symbol) & known["ex_date"].isin(own["date"])].reset_index(drop=True)
-    body = yahoo.as_traded(as_yahoo_gives(own, mine), symbol)
-    answer = clean.Answer(symbol, body, "yahoo", own["known_at"].iloc[0])
-    found = actions.events(body, symbol)
-    trusted, conflicts = actions.agree(mine, found)
-    assert len(trusted) == len(mine)
+    bars = prices[prices["symbol"] == symbol].reset_index(drop=True)
+    listed = known[(known["symbol"] == symbol) & known["ex_date"].isin(bars["date"])].reset_index(drop=True)
+    body = yahoo.as_traded(as_yahoo_gives(bars, listed), symbol)
+    answer = clean.Answer(symbol, body, "yahoo", bars["known_at"].iloc[0])
+    events = actions.events(body, symbol)
+    trusted, conflicts = actions.agree(listed, events)
+    assert len(trusted) == len(listed)
     assert conflicts.empty
-    again = clean.clean({answer.symbol: [answer]}, found, start=own["date"].min(), as_of=own["date"].max()).prices
-    assert list(again["date"]) == list(own["date"])
+    again = clean.clean({answer.symbol: [answer]}, events, start=bars["date"].min(), as_of=bars["date"].max()).prices
+    assert list(again["date"]) == list(bars["date"])
     for column in ("close", "close_raw", "open"):
-        assert np.allclose(again[column], own[column], rtol=1e-6)
-    assert (again["volume"] - own["volume"]).abs().max() <= own["split_factor"].max()
+        assert np.allclose(again[column], bars[column], rtol=1e-6)
+    assert (again["volume"] - bars["volume"]).abs().max() <= bars["split_factor"].max()
 
 
 def frame(**columns) -> pd.DataFrame:
