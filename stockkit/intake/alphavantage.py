@@ -24,7 +24,7 @@ from stockkit.intake.budget import Budget
 from stockkit.intake.secrets import Secret, resolve
 from stockkit.intake.source import Opening, Source
 from stockkit.market import schema
-from stockkit.market.answers import text
+from stockkit.market.answers import headers, text
 
 PUBLIC_URL = "https://www.alphavantage.co/query"
 REFERENCE = "secret://alphavantage"
@@ -98,7 +98,7 @@ class AlphaVantage(Source):
         who = f"{symbol} ({self.file(symbol)})"
         request = download.KeyedRequest(self._http, self.url, params, self.secret, who, self.limits, self.patience)
         reply = download.get(request, take=self.budget.take)
-        trouble = self._trouble(reply, who)
+        trouble = self._trouble(reply, symbol, who)
         if trouble:
             raise trouble
         return reply.body
@@ -111,60 +111,43 @@ class AlphaVantage(Source):
         """When requests are to be had again, UTC; None where they are not limited."""
         return self.budget.resets_at() if self.budget.per_day else None
 
-    def _trouble(self, reply: download.Reply, who: str) -> SourceError | None:
+    def _trouble(self, reply: download.Reply, symbol: str, who: str) -> SourceError | None:
         """What is wrong with an answer, as an error whose traceback does not lead to the answer's text."""
         try:
-            self._check(reply, who)
+            self._check(reply, symbol, who)
         except SourceError as error:
             return type(error)(str(error))
         return None
 
-    def _check(self, reply: download.Reply, who: str) -> None:
-        body, first = reply.body, text.first_sign(reply.body)
-        if not first:
-            raise SourceError(f"{who}: the answer is empty.")
-        if first in (b"{", b"["):
+    def _check(self, reply: download.Reply, symbol: str, who: str) -> None:
+        """What every answer is held to (`answers.headers`), and what is Alpha Vantage's own."""
+        body = reply.body
+        if text.first_sign(body) in (b"{", b"["):
             raise self._refusal(body, who)
-        if first == b"<":
-            raise SourceError(f"{who}: expected CSV, got an HTML or XML page.")
+        first = next((line for line in headers.head(body, who) if line.strip()), "")
+        names = headers.of_lines([self.secret.scrub(first)], symbol, who).names  # an error may quote the line
+        wanted = COLUMNS + (EVENTS if self.function.endswith("ADJUSTED") else ())
+        if missing := [name for name in wanted if name not in names]:
+            raise SourceError(f"{who}: no CSV of daily bars: its first line lacks {', '.join(missing)}.")
         kind = reply.content_type.partition(";")[0].strip()
         if kind not in CSV_TYPES:
             raise SourceError(f"{who}: expected CSV, got the content type {self.secret.scrub(kind)[:60]!r}.")
-        header = text.first_line(body)
-        self._check_header(header, who)
-        if not text.first_sign(body, len(header)):
+        if not text.first_sign(body, len(text.first_line(body))):
             raise SourceError(f"{who}: the CSV has a header but no rows.")
         if not body.endswith(b"\n"):
             raise SourceError(f"{who}: the CSV is cut off: its last line has no end. Nothing of it is used.")
-        if b"\x00" in body or not _is_utf8(body):
-            raise SourceError(f"{who}: the CSV holds bytes that are no UTF-8 text. Nothing of it is used.")
         if self.secret.is_in(body):
             raise SourceError(f"{who}: the answer repeats the key, so it is not kept.")
-
-    def _check_header(self, header: bytes, who: str) -> None:
-        names = [name.strip().lower() for name in header.decode("utf-8-sig", "replace").split(",")]
-        wanted = COLUMNS + (EVENTS if self.function.endswith("ADJUSTED") else ())
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise SourceError(f"{who}: no CSV of daily bars: its first line lacks {', '.join(missing)}.")
 
     def _refusal(self, body: bytes, who: str) -> SourceError:
         """What a JSON answer means; scrubbed before it is shortened, lest half of a key remain."""
         message = " ".join(self.secret.scrub(_message(body)).split())
         if not TOO_FAST.search(message) and DAY_SPENT.search(message):
             return self.budget.spend()
-        hint = next((text for word, text in HINTS.items() if word.lower() in message.lower()), "")
+        hint = next((advice for word, advice in HINTS.items() if word.lower() in message.lower()), "")
         if TOO_FAST.search(message):
             hint = "Lower STOCKKIT_ALPHAVANTAGE_PER_SECOND, or run again in a minute."
         return SourceError(f"{who}: expected CSV, got JSON: {message[:300]} {hint}".rstrip())
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _message(body: bytes) -> str:

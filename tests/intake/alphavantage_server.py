@@ -207,6 +207,10 @@ def html(handler: Handler) -> None:
     handler.reply(page.encode(), kind="text/html")
 
 
+def key_in_the_header(handler: Handler) -> None:
+    handler.reply(f"timestamp,{handler.key}\n".encode() + PLAIN)
+
+
 def key_in_the_csv(handler: Handler) -> None:
     handler.reply(PLAIN + f"# key {handler.key}\n".encode())
 

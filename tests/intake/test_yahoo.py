@@ -13,6 +13,7 @@ import pytest
 from stockkit.errors import ParamError, SourceError
 from stockkit.intake import sources, yahoo
 from stockkit.market import actions, clean
+from stockkit.market.answers.layouts import PRICE_COLUMNS
 from tests.conftest import ROOT, SYMBOLS, lacking
 
 
@@ -21,7 +22,7 @@ def as_yahoo_gives(prices: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     days = prices["date"]
     index = pd.DatetimeIndex(days).tz_localize("America/New_York").rename("Date")
     splits = known[known["kind"] == "split"].set_index("ex_date")["value"]
-    noisy = {name.title(): prices[name].astype("float32").astype("float64").to_numpy() for name in clean.PRICE_COLUMNS}
+    noisy = {name.title(): prices[name].astype("float32").astype("float64").to_numpy() for name in PRICE_COLUMNS}
     return pd.DataFrame(
         {
             **noisy,
