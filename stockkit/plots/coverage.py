@@ -19,18 +19,18 @@ def coverage_by(table: pd.DataFrame) -> Plot:
     """
     if table.empty:
         return blank("No intervals to judge: no forecast with bounds has an outcome yet")
-    whole = table
+    every = table
     table = _readable(table)
     groups = list(table["group"].unique())
     series = list(table.groupby(["model", "horizon"], sort=False).groups)
     plot, axes = canvas(1.3 + (0.16 + 0.12 * len(series)) * len(groups), 1, 3, sharey=True)
     for axis, (level, panel) in zip(axes.flat, table.groupby("level"), strict=True):
         for k, (model, horizon) in enumerate(series):
-            own = panel[(panel["model"] == model) & (panel["horizon"] == horizon)]
-            at = own["group"].map(groups.index) + (k - (len(series) - 1) / 2) * 0.7 / len(series)
-            axis.hlines(at, own["band_lo"] * 100, own["band_hi"] * 100, color=MUTED, alpha=0.5, linewidth=5)
+            points = panel[(panel["model"] == model) & (panel["horizon"] == horizon)]
+            at = points["group"].map(groups.index) + (k - (len(series) - 1) / 2) * 0.7 / len(series)
+            axis.hlines(at, points["band_lo"] * 100, points["band_hi"] * 100, color=MUTED, alpha=0.5, linewidth=5)
             style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 5], "linestyle": "none", "markersize": 5}
-            axis.plot(own["share"] * 100, at, label=f"{model.replace('_', ' ')}, horizon {horizon}", **style)
+            axis.plot(points["share"] * 100, at, label=f"{model.replace('_', ' ')}, horizon {horizon}", **style)
         axis.axvline(level, color=INK, linewidth=1)
         axis.set_xlabel(f"inside the {level} % interval, %", fontsize=8)
     axes[0, 0].set_yticks(np.arange(len(groups)), groups)
@@ -39,22 +39,22 @@ def coverage_by(table: pd.DataFrame) -> Plot:
         names = axes[0, 0].get_legend_handles_labels()
         plot.legend(*names, fontsize=8, frameon=False, loc="outside lower center", ncols=4)
     alt = f"Shares of {', '.join(groups)}; black lines: the claim; grey: where 95 % of shares fall if it is true."
-    return finish(plot, _finding(whole), alt)
+    return finish(plot, _finding(every), alt)
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the 40 groups whose shares are furthest from the claim of 90 %; all where there are no more."""
-    own = table[table["level"] == 90]
-    off = (own["share"] - 0.9).abs().groupby(own["group"].to_numpy()).max()
+    claim = table[table["level"] == 90]
+    off = (claim["share"] - 0.9).abs().groupby(claim["group"].to_numpy()).max()
     return table if len(off) <= ROWS else table[table["group"].isin(off.nlargest(ROWS, keep="first").index)]
 
 
 def _finding(table: pd.DataFrame) -> str:
-    own = table[table["level"] == 90]
-    low, high = own["share"].min() * 100, own["share"].max() * 100
-    held = f"{low:.1f} %" if len(own) == 1 else f"{low:.1f} to {high:.1f} %"
-    kinds = " and ".join(BY[kind] for kind in own["kind"].unique())
+    claim = table[table["level"] == 90]
+    low, high = claim["share"].min() * 100, claim["share"].max() * 100
+    shares = f"{low:.1f} %" if len(claim) == 1 else f"{low:.1f} to {high:.1f} %"
+    kinds = " and ".join(BY[kind] for kind in claim["kind"].unique())
     return (
-        f"90 % intervals held {held} of outcomes {kinds}: {own['as_claimed'].sum()} of {len(own)} "
+        f"90 % intervals held {shares} of outcomes {kinds}: {claim['as_claimed'].sum()} of {len(claim)} "
         f"as claimed, give or take what chance allows"
     )

@@ -30,71 +30,71 @@ def price_with_indicators(bars: pd.DataFrame, table: pd.DataFrame, symbol: str, 
         symbol: whose.
         last: sessions shown; the bands are computed before the cut.
     """
-    own = bars[bars["symbol"] == symbol].sort_values("date")
-    if own.empty or own["close"].isna().all():
+    shown = bars[bars["symbol"] == symbol].sort_values("date")
+    if shown.empty or shown["close"].isna().all():
         return blank(f"No prices of {symbol} to show")
-    told = table[table["symbol"] == symbol].set_index("date").reindex(own["date"]).reset_index()
-    own = own.reset_index(drop=True)
-    spread = 2 * own["close"].rolling(20).std(ddof=0)  # Bollinger 2001: two standard deviations of 20 sessions
-    middle = own["close"].rolling(20).mean()
-    own = own.assign(low_band=middle - spread, high_band=middle + spread).tail(last)
-    told = told.tail(last)
+    values = table[table["symbol"] == symbol].set_index("date").reindex(shown["date"]).reset_index()
+    shown = shown.reset_index(drop=True)
+    spread = 2 * shown["close"].rolling(20).std(ddof=0)  # Bollinger 2001: two standard deviations of 20 sessions
+    middle = shown["close"].rolling(20).mean()
+    shown = shown.assign(low_band=middle - spread, high_band=middle + spread).tail(last)
+    values = values.tail(last)
     lower = [name for name in ("rsi_14", "macd_hist") if name in table]
     plot, axes = canvas(
         3.6 + 0.9 * len(lower), 2 + len(lower), 1, sharex=True, height_ratios=[3, *[1] * (1 + len(lower))]
     )
-    _price(axes[0, 0], own, told)
+    _price(axes[0, 0], shown, values)
     for name, axis in zip(lower, axes[1:, 0], strict=False):
-        (_rsi if name == "rsi_14" else _macd)(axis, told)
-    axes[-1, 0].bar(own["date"], own["volume"] / 1e6, 1.0, color=MUTED)
+        (_rsi if name == "rsi_14" else _macd)(axis, values)
+    axes[-1, 0].bar(shown["date"], shown["volume"] / 1e6, 1.0, color=MUTED)
     axes[-1, 0].set_ylabel("volume,\nmillion", fontsize=8)
     dated(axes[-1, 0])
     return finish(
-        plot, _standing_of_price(symbol, own, told), f"{len(own)} sessions, {span(own)}; volume at the bottom."
+        plot, _standing_of_price(symbol, shown, values), f"{len(shown)} sessions, {span(shown)}; volume at the bottom."
     )
 
 
-def _price(axis: Any, own: pd.DataFrame, told: pd.DataFrame) -> None:
-    band = own["low_band"].where(own["low_band"] > 0), own["high_band"]  # a log axis has no place for less
-    axis.fill_between(own["date"], *band, color=MUTED, alpha=0.22, linewidth=0, label="Bollinger 20, 2 sd")
-    axis.plot(own["date"], own["close"], color=INK, linewidth=1.2, label="close")
+def _price(axis: Any, shown: pd.DataFrame, values: pd.DataFrame) -> None:
+    band = shown["low_band"].where(shown["low_band"] > 0), shown["high_band"]  # a log axis has no place for less
+    axis.fill_between(shown["date"], *band, color=MUTED, alpha=0.22, linewidth=0, label="Bollinger 20, 2 sd")
+    axis.plot(shown["date"], shown["close"], color=INK, linewidth=1.2, label="close")
     for (name, (label, dash)), colour in zip(MEANS.items(), (UP, DOWN, INK), strict=True):
-        if name in told:
-            mean = own["close"].to_numpy() / (1 + told[name].to_numpy())
-            axis.plot(own["date"], mean, color=colour, linestyle=dash, linewidth=1.2, label=label)
+        if name in values:
+            mean = shown["close"].to_numpy() / (1 + values[name].to_numpy())
+            axis.plot(shown["date"], mean, color=colour, linestyle=dash, linewidth=1.2, label=label)
     log_scale(axis, "price a share")
-    if own["close"].max() < 5 * own["close"].min():  # too narrow for ticks at 1, 2 and 5 of each power of ten
+    if shown["close"].max() < 5 * shown["close"].min():  # too narrow for ticks at 1, 2 and 5 of each power of ten
         axis.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axis.legend(fontsize=7, frameon=False, ncols=5, loc="upper left")
     axis.margins(y=0.12)
 
 
-def _rsi(axis: Any, told: pd.DataFrame) -> None:
-    axis.plot(told["date"], told["rsi_14"], color=INK, linewidth=1)
+def _rsi(axis: Any, values: pd.DataFrame) -> None:
+    axis.plot(values["date"], values["rsi_14"], color=INK, linewidth=1)
     for level in (30, 70):
         axis.axhline(level, color=MUTED, linewidth=0.8, linestyle="--")
-    for beyond, edge in ((told["rsi_14"] > 70, 70), (told["rsi_14"] < 30, 30)):
-        axis.fill_between(told["date"], told["rsi_14"], edge, where=beyond, color=DOWN, alpha=0.5, linewidth=0)
+    for beyond, edge in ((values["rsi_14"] > 70, 70), (values["rsi_14"] < 30, 30)):
+        axis.fill_between(values["date"], values["rsi_14"], edge, where=beyond, color=DOWN, alpha=0.5, linewidth=0)
     axis.set(ylim=(0, 100), yticks=(30, 70))
     axis.set_ylabel("RSI 14,\n0 to 100", fontsize=8)
 
 
-def _macd(axis: Any, told: pd.DataFrame) -> None:
-    percent = (told["macd_hist"] * 100).replace([np.inf, -np.inf], np.nan)
-    axis.bar(told["date"], percent, 1.0, color=np.where(percent < 0, DOWN, UP))
+def _macd(axis: Any, values: pd.DataFrame) -> None:
+    percent = (values["macd_hist"] * 100).replace([np.inf, -np.inf], np.nan)
+    axis.bar(values["date"], percent, 1.0, color=np.where(percent < 0, DOWN, UP))
     axis.axhline(0, color=INK, linewidth=0.6)
     axis.set_ylabel("MACD hist.,\n% of close", fontsize=8)
 
 
-def _standing_of_price(symbol: str, own: pd.DataFrame, told: pd.DataFrame) -> str:
-    now, close = told.iloc[-1], own["close"].iloc[-1]
+def _standing_of_price(symbol: str, shown: pd.DataFrame, values: pd.DataFrame) -> str:
+    now, close = values.iloc[-1], shown["close"].iloc[-1]
     sides: dict[str, list[str]] = {"above": [], "below": []}
     for name in MEANS:
-        if name in told and np.isfinite(now[name]):
+        if name in values and np.isfinite(now[name]):
             sides["above" if now[name] >= 0 else "below"].append(name.removeprefix("to_sma_"))
-    said = [f"{side} its mean of {_listed(days)} sessions" for side, days in sides.items() if days]
-    rsi = f"; RSI {now['rsi_14']:.0f}" if "rsi_14" in told and np.isfinite(now["rsi_14"]) else ""
-    where = " but ".join(said) or "with too short a history for its means"
+    parts = [f"{side} its mean of {_listed(days)} sessions" for side, days in sides.items() if days]
+    rsi = f"; RSI {now['rsi_14']:.0f}" if "rsi_14" in values and np.isfinite(now["rsi_14"]) else ""
+    where = " but ".join(parts) or "with too short a history for its means"
     return f"{symbol} ends at {close:,.2f}, {where}{rsi}"
 
 
@@ -117,8 +117,8 @@ def percentiles(table: pd.DataFrame, names: Sequence[str] | None = None) -> pd.D
     ]
     kept = kept if names is None else list(names)
     rows = []
-    for symbol, own in table.sort_values("date", kind="stable").groupby("symbol", sort=False):
-        block = own[kept].to_numpy(dtype="float64")
+    for symbol, history in table.sort_values("date", kind="stable").groupby("symbol", sort=False):
+        block = history[kept].to_numpy(dtype="float64")
         if not block.size:
             continue
         known = np.maximum(np.isfinite(block).sum(axis=0), 1)
@@ -152,10 +152,10 @@ def standing(table: pd.DataFrame, names: Sequence[str] | None = None, *, symbols
             f"{group}: {now.loc[now['group'] == group, 'feature'].nunique()} features", loc="left", fontsize=9
         )
     axes[-1, 0].set_xlabel("percentile of the last value in the symbol's own past; named: the most unusual", fontsize=8)
-    own = now[now["symbol"] == shown[0]]
+    dots = now[now["symbol"] == shown[0]]
     return finish(
         plot,
-        f"{shown[0]} is the most unusual now: {int(own['outer'].sum())} of its {len(own)} features are in the outer "
+        f"{shown[0]} is the most unusual now: {int(dots['outer'].sum())} of its {len(dots)} features are in the outer "
         f"{2 * OUTER} % of their own past; of all, {now['outer'].mean() * 100:.0f} % are",
         f"Dots for {now['feature'].nunique()} features ({', '.join(groups)}) and {len(shown)} of "
         f"{now['symbol'].nunique()} symbols, the outer {OUTER} % at either end shaded.",
@@ -166,18 +166,18 @@ def _group_panel(axis: Any, now: pd.DataFrame, symbols: list[str]) -> None:
     for low in (0, 100 - OUTER):
         axis.axvspan(low, low + OUTER, color=MUTED, alpha=0.2, linewidth=0)
     for line, symbol in enumerate(symbols):
-        own = now[now["symbol"] == symbol]
-        colours = np.where(own["outer"], DOWN, INK)
+        dots = now[now["symbol"] == symbol]
+        colours = np.where(dots["outer"], DOWN, INK)
         axis.scatter(
-            own["percentile"],
-            np.full(len(own), line),
-            s=np.where(own["outer"], 26, 10),
+            dots["percentile"],
+            np.full(len(dots), line),
+            s=np.where(dots["outer"], 26, 10),
             c=colours,
             alpha=0.55,
             linewidth=0,
         )
-        if len(own):
-            far = own.loc[(own["percentile"] - 50).abs().idxmax()]
+        if len(dots):
+            far = dots.loc[(dots["percentile"] - 50).abs().idxmax()]
             axis.text(101.5, line, f"{far['feature']} at {far['percentile']:.0f}", fontsize=7, va="center", color=INK)
     axis.set(xlim=(0, 100), ylim=(len(symbols) - 0.5, -0.5), yticks=range(len(symbols)))
     axis.set_yticklabels(symbols)
@@ -207,7 +207,7 @@ def missing_values(table: pd.DataFrame, *, periods: int = 60) -> Plot:
     shown = len(days) if beyond.any() else min(len(days), int(1.25 * last_gone) + 10)
     here = day < shown
     period = day[here] * min(periods, shown) // shown
-    share = pd.DataFrame([np.bincount(period, own[here]) for own in gone.T], index=names) / np.bincount(period)
+    share = pd.DataFrame([np.bincount(period, missing[here]) for missing in gone.T], index=names) / np.bincount(period)
     plot = _missing_map(share, back, days[:shown])
     alt = f"{len(names)} features, {span(keys)}: {shown:,} of {len(days):,} sessions shown; marks: look-backs."
     return finish(plot, _missing_title(keys, names, gone, beyond), alt)

@@ -83,7 +83,7 @@ def _small(count: int) -> tuple[int, int]:
 
 def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Plot, list[tuple[str, Any]]]:
     """A small panel for each of the first 18 symbols, with its axis."""
-    whole, symbols = len(symbols), symbols[:PANELS]
+    total, symbols = len(symbols), symbols[:PANELS]
     rows, columns = _small(len(symbols))
     plot, axes = canvas(height * rows + 0.5, rows, columns, **grid)
     for axis in axes.flat[len(symbols) :]:
@@ -91,8 +91,8 @@ def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Pl
     pairs = list(zip(symbols, axes.flat, strict=False))
     for symbol, axis in pairs:
         axis.set_title(symbol, loc="left", **STYLE)
-    if whole > len(symbols):
-        plot.supxlabel(f"the first {len(symbols)} of {whole:,} are shown", **STYLE)
+    if total > len(symbols):
+        plot.supxlabel(f"the first {len(symbols)} of {total:,} are shown", **STYLE)
     return plot, pairs
 
 
@@ -101,9 +101,9 @@ def first_and_last(frame: Any, most: int = ROWS) -> Any:
     return frame if len(frame) <= most else pd.concat([frame.head(most - most // 2), frame.tail(most // 2)])
 
 
-def of_all(shown: int, whole: int) -> str:
+def of_all(shown: int, total: int) -> str:
     """What an axis label adds where not all symbols are shown."""
-    return "" if shown == whole else f"; {shown} of {whole:,} symbols"
+    return "" if shown == total else f"; {shown} of {total:,} symbols"
 
 
 def symbols_of(frame: pd.DataFrame) -> list[str]:

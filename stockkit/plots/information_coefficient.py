@@ -71,7 +71,7 @@ def feature_correlation(table: pd.DataFrame) -> Plot:
     many = len(matrix) > READABLE
     groups = list(dict.fromkeys(group_of(str(name)) for name in matrix)) if many else ["all"]
     members = [[name for name in matrix if not many or group_of(str(name)) == group] for group in groups]
-    parts = [_clusters(matrix.loc[own, own]) for own in members]
+    parts = [_clusters(matrix.loc[some, some]) for some in members]
     ordered = matrix.loc[(names := [name for part, _ in parts for name in part]), names]
     plot, axes = canvas(6.6 if many else 1.6 + 0.2 * len(names))
     mesh = axes[0, 0].pcolormesh(ordered.to_numpy(), cmap="RdBu", vmin=-1, vmax=1)
@@ -98,11 +98,11 @@ def _label_clusters(
     for names, numbers in parts:
         edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
         for first, end in itertools.pairwise(edges):
-            own = names[first:end]
-            centre = str(matrix.loc[own, own].abs().sum().idxmax())
-            if len(own) > 1 + len(matrix) // 60:  # a label needs that many rows
+            cluster = names[first:end]
+            centre = str(matrix.loc[cluster, cluster].abs().sum().idxmax())
+            if len(cluster) > 1 + len(matrix) // 60:  # a label needs that many rows
                 ticks.append(start + (first + end) / 2)
-                labels.append(f"{centre} and {len(own) - 1} like it")
+                labels.append(f"{centre} and {len(cluster) - 1} like it")
         start += len(names)
         axis.axhline(start, color=INK, linewidth=0.8)
         axis.axvline(start, color=INK, linewidth=0.8)
@@ -116,9 +116,9 @@ def _alike(matrix: pd.DataFrame) -> str:
     if upper.empty:
         return "No two features have values on the same sessions"
     alike = int((upper.abs() > ALIKE).sum())
-    (one, other), most = upper.abs().idxmax(), float(upper[upper.abs().idxmax()])
+    (first, second), most = upper.abs().idxmax(), float(upper[upper.abs().idxmax()])
     pairs = "1 says" if alike == 1 else f"{alike or 'none'} say"
-    nearest = f"{one} and {other} are nearest ({most:+.2f})"
+    nearest = f"{first} and {second} are nearest ({most:+.2f})"
     return f"Of {len(upper):,} pairs of features, {pairs} almost the same (correlation beyond {ALIKE}); {nearest}"
 
 
@@ -131,26 +131,26 @@ def ic_by_year(coefficients: pd.DataFrame, *, count: int = 12) -> Plot:
     """
     from scipy import stats
 
-    whole = information_coefficient.overall(coefficients).dropna(subset="p")
-    whole = whole.iloc[np.argsort(-(whole["ic"] / whole["se"]).abs().to_numpy(), kind="stable")]
-    if whole.empty:
+    overall = information_coefficient.overall(coefficients).dropna(subset="p")
+    overall = overall.iloc[np.argsort(-(overall["ic"] / overall["se"]).abs().to_numpy(), kind="stable")]
+    if overall.empty:
         reasons = coefficients["reason"]
         why = f": {reasons.value_counts().index[0]}" if len(reasons) else ""
         return blank(f"No information coefficient to show{why}")
-    shown = [str(name) for name in whole["feature"][:count]]
+    shown = [str(name) for name in overall["feature"][:count]]
     plot, pairs = panels(shown, 1.35, sharex=True, sharey=True)
     for name, axis in pairs:
-        own = coefficients[(coefficients["feature"] == name) & coefficients["ic"].notna()]
-        band = stats.t.ppf(0.975, own["df"]) * own["se"]
-        axis.bar(own["year"], own["ic"], 0.7, color=np.where(own["ic"] < 0, DOWN, UP), alpha=0.6)
-        axis.errorbar(own["year"], own["ic"], band, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
+        bars = coefficients[(coefficients["feature"] == name) & coefficients["ic"].notna()]
+        band = stats.t.ppf(0.975, bars["df"]) * bars["se"]
+        axis.bar(bars["year"], bars["ic"], 0.7, color=np.where(bars["ic"] < 0, DOWN, UP), alpha=0.6)
+        axis.errorbar(bars["year"], bars["ic"], band, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
         axis.axhline(0, color=INK, linewidth=0.8)
-        row = whole[whole["feature"] == name].iloc[0]
+        row = overall[overall["feature"] == name].iloc[0]
         axis.set_title(f"{name}: {row['ic']:+.3f}, t {row['ic'] / row['se']:+.1f}", loc="left", fontsize=8, color=INK)
     years = coefficients.loc[coefficients["ic"].notna(), "year"]
     ticks = np.unique(np.linspace(years.min(), years.max(), 4).round().astype(int))
     pairs[0][1].set_xticks(ticks, [str(year) for year in ticks])
     plot.supylabel("rank information coefficient of the year, bar: 95 % band", fontsize=8, color=INK)
-    rest = f"The {len(shown)} of {len(whole)} features with the largest |t| over all years, from {years.min()} to "
+    rest = f"The {len(shown)} of {len(overall)} features with the largest |t| over all years, from {years.min()} to "
     rest += f"{years.max()}: {', '.join(shown)}."
     return finish(plot, information_coefficient.verdict(coefficients).text.rstrip("."), rest)

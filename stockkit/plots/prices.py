@@ -32,24 +32,24 @@ from stockkit.plots.figure import (
 def adjustment(prices: pd.DataFrame) -> Plot:
     """As-traded against split-adjusted closes of the symbol with the largest split (frame: schema.PRICES)."""
     widest = str(prices.loc[prices["split_factor"].idxmax(), "symbol"])
-    own = prices[prices["symbol"] == widest]
-    steps = own[own["split_factor"] != own["split_factor"].shift(1)].iloc[1:]
+    bars = prices[prices["symbol"] == widest]
+    steps = bars[bars["split_factor"] != bars["split_factor"].shift(1)].iloc[1:]
     plot, axes = canvas(3.4)
     axis = axes[0, 0]
-    axis.plot(own["date"], own["close_raw"], color=DOWN, linewidth=1.1, linestyle="--", label="as traded")
-    axis.plot(own["date"], own["close"], color=UP, linewidth=1.3, label="split-adjusted")
+    axis.plot(bars["date"], bars["close_raw"], color=DOWN, linewidth=1.1, linestyle="--", label="as traded")
+    axis.plot(bars["date"], bars["close"], color=UP, linewidth=1.3, label="split-adjusted")
     for day in steps["date"]:
         axis.axvline(day, color=MUTED, linewidth=0.8, linestyle=":")
     log_scale(axis, "price a share")
     axis.legend(fontsize=8, frameon=False)
     dated(axis)
     if steps.empty:
-        return finish(plot, "No splits: as-traded and adjusted prices are the same", f"{widest}, {span(own)}.")
+        return finish(plot, "No splits: as-traded and adjusted prices are the same", f"{widest}, {span(bars)}.")
     days = ", ".join(f"{day:%Y-%m-%d}" for day in steps["date"])
     return finish(
         plot,
         f"{widest} fell at its splits only as traded; adjusted, the line is continuous",
-        f"Two lines of the close, {span(own)}, that part before the ex-dates {days}.",
+        f"Two lines of the close, {span(bars)}, that part before the ex-dates {days}.",
     )
 
 
@@ -83,11 +83,11 @@ def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
     plot, axes = canvas(4.6, 2, 1, sharex=True, height_ratios=[2, 1])
     worst = {}
     for k, symbol in enumerate(symbols):
-        own = prices[prices["symbol"] == symbol].set_index("date")["close"]
+        close = prices[prices["symbol"] == symbol].set_index("date")["close"]
         style = {"color": COLOURS[k % 8], "linestyle": DASHES[k % 4], "linewidth": 1.2}
-        fall = (own / own.cummax() - 1) * 100
+        fall = (close / close.cummax() - 1) * 100
         worst[symbol] = fall.min()
-        axes[0, 0].plot(own.index, own, label=symbol, **style)
+        axes[0, 0].plot(close.index, close, label=symbol, **style)
         axes[1, 0].plot(fall.index, fall, **style)
     log_scale(axes[0, 0], "adjusted close")
     axes[0, 0].legend(fontsize=8, frameon=False)
@@ -99,31 +99,31 @@ def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
 
 def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
     """The last bars of one symbol as candlesticks with SMA-5 and SMA-20, volume below (frame: schema.BARS)."""
-    own = prices[prices["symbol"] == symbol]
-    lines = features.compute(own, ["sma_5", "sma_20"]).tail(last)
-    own = own.tail(last)
-    at = np.arange(len(own))
-    rising = (own["close"] >= own["open"]).to_numpy()
+    bars = prices[prices["symbol"] == symbol]
+    lines = features.compute(bars, ["sma_5", "sma_20"]).tail(last)
+    bars = bars.tail(last)
+    at = np.arange(len(bars))
+    rising = (bars["close"] >= bars["open"]).to_numpy()
     colours = np.where(rising, UP, DOWN)
     plot, axes = canvas(4.6, 2, 1, sharex=True, height_ratios=[3, 1])
     candles, volume = axes[:, 0]
-    candles.vlines(at, own["low"], own["high"], color=colours, linewidth=0.9)
-    height = (own["close"] - own["open"]).abs()
+    candles.vlines(at, bars["low"], bars["high"], color=colours, linewidth=0.9)
+    height = (bars["close"] - bars["open"]).abs()
     face = np.where(rising, "white", DOWN)
-    candles.bar(at, height, 0.62, own[["open", "close"]].min(axis=1), color=face, edgecolor=colours, linewidth=0.9)
+    candles.bar(at, height, 0.62, bars[["open", "close"]].min(axis=1), color=face, edgecolor=colours, linewidth=0.9)
     candles.plot(at, lines["sma_5"], color=INK, linewidth=1.1, label="SMA-5")
     candles.plot(at, lines["sma_20"], color=INK, linewidth=1.3, linestyle="--", label="SMA-20")
     candles.set_ylabel("price a share")
     candles.legend(fontsize=8, frameon=False)
-    volume.bar(at, own["volume"] / 1e6, 0.62, color=colours, alpha=0.7)
+    volume.bar(at, bars["volume"] / 1e6, 0.62, color=colours, alpha=0.7)
     volume.set_ylabel("volume, million")
     ticks = at[:: max(1, len(at) // 6)]
-    volume.set_xticks(ticks, [f"{own['date'].iloc[k]:%d %b %Y}" for k in ticks])
+    volume.set_xticks(ticks, [f"{bars['date'].iloc[k]:%d %b %Y}" for k in ticks])
     above = "above" if lines["sma_5"].iloc[-1] > lines["sma_20"].iloc[-1] else "below"
     return finish(
         plot,
         f"{symbol}: the 5-session mean ends {above} the 20-session mean",
-        f"Candlesticks and volume of the last {len(own)} sessions, {span(own)}; hollow candles rose.",
+        f"Candlesticks and volume of the last {len(bars)} sessions, {span(bars)}; hollow candles rose.",
     )
 
 
@@ -141,11 +141,11 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
     kurtosis = returns.groupby("symbol")["percent"].apply(pd.Series.kurt)
     plot, pairs = panels(symbols_of(returns), sharex=True, sharey=True)
     for symbol, axis in pairs:
-        own = returns.loc[returns["symbol"] == symbol, "percent"]
-        seaborn.histplot(own, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
+        percent = returns.loc[returns["symbol"] == symbol, "percent"]
+        seaborn.histplot(percent, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
         grid = np.linspace(-10, 10, 201)
-        if own.std() > 0:
-            bell = np.exp(-(((grid - own.mean()) / own.std()) ** 2) / 2) / (own.std() * np.sqrt(2 * np.pi))
+        if percent.std() > 0:
+            bell = np.exp(-(((grid - percent.mean()) / percent.std()) ** 2) / 2) / (percent.std() * np.sqrt(2 * np.pi))
             axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
         axis.set(xlabel="daily log return, %", ylabel="density")
         axis.text(0.98, 0.9, f"kurtosis {kurtosis[symbol]:.1f}", transform=axis.transAxes, ha="right", fontsize=8)
@@ -162,8 +162,8 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
 def walks(bars: pd.DataFrame, paths: pd.DataFrame, symbol: str) -> Plot:
     """One real symbol among simulated random walks of equal drift and volatility, each starting at 100."""
     plot, axes = canvas(3.2)
-    for k, (_, own) in enumerate(paths.groupby("symbol")):
-        close = own["close"].to_numpy()
+    for k, (_, path) in enumerate(paths.groupby("symbol")):
+        close = path["close"].to_numpy()
         axes[0, 0].plot(close / close[0] * 100, color=MUTED, linewidth=0.8, label="random walks" if k == 0 else None)
     real = bars.loc[bars["symbol"] == symbol, "close"].to_numpy()
     axes[0, 0].plot(real / real[0] * 100, color=UP, linewidth=1.4, label=symbol)

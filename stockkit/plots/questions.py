@@ -34,8 +34,8 @@ def top_movers(answer: pd.DataFrame) -> Plot:
     known = answer.dropna(subset=["move_pct"])
     if known.empty:
         return blank("No move to show: less than two sessions of prices")
-    whole, known = len(known), known.head(ROWS)
-    axis, plot = _bars(known["symbol"], known["move_pct"], f"move of the close, %{of_all(len(known), whole)}")
+    total, known = len(known), known.head(ROWS)
+    axis, plot = _bars(known["symbol"], known["move_pct"], f"move of the close, %{of_all(len(known), total)}")
     first = known.iloc[0]
     axis.axvline(0, color=INK, linewidth=0.8)
     return finish(
@@ -73,8 +73,8 @@ def correlations(answer: pd.DataFrame) -> Plot:
     names = sorted({name for pair in pairs.index for name in pair})
     at = {name: k for k, name in enumerate(names)}
     cells = np.eye(len(names))
-    one, other = (pairs.index.get_level_values(k).map(at) for k in (0, 1))
-    cells[one, other] = cells[other, one] = pairs.to_numpy()
+    row, column = (pairs.index.get_level_values(k).map(at) for k in (0, 1))
+    cells[row, column] = cells[column, row] = pairs.to_numpy()
     square = pd.DataFrame(cells, index=names, columns=names)
     return heat(square, "daily log returns of the last 252 sessions", 0.42)
 
@@ -112,10 +112,10 @@ def gaps(answer: pd.DataFrame) -> Plot:
     plot, axes = canvas(1.0 + 0.36 * len(names))
     axis = axes[0, 0]
     for direction, colour, side in (("up", UP, 1), ("down", DOWN, -1)):
-        own = answer[answer["direction"] == direction].set_index("symbol").reindex(names)
-        count = own["gaps"].fillna(0).astype("float64") * side
+        rows = answer[answer["direction"] == direction].set_index("symbol").reindex(names)
+        count = rows["gaps"].fillna(0).astype("float64") * side
         axis.barh(names, count, color=colour, alpha=0.35, height=0.55, label=f"{direction}")
-        axis.barh(names, count * own["filled_pct"].fillna(0) / 100, color=colour, height=0.55)
+        axis.barh(names, count * rows["filled_pct"].fillna(0) / 100, color=colour, height=0.55)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     more = of_all(len(names), len(total))
@@ -133,8 +133,8 @@ def drawdowns(answer: pd.DataFrame) -> Plot:
     """The deepest fall from a peak, and where the close stands now."""
     if answer.empty:
         return blank("No falls to show: there are no prices")
-    whole, answer = len(answer), answer.head(ROWS)
-    more = of_all(len(answer), whole)
+    total, answer = len(answer), answer.head(ROWS)
+    more = of_all(len(answer), total)
     axis, plot = _bars(answer["symbol"], answer["worst_pct"], f"below the highest close so far, %; dot: now{more}")
     axis.plot(answer["now_pct"][::-1], answer["symbol"][::-1], "o", color=INK, markersize=4)
     worst = answer.iloc[0]
@@ -180,8 +180,10 @@ def rolling_beta(answer: pd.DataFrame) -> Plot:
     axis.axhline(1, color=INK, linewidth=0.8)
     last = answer.groupby("symbol")["beta"].last()
     shown = set(first_and_last(last.sort_values(), LINES).index)
-    for k, (symbol, own) in enumerate(answer[answer["symbol"].isin(shown)].groupby("symbol")):
-        axis.plot(own["date"], own["beta"], color=COLOURS[k % 8], linestyle=DASHES[k % 4], linewidth=1.2, label=symbol)
+    for k, (symbol, beta) in enumerate(answer[answer["symbol"].isin(shown)].groupby("symbol")):
+        axis.plot(
+            beta["date"], beta["beta"], color=COLOURS[k % 8], linestyle=DASHES[k % 4], linewidth=1.2, label=symbol
+        )
     axis.set_ylabel(f"beta, 126 sessions{of_all(len(shown), len(last))}")
     axis.legend(fontsize=8, frameon=False, ncols=min(6, len(shown)), loc="upper left")
     dated(axis)

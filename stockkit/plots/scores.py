@@ -34,10 +34,10 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
     plot, axes = canvas(height, len(horizons), panels, sharey=True, sharex="col")
     for pair, horizon in zip(axes, horizons, strict=True):
         for k, model in enumerate(models):
-            own = shown[(shown["model"] == model) & (shown["horizon"] == horizon)]
+            dots = shown[(shown["model"] == model) & (shown["horizon"] == horizon)]
             offset = (k - (len(models) - 1) / 2) * min(0.22, 0.8 / len(models))
-            at = pd.Index(symbols).get_indexer(own["symbol"]) + offset if lines is symbols else np.full(len(own), k)
-            _marks(pair, own, at, k, intervals=lines is symbols)
+            at = pd.Index(symbols).get_indexer(dots["symbol"]) + offset if lines is symbols else np.full(len(dots), k)
+            _marks(pair, dots, at, k, intervals=lines is symbols)
         pair[0].set(yticks=np.arange(len(lines)), yticklabels=lines, ylim=(len(lines) - 0.5, -0.5))
         pair[0].set_title(_ahead(horizon), loc="left", fontsize=9, color=INK)
         pair[0].axvline(1, color=INK, linewidth=1)
@@ -50,11 +50,11 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
     if lines is symbols:
         _legend(plot, axes[0, 0])
     better = int((tried["mae_ratio"] < 1).sum())
-    told = [_range("MAE", tried["mae_ratio"]), _range("90 % interval score", scores["winkler90_ratio"][of_risk])]
+    ranges = [_range("MAE", tried["mae_ratio"]), _range("90 % interval score", scores["winkler90_ratio"][of_risk])]
     return finish(
         plot,
         f"{better} of {len(tried)} model and symbol pairs have a smaller error than the random walk, before any test",
-        " ".join(filter(None, told)),
+        " ".join(filter(None, ranges)),
     )
 
 
@@ -62,20 +62,20 @@ def _range(what: str, ratio: pd.Series) -> str:
     return f"{what} ratios from {ratio.min():.3f} to {ratio.max():.3f}." if len(ratio) else ""
 
 
-def _marks(pair: Any, own: pd.DataFrame, at: np.ndarray, k: int, *, intervals: bool) -> None:
+def _marks(pair: Any, dots: pd.DataFrame, at: np.ndarray, k: int, *, intervals: bool) -> None:
     """The points of one model, and either each one's interval or the median of all."""
     style = {"color": COLOURS[k % 8], "marker": "osD^v"[k % 5], "linestyle": "none", "markersize": 5}
-    columns = [own["mae_ratio"].where(own["dm_p"].notna()), own["hit_rate"] * 100]
-    columns += [own["winkler90_ratio"].where(own["winkler90_p"].notna()) for _ in pair[2:]]
+    columns = [dots["mae_ratio"].where(dots["dm_p"].notna()), dots["hit_rate"] * 100]
+    columns += [dots["winkler90_ratio"].where(dots["winkler90_p"].notna()) for _ in pair[2:]]
     if not intervals:
         style |= {"markersize": 3, "alpha": 0.4}
         for axis, values in zip(pair, [column.dropna() for column in columns], strict=True):
             if len(values):
                 axis.plot([values.median()] * 2, [k - 0.3, k + 0.3], color=INK, linewidth=2)
     else:
-        pair[1].hlines(at, own["hit_lo"] * 100, own["hit_hi"] * 100, color=COLOURS[k % 8], linewidth=1.2)
+        pair[1].hlines(at, dots["hit_lo"] * 100, dots["hit_hi"] * 100, color=COLOURS[k % 8], linewidth=1.2)
     for number, (axis, values) in enumerate(zip(pair, columns, strict=True)):
-        axis.plot(values, at, label=str(own["model"].iloc[0]) if len(own) and not number else None, **style)
+        axis.plot(values, at, label=str(dots["model"].iloc[0]) if len(dots) and not number else None, **style)
 
 
 def equity(traded: Traded, *, cost: float = 10.0) -> Plot:
@@ -112,18 +112,18 @@ def _horizon(pair: Any, traded: Traded, shown: pd.DataFrame, models: list[str], 
     horizon, better, longest = shown["horizon"].iloc[0], 0, pd.DataFrame()
     for model, by_cost in shown.groupby("model", sort=False):
         k = models.index(str(model))
-        own = traded.daily[(traded.daily["model"] == model) & (traded.daily["horizon"] == horizon)]
+        daily = traded.daily[(traded.daily["model"] == model) & (traded.daily["horizon"] == horizon)]
         style = {"color": COLOURS[k % 8], "linestyle": DASHES[k // 8 % 4], "linewidth": 1.2}
-        capital, held = (_capital(own, *names, cost) for names in (("gross", "turnover"), ("hold", "hold_turnover")))
-        better += int(capital[-1] > held[-1])
-        pair[0].plot(own["session"], capital, label=str(model).replace("_", " "), **style)
+        capital, hold = (_capital(daily, *names, cost) for names in (("gross", "turnover"), ("hold", "hold_turnover")))
+        better += int(capital[-1] > hold[-1])
+        pair[0].plot(daily["session"], capital, label=str(model).replace("_", " "), **style)
         costs = by_cost.sort_values("cost_bp")
         pair[1].plot(costs["cost_bp"], costs["sharpe"], marker="osD^v"[k % 5], markersize=4, **style)
-        longest = own if len(own) > len(longest) else longest
-    held = _capital(longest, "hold", "hold_turnover", cost)
-    pair[0].plot(longest["session"], held, color=MUTED, linewidth=2, label="buy and hold", zorder=1)
+        longest = daily if len(daily) > len(longest) else longest
+    hold = _capital(longest, "hold", "hold_turnover", cost)
+    pair[0].plot(longest["session"], hold, color=MUTED, linewidth=2, label="buy and hold", zorder=1)
     pair[0].set_ylabel(f"capital after {cost:g} bp, from 1", fontsize=8)
-    if held.max() > WIDE * held.min() > 0:
+    if hold.max() > WIDE * hold.min() > 0:
         log_scale(pair[0], f"capital after {cost:g} bp")
     pair[0].set_title(_ahead(horizon), loc="left", fontsize=9, color=INK)
     pair[1].axhline(0, color=INK, linewidth=1)
@@ -140,5 +140,5 @@ def _legend(plot: Plot, axis: Any) -> None:
     plot.legend(*axis.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=5)
 
 
-def _capital(own: pd.DataFrame, gross: str, turnover: str, cost: float) -> np.ndarray:
-    return np.maximum(1 + own[gross] - cost * 1e-4 * own[turnover], 0).cumprod().to_numpy()
+def _capital(daily: pd.DataFrame, gross: str, turnover: str, cost: float) -> np.ndarray:
+    return np.maximum(1 + daily[gross] - cost * 1e-4 * daily[turnover], 0).cumprod().to_numpy()

@@ -49,18 +49,18 @@ def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
     import seaborn
 
     counts = prices.groupby(["symbol", prices["date"].dt.year]).size().unstack(fill_value=0)
-    whole = len(counts)
-    if whole > ROWS:  # those with the fewest bars: there something may be missing
+    total = len(counts)
+    if total > ROWS:  # those with the fewest bars: there something may be missing
         counts = counts.loc[counts.sum(axis=1).nsmallest(ROWS, keep="first").index]
     plot, axes = canvas(1.1 + 0.36 * len(counts))
     seaborn.heatmap(counts, annot=True, fmt="d", annot_kws={"fontsize": 8}, cmap="Greys", vmin=0, vmax=420,
                     cbar=False, linewidths=1, ax=axes[0, 0])  # fmt: skip
-    fewest = f"; the {len(counts)} of {whole:,} symbols with the fewest bars" if whole > len(counts) else ""
+    fewest = f"; the {len(counts)} of {total:,} symbols with the fewest bars" if total > len(counts) else ""
     axes[0, 0].set(xlabel=f"year{fewest}", ylabel="")
     axes[0, 0].tick_params(axis="y", rotation=0)
     kept, bad = len(prices), len(rejects)
     title = f"{kept:,} trusted bars" + (f", {bad:,} rejected" if bad else ", none rejected")
-    return finish(plot, title, f"Sessions a year for {len(counts)} of {whole:,} symbols, {span(prices)}.")
+    return finish(plot, title, f"Sessions a year for {len(counts)} of {total:,} symbols, {span(prices)}.")
 
 
 def monthly_returns(years: pd.DataFrame) -> Plot:

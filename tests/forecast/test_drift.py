@@ -190,7 +190,7 @@ def test_no_rows_and_none_due_give_an_empty_answer_and_no_sentence():
     for rows in (lives(normal(1, 5))[:0], lives(np.full((1, 5), np.nan))):
         found = drift.watch(rows)
         assert (len(found), drift.in_words(found)) == (0, {})
-        assert {name: str(dtype) for name, dtype in found.dtypes.items()} == drift.FOUND
+        assert {name: str(dtype) for name, dtype in found.dtypes.items()} == drift.ALARMS
 
 
 def test_an_error_of_zero_for_ever_is_no_larger_than_before():

@@ -43,8 +43,8 @@ class Paired:
     def own_sigma(self, rows: np.ndarray) -> bool:
         """Whether a sigma of the rows given is not the random walk's, or nothing is known of it."""
         walk = self.walk[rows]
-        own, base = self.values["sigma"][rows], np.where(walk >= 0, self.values["sigma"][walk], np.nan)
-        return bool((~(np.abs(own - base) <= 1e-9 * base)).any())
+        mine, base = self.values["sigma"][rows], np.where(walk >= 0, self.values["sigma"][walk], np.nan)
+        return bool((~(np.abs(mine - base) <= 1e-9 * base)).any())
 
     def total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Sums (s,) of each series' values (n,) over the rows `where`."""
@@ -105,12 +105,12 @@ def _column(rows: pd.DataFrame, name: str, order: np.ndarray) -> np.ndarray:
 
 def _walk(keys: pd.DataFrame, series: np.ndarray, where: np.ndarray) -> np.ndarray:
     """For each row, the row of the random walk with the same number in `where` (symbol, horizon and session)."""
-    own = np.flatnonzero((keys["model"] == RANDOM_WALK).to_numpy(dtype=bool)[series])
-    if not len(own):
+    rows = np.flatnonzero((keys["model"] == RANDOM_WALK).to_numpy(dtype=bool)[series])
+    if not len(rows):
         return np.full(len(series), -1)
-    own = own[np.argsort(where[own])]
-    at = np.minimum(np.searchsorted(where[own], where), len(own) - 1)
-    return np.where(where[own[at]] == where, own[at], -1)
+    rows = rows[np.argsort(where[rows])]
+    at = np.minimum(np.searchsorted(where[rows], where), len(rows) - 1)
+    return np.where(where[rows[at]] == where, rows[at], -1)
 
 
 def _check_walks(keys: pd.DataFrame, compared: np.ndarray) -> None:

@@ -36,7 +36,7 @@ EXCEED_GRID = (0.75, 0.85, 0.95)
 SLOWNESS = 0.25
 SHOWN = 100  # outcomes up to an alarm that its sentence counts
 NEEDED = [*SERIES, "as_of", "mean", "sigma", "actual", "lo90", "hi90"]
-FOUND = {
+ALARMS = {
     "symbol": "string",
     "model": "string",
     "horizon": "int64",
@@ -91,31 +91,35 @@ def watch(rows: pd.DataFrame, *, past: pd.DataFrame | None = None, rate: float =
     known = _known(rows)
     before = dict(iter(_known(past).groupby(SERIES, sort=False))) if past is not None else {}
     series = known[SERIES].drop_duplicates().groupby("model").size()
-    found = [
-        {**dict(zip(SERIES, key, strict=True)), "rate": rate, **_judge(own, before.get(key), 2 * series[key[1]] / rate)}
-        for key, own in known.groupby(SERIES, sort=False)
+    lines = [
+        {
+            **dict(zip(SERIES, key, strict=True)),
+            "rate": rate,
+            **_judge(outcomes, before.get(key), 2 * series[key[1]] / rate),
+        }
+        for key, outcomes in known.groupby(SERIES, sort=False)
     ]
-    return pd.DataFrame(found, columns=list(FOUND)).astype(FOUND)
+    return pd.DataFrame(lines, columns=list(ALARMS)).astype(ALARMS)
 
 
-def in_words(found: pd.DataFrame) -> dict[str, str]:
+def in_words(alarms: pd.DataFrame) -> dict[str, str]:
     """One sentence a model, of what `watch` found, for a report."""
-    return {str(model): _sentence(str(model), own) for model, own in found.groupby("model", sort=False)}
+    return {str(model): _sentence(str(model), rows) for model, rows in alarms.groupby("model", sort=False)}
 
 
-def _sentence(model: str, own: pd.DataFrame) -> str:
+def _sentence(model: str, rows: pd.DataFrame) -> str:
     allowed = (
-        f"(false alarms: at most {100 * own['rate'].iloc[0]:.3g} % of models ever, if a miss has a chance of "
+        f"(false alarms: at most {100 * rows['rate'].iloc[0]:.3g} % of models ever, if a miss has a chance of "
         f"{100 * MISSES[0]:.0f} to {100 * MISSES[1]:.0f} % each time)"
     )
-    drifted = own[own["drifted"]].sort_values(["since", "symbol", "horizon"])
+    drifted = rows[rows["drifted"]].sort_values(["since", "symbol", "horizon"])
     if drifted.empty:
-        return f"{model} has not drifted: {own['n'].sum()} outcomes of {len(own)} series {allowed}."
+        return f"{model} has not drifted: {rows['n'].sum()} outcomes of {len(rows)} series {allowed}."
     first = drifted.iloc[0]
     coverage = first["cause"] == "coverage"
     what = "outside the 90 % interval" if coverage else "with a larger error than the median before"
     expected = (MISS if coverage else 0.5) * first["counted"]
-    more = f"; {len(drifted)} of its {len(own)} series in all" if len(drifted) > 1 else ""
+    more = f"; {len(drifted)} of its {len(rows)} series in all" if len(drifted) > 1 else ""
     return (
         f"{model} has drifted on {first['symbol']}, {first['horizon']} ahead, since {first['since']:%Y-%m-%d}: "
         f"{first['events']} of {first['counted']} outcomes {what}, {expected:.0f} expected{more} {allowed}."
@@ -130,17 +134,17 @@ def _known(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.duplicated([*SERIES, "as_of"]).any():
         row = rows[rows.duplicated([*SERIES, "as_of"])].iloc[0]
         raise ForecastError(f"{row['model']} has two forecasts of {row['symbol']} as of {row['as_of']}: keep one.")
-    whole = np.isfinite(rows[["mean", "sigma", "actual", "lo90", "hi90"]]).all(axis=1) & (rows["sigma"] > 0)
-    known = rows.loc[whole, NEEDED].sort_values([*SERIES, "as_of"])
+    complete = np.isfinite(rows[["mean", "sigma", "actual", "lo90", "hi90"]]).all(axis=1) & (rows["sigma"] > 0)
+    known = rows.loc[complete, NEEDED].sort_values([*SERIES, "as_of"])
     inside = known["actual"].between(known["lo90"], known["hi90"])
     error = (known["actual"] - known["mean"]).abs() / known["sigma"]
     return known.assign(miss=1 - inside.astype("int64"), error=error)
 
 
-def _judge(own: pd.DataFrame, past: pd.DataFrame | None, threshold: float) -> dict[str, Any]:
-    horizon = int(own["horizon"].iloc[0])
-    used = own.iloc[::horizon]
-    earlier = past[past["as_of"] < used["as_of"].iloc[0]] if past is not None else own[:0]
+def _judge(outcomes: pd.DataFrame, past: pd.DataFrame | None, threshold: float) -> dict[str, Any]:
+    horizon = int(outcomes["horizon"].iloc[0])
+    used = outcomes.iloc[::horizon]
+    earlier = past[past["as_of"] < used["as_of"].iloc[0]] if past is not None else outcomes[:0]
     earlier = earlier.iloc[::-1].iloc[horizon - 1 :: horizon]  # the last of them ends before the first used begins
     outside = used["miss"].to_numpy()
     larger = _exceedances(earlier["error"].to_numpy(), used["error"].to_numpy())
@@ -179,8 +183,8 @@ def log_capital(events: np.ndarray, claim: tuple[float, float], grid: tuple[floa
     staked = np.log(start[:-1] - start[1:])[:, None] - np.log(len(grid))
     other = np.asarray(grid)
     border = np.where(other < claim[0], *claim)
-    told = np.where(events[:, None] == 1, other / border, (1 - other) / (1 - border))
-    grown = np.cumsum(np.log(told), axis=0)
+    factors = np.where(events[:, None] == 1, other / border, (1 - other) / (1 - border))
+    grown = np.cumsum(np.log(factors), axis=0)
     before = np.vstack([np.zeros((1, len(grid))), grown[:-1]])
     bets = grown + np.logaddexp.accumulate(staked - before, axis=0)
     return np.logaddexp(np.logaddexp.reduce(bets, axis=1), np.log(start[1:]))

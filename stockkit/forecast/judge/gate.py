@@ -93,21 +93,21 @@ def judge(candidate: pd.DataFrame, champion: pd.DataFrame | None, random_walk: p
         ForecastError: frames of several models or horizons.
     """
     against = random_walk if champion is None else champion
-    horizon = _one(candidate, "horizon")
-    name = "the random walk" if _one(against, "model") == RANDOM_WALK else f"the champion {_one(against, 'model')}"
+    horizon = _only(candidate, "horizon")
+    name = "the random walk" if _only(against, "model") == RANDOM_WALK else f"the champion {_only(against, 'model')}"
     pairs, left_out = _pairs(candidate, against)
     if pairs.empty:
         few = f"Fewer than {LEAST} sessions of any symbol in common with {name}: nothing can be judged."
         return Judgement(False, (few,), {"sessions": 0.0, "symbols": 0.0})
-    own = candidate[candidate["symbol"].isin(pairs["symbol"].unique())]
-    checks = [_answers(own, against, name), *_errors(pairs, int(horizon), name), _coverage(own)]
+    judged = candidate[candidate["symbol"].isin(pairs["symbol"].unique())]
+    checks = [_answers(judged, against, name), *_errors(pairs, int(horizon), name), _coverage(judged)]
     reasons = [reason for passed, reason, _ in sorted(checks, key=lambda check: check[0])]
     if left_out:
         reasons.append(f"Not judged, fewer than {LEAST} sessions in common: {', '.join(left_out)}.")
     figures = {"sessions": float(pairs["as_of"].nunique()), "symbols": float(pairs["symbol"].nunique())}
-    for _, _, found in checks:
-        figures |= found
-    return Judgement(all(passed for passed, _, _ in checks), tuple(reasons), figures | _beside(own, random_walk))
+    for _, _, numbers in checks:
+        figures |= numbers
+    return Judgement(all(passed for passed, _, _ in checks), tuple(reasons), figures | _beside(judged, random_walk))
 
 
 def summary(evidence: pd.DataFrame) -> list[dict[str, float | str]]:
@@ -118,19 +118,19 @@ def summary(evidence: pd.DataFrame) -> list[dict[str, float | str]]:
     """
     walk = evidence[evidence["model"] == RANDOM_WALK]
     return [
-        {"model": str(model), "n": float(len(own)), **_beside(own, walk), "coverage90": float(_hits(own).mean())}
-        for model, own in evidence.groupby("model", observed=True)
+        {"model": str(model), "n": float(len(rows)), **_beside(rows, walk), "coverage90": float(_hits(rows).mean())}
+        for model, rows in evidence.groupby("model", observed=True)
     ]
 
 
 Check = tuple[bool, str, dict[str, float]]
 
 
-def _one(rows: pd.DataFrame, column: str) -> Any:
-    found = rows[column].unique()
-    if len(found) != 1:
-        raise ForecastError(f"the gate compares one {column} at a time, given {len(found)}: {list(found)[:3]}.")
-    return found[0]
+def _only(rows: pd.DataFrame, column: str) -> Any:
+    values = rows[column].unique()
+    if len(values) != 1:
+        raise ForecastError(f"the gate compares one {column} at a time, given {len(values)}: {list(values)[:3]}.")
+    return values[0]
 
 
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:
@@ -146,26 +146,28 @@ def _pairs(candidate: pd.DataFrame, against: pd.DataFrame) -> tuple[pd.DataFrame
     return judged, sorted(set(map(str, candidate["symbol"].unique())) - set(map(str, judged["symbol"].unique())))
 
 
-def _answers(own: pd.DataFrame, against: pd.DataFrame, name: str) -> Check:
+def _answers(candidate: pd.DataFrame, against: pd.DataFrame, name: str) -> Check:
     """Whether the candidate forecast what the reference did, within the sessions that both were asked of."""
-    first, last = (edge(own["as_of"].agg(at), against["as_of"].agg(at)) for edge, at in ((max, "min"), (min, "max")))
+    first, last = (
+        edge(candidate["as_of"].agg(at), against["as_of"].agg(at)) for edge, at in ((max, "min"), (min, "max"))
+    )
     asked = _complete(against)
-    asked = asked[asked["symbol"].isin(own["symbol"].unique()) & asked["as_of"].between(first, last)]
-    share = len(asked[KEY].merge(_complete(own)[KEY], on=KEY)) / len(asked)
-    said = f"It forecast {share:.1%} of what {name} did ({ANSWERED:.0%} needed)."
-    return share >= ANSWERED, said, {"answered": share}
+    asked = asked[asked["symbol"].isin(candidate["symbol"].unique()) & asked["as_of"].between(first, last)]
+    share = len(asked[KEY].merge(_complete(candidate)[KEY], on=KEY)) / len(asked)
+    reason = f"It forecast {share:.1%} of what {name} did ({ANSWERED:.0%} needed)."
+    return share >= ANSWERED, reason, {"answered": share}
 
 
 def _errors(pairs: pd.DataFrame, horizon: int, name: str) -> list[Check]:
     squares = [(pairs["actual"] - pairs[f"mean{end}"]) ** 2 for end in ("", "_other")]
     scores = [interval_score(pairs, end) for end in ("", "_other")]
     out = []
-    for what, key, (own, other) in (("squared error", "error", squares), ("interval score", "interval", scores)):
-        p = _p_worse(pairs, own, other, horizon)
-        ratio = float(own.mean() / other.mean()) if other.mean() else float("nan")
+    for what, key, (mine, theirs) in (("squared error", "error", squares), ("interval score", "interval", scores)):
+        p = _p_worse(pairs, mine, theirs, horizon)
+        ratio = float(mine.mean() / theirs.mean()) if theirs.mean() else float("nan")
         verb = "is" if p < LEVEL else "is not shown to be"
-        said = f"Its {what} {verb} larger than that of {name} (ratio {ratio:.3f}, p = {p:.3f})."
-        out.append((p >= LEVEL, said, {f"{key}_ratio": ratio, f"p_{key}": p}))
+        reason = f"Its {what} {verb} larger than that of {name} (ratio {ratio:.3f}, p = {p:.3f})."
+        out.append((p >= LEVEL, reason, {f"{key}_ratio": ratio, f"p_{key}": p}))
     return out
 
 
@@ -175,36 +177,36 @@ def interval_score(rows: pd.DataFrame, end: str = "") -> pd.Series:
     return pd.Series(winkler(actual, low, high, CLAIM), rows.index)
 
 
-def _p_worse(pairs: pd.DataFrame, own: pd.Series, other: pd.Series, horizon: int) -> float:
+def _p_worse(pairs: pd.DataFrame, candidate: pd.Series, reference: pd.Series, horizon: int) -> float:
     """One-sided p that the loss `own` is not larger than `other`, over the sessions' means."""
-    unit = ((own + other) / 2).groupby(pairs["symbol"], observed=True).transform("mean")
+    unit = ((candidate + reference) / 2).groupby(pairs["symbol"], observed=True).transform("mean")
     unit = unit.where(unit > 0, 1.0)
-    mine, theirs = ((loss / unit).groupby(pairs["as_of"]).mean().to_numpy() for loss in (own, other))
+    mine, theirs = ((loss / unit).groupby(pairs["as_of"]).mean().to_numpy() for loss in (candidate, reference))
     gap = mine - theirs
     if np.ptp(gap) <= 1e-12 * np.abs(gap).max():  # the same gap in every session: the test has no spread to go by
         return 1.0 if gap[0] <= 0 else 0.0
     return diebold_mariano(gap, horizon)
 
 
-def _hits(own: pd.DataFrame) -> pd.Series:
-    rows = _complete(own)
+def _hits(candidate: pd.DataFrame) -> pd.Series:
+    rows = _complete(candidate)
     return (rows["lo90"] <= rows["actual"]) & (rows["actual"] <= rows["hi90"])
 
 
-def _coverage(own: pd.DataFrame) -> Check:
-    table = coverage.by(own)
-    (found,) = table[table["level"] == LEVELS[1]].to_dict("records")
-    share, low, high, trials = (float(found[name]) for name in ("share", "band_lo", "band_hi", "trials"))
-    said = (
-        f"Its 90 % intervals covered {share:.1%}, {'within' if found['as_claimed'] else 'outside'} {low:.1%} to "
-        f"{high:.1%} ({found['n']:,} outcomes, worth {trials:,.0f} independent ones)."
+def _coverage(candidate: pd.DataFrame) -> Check:
+    table = coverage.by(candidate)
+    (row,) = table[table["level"] == LEVELS[1]].to_dict("records")
+    share, low, high, trials = (float(row[name]) for name in ("share", "band_lo", "band_hi", "trials"))
+    reason = (
+        f"Its 90 % intervals covered {share:.1%}, {'within' if row['as_claimed'] else 'outside'} {low:.1%} to "
+        f"{high:.1%} ({row['n']:,} outcomes, worth {trials:,.0f} independent ones)."
     )
-    return bool(found["as_claimed"]), said, {"coverage": share, "band_lo": low, "band_hi": high, "trials": trials}
+    return bool(row["as_claimed"]), reason, {"coverage": share, "band_lo": low, "band_hi": high, "trials": trials}
 
 
-def _beside(own: pd.DataFrame, random_walk: pd.DataFrame) -> dict[str, float]:
+def _beside(candidate: pd.DataFrame, random_walk: pd.DataFrame) -> dict[str, float]:
     other = _complete(random_walk)[[*KEY, "mean", "lo90", "hi90"]]
-    both = _complete(own).merge(other, on=KEY, suffixes=("", "_other"))
+    both = _complete(candidate).merge(other, on=KEY, suffixes=("", "_other"))
     if both.empty:
         return {"rmse_ratio": float("nan"), "walk_interval_ratio": float("nan")}
     mine, walk = (((both["actual"] - both[f"mean{end}"]) ** 2).mean() for end in ("", "_other"))

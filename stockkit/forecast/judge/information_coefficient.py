@@ -96,7 +96,7 @@ def by_year(
     years = grid.days.astype("datetime64[Y]").astype("int64") + 1970
     edges = {int(year): slice(*np.searchsorted(years, [year, year + 1])) for year in np.unique(years)}
     daily = ranks.across_symbols(grid, table, names) if across == "symbols" else ranks.across_time(grid, table, names)
-    rows = [(name, year, *_line(own, span, horizon)) for name, own in daily for year, span in edges.items()]
+    rows = [(name, year, *_line(values, span, horizon)) for name, values in daily for year, span in edges.items()]
     return pd.DataFrame(rows, columns=list(COEFFICIENTS)).astype(COEFFICIENTS)
 
 
@@ -117,8 +117,8 @@ def overall(coefficients: pd.DataFrame) -> pd.DataFrame:
     parts = known.assign(ic=known["ic"] * weight, v=(known["se"] * weight) ** 2)
     parts["v2"] = parts["v"] ** 2 / parts["df"]
     out = parts.groupby("feature")[["ic", "v", "v2", "n"]].sum()
-    whole = known["feature"].map(out["ic"]).astype("float64")
-    agree = (np.sign(known["ic"]) == np.sign(whole)).groupby(known["feature"]).sum()
+    all_years = known["feature"].map(out["ic"]).astype("float64")
+    agree = (np.sign(known["ic"]) == np.sign(all_years)).groupby(known["feature"]).sum()
     out = out.assign(se=np.sqrt(out["v"]), df=out["v"] ** 2 / out["v2"], same_sign=agree)
     out["years"] = known.groupby("feature").size()
     out["p"] = 2 * stats.t.sf((out["ic"] / out["se"]).abs(), out["df"])
@@ -143,13 +143,13 @@ def verdict(coefficients: pd.DataFrame, *, level: float = 0.05) -> Finding:
         raise ParamError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
     tested = coefficients[coefficients["p"].notna()]
     tested = tested.assign(p_holm=holm(tested["p"].to_numpy())).sort_values("p_holm", kind="stable")
-    found = tested[tested["p_holm"] < level]
-    years = found["year"].tolist() if "year" in found else [None] * len(found)
-    pairs = tuple(zip(found["feature"].astype(str), years, strict=True))
-    return Finding(_sentence(tested, found, level), pairs, len(tested), level)
+    telling = tested[tested["p_holm"] < level]
+    years = telling["year"].tolist() if "year" in telling else [None] * len(telling)
+    pairs = tuple(zip(telling["feature"].astype(str), years, strict=True))
+    return Finding(_sentence(tested, telling, level), pairs, len(tested), level)
 
 
-def _sentence(tested: pd.DataFrame, found: pd.DataFrame, level: float) -> str:
+def _sentence(tested: pd.DataFrame, telling: pd.DataFrame, level: float) -> str:
     tries = len(tested)
     if not tries:
         return "No feature has an information coefficient that could be tested."
@@ -159,12 +159,12 @@ def _sentence(tested: pd.DataFrame, found: pd.DataFrame, level: float) -> str:
     after = f"after correction for {_count(tries, 'try', 'tries')}"
     raw = int((tested["p"] < level).sum())
     luck = f"uncorrected, {raw} would seem to, where luck alone gives {level * tries:.0f}"
-    if found.empty:
+    if telling.empty:
         return f"Of {tried}, none differs from 0 {after}; {luck}."
-    names = [_claim(row, by_year) for row in found.head(3).to_dict("records")]
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    differ = "differs" if len(found) == 1 else "differ"
-    return f"Of {tried}, {len(found)} {differ} from 0 {after}: {', '.join(names)}{more}; {luck}."
+    names = [_claim(row, by_year) for row in telling.head(3).to_dict("records")]
+    more = f" and {len(telling) - 3} more" if len(telling) > 3 else ""
+    differ = "differs" if len(telling) == 1 else "differ"
+    return f"Of {tried}, {len(telling)} {differ} from 0 {after}: {', '.join(names)}{more}; {luck}."
 
 
 def _claim(row: dict[str, object], by_year: bool) -> str:
@@ -172,8 +172,8 @@ def _claim(row: dict[str, object], by_year: bool) -> str:
     return f"{row['feature']}{when} ({row['ic']:+.3f})"
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _check(table: pd.DataFrame, prices: pd.DataFrame, names: Sequence[str], horizon: int, across: str) -> None:

@@ -70,9 +70,9 @@ def errors(paired: Paired, known: np.ndarray) -> dict[str, np.ndarray]:
 
 def distributions(paired: Paired, known: np.ndarray) -> dict[str, np.ndarray]:
     """pinball, crps, winkler90 and its ratio, coverage80, coverage90, coverage95 and width90 of each series."""
-    own, actual = paired.values, paired.values["actual"]
-    loss, spread = pinball(actual, own), crps_normal(actual, own["mean"], own["sigma"])
-    score = winkler(actual, own["lo90"], own["hi90"], 0.9)
+    values, actual = paired.values, paired.values["actual"]
+    loss, spread = pinball(actual, values), crps_normal(actual, values["mean"], values["sigma"])
+    score = winkler(actual, values["lo90"], values["hi90"], 0.9)
     base = np.where(paired.walk >= 0, score[paired.walk], np.nan)
     both = known & np.isfinite(score + base)
     out = {
@@ -82,10 +82,10 @@ def distributions(paired: Paired, known: np.ndarray) -> dict[str, np.ndarray]:
         "winkler90_ratio": ratio(paired.average(score, both), paired.average(base, both)),
     }
     for level in (80, 90, 95):
-        low, high = own[f"lo{level}"], own[f"hi{level}"]
+        low, high = values[f"lo{level}"], values[f"hi{level}"]
         inside = (low <= actual) & (actual <= high)
         out[f"coverage{level}"] = paired.average(inside, known & np.isfinite(low + high))
-    out["width90"] = paired.average(own["hi90"] - own["lo90"], known & np.isfinite(score))
+    out["width90"] = paired.average(values["hi90"] - values["lo90"], known & np.isfinite(score))
     return out
 
 
@@ -93,11 +93,11 @@ def hits(paired: Paired, known: np.ndarray) -> dict[str, np.ndarray]:
     """hit_rate over n_hit rows with its exact interval hit_lo to hit_hi, and up_rate, of each series."""
     mean, actual = paired.values["mean"], paired.values["actual"]
     moved = known & (actual != 0)
-    said = moved & (mean != 0)
+    counted = moved & (mean != 0)
     right = np.sign(mean) == np.sign(actual)
-    count = paired.total(np.ones(len(said)), said).astype("int64")
-    low, high = clopper_pearson(paired.total(right, said).astype("int64"), count)
-    rate, up = paired.average(right, said), paired.average(actual > 0, moved)
+    count = paired.total(np.ones(len(counted)), counted).astype("int64")
+    low, high = clopper_pearson(paired.total(right, counted).astype("int64"), count)
+    rate, up = paired.average(right, counted), paired.average(actual > 0, moved)
     return {"hit_rate": rate, "n_hit": count, "hit_lo": low, "hit_hi": high, "up_rate": up}
 
 
@@ -122,8 +122,8 @@ def rank_correlations(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:
     NaN where either is constant.
     """
     both = np.isfinite(mean) & np.isfinite(actual)
-    one, other = (centred_ranks(np.where(both, grid, np.nan)) for grid in (mean, actual))
-    return ratio((one * other).sum(axis=1), np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1)))
+    first, second = (centred_ranks(np.where(both, grid, np.nan)) for grid in (mean, actual))
+    return ratio((first * second).sum(axis=1), np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1)))
 
 
 def rank_products(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:
@@ -132,12 +132,12 @@ def rank_products(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:
     (rows, columns), NaN where either is unknown or a row has no correlation.
     """
     both = np.isfinite(mean) & np.isfinite(actual)
-    one, other = (centred_ranks(np.where(both, grid, np.nan)) for grid in (mean, actual))
-    spread = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    first, second = (centred_ranks(np.where(both, grid, np.nan)) for grid in (mean, actual))
+    spread = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     count = both.sum(axis=1)
-    return np.where(both, one * other * ratio(count.astype("float64"), spread)[:, None], np.nan)
+    return np.where(both, first * second * ratio(count.astype("float64"), spread)[:, None], np.nan)
 
 
-def ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """One over other, NaN where other is 0 or either is NaN."""
-    return np.divide(one, other, out=np.full(np.shape(one), np.nan), where=np.asarray(other) > 0)
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)

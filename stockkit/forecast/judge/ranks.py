@@ -56,7 +56,7 @@ def arrange(table: pd.DataFrame, prices: pd.DataFrame, horizon: int) -> Grid:
 
 def across_symbols(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
     """Spearman's correlation over the symbols on every session, feature by feature; `names` are columns of `table`."""
-    one = np.ones(len(grid.days))
+    ones = np.ones(len(grid.days))
     alone = "one symbol: nothing to rank it against, ask across time" if grid.returns.shape[1] < 2 else ""
     paired = np.isfinite(grid.returns)
     outcome = centred_ranks(grid.returns)
@@ -64,14 +64,14 @@ def across_symbols(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Ite
         values = grid.fill(table[name].to_numpy(dtype="float64"))
         both = np.isfinite(values) & paired
         differs = (both != paired).any(axis=1)
-        own = outcome.copy()
-        own[differs] = centred_ranks(np.where(both, grid.returns, np.nan)[differs])
+        ranked = outcome.copy()
+        ranked[differs] = centred_ranks(np.where(both, grid.returns, np.nan)[differs])
         ranks = centred_ranks(np.where(both, values, np.nan))
-        spread = np.sqrt((ranks**2).sum(axis=1) * (own**2).sum(axis=1))
+        spread = np.sqrt((ranks**2).sum(axis=1) * (ranked**2).sum(axis=1))
         with np.errstate(invalid="ignore"):
-            coefficient = np.where(spread > 0, (ranks * own).sum(axis=1) / spread, np.nan)
+            coefficient = np.where(spread > 0, (ranks * ranked).sum(axis=1) / spread, np.nan)
         shared = "" if (ranks != 0).any() or not both.any() else "all symbols share its value: ask across time"
-        yield name, Daily(coefficient, one, one, alone or shared)
+        yield name, Daily(coefficient, ones, ones, alone or shared)
 
 
 def across_time(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
@@ -81,10 +81,10 @@ def across_time(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterat
     for name in names:
         ranks = past_ranks(grid.fill(table[name].to_numpy(dtype="float64")))
         both = np.isfinite(ranks) & np.isfinite(returns)
-        own, outcome = np.where(both, ranks, 0.0), np.where(both, returns, 0.0)
-        product = np.where(both.any(axis=1), (own * outcome).sum(axis=1), np.nan)
-        constant = "" if own.any() or not both.any() else "it never changed"
-        yield name, Daily(product, (own**2).sum(axis=1), (outcome**2).sum(axis=1), constant)
+        centred, outcome = np.where(both, ranks, 0.0), np.where(both, returns, 0.0)
+        product = np.where(both.any(axis=1), (centred * outcome).sum(axis=1), np.nan)
+        constant = "" if centred.any() or not both.any() else "it never changed"
+        yield name, Daily(product, (centred**2).sum(axis=1), (outcome**2).sum(axis=1), constant)
 
 
 def centred_ranks(values: np.ndarray) -> np.ndarray:

@@ -149,14 +149,14 @@ def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
     paired = pair(rows)
     known = losses.compared(paired)
     tests = _tests(paired, known, nesting)
-    lines, whole = _over_all_symbols(paired, known, nesting)
+    lines, pooled = _over_all_symbols(paired, known, nesting)
     by_symbol, overall = pd.DataFrame(_by_symbol(paired, known, tests)), pd.DataFrame(lines)
-    level = LEVEL / max(sum(np.isfinite(one.p) for one in [*tests, *whole]), 1)
-    by_symbol["ic_80"] = [one.detectable_ic(level) for one in tests]
-    overall["ic_80"] = [one.detectable_ic(level) for one in whole]
+    level = LEVEL / max(sum(np.isfinite(trial.p) for trial in [*tests, *pooled]), 1)
+    by_symbol["ic_80"] = [trial.detectable_ic(level) for trial in tests]
+    overall["ic_80"] = [trial.detectable_ic(level) for trial in pooled]
     for p, q in CORRECTED.items():
-        by_symbol[q], overall[q] = _corrected(by_symbol[p].to_numpy(), overall[p].to_numpy() if whole else np.empty(0))
-    return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if whole else schema.empty(OVERALL))
+        by_symbol[q], overall[q] = _corrected(by_symbol[p].to_numpy(), overall[p].to_numpy() if pooled else np.empty(0))
+    return Board(schema.cast(by_symbol, SCORES), schema.cast(overall, OVERALL) if pooled else schema.empty(OVERALL))
 
 
 def from_table(rows: pd.DataFrame) -> Board:
@@ -167,9 +167,9 @@ def from_table(rows: pd.DataFrame) -> Board:
     beside = {f"{ALL}{name}": name for name in OVERALL if name not in SERIES}
     if not set(beside) <= set(rows.columns):
         return Board(rows)
-    whole = rows[[*SERIES, *beside]].rename(columns=beside).dropna(subset=["symbols"]).drop_duplicates()
+    overall = rows[[*SERIES, *beside]].rename(columns=beside).dropna(subset=["symbols"]).drop_duplicates()
     by_symbol = rows.drop(columns=list(beside))
-    return Board(by_symbol, schema.cast(whole, OVERALL)) if len(whole) else Board(by_symbol)
+    return Board(by_symbol, schema.cast(overall, OVERALL)) if len(overall) else Board(by_symbol)
 
 
 def score(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> pd.DataFrame:
@@ -177,11 +177,11 @@ def score(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> pd.DataF
     return board(rows, nesting=nesting).by_symbol
 
 
-def _corrected(own: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _corrected(by_symbol: np.ndarray, overall: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The p values of both tables, corrected for all of them; NaN stays."""
-    p = np.concatenate([own, whole])
+    p = np.concatenate([by_symbol, overall])
     p[np.isfinite(p)] = holm(p[np.isfinite(p)])
-    return p[: len(own)], p[len(own) :]
+    return p[: len(by_symbol)], p[len(by_symbol) :]
 
 
 def _by_symbol(paired: Paired, known: np.ndarray, tests: list[Trial]) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def _by_symbol(paired: Paired, known: np.ndarray, tests: list[Trial]) -> dict[st
         "ic": losses.correlation(paired, known),
         **_rank_ic_over_time(paired, known),
         "winkler90_p": _interval_tests(paired, known),
-        "test": [one.test for one in tests],
-        "dm_p": [one.p for one in tests],
+        "test": [trial.test for trial in tests],
+        "dm_p": [trial.p for trial in tests],
     }
 
 
@@ -245,10 +245,10 @@ def _rank_ic_over_time(paired: Paired, known: np.ndarray) -> dict[str, np.ndarra
     NaN where either is constant.
     """
     out = np.full((3, len(paired.keys)), np.nan)
-    for own, rows in _pools(paired, known):
-        horizon = int(paired.keys["horizon"].iloc[own[0]])
-        products = losses.rank_products(*_grids(paired, own, rows))
-        out[:, own] = np.array([rank_ic_chance(row[np.isfinite(row)], horizon) for row in products]).T
+    for series, rows in _pools(paired, known):
+        horizon = int(paired.keys["horizon"].iloc[series[0]])
+        products = losses.rank_products(*_grids(paired, series, rows))
+        out[:, series] = np.array([rank_ic_chance(row[np.isfinite(row)], horizon) for row in products]).T
     return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), out, strict=True))
 
 
@@ -256,8 +256,8 @@ def _over_all_symbols(
     paired: Paired, known: np.ndarray, nesting: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[Trial]]:
     """A row a model and horizon with two symbols or more, `OVERALL` without corrections, and its test each."""
-    found = [_overall_line(paired, own, rows, nesting) for own, rows in _pools(paired, known) if len(own) > 1]
-    return [line for line, _ in found], [trial for _, trial in found]
+    pairs = [_overall_line(paired, series, rows, nesting) for series, rows in _pools(paired, known) if len(series) > 1]
+    return [line for line, _ in pairs], [trial for _, trial in pairs]
 
 
 def _pools(paired: Paired, known: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -265,31 +265,31 @@ def _pools(paired: Paired, known: np.ndarray) -> Iterator[tuple[np.ndarray, np.n
     pool = paired.keys.groupby(["model", "horizon"], sort=False).ngroup().to_numpy()
     scored = paired.total(np.ones(len(known)), known) > 0
     for k in range(pool.max() + 1):
-        own = np.flatnonzero((pool == k) & scored)
-        if len(own):
-            yield own, np.flatnonzero(known & (pool == k)[paired.series])
+        series = np.flatnonzero((pool == k) & scored)
+        if len(series):
+            yield series, np.flatnonzero(known & (pool == k)[paired.series])
 
 
-def _grids(paired: Paired, own: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _grids(paired: Paired, series: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """mean and actual as (series, sessions), NaN where there is no row."""
-    at = np.searchsorted(own, paired.series[rows]), paired.day[rows]
-    grids = np.full((2, len(own), len(paired.days)), np.nan)
+    at = np.searchsorted(series, paired.series[rows]), paired.day[rows]
+    grids = np.full((2, len(series), len(paired.days)), np.nan)
     for grid, name in zip(grids, ("mean", "actual"), strict=True):
         grid[at] = paired.values[name][rows]
     return grids[0], grids[1]
 
 
 def _overall_line(
-    paired: Paired, own: np.ndarray, rows: np.ndarray, nesting: Collection[str]
+    paired: Paired, series: np.ndarray, rows: np.ndarray, nesting: Collection[str]
 ) -> tuple[dict[str, Any], Trial]:
-    name, horizon = str(paired.keys["model"].iloc[own[0]]), int(paired.keys["horizon"].iloc[own[0]])
+    name, horizon = str(paired.keys["model"].iloc[series[0]]), int(paired.keys["horizon"].iloc[series[0]])
     values, actual, walk = paired.values, paired.values["actual"][rows], paired.walk[rows]
     error, base = actual - values["mean"][rows], actual - values["mean"][walk]
     trial = _trial(paired, rows, base, base - error, horizon, name in nesting)
     line = {
         "model": name,
         "horizon": horizon,
-        "symbols": len(own),
+        "symbols": len(series),
         "n": len(rows),
         "n_sessions": np.count_nonzero(np.bincount(paired.day[rows])),
         "first": paired.days[paired.day[rows].min()],
@@ -297,7 +297,7 @@ def _overall_line(
         "mae_ratio": _relative(paired, rows, np.abs(error), np.abs(base)),
         "rmse_ratio": np.sqrt(_relative(paired, rows, error**2, base**2)),
         **_intervals(paired, rows, walk, horizon),
-        **_daily_rank_ic(paired, own, rows, horizon),
+        **_daily_rank_ic(paired, series, rows, horizon),
         "test": trial.test,
         "dm_p": trial.p,
     }
@@ -341,10 +341,10 @@ def _intervals(paired: Paired, rows: np.ndarray, walk: np.ndarray, horizon: int)
     return out
 
 
-def _relative(paired: Paired, rows: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+def _relative(paired: Paired, rows: np.ndarray, above: np.ndarray, under: np.ndarray) -> float:
     """The mean of one over the mean of other, both averaged by session first; NaN where that is 0 or of no rows."""
-    below = _by_session(paired, rows, other).sum()
-    return float(_by_session(paired, rows, one).sum() / below) if below > 0 else np.nan
+    below = _by_session(paired, rows, under).sum()
+    return float(_by_session(paired, rows, above).sum() / below) if below > 0 else np.nan
 
 
 def _by_session(paired: Paired, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -356,15 +356,15 @@ def _by_session(paired: Paired, rows: np.ndarray, values: np.ndarray) -> np.ndar
     return total[count > 0] / count[count > 0]
 
 
-def _daily_rank_ic(paired: Paired, own: np.ndarray, rows: np.ndarray, horizon: int) -> dict[str, float]:
+def _daily_rank_ic(paired: Paired, series: np.ndarray, rows: np.ndarray, horizon: int) -> dict[str, float]:
     """The mean over sessions of Spearman's correlation across symbols, of those with 5 or more, and its test."""
     daily = np.empty(0)
-    if len(own) >= MIN_SYMBOLS:
-        mean, actual = _grids(paired, own, rows)
+    if len(series) >= MIN_SYMBOLS:
+        mean, actual = _grids(paired, series, rows)
         enough = np.isfinite(mean).sum(axis=0) >= MIN_SYMBOLS
         daily = losses.rank_correlations(mean.T[enough], actual.T[enough])
-    found = rank_ic_chance(daily[np.isfinite(daily)], horizon)
-    return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), found, strict=True))
+    tested = rank_ic_chance(daily[np.isfinite(daily)], horizon)
+    return dict(zip(("rank_ic", "rank_ic_se", "rank_ic_p"), tested, strict=True))
 
 
 def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) -> Verdict:
@@ -383,38 +383,41 @@ def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) ->
     """
     if not 0 < level < 1:
         raise ForecastError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
-    own, whole = (table[table["p_holm"].notna()] for table in (board.by_symbol, board.overall))
-    found, of_all = (table[table["p_holm"] < level].sort_values("p_holm", kind="stable") for table in (own, whole))
+    tried_by_symbol, tried_overall = (table[table["p_holm"].notna()] for table in (board.by_symbol, board.overall))
+    by_symbol, overall = (
+        table[table["p_holm"] < level].sort_values("p_holm", kind="stable")
+        for table in (tried_by_symbol, tried_overall)
+    )
     risk, on_risk = _risk(board, level)
-    sentences = [_finding(board, found, of_all)]
+    sentences = [_finding(board, by_symbol, overall)]
     if len(board.by_symbol):
-        sentences += [_tried(own, whole), _power(board), on_risk]
+        sentences += [_tried(tried_by_symbol, tried_overall), _power(board), on_risk]
     if trials is not None:
         sentences.append(f"The fits compared {_count(trials, 'setting')}.")
     return Verdict(
         " ".join(filter(None, sentences)),
-        tuple(dict.fromkeys(zip(found["symbol"].astype(str), found["model"].astype(str), strict=True))),
-        len(own) + len(whole),
+        tuple(dict.fromkeys(zip(by_symbol["symbol"].astype(str), by_symbol["model"].astype(str), strict=True))),
+        len(tried_by_symbol) + len(tried_overall),
         level,
-        tuple(dict.fromkeys(of_all["model"].astype(str))),
+        tuple(dict.fromkeys(overall["model"].astype(str))),
         risk,
     )
 
 
-def _finding(board: Board, found: pd.DataFrame, of_all: pd.DataFrame) -> str:
+def _finding(board: Board, by_symbol: pd.DataFrame, overall: pd.DataFrame) -> str:
     if board.by_symbol.empty:
         return "Nothing could be judged. No model has forecasts of the past to compare."
-    claims = _claims(board, found, of_all, "p_holm", "beats the random walk")
+    claims = _claims(board, by_symbol, overall, "p_holm", "beats the random walk")
     return f"{claims}." if claims else "Not distinguishable from the random walk."
 
 
-def _claims(board: Board, found: pd.DataFrame, of_all: pd.DataFrame, p: str, does: str) -> str:
+def _claims(board: Board, by_symbol: pd.DataFrame, overall: pd.DataFrame, p: str, does: str) -> str:
     several = board.by_symbol["horizon"].nunique() > 1
     claims = [
         _claim(row["model"], f"{does} over all {row['symbols']} symbols", row["horizon"] * several, row[p])
-        for row in of_all.to_dict("records")
+        for row in overall.to_dict("records")
     ]
-    for (model, horizon), rows in found.groupby(["model", "horizon"], sort=False):
+    for (model, horizon), rows in by_symbol.groupby(["model", "horizon"], sort=False):
         where = f"{does} for {_names(list(rows['symbol']))}"
         claims.append(_claim(str(model), where, horizon * several, rows[p].max()))
     return "; ".join(claims)
@@ -435,11 +438,11 @@ def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
     tried = sum(map(len, tables))
     if not tried:
         return (), ""
-    own, whole = (table[table[p] < level].sort_values(p, kind="stable") for table in tables)
-    claims = _claims(board, own, whole, p, "has better 90 % intervals than the random walk")
+    by_symbol, overall = (table[table[p] < level].sort_values(p, kind="stable") for table in tables)
+    claims = _claims(board, by_symbol, overall, p, "has better 90 % intervals than the random walk")
     least = _p(min(table[p].min() for table in tables if len(table)))
     nothing = f"no model has 90 % intervals shown to be better than the random walk's (smallest Holm-corrected {least})"
-    names = dict.fromkeys([*whole["model"].astype(str), *own["model"].astype(str)])
+    names = dict.fromkeys([*overall["model"].astype(str), *by_symbol["model"].astype(str)])
     return tuple(names), f"Of risk: {claims or nothing}, {_count(tried, 'test')}."
 
 
@@ -465,17 +468,17 @@ def _names(symbols: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(symbols[:-1]), symbols[-1]]))
 
 
-def _tried(own: pd.DataFrame, whole: pd.DataFrame) -> str:
+def _tried(by_symbol: pd.DataFrame, overall: pd.DataFrame) -> str:
     """What the correction counts, and how near the best came."""
-    if own.empty:
+    if by_symbol.empty:
         return "No other model was tried."
-    of_all = f" and {_count(len(whole), 'model')} over all symbols" if len(whole) else ""
-    smallest = min(table["p_holm"].min() for table in (own, whole) if len(table))
-    return f"{_count(len(own), 'symbol and model pair')}{of_all} tried, smallest Holm-corrected {_p(smallest)}."
+    pooled = f" and {_count(len(overall), 'model')} over all symbols" if len(overall) else ""
+    smallest = min(table["p_holm"].min() for table in (by_symbol, overall) if len(table))
+    return f"{_count(len(by_symbol), 'symbol and model pair')}{pooled} tried, smallest Holm-corrected {_p(smallest)}."
 
 
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
+def _count(number: int, singular: str) -> str:
+    return f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
 def _p(value: float) -> str:

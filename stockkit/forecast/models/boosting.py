@@ -116,11 +116,11 @@ def _one_thread() -> Any:
 def _stacked(train: Training) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (m, k), targets in units of the volatility (m,) and dates (m,) of the rows that have both."""
     parts = []
-    for own, labels in zip(train.series, train.targets, strict=True):
-        sigma = volatility.ewma(own, train.horizon)
-        scaled = np.divide(labels, sigma, out=np.full(len(own), np.nan), where=sigma > 0)
+    for series, labels in zip(train.series, train.targets, strict=True):
+        sigma = volatility.ewma(series, train.horizon)
+        scaled = np.divide(labels, sigma, out=np.full(len(series), np.nan), where=sigma > 0)
         known = np.isfinite(scaled)
-        parts.append((_finite(own.features[known]), scaled[known], own.date[known]))
+        parts.append((_finite(series.features[known]), scaled[known], series.date[known]))
     x, y, dates = (np.concatenate(column) for column in zip(*parts, strict=True))
     return x, y, dates
 

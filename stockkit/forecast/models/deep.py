@@ -115,7 +115,7 @@ class Lstm:
         torch = _torch(self.name)
         split = _split(train, self.window)
         centre, scale = _standards(train, split)
-        inputs = torch.from_numpy(np.concatenate([_inputs(own, centre, scale) for own in train.series]))
+        inputs = torch.from_numpy(np.concatenate([_inputs(series, centre, scale) for series in train.series]))
         goal, learn, tail = _labels(train, self.window, split)
         if len(learn) < FEWEST or len(tail) < FEWEST // 5:
             raise ForecastError(
@@ -192,14 +192,17 @@ def _inputs(series: Series, centre: np.ndarray, scale: np.ndarray) -> np.ndarray
 
 def _split(train: Training, window: int) -> np.datetime64:
     """The first session of the tail, counted over the sessions of all symbols."""
-    rows = [_usable(own, window) & np.isfinite(labels) for own, labels in zip(train.series, train.targets, strict=True)]
-    sessions = np.unique(np.concatenate([own.date[use] for own, use in zip(train.series, rows, strict=True)]))
+    rows = [
+        _usable(series, window) & np.isfinite(labels)
+        for series, labels in zip(train.series, train.targets, strict=True)
+    ]
+    sessions = np.unique(np.concatenate([series.date[use] for series, use in zip(train.series, rows, strict=True)]))
     return sessions[int(len(sessions) * (1 - TAIL))] if len(sessions) else train.cut
 
 
 def _standards(train: Training, split: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation, (k,) each, of each feature before the tail; deviation 0 where it never varies."""
-    features = np.concatenate([own.features[own.date < split] for own in train.series])
+    features = np.concatenate([series.features[series.date < split] for series in train.series])
     known = np.isfinite(features)
     count = np.maximum(known.sum(axis=0), 1)
     centre = np.where(known, features, 0.0).sum(axis=0) / count
@@ -213,14 +216,14 @@ def _labels(train: Training, window: int, split: np.datetime64) -> tuple[np.ndar
     A label that ends in the tail or later is not learnt from: it would tell of the returns that judge.
     """
     goals, learn, tail, before = [], [], [], 0
-    for own, labels in zip(train.series, train.targets, strict=True):
-        known = _usable(own, window) & np.isfinite(labels)
-        goals.append(np.divide(labels, ewma(own, train.horizon), out=np.zeros(len(own)), where=known))
-        ends = np.full(len(own), train.cut, own.date.dtype)
-        ends[: -train.horizon] = own.date[train.horizon :]
+    for series, labels in zip(train.series, train.targets, strict=True):
+        known = _usable(series, window) & np.isfinite(labels)
+        goals.append(np.divide(labels, ewma(series, train.horizon), out=np.zeros(len(series)), where=known))
+        ends = np.full(len(series), train.cut, series.date.dtype)
+        ends[: -train.horizon] = series.date[train.horizon :]
         learn.append(before + np.flatnonzero(known & (ends < split)))
-        tail.append(before + np.flatnonzero(known & (own.date >= split)))
-        before += len(own)
+        tail.append(before + np.flatnonzero(known & (series.date >= split)))
+        before += len(series)
     return np.concatenate(goals).astype("float32"), np.concatenate(learn), np.concatenate(tail)
 
 

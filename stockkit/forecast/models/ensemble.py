@@ -22,14 +22,16 @@ class MedianFitted:
     @property
     def uses(self) -> tuple[int, ...] | None:
         """The positions of the features that some member uses; None: all."""
-        found = [getattr(member, "uses", None) for member in self.members]
-        return None if None in found else tuple(sorted({k for one in found for k in one or ()}))
+        uses = [getattr(member, "uses", None) for member in self.members]
+        return None if None in uses else tuple(sorted({k for some in uses for k in some or ()}))
 
     def forecast(self, series: Series, first: int) -> Forecast:
         """The median of the members' forecasts at each row."""
-        said = [member.forecast(series, first) for member in self.members]
+        made = [member.forecast(series, first) for member in self.members]
         usual = volatility.usual(series, self.horizon)[first:]
-        return combined([Forecast(one.mean, usual if one.sigma is None else one.sigma) for one in said])
+        return combined(
+            [Forecast(forecast.mean, usual if forecast.sigma is None else forecast.sigma) for forecast in made]
+        )
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ class MedianEnsemble:
 
     def choose(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that are members; ForecastError if there are fewer than two."""
-        found = [name for name in names if name in self.members]
-        if len(found) < 2:
+        members = [name for name in names if name in self.members]
+        if len(members) < 2:
             raise ForecastError(
-                f"{self.name} is made of {', '.join(self.members)}: add two of them to the models (found {found})."
+                f"{self.name} is made of {', '.join(self.members)}: add two of them to the models (found {members})."
             )
-        return found
+        return members
 
     def from_fitted(self, fitted: Mapping[str, Fitted], horizon: int) -> MedianFitted:
         """The ensemble of models that are fitted already, by name."""
@@ -64,8 +66,8 @@ Recipe = Model | MedianEnsemble  # what a backtest takes
 def combined(forecasts: Sequence[Forecast]) -> Forecast:
     """The median of the means and of the sigmas of those that have one; NaN where none has."""
     return Forecast(
-        _median([one.mean for one in forecasts]),
-        _median([one.sigma for one in forecasts if one.sigma is not None]),
+        _median([forecast.mean for forecast in forecasts]),
+        _median([forecast.sigma for forecast in forecasts if forecast.sigma is not None]),
     )
 
 

@@ -105,11 +105,11 @@ class ElasticNet:
         n, k = features.shape
         if k == 0:
             raise ForecastError(f"{self.name} needs at least one feature, and none is given.")
-        need, found = self.needs(k, horizon), int(complete.sum())
-        if found < need:
+        need, rows = self.needs(k, horizon), int(complete.sum())
+        if rows < need:
             present = np.isfinite(features).sum(axis=0)
             raise ForecastError(
-                f"{self.name} needs {need} rows that have all {k} features, found {found} of {n}. The emptiest is "
+                f"{self.name} needs {need} rows that have all {k} features, found {rows} of {n}. The emptiest is "
                 f"{names[present.argmin()]}, with {present.min()} values: leave it out, or give more history."
             )
 
@@ -147,5 +147,5 @@ def _path(x: np.ndarray, y: np.ndarray, ratio: float, alphas: np.ndarray) -> np.
         # the smallest penalties of a short inner fold may stop a little early; they are judged by their errors as the
         # others are, and a line on the terminal would only worry
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = enet_path(x, y, l1_ratio=ratio, alphas=alphas, max_iter=20_000, check_input=False, **products)
-    return np.asarray(found[1])
+        path = enet_path(x, y, l1_ratio=ratio, alphas=alphas, max_iter=20_000, check_input=False, **products)
+    return np.asarray(path[1])

@@ -90,17 +90,17 @@ class Prophet:
         """
         import pandas as pd
 
-        close, own = train.close, train.series[0]
+        close, series = train.close, train.series[0]
         if len(close) < MIN_SESSIONS:
             raise ForecastError(
-                f"{own.symbol}: Prophet needs {MIN_SESSIONS} sessions, found {len(close)}: give more history."
+                f"{series.symbol}: Prophet needs {MIN_SESSIONS} sessions, found {len(close)}: give more history."
             )
         # The posterior is so flat that another last bit moves a forecast by some 1e-4: without the unit of the price,
         # and to PLACES, the numbers are the same wherever they come from. The seasons are of whole days.
         walked = np.log(close / close[0]).round(PLACES)
-        frame = pd.DataFrame({"ds": own.date.astype("datetime64[D]").astype("datetime64[ns]"), "y": walked})
+        frame = pd.DataFrame({"ds": series.date.astype("datetime64[D]").astype("datetime64[ns]"), "y": walked})
         with _quiet():
-            return _curve(self._fitted(frame, own.symbol), own.date, int(train.horizon))
+            return _curve(self._fitted(frame, series.symbol), series.date, int(train.horizon))
 
     def _fitted(self, frame: Any, symbol: str) -> Any:
         try:

@@ -119,9 +119,9 @@ class Training:
         if not self.series:
             raise ForecastError("no symbol has history to fit: give more sessions or a smaller min_train.")
         if not self.targets:
-            object.__setattr__(self, "targets", tuple(target(own, self.horizon) for own in self.series))
-        for own, labels in zip(self.series, self.targets, strict=True):
-            _check_past(own, labels, check_horizon(self.horizon), self.cut)
+            object.__setattr__(self, "targets", tuple(target(series, self.horizon) for series in self.series))
+        for series, labels in zip(self.series, self.targets, strict=True):
+            _check_past(series, labels, check_horizon(self.horizon), self.cut)
 
     @property
     def close(self) -> np.ndarray:
@@ -131,7 +131,7 @@ class Training:
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Features (m, k) and targets (m,) of all rows whose outcome is known, symbol after symbol."""
         known = [np.isfinite(labels) for labels in self.targets]
-        features = [own.features[rows] for own, rows in zip(self.series, known, strict=True)]
+        features = [series.features[rows] for series, rows in zip(self.series, known, strict=True)]
         labels = [values[rows] for values, rows in zip(self.targets, known, strict=True)]
         return np.concatenate(features), np.concatenate(labels)
 
@@ -141,22 +141,24 @@ class Training:
         return self.series[0]
 
 
-def _check_past(own: Series, labels: np.ndarray, horizon: int, cut: np.datetime64) -> None:
-    if len(own) and own.date[-1] > cut:
-        raise ForecastError(f"{own.symbol}: session {own.date[-1]} lies past the cut {cut}: a fit may not see it.")
-    if labels.shape != own.close.shape:
-        raise ForecastError(f"{own.symbol}: targets must be ({len(own)},), found {labels.shape}.")
-    known = np.flatnonzero(np.isfinite(labels))
-    if len(known) and known[-1] + horizon >= len(own):
+def _check_past(series: Series, labels: np.ndarray, horizon: int, cut: np.datetime64) -> None:
+    if len(series) and series.date[-1] > cut:
         raise ForecastError(
-            f"{own.symbol}: the label of {own.date[known[-1]]} ends past the cut {cut}: it was not realised yet."
+            f"{series.symbol}: session {series.date[-1]} lies past the cut {cut}: a fit may not see it."
+        )
+    if labels.shape != series.close.shape:
+        raise ForecastError(f"{series.symbol}: targets must be ({len(series)},), found {labels.shape}.")
+    known = np.flatnonzero(np.isfinite(labels))
+    if len(known) and known[-1] + horizon >= len(series):
+        raise ForecastError(
+            f"{series.symbol}: the label of {series.date[known[-1]]} ends past the cut {cut}: it was not realised yet."
         )
     if len(known) < 2:
-        raise ForecastError(f"{own.symbol}: {len(known)} known outcomes: a model needs 2 at the very least.")
+        raise ForecastError(f"{series.symbol}: {len(known)} known outcomes: a model needs 2 at the very least.")
     if np.ptp(labels[known]) <= STILL:
         raise ForecastError(
-            f"{own.symbol}: the target is constant ({labels[known[0]]:.6g} in all {len(known)} rows): there is nothing "
-            f"to learn and no scale to judge by. Check for a halted symbol or filled prices."
+            f"{series.symbol}: the target is constant ({labels[known[0]]:.6g} in all {len(known)} rows): there is "
+            f"nothing to learn and no scale to judge by. Check for a halted symbol or filled prices."
         )
 
 

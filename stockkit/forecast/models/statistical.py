@@ -76,7 +76,7 @@ class AutoEts:
         model = _fitted("ETS", AutoETS(season_length=1, model="AZN"), levels(returns))
         kind = model["components"]
         alpha, beta, _, phi, level, *slope = (float(value) for value in model["par"])
-        found = Smoothing(
+        fitted = Smoothing(
             kind=kind[:2] + kind[3],
             alpha=alpha,
             beta=beta if slope else 0.0,
@@ -86,8 +86,8 @@ class AutoEts:
             horizon=train.horizon,
             since=since,
         )
-        _check("ETS", found.alpha, found.beta, found.phi, found.level, found.slope)
-        return found
+        _check("ETS", fitted.alpha, fitted.beta, fitted.phi, fitted.level, fitted.slope)
+        return fitted
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ def _fitted(what: str, model: Any, values: np.ndarray) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they warn of is checked on the result
-            found: dict[str, Any] = model.fit(values).model_
+            parameters: dict[str, Any] = model.fit(values).model_
     except Exception as error:  # statsforecast raises bare ones ("no model able to be fitted")
         raise ForecastError(f"{what} cannot be fitted to {len(values)} values ({error}). {WAY_OUT}") from error
-    if found.get("code") == 1:  # 2, a loss of precision, is how BFGS ends at a flat optimum
+    if parameters.get("code") == 1:  # 2, a loss of precision, is how BFGS ends at a flat optimum
         raise ForecastError(f"{what}: the search did not converge on {len(values)} values. {WAY_OUT}")
-    return found
+    return parameters
 
 
 def _check(what: str, *values: float) -> None:

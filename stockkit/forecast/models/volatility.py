@@ -232,11 +232,11 @@ class GarchT:
         returns, since = training_returns(train, FEWEST)
         unit = float(np.sqrt(np.mean(returns**2)))  # the search does best on numbers near 1
         recipe = arch_model(returns / unit, mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False)
-        found = recipe.fit(disp="off", show_warning=False)
-        omega, alpha, beta, degrees = (float(value) for value in found.params)
-        if found.convergence_flag or not np.isfinite(found.params).all() or degrees < LIGHTEST:
+        result = recipe.fit(disp="off", show_warning=False)
+        omega, alpha, beta, degrees = (float(value) for value in result.params)
+        if result.convergence_flag or not np.isfinite(result.params).all() or degrees < LIGHTEST:
             raise ForecastError(
-                f"no GARCH can be fitted to {len(returns)} returns (flag {found.convergence_flag}, {degrees:.2f} "
+                f"no GARCH can be fitted to {len(returns)} returns (flag {result.convergence_flag}, {degrees:.2f} "
                 f"degrees of freedom). Give more history, check the prices for steps and repeats, or use ewma."
             )
         backcast = float(recipe.volatility.backcast(returns))

@@ -27,7 +27,7 @@ class Book:
     unfilled: int
 
 
-def book(date: np.ndarray, price: np.ndarray, *, as_of: np.ndarray, side: np.ndarray, horizon: int) -> Book:
+def fill_orders(date: np.ndarray, price: np.ndarray, *, as_of: np.ndarray, side: np.ndarray, horizon: int) -> Book:
     """What orders given at the close of `as_of` earn at the opens that follow.
 
     Args:
@@ -78,10 +78,10 @@ def _turnover(weight: np.ndarray) -> np.ndarray:
 
 def pool(books: Sequence[Book]) -> Book:
     """Several symbols' books as one, in equal parts of those that have the session."""
-    session, at = np.unique(np.concatenate([own.session for own in books]), return_inverse=True)
+    session, at = np.unique(np.concatenate([book.session for book in books]), return_inverse=True)
     count = np.maximum(np.bincount(at, minlength=len(session)), 1)
     gross, turnover = (
         np.stack([np.bincount(at, line, minlength=len(session)) / count for line in np.concatenate(parts, axis=1)])
-        for parts in ([own.gross for own in books], [own.turnover for own in books])
+        for parts in ([book.gross for book in books], [book.turnover for book in books])
     )
-    return Book(session, gross, turnover, sum(own.unfilled for own in books))
+    return Book(session, gross, turnover, sum(book.unfilled for book in books))

@@ -13,7 +13,7 @@ import pandas as pd
 from stockkit.errors import ForecastError
 from stockkit.forecast.judge.diebold_mariano import Paired, pair
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
-from stockkit.forecast.trading.fills import Book, book, pool
+from stockkit.forecast.trading.fills import Book, fill_orders, pool
 from stockkit.market import schema
 
 SESSIONS_A_YEAR = 252
@@ -100,20 +100,20 @@ def trade(
     schema.check_order(schema.check_frame(prices, OPENS, what="prices"), what="prices")
     books = {} if rows.empty else _books(pair(rows), _opens(prices), threshold)
     groups: dict[tuple[str, int], list[Book]] = {}
-    for (_, model, horizon), own in books.items():
-        groups.setdefault((model, horizon), []).append(own)
+    for (_, model, horizon), book in books.items():
+        groups.setdefault((model, horizon), []).append(book)
     pools = {key: pool(parts) for key, parts in groups.items()}
     trials = max(trials, len(books) + len(pools))
-    by_symbol = [line for key, own in books.items() for line in _lines(own, costs, trials, SERIES, key)]
+    by_symbol = [line for key, book in books.items() for line in _lines(book, costs, trials, SERIES, key)]
     portfolio = [
         line
-        for key, own in pools.items()
-        for line in _lines(own, costs, trials, ["model", "horizon", "symbols"], (*key, len(groups[key])))
+        for key, book in pools.items()
+        for line in _lines(book, costs, trials, ["model", "horizon", "symbols"], (*key, len(groups[key])))
     ]
     return Traded(
         _table(by_symbol, BY_SYMBOL),
         _table(portfolio, PORTFOLIO),
-        schema.stack([_daily(*key, own) for key, own in pools.items()], DAILY),
+        schema.stack([_daily(*key, book) for key, book in pools.items()], DAILY),
         trials,
         f"long or short where the mean is over {threshold:g} sigma" if threshold else "long or short by the sign",
     )
@@ -145,16 +145,18 @@ def _books(
         if key.model != RANDOM_WALK:
             rows = start + np.flatnonzero(np.isfinite(mean[start:end]))
             orders = {"as_of": paired.days[paired.day[rows]], "side": side[rows], "horizon": int(key.horizon)}
-            books[str(key.symbol), str(key.model), int(key.horizon)] = book(*opens.get(key.symbol, nothing), **orders)
+            books[str(key.symbol), str(key.model), int(key.horizon)] = fill_orders(
+                *opens.get(key.symbol, nothing), **orders
+            )
     return books
 
 
 def _lines(
-    own: Book, costs: Sequence[float], trials: int, names: Sequence[str], key: Sequence[object]
+    book: Book, costs: Sequence[float], trials: int, names: Sequence[str], key: Sequence[object]
 ) -> list[dict[str, Any]]:
     """A row of figures for each cost."""
-    net = own.gross[:, None] - np.array(costs)[:, None] * 1e-4 * own.turnover[:, None]  # (2, costs, sessions)
-    sessions, changed = len(own.session), own.turnover[0].sum()
+    net = book.gross[:, None] - np.array(costs)[:, None] * 1e-4 * book.turnover[:, None]  # (2, costs, sessions)
+    sessions, changed = len(book.session), book.turnover[0].sum()
     nothing, year = np.full((2, len(costs)), np.nan), SESSIONS_A_YEAR
     mean = net.mean(axis=2) * year if sessions else nothing
     spread = net.std(axis=2, ddof=1) * np.sqrt(year) if sessions > 1 else nothing
@@ -165,9 +167,9 @@ def _lines(
     shared = {
         **dict(zip(names, key, strict=True)),
         "sessions": sessions,
-        "unfilled": own.unfilled,
+        "unfilled": book.unfilled,
         "turnover": changed / sessions * year if sessions else np.nan,
-        "break_even_bp": own.gross[0].sum() / changed * 1e4 if changed else np.nan,
+        "break_even_bp": book.gross[0].sum() / changed * 1e4 if changed else np.nan,
     }
     return [{**shared, **{name: values[k] for name, values in by_cost.items()}} for k in range(len(costs))]
 
@@ -181,15 +183,15 @@ def drawdown(returns: np.ndarray) -> np.ndarray:
     return (capital / peak - 1).min(axis=-1)
 
 
-def _daily(model: str, horizon: int, own: Book) -> pd.DataFrame:
+def _daily(model: str, horizon: int, book: Book) -> pd.DataFrame:
     return pd.DataFrame({
         "model": model,
         "horizon": horizon,
-        "session": own.session,
-        "gross": own.gross[0],
-        "turnover": own.turnover[0],
-        "hold": own.gross[1],
-        "hold_turnover": own.turnover[1],
+        "session": book.session,
+        "gross": book.gross[0],
+        "turnover": book.turnover[0],
+        "hold": book.gross[1],
+        "hold_turnover": book.turnover[1],
     })  # fmt: skip
 
 
@@ -238,8 +240,8 @@ def best_of(trials: int, variance: float) -> float:
         raise ForecastError(f"trials {trials}: count every strategy that was tried, this one included.")
     if trials == 1:
         return 0.0
-    one, other = special.ndtri([1 - 1 / trials, 1 - 1 / (trials * np.e)])
-    return float(np.sqrt(variance) * ((1 - np.euler_gamma) * one + np.euler_gamma * other))
+    expected, beyond = special.ndtri([1 - 1 / trials, 1 - 1 / (trials * np.e)])
+    return float(np.sqrt(variance) * ((1 - np.euler_gamma) * expected + np.euler_gamma * beyond))
 
 
 def deflated(returns: np.ndarray, trials: int, variance: float | None = None) -> np.ndarray:
