@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from stockkit import plots
 from stockkit.forecast.judge import drift
-from stockkit.plots import drift as figures
 from tests.forecast.test_drift import lives, normal
 
 
@@ -19,7 +19,7 @@ def rows():
 
 def test_the_title_names_who_has_drifted_and_the_panel_since_when(rows):
     found, before = drift.watch(rows), rows.copy()
-    plot = figures.running_coverage(rows, found)
+    plot = plots.running_coverage(rows, found)
     assert plot.alt.startswith("m0 has drifted on S1 (1 of 3)")
     assert len(plot.alt) > 30
     titles = [axis.get_title(loc="left") for axis in plot.axes]
@@ -30,12 +30,12 @@ def test_the_title_names_who_has_drifted_and_the_panel_since_when(rows):
 
 def test_without_an_alarm_the_title_says_so(rows):
     sound = rows[rows["symbol"] != "S1"]
-    assert figures.running_coverage(sound, drift.watch(sound)).alt.startswith("m0 has not drifted on any")
+    assert plots.running_coverage(sound, drift.watch(sound)).alt.startswith("m0 has not drifted on any")
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_few_outcomes_can_be_drawn_and_none_are_told_of(rows, count):
     few = rows[rows["symbol"] == "S0"].head(count)
-    plot = figures.running_coverage(few, drift.watch(few))
+    plot = plots.running_coverage(few, drift.watch(few))
     assert plot._repr_mimebundle_()[0]["image/png"]
     assert plot.alt.startswith("No forecast 1 ahead has come due") == (count == 0)

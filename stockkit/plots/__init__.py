@@ -11,10 +11,8 @@ Example:
 
 from __future__ import annotations
 
-from stockkit.plots.coverage import coverage_by
-from stockkit.plots.drift import running_coverage
 from stockkit.plots.features import missing_values, percentiles, price_with_indicators, standing
-from stockkit.plots.forecasts import fan
+from stockkit.plots.forecasts import coverage_by, fan, running_coverage
 from stockkit.plots.information_coefficient import feature_correlation, ic_by_year, rank_correlation
 from stockkit.plots.prices import (
     adjustment,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.features import CATALOGUE
-from stockkit.plots.figure import DOWN, INK, MUTED, UP, Plot, blank, canvas, dated, finish, log_scale, span
+from stockkit.plots.figure import DOWN, INK, MUTED, UP, Plot, blank, canvas, chart, dated, finish, log_scale, span
 
 MEANS = {"to_sma_20": ("SMA 20", "--"), "to_sma_50": ("SMA 50", "-."), "to_sma_200": ("SMA 200", ":")}
 OUTER = 5  # percent at either end of a feature's own past that count as unusual
@@ -220,8 +220,8 @@ def _missing_map(share: pd.DataFrame, back: np.ndarray, days: np.ndarray) -> Plo
         rows = rows.groupby("back").mean().reset_index()
         rows.index = pd.Index([f"{n} with look-back {b}" for b, n in count.items()])
     ends, values = rows.pop("back").to_numpy(), rows.to_numpy(dtype="float64")
-    plot, axes = canvas(1.3 + 0.17 * len(rows))
-    axis, at = axes[0, 0], np.arange(len(rows))
+    plot, axis = chart(1.3 + 0.17 * len(rows))
+    at = np.arange(len(rows))
     edges = np.linspace(0, len(days), values.shape[1] + 1)
     mesh = axis.pcolormesh(edges, np.arange(len(rows) + 1), np.sqrt(values), cmap="Greys", vmin=0, vmax=1)
     axis.vlines(np.minimum(ends, len(days)), at + 0.05, at + 0.95, color=DOWN, linewidth=2.5)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#7a4a00")
 DASHES = ("-", "--", "-.", ":")
+MARKERS = "osD^v"
 DPI, WIDTH, TITLE_WIDTH = 150, 8.6, 86
 ROWS, PANELS = 40, 18  # symbols that a figure shows at most, a line or a panel each: more cannot be read
 STYLE: dict[str, Any] = {"fontsize": 9, "color": INK}
@@ -45,6 +46,14 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple
     return plot, axes
 
 
+def chart(height: float, *, names: bool = False) -> tuple[Plot, Any]:
+    """A new figure `height` inches high and its only axis; without grid lines at the `names` on its y axis."""
+    plot, axes = canvas(height)
+    if names:
+        axes[0, 0].grid(axis="y", visible=False)
+    return plot, axes[0, 0]
+
+
 def finish(plot: Plot, title: str, alt: str) -> Plot:
     """Set the title, which states the finding, and the alt text, which begins with it."""
     plot.suptitle(textwrap.fill(title, TITLE_WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
@@ -54,8 +63,8 @@ def finish(plot: Plot, title: str, alt: str) -> Plot:
 
 def blank(title: str) -> Plot:
     """A figure that says why there is nothing to show."""
-    plot, axes = canvas(0.6)
-    axes[0, 0].set_visible(False)
+    plot, axis = chart(0.6)
+    axis.set_visible(False)
     return finish(plot, title, "An empty figure")
 
 
@@ -75,16 +84,11 @@ def log_scale(axis: Any, label: str) -> None:
     axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
-def _small(count: int) -> tuple[int, int]:
-    """Rows and columns for `count` small panels."""
-    columns = min(count, 3)
-    return -(-count // columns), columns
-
-
 def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Plot, list[tuple[str, Any]]]:
     """A small panel for each of the first 18 symbols, with its axis."""
     total, symbols = len(symbols), symbols[:PANELS]
-    rows, columns = _small(len(symbols))
+    columns = min(len(symbols), 3)
+    rows = -(-len(symbols) // columns)
     plot, axes = canvas(height * rows + 0.5, rows, columns, **grid)
     for axis in axes.flat[len(symbols) :]:
         axis.set_visible(False)
@@ -94,6 +98,12 @@ def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Pl
     if total > len(symbols):
         plot.supxlabel(f"the first {len(symbols)} of {total:,} are shown", **STYLE)
     return plot, pairs
+
+
+def legend_below(plot: Plot, axis: Any, columns: int = 5) -> None:
+    """The lines of one panel, named once below all of them."""
+    labels = axis.get_legend_handles_labels()
+    plot.legend(*labels, fontsize=8, frameon=False, loc="outside lower center", ncols=columns)
 
 
 def first_and_last(frame: Any, most: int = ROWS) -> Any:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stockkit.forecast.judge import information_coefficient
 from stockkit.plots.features import group_of
-from stockkit.plots.figure import DOWN, INK, UP, Plot, blank, canvas, finish, panels
+from stockkit.plots.figure import DOWN, INK, UP, Plot, blank, chart, finish, panels
 
 ALIKE = 0.9  # from this absolute correlation on two features say the same
 READABLE = 40  # names that fit at the side of a map
@@ -73,21 +73,21 @@ def feature_correlation(table: pd.DataFrame) -> Plot:
     members = [[name for name in matrix if not many or group_of(str(name)) == group] for group in groups]
     parts = [_clusters(matrix.loc[some, some]) for some in members]
     ordered = matrix.loc[(names := [name for part, _ in parts for name in part]), names]
-    plot, axes = canvas(6.6 if many else 1.6 + 0.2 * len(names))
-    mesh = axes[0, 0].pcolormesh(ordered.to_numpy(), cmap="RdBu", vmin=-1, vmax=1)
-    axes[0, 0].set(ylim=(len(names), 0))
-    axes[0, 0].grid(visible=False)
-    bar = plot.colorbar(mesh, ax=axes[0, 0], aspect=35, pad=0.01)
+    plot, axis = chart(6.6 if many else 1.6 + 0.2 * len(names))
+    mesh = axis.pcolormesh(ordered.to_numpy(), cmap="RdBu", vmin=-1, vmax=1)
+    axis.set(ylim=(len(names), 0))
+    axis.grid(visible=False)
+    bar = plot.colorbar(mesh, ax=axis, aspect=35, pad=0.01)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("rank correlation" if many else "rank correlation (minus signs: below -0.2)", fontsize=8)
     if many:
-        _label_clusters(axes[0, 0], matrix, parts, groups)
+        _label_clusters(axis, matrix, parts, groups)
     else:
-        axes[0, 0].set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, fontsize=7)
-        axes[0, 0].set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7)
+        axis.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, fontsize=7)
+        axis.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7)
         for row, column in np.argwhere(ordered.to_numpy() < -0.2):  # else grey paper does not tell the sign
             ink = "white" if ordered.iat[row, column] < -0.6 else INK
-            axes[0, 0].text(column + 0.5, row + 0.5, "−", ha="center", va="center", fontsize=9, color=ink)
+            axis.text(column + 0.5, row + 0.5, "−", ha="center", va="center", fontsize=9, color=ink)
     return finish(plot, _alike(matrix), f"Heat map of {len(names)} by {len(names)} correlations, ordered by cluster.")
 
 

@@ -18,6 +18,7 @@ from stockkit.plots.figure import (
     Plot,
     blank,
     canvas,
+    chart,
     dated,
     finish,
     first_and_last,
@@ -34,8 +35,7 @@ def adjustment(prices: pd.DataFrame) -> Plot:
     widest = str(prices.loc[prices["split_factor"].idxmax(), "symbol"])
     bars = prices[prices["symbol"] == widest]
     steps = bars[bars["split_factor"] != bars["split_factor"].shift(1)].iloc[1:]
-    plot, axes = canvas(3.4)
-    axis = axes[0, 0]
+    plot, axis = chart(3.4)
     axis.plot(bars["date"], bars["close_raw"], color=DOWN, linewidth=1.1, linestyle="--", label="as traded")
     axis.plot(bars["date"], bars["close"], color=UP, linewidth=1.3, label="split-adjusted")
     for day in steps["date"]:
@@ -58,12 +58,10 @@ def price_bars(prices: pd.DataFrame) -> Plot:
     year = prices.groupby("symbol").tail(252).groupby("symbol").agg(low=("low", "min"), high=("high", "max"))
     every = prices.groupby("symbol")["close"].last().sort_values()
     last = first_and_last(every)
-    plot, axes = canvas(0.9 + 0.36 * len(last))
-    axis = axes[0, 0]
+    plot, axis = chart(0.9 + 0.36 * len(last), names=True)
     axis.barh(last.index, last, color=COLOURS[4], height=0.55)
     axis.hlines(last.index, year["low"][last.index], year["high"][last.index], color=INK, linewidth=1.6)
     axis.set_xlabel(f"price a share; bar: last close, line: 52-week low to high{of_all(len(last), len(every))}")
-    axis.grid(axis="y", visible=False)
     return finish(
         plot,
         f"{last.index[-1]} has the highest price a share, {last.index[0]} the lowest; that says nothing of value",
@@ -161,15 +159,15 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
 
 def walks(bars: pd.DataFrame, paths: pd.DataFrame, symbol: str) -> Plot:
     """One real symbol among simulated random walks of equal drift and volatility, each starting at 100."""
-    plot, axes = canvas(3.2)
+    plot, axis = chart(3.2)
     for k, (_, path) in enumerate(paths.groupby("symbol")):
         close = path["close"].to_numpy()
-        axes[0, 0].plot(close / close[0] * 100, color=MUTED, linewidth=0.8, label="random walks" if k == 0 else None)
+        axis.plot(close / close[0] * 100, color=MUTED, linewidth=0.8, label="random walks" if k == 0 else None)
     real = bars.loc[bars["symbol"] == symbol, "close"].to_numpy()
-    axes[0, 0].plot(real / real[0] * 100, color=UP, linewidth=1.4, label=symbol)
-    log_scale(axes[0, 0], "index, start = 100")
-    axes[0, 0].set_xlabel("sessions from the start")
-    axes[0, 0].legend(fontsize=8, frameon=False)
+    axis.plot(real / real[0] * 100, color=UP, linewidth=1.4, label=symbol)
+    log_scale(axis, "index, start = 100")
+    axis.set_xlabel("sessions from the start")
+    axis.legend(fontsize=8, frameon=False)
     ends = paths.groupby("symbol")["close"].agg(lambda close: close.iloc[-1] / close.iloc[0])
     under = int((ends < real[-1] / real[0]).sum())
     title = f"{symbol} ends above {under} of {len(ends)} random walks of its own drift and volatility"

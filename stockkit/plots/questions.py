@@ -17,7 +17,7 @@ from stockkit.plots.figure import (
     UP,
     Plot,
     blank,
-    canvas,
+    chart,
     dated,
     finish,
     first_and_last,
@@ -50,13 +50,11 @@ def year_extremes(answer: pd.DataFrame) -> Plot:
     if answer.empty:
         return blank("No extremes to show: there are no prices")
     rows = first_and_last(answer.sort_values("below_high_pct", ascending=False))
-    plot, axes = canvas(0.9 + 0.32 * len(rows))
-    axis = axes[0, 0]
+    plot, axis = chart(0.9 + 0.32 * len(rows), names=True)
     axis.hlines(rows["symbol"], (rows["low_52w"] / rows["high_52w"] - 1) * 100, 0, color=MUTED, linewidth=1.4)
     axis.plot(-rows["below_high_pct"], rows["symbol"], "o", color=UP, markersize=7)
     more = of_all(len(rows), len(answer))
     axis.set_xlabel(f"% from the 52-week high; line: down to the 52-week low, dot: the last close{more}")
-    axis.grid(axis="y", visible=False)
     near = rows.iloc[-1]
     return finish(
         plot,
@@ -83,8 +81,7 @@ def volume_spikes(answer: pd.DataFrame) -> Plot:
     """How many times the usual volume, against what the price did on that day."""
     if answer.empty:
         return blank("No volume to compare: less than 61 sessions of prices")
-    plot, axes = canvas(3.4)
-    axis = axes[0, 0]
+    plot, axis = chart(3.4)
     axis.axhline(0, color=INK, linewidth=0.8)
     axis.scatter(answer["times_usual"], answer["move_pct"], color=np.where(answer["move_pct"] < 0, DOWN, UP), s=26)
     for k, row in enumerate(answer.head(LINES).itertuples()):
@@ -109,8 +106,7 @@ def gaps(answer: pd.DataFrame) -> Plot:
     total = answer.groupby("symbol")["gaps"].sum()
     often = set(total.nlargest(ROWS, keep="first").index)
     names = [name for name in symbols_of(answer)[::-1] if name in often]
-    plot, axes = canvas(1.0 + 0.36 * len(names))
-    axis = axes[0, 0]
+    plot, axis = chart(1.0 + 0.36 * len(names), names=True)
     for direction, colour, side in (("up", UP, 1), ("down", DOWN, -1)):
         rows = answer[answer["direction"] == direction].set_index("symbol").reindex(names)
         count = rows["gaps"].fillna(0).astype("float64") * side
@@ -120,7 +116,6 @@ def gaps(answer: pd.DataFrame) -> Plot:
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     more = of_all(len(names), len(total))
     axis.set_xlabel(f"gaps down (left) and up (right); dark: the close before was met again the same day{more}")
-    axis.grid(axis="y", visible=False)
     filled = float((answer["gaps"] * answer["filled_pct"]).sum() / answer["gaps"].sum())
     return finish(
         plot,
@@ -152,8 +147,7 @@ def volatility_ranking(answer: pd.DataFrame) -> Plot:
     known = first_and_last(ranked)
     if known.empty:
         return blank("No volatility to show: less than three sessions of prices")
-    plot, axes = canvas(1.0 + 0.34 * len(known))
-    axis = axes[0, 0]
+    plot, axis = chart(1.0 + 0.34 * len(known))
     for column, label, mark, colour in (
         ("whole_pct", "whole history", "|", INK),
         ("last_252_pct", "252 sessions", "o", UP),
@@ -175,8 +169,7 @@ def rolling_beta(answer: pd.DataFrame) -> Plot:
     """Beta to the equal-weighted mean through time, a line a symbol."""
     if answer.empty:
         return blank("No beta to show: less than 127 sessions of prices")
-    plot, axes = canvas(3.4)
-    axis = axes[0, 0]
+    plot, axis = chart(3.4)
     axis.axhline(1, color=INK, linewidth=0.8)
     last = answer.groupby("symbol")["beta"].last()
     shown = set(first_and_last(last.sort_values(), LINES).index)
@@ -197,9 +190,7 @@ def rolling_beta(answer: pd.DataFrame) -> Plot:
 
 def _bars(names: pd.Series, values: pd.Series, label: str) -> tuple[Any, Plot]:
     """Horizontal bars, the first on top, coloured by sign."""
-    plot, axes = canvas(0.9 + 0.32 * len(names))
-    axis = axes[0, 0]
+    plot, axis = chart(0.9 + 0.32 * len(names), names=True)
     axis.barh(names[::-1], values[::-1], color=np.where(values[::-1] < 0, DOWN, UP), height=0.55)
     axis.set_xlabel(label)
-    axis.grid(axis="y", visible=False)
     return axis, plot

@@ -8,7 +8,21 @@ import numpy as np
 import pandas as pd
 
 from stockkit.forecast.trading.rules import Traded
-from stockkit.plots.figure import COLOURS, DASHES, INK, MUTED, Plot, blank, canvas, dated, finish, log_scale, symbols_of
+from stockkit.plots.figure import (
+    COLOURS,
+    DASHES,
+    INK,
+    MARKERS,
+    MUTED,
+    Plot,
+    blank,
+    canvas,
+    dated,
+    finish,
+    legend_below,
+    log_scale,
+    symbols_of,
+)
 
 WIDE = 4  # times the lowest capital, from which on equal steps are equal percentages
 READABLE = 24  # symbols with a line each; of more, each model has one line
@@ -48,7 +62,7 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
     axes[-1, 0].set_xlabel("MAE / the random walk's")
     axes[-1, 1].set_xlabel("hit rate, %, and its 95 % interval" if lines is symbols else "hit rate, %")
     if lines is symbols:
-        _legend(plot, axes[0, 0])
+        legend_below(plot, axes[0, 0])
     better = int((tried["mae_ratio"] < 1).sum())
     ranges = [_range("MAE", tried["mae_ratio"]), _range("90 % interval score", scores["winkler90_ratio"][of_risk])]
     return finish(
@@ -64,7 +78,7 @@ def _range(what: str, ratio: pd.Series) -> str:
 
 def _marks(pair: Any, dots: pd.DataFrame, at: np.ndarray, k: int, *, intervals: bool) -> None:
     """The points of one model, and either each one's interval or the median of all."""
-    style = {"color": COLOURS[k % 8], "marker": "osD^v"[k % 5], "linestyle": "none", "markersize": 5}
+    style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 5], "linestyle": "none", "markersize": 5}
     columns = [dots["mae_ratio"].where(dots["dm_p"].notna()), dots["hit_rate"] * 100]
     columns += [dots["winkler90_ratio"].where(dots["winkler90_p"].notna()) for _ in pair[2:]]
     if not intervals:
@@ -96,7 +110,7 @@ def equity(traded: Traded, *, cost: float = 10.0) -> Plot:
     ]
     dated(axes[-1, 0])
     axes[-1, 1].set_xlabel("cost, bp of what changes hands")
-    _legend(plot, axes[0, 0])
+    legend_below(plot, axes[0, 0])
     sure = int((shown.loc[shown["cost_bp"] == shown["cost_bp"].min(), "dsr"] > 0.95).sum())
     return finish(
         plot,
@@ -118,7 +132,7 @@ def _horizon(pair: Any, traded: Traded, shown: pd.DataFrame, models: list[str], 
         better += int(capital[-1] > hold[-1])
         pair[0].plot(daily["session"], capital, label=str(model).replace("_", " "), **style)
         costs = by_cost.sort_values("cost_bp")
-        pair[1].plot(costs["cost_bp"], costs["sharpe"], marker="osD^v"[k % 5], markersize=4, **style)
+        pair[1].plot(costs["cost_bp"], costs["sharpe"], marker=MARKERS[k % 5], markersize=4, **style)
         longest = daily if len(daily) > len(longest) else longest
     hold = _capital(longest, "hold", "hold_turnover", cost)
     pair[0].plot(longest["session"], hold, color=MUTED, linewidth=2, label="buy and hold", zorder=1)
@@ -133,11 +147,6 @@ def _horizon(pair: Any, traded: Traded, shown: pd.DataFrame, models: list[str], 
 
 def _ahead(horizon: int) -> str:
     return f"{horizon} session{'' if horizon == 1 else 's'} ahead"
-
-
-def _legend(plot: Plot, axis: Any) -> None:
-    """The lines of one panel, named once below all of them."""
-    plot.legend(*axis.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=5)
 
 
 def _capital(daily: pd.DataFrame, gross: str, turnover: str, cost: float) -> np.ndarray:
