@@ -58,7 +58,7 @@ def test_export_names_the_files_and_who_has_none(folder):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "says"),
     [
         (["list", "--symbol", "MSFT"], 1, "no forecast of symbol 'MSFT' is sealed"),
         (["list", "--symbol", "../x"], 2, "is not a symbol"),
@@ -67,9 +67,9 @@ def test_export_names_the_files_and_who_has_none(folder):
         (["verify", "--head", "a" * 64], 1, "1 problem"),
     ],
 )
-def test_a_wrong_command_is_one_clear_error(folder, words, code, told):
+def test_a_wrong_command_is_one_clear_error(folder, words, code, says):
     done = run(folder, *words)
-    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
 
 
 @pytest.mark.parametrize("word", ["list", "verify", "export"])

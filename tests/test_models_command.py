@@ -8,7 +8,7 @@ from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.records import registry
 from tests.conftest import ROOT, stockkit
-from tests.records.saved_models import linear, rows, told, trained
+from tests.records.saved_models import linear, origin, rows, trained
 
 
 @pytest.fixture
@@ -16,10 +16,10 @@ def folder(tmp_path):
     """A workbook's folder whose lake holds two good models of lasso and a bad one, gbm."""
     lake = Lake(Folder(tmp_path / "data" / "lake"), ROOT)
     for mean in (0.1, 0.2):
-        found = rows({"random_walk": 0.0, "lasso": 0.0})
-        registry.save(lake, trained(linear(mean)), **told(evidence=found))
-    found = rows({"random_walk": 0.0, "lasso": 0.0, "gbm": 0.5})
-    registry.save(lake, trained(model="gbm"), **told(evidence=found))
+        evidence = rows({"random_walk": 0.0, "lasso": 0.0})
+        registry.save(lake, trained(linear(mean)), **origin(evidence=evidence))
+    evidence = rows({"random_walk": 0.0, "lasso": 0.0, "gbm": 0.5})
+    registry.save(lake, trained(model="gbm"), **origin(evidence=evidence))
     return tmp_path
 
 
@@ -48,9 +48,9 @@ def test_models_are_promoted_listed_shown_and_rolled_back(folder):
 
 def test_a_failed_gate_is_exit_code_1_with_the_reasons(folder):
     gbm, *_ = keys(folder)
-    said = run(folder, "promote", gbm, code=1).stderr
-    assert "did not pass the gate; nothing was changed" in said
-    assert "Its squared error is larger than that of the random walk" in said
+    refusal = run(folder, "promote", gbm, code=1).stderr
+    assert "did not pass the gate; nothing was changed" in refusal
+    assert "Its squared error is larger than that of the random walk" in refusal
     assert "no champion" in run(folder, "show", "h1", code=2).stderr
 
 

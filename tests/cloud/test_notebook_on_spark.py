@@ -21,10 +21,10 @@ def test_the_chain_with_spark_stores_what_this_process_computes_and_shows_hives_
     done = stockkit(workbook, "run", "params/sample.yaml", "--until", "03_features", *words)
     assert done.returncode == 0, done.stderr
     lake = Lake(Folder(workbook / "data" / "lake"), workbook)
-    found, names = lake.read("features"), features.names("basic", "cross")
+    table, names = lake.read("features"), features.names("basic", "cross")
     expected = features.compute(lake.read("prices"), names, dtype="float32")
-    pd.testing.assert_frame_equal(found[expected.columns], expected, rtol=1e-6, check_dtype=False)
-    assert set(found[names].dtypes.astype(str)) == {"float32"}
+    pd.testing.assert_frame_equal(table[expected.columns], expected, rtol=1e-6, check_dtype=False)
+    assert set(table[names].dtypes.astype(str)) == {"float32"}
     page = nbformat.read(manifest_of(workbook)["folder"] / "03_features.ipynb", as_version=4)
     shown = "".join(str(cell.get("outputs", "")) for cell in page.cells)
     assert "Hive's SQL" in shown

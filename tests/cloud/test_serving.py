@@ -61,14 +61,14 @@ def test_ping_says_that_the_model_is_loaded(client):
 
 
 def test_a_row_gets_the_line_its_bounds_and_their_prices(client):
-    (found,) = forecasts(client, served.row())
+    (answer,) = forecasts(client, served.row())
     mean = 0.001 + 0.01 * (40 - 50) / 10 - 0.02 * 0.1
     expected = {"symbol": "AAPL", "as_of": "2023-09-21", "model": "lasso", "horizon": 5, "sigma": 0.04}
-    assert expected.items() <= found.items()
-    assert mean == pytest.approx(found["mean"])
-    assert (mean - 1.5 * 0.04, mean + 2 * 0.04) == pytest.approx((found["lo90"], found["hi95"]))
+    assert expected.items() <= answer.items()
+    assert mean == pytest.approx(answer["mean"])
+    assert (mean - 1.5 * 0.04, mean + 2 * 0.04) == pytest.approx((answer["lo90"], answer["hi95"]))
     prices = (175 * math.exp(mean), 175 * math.exp(mean - 2 * 0.04))
-    assert prices == pytest.approx((found["price"], found["price_lo95"]))
+    assert prices == pytest.approx((answer["price"], answer["price_lo95"]))
 
 
 def test_the_answers_stand_in_the_order_of_the_rows(client):
@@ -77,31 +77,31 @@ def test_the_answers_stand_in_the_order_of_the_rows(client):
         served.row(date="2023-09-20"),
         served.row(symbol="BRK.B", date="2023-09-22"),
     ]
-    found = forecasts(client, *rows, served.row())
-    assert [(row["symbol"], row["as_of"]) for row in found] == [
+    answers = forecasts(client, *rows, served.row())
+    assert [(row["symbol"], row["as_of"]) for row in answers] == [
         ("BRK.B", "2023-09-21"),
         ("AAPL", "2023-09-20"),
         ("BRK.B", "2023-09-22"),
         ("AAPL", "2023-09-21"),
     ]
-    assert forecasts(client, rows[0]) == found[:1]
+    assert forecasts(client, rows[0]) == answers[:1]
 
 
 def test_a_long_series_gets_its_own_volatility_and_a_short_one_the_calibrations(client):
     days = [str(day) for day in (np.datetime64("2023-01-01") + np.arange(25))]
-    found = forecasts(client, *[served.row(date=day, close=100.0 + k % 2) for k, day in enumerate(days)])
-    assert [row["sigma"] for row in found[:20]] == [0.04] * 20
-    assert math.log(1.01) * math.sqrt(5) == pytest.approx(found[-1]["sigma"], rel=1e-3)
+    answers = forecasts(client, *[served.row(date=day, close=100.0 + k % 2) for k, day in enumerate(days)])
+    assert [row["sigma"] for row in answers[:20]] == [0.04] * 20
+    assert math.log(1.01) * math.sqrt(5) == pytest.approx(answers[-1]["sigma"], rel=1e-3)
 
 
 def test_a_feature_without_a_value_gives_no_forecast_but_a_row(client):
-    (found,) = forecasts(client, served.row(rsi_14=None))
-    assert NO_BOUNDS.items() <= found.items()
+    (answer,) = forecasts(client, served.row(rsi_14=None))
+    assert NO_BOUNDS.items() <= answer.items()
 
 
 def test_what_is_not_finite_is_null(client):
-    (found,) = forecasts(client, served.row(momentum_5=-1e15))
-    assert found["price"] is None
+    (answer,) = forecasts(client, served.row(momentum_5=-1e15))
+    assert answer["price"] is None
 
 
 def test_csv_json_lines_and_instances_say_the_same_as_json(client):
@@ -193,9 +193,9 @@ WITHOUT = {name: value for name, value in served.row().items() if name != "rsi_1
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named_and_nothing_is_answered(client, row, field, message):
-    found = refused(client, {"rows": [served.row(date="2023-09-20"), row]})
-    assert field == found[0]
-    assert message in found[1]
+    refusal = refused(client, {"rows": [served.row(date="2023-09-20"), row]})
+    assert field == refusal[0]
+    assert message in refusal[1]
 
 
 @pytest.mark.parametrize(

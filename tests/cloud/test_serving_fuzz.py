@@ -47,9 +47,9 @@ def fuzzed(tmp_path):
 def test_nothing_is_found_in_what_the_document_allows_and_forbids(fuzzed):
     with served.running(served.application(max_rows=5)) as address:
         # of a valid body the dates may still be out of order, which JSON Schema cannot say: see the next test
-        code, sent, said = fuzzed(f"{address}/openapi.json", "--exclude-checks", "positive_data_acceptance",
+        code, sent, output = fuzzed(f"{address}/openapi.json", "--exclude-checks", "positive_data_acceptance",
                                   "--max-examples", "40")  # fmt: skip
-    assert code == 0, said
+    assert code == 0, output
     assert sent >= 200
 
 
@@ -59,15 +59,15 @@ def test_every_single_row_that_the_document_allows_is_answered(fuzzed, tmp_path)
         bodies = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
         del bodies[rows.CSV], bodies[rows.JSON_LINES]  # texts, whose rows the document cannot describe
         (tmp_path / "openapi.json").write_text(json.dumps(document))
-        code, sent, said = fuzzed("openapi.json", "--url", address, "--mode", "positive", "--max-examples", "60")
-    assert code == 0, said
+        code, sent, output = fuzzed("openapi.json", "--url", address, "--mode", "positive", "--max-examples", "60")
+    assert code == 0, output
     assert sent >= 60
 
 
 def test_a_planted_fault_is_found(fuzzed, monkeypatch):
     monkeypatch.setattr(responses, "FIELDS", ("ticker", *responses.FIELDS[1:]))
     with served.running(served.application(max_rows=5)) as address:
-        code, _, said = fuzzed(f"{address}/openapi.json", "--phases", "fuzzing", "--max-examples", "10",
+        code, _, output = fuzzed(f"{address}/openapi.json", "--phases", "fuzzing", "--max-examples", "10",
                             "--include-path", "/invocations", "--checks", "response_schema_conformance")  # fmt: skip
     assert code == 1
-    assert "Response violates schema" in said
+    assert "Response violates schema" in output

@@ -45,7 +45,7 @@ def spark(tmp_path_factory):
 
 
 @pytest.fixture
-def held(lake, prices):
+def priced(lake, prices):
     """A lake with the sample's prices."""
     lake.write("prices", prices, symbols=SYMBOLS)
     return lake
@@ -57,31 +57,33 @@ def everything() -> list[str]:
 
 def equal(lake: Lake, names: list[str], symbols: list[str] | None = None) -> None:
     """What the lake holds is what is computed in this process."""
-    own = features.compute(lake.read("prices", symbols=symbols), names)
-    found = lake.read("features", symbols=symbols)[[*KEY, *names]]
-    pd.testing.assert_frame_equal(found, own, rtol=1e-12, atol=1e-12)
+    expected = features.compute(lake.read("prices", symbols=symbols), names)
+    stored = lake.read("features", symbols=symbols)[[*KEY, *names]]
+    pd.testing.assert_frame_equal(stored, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_spark_says_what_this_process_says_of_every_feature(spark, held):
-    assert on_spark.features_to_lake(spark, held, everything()) == 0
-    equal(held, everything())
-    assert (held.reads["prices"], held.writes["features"]) == (0, 0)
-    assert held.verify()["table"].tolist().count("features") == 0
-    protocol = held.delta("features").protocol()
+def test_spark_says_what_this_process_says_of_every_feature(spark, priced):
+    assert on_spark.features_to_lake(spark, priced, everything()) == 0
+    equal(priced, everything())
+    assert (priced.reads["prices"], priced.writes["features"]) == (0, 0)
+    assert priced.verify()["table"].tolist().count("features") == 0
+    protocol = priced.delta("features").protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
-    counted = held.sql("SELECT symbol, count(*) AS n, max(ret_1) AS most FROM features GROUP BY symbol ORDER BY symbol")
-    assert counted["n"].tolist() == held.read("features").groupby("symbol").size().tolist()
-    assert counted["most"].tolist() == held.read("features").groupby("symbol")["ret_1"].max().tolist()
+    counted = priced.sql(
+        "SELECT symbol, count(*) AS n, max(ret_1) AS most FROM features GROUP BY symbol ORDER BY symbol"
+    )
+    assert counted["n"].tolist() == priced.read("features").groupby("symbol").size().tolist()
+    assert counted["most"].tolist() == priced.read("features").groupby("symbol")["ret_1"].max().tolist()
 
 
-def test_the_comparison_finds_a_planted_difference(spark, held):
-    on_spark.features_to_lake(spark, held, ["ret_1"])
+def test_the_comparison_finds_a_planted_difference(spark, priced):
+    on_spark.features_to_lake(spark, priced, ["ret_1"])
     for fault in (1e-9, np.nan):
-        rows = held.read("features")
+        rows = priced.read("features")
         rows.loc[100, "ret_1"] += fault
-        held.write("features", rows, symbols=SYMBOLS)
+        priced.write("features", rows, symbols=SYMBOLS)
         with pytest.raises(AssertionError):
-            equal(held, ["ret_1"])
+            equal(priced, ["ret_1"])
 
 
 def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd_name(spark, tmp_path):
@@ -93,40 +95,40 @@ def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd
     for symbol in ("1E5", "TRUE", "NAN"):  # alone: beside others that are plainly text, none is guessed at
         assert sql.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
     on_spark.features_to_lake(spark, lake, ["ret_1"], source="bars")
-    own = features.compute(lake.read("bars"), ["ret_1"])
-    pd.testing.assert_frame_equal(lake.read("features"), own, check_exact=True)
+    expected = features.compute(lake.read("bars"), ["ret_1"])
+    pd.testing.assert_frame_equal(lake.read("features"), expected, check_exact=True)
 
 
-def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, held, prices):
-    held.write("prices", prices[prices["symbol"] == "AAPL"].iloc[:5], symbols=["AAPL"])
-    found = sql.read(spark, held, "prices", symbols=["AAPL"])
-    assert (found.columns, found.count()) == (list(prices.columns), 5)
-    row = found.orderBy("date").first()
+def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, priced, prices):
+    priced.write("prices", prices[prices["symbol"] == "AAPL"].iloc[:5], symbols=["AAPL"])
+    frame = sql.read(spark, priced, "prices", symbols=["AAPL"])
+    assert (frame.columns, frame.count()) == (list(prices.columns), 5)
+    row = frame.orderBy("date").first()
     first = prices[prices["symbol"] == "AAPL"].iloc[0]
     assert (row["date"], row["close"], row["volume"]) == (first["date"].date(), first["close"], first["volume"])
-    stamp = found.selectExpr("date_format(known_at, 'yyyy-MM-dd HH:mm:ss') AS t").first()["t"]
+    stamp = frame.selectExpr("date_format(known_at, 'yyyy-MM-dd HH:mm:ss') AS t").first()["t"]
     assert stamp == f"{first['known_at']:%Y-%m-%d %H:%M:%S}"
 
 
-def test_named_symbols_are_replaced_wholly_others_stay_and_equal_rows_make_no_version(spark, held):
-    on_spark.features_to_lake(spark, held, ["ret_1", "ret_5"])
-    before = held.data_files("features").files
-    assert on_spark.features_to_lake(spark, held, ["ret_1", "ret_5"]) == 0
-    assert on_spark.features_to_lake(spark, held, ["ret_1", "vol_20"], ["META", "AAPL"]) == 1
-    after = held.data_files("features").files
+def test_named_symbols_are_replaced_wholly_others_stay_and_equal_rows_make_no_version(spark, priced):
+    on_spark.features_to_lake(spark, priced, ["ret_1", "ret_5"])
+    before = priced.data_files("features").files
+    assert on_spark.features_to_lake(spark, priced, ["ret_1", "ret_5"]) == 0
+    assert on_spark.features_to_lake(spark, priced, ["ret_1", "vol_20"], ["META", "AAPL"]) == 1
+    after = priced.data_files("features").files
     assert {symbol for symbol in SYMBOLS if before[symbol] != after[symbol]} == {"META", "AAPL"}
-    found = held.read("features", symbols=["AAPL", "AMZN"])
-    kept = found.groupby("symbol")[["ret_1", "ret_5", "vol_20"]].agg(lambda column: column.notna().any())
+    frame = priced.read("features", symbols=["AAPL", "AMZN"])
+    kept = frame.groupby("symbol")[["ret_1", "ret_5", "vol_20"]].agg(lambda column: column.notna().any())
     assert kept.values.tolist() == [[True, False, True], [True, True, False]]
-    assert not held.read("features").duplicated(KEY).any()
+    assert not priced.read("features").duplicated(KEY).any()
 
 
-def test_a_symbol_with_one_row_has_one_row_of_features(spark, held, prices):
-    one = prices[prices["symbol"] == "AAPL"].iloc[:1]
-    held.write("prices", one, symbols=["AAPL"])
-    on_spark.features_to_lake(spark, held, everything(), ["AAPL"])
-    equal(held, everything(), ["AAPL"])
-    assert len(held.read("features")) == 1
+def test_a_symbol_with_one_row_has_one_row_of_features(spark, priced, prices):
+    single = prices[prices["symbol"] == "AAPL"].iloc[:1]
+    priced.write("prices", single, symbols=["AAPL"])
+    on_spark.features_to_lake(spark, priced, everything(), ["AAPL"])
+    equal(priced, everything(), ["AAPL"])
+    assert len(priced.read("features")) == 1
 
 
 @pytest.mark.parametrize(
@@ -140,16 +142,16 @@ def test_a_symbol_with_one_row_has_one_row_of_features(spark, held, prices):
         (["ret_1"], ["AAPL", "AAPL"], SymbolError, "more than once"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_spark_works(spark, held, names, symbols, kind, says):
+def test_what_cannot_be_asked_is_refused_before_spark_works(spark, priced, names, symbols, kind, says):
     with pytest.raises(kind, match=says):
-        on_spark.features_to_lake(spark, held, names, symbols)
-    assert held.tables() == ["prices"]
+        on_spark.features_to_lake(spark, priced, names, symbols)
+    assert priced.tables() == ["prices"]
 
 
 @pytest.mark.parametrize("symbol", HOSTILE)
-def test_a_hostile_symbol_is_refused(spark, held, symbol):
+def test_a_hostile_symbol_is_refused(spark, priced, symbol):
     with pytest.raises(SymbolError):
-        on_spark.features_to_lake(spark, held, ["ret_1"], [symbol])
+        on_spark.features_to_lake(spark, priced, ["ret_1"], [symbol])
 
 
 def test_without_prices_or_with_none_in_the_table_the_error_says_what_to_do(spark, lake, prices):
@@ -171,13 +173,13 @@ def test_a_read_only_lake_is_a_clear_error(spark, tmp_path, prices):
         assert lake.tables() == ["prices"]
 
 
-def test_bars_that_break_their_contract_name_the_symbol_and_store_nothing(spark, held, prices):
+def test_bars_that_break_their_contract_name_the_symbol_and_store_nothing(spark, priced, prices):
     bad = spark.createDataFrame(
         prices[list(features.schema.BARS)].iloc[:3].assign(close=-1.0).astype({"symbol": object})
     )
     with pytest.raises(SparkError, match=r"features of AAPL .*not a finite price"):
-        on_spark.write_features(bad, held, ["ret_1"], ["AAPL"])
-    assert held.tables() == ["prices"]
+        on_spark.write_features(bad, priced, ["ret_1"], ["AAPL"])
+    assert priced.tables() == ["prices"]
 
 
 def module(folder: Path, text: str, name: str = "my_features") -> Path:
@@ -193,18 +195,18 @@ def forget():
         features.forget(name)
 
 
-def test_a_registered_feature_runs_on_the_workers_and_an_edited_one_anew(spark, held, tmp_path, forget):
+def test_a_registered_feature_runs_on_the_workers_and_an_edited_one_anew(spark, priced, tmp_path, forget):
     for factor in (1.0, 2.0):
         path = module(tmp_path, f"features.register('body', lambda a: {factor} * (a.close / a.open - 1), look_back=0)")
-        on_spark.features_to_lake(spark, held, ["body", "ret_1"], plugin=plugin.read(path))
-        equal(held, ["body", "ret_1"])
+        on_spark.features_to_lake(spark, priced, ["body", "ret_1"], plugin=plugin.read(path))
+        equal(priced, ["body", "ret_1"])
 
 
-def test_a_registered_feature_that_fails_is_named_and_nothing_is_stored(spark, held, tmp_path, forget):
+def test_a_registered_feature_that_fails_is_named_and_nothing_is_stored(spark, priced, tmp_path, forget):
     path = module(tmp_path, "features.register('bad', lambda a: a.nothing, look_back=0)")
     with pytest.raises(SparkError, match="bad"):
-        on_spark.features_to_lake(spark, held, ["bad"], plugin=plugin.read(path))
-    assert held.tables() == ["prices"]
+        on_spark.features_to_lake(spark, priced, ["bad"], plugin=plugin.read(path))
+    assert priced.tables() == ["prices"]
 
 
 @pytest.mark.parametrize(
@@ -224,13 +226,13 @@ def test_a_module_that_cannot_be_used_is_refused(tmp_path, name, text, says):
 def sockets(pid: int) -> list[str]:
     """The addresses on which a process listens, as hexadecimal numbers."""
     links = (Path(f"/proc/{pid}/fd") / name for name in os.listdir(f"/proc/{pid}/fd"))
-    own = {found.group(1) for link in links if (found := re.match(r"socket:\[(\d+)\]", _target(link)))}
+    sockets = {match.group(1) for link in links if (match := re.match(r"socket:\[(\d+)\]", _target(link)))}
     lines = [
         line.split()
         for kind in ("tcp", "tcp6")
         for line in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]
     ]
-    return [line[1].split(":")[0] for line in lines if line[3] == "0A" and line[9] in own]
+    return [line[1].split(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets]
 
 
 def _target(link: Path) -> str:
@@ -248,10 +250,10 @@ def test_nothing_listens_but_on_this_machine_itself(spark):
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
 
 
-def test_hives_question_is_answered_as_pandas_answers_it(spark, held):
-    assert_averages(sql.ask(spark, held, "moving_averages"), held)
+def test_hives_question_is_answered_as_pandas_answers_it(spark, priced):
+    assert_averages(sql.ask(spark, priced, "moving_averages"), priced)
     with pytest.raises(LakeError, match="Did you mean 'moving_averages'"):
-        sql.ask(spark, held, "moving_average")
+        sql.ask(spark, priced, "moving_average")
     assert spark.conf.get("spark.sql.catalogImplementation") == "hive"
     spark.sql("CREATE TABLE kept (symbol STRING) PARTITIONED BY (month STRING) STORED AS PARQUET")  # in the metastore
     spark.sql("INSERT INTO kept PARTITION (month = '2023-09') SELECT DISTINCT symbol FROM prices")
@@ -259,7 +261,7 @@ def test_hives_question_is_answered_as_pandas_answers_it(spark, held):
     assert not list(ROOT.glob("metastore_db")) + list(ROOT.glob("derby.log")) + list(ROOT.glob("spark-warehouse"))
 
 
-def assert_averages(found: pd.DataFrame, lake: Lake) -> None:
+def assert_averages(answer: pd.DataFrame, lake: Lake) -> None:
     bars = lake.read("prices")[["symbol", "date", "close"]]
     by = bars.groupby("symbol")["close"]
     for name, n in (("SMA-5", 5), ("SMA-20", 20)):
@@ -268,10 +270,10 @@ def assert_averages(found: pd.DataFrame, lake: Lake) -> None:
     last = last.groupby(["symbol", "month"], sort=True).tail(1).melt(["symbol", "month", "close"], ["SMA-5", "SMA-20"])
     last = last.sort_values(["symbol", "month", "variable"], ignore_index=True)
     assert (
-        found[["symbol", "month", "average"]].values.tolist() == last[["symbol", "month", "variable"]].values.tolist()
+        answer[["symbol", "month", "average"]].values.tolist() == last[["symbol", "month", "variable"]].values.tolist()
     )
-    np.testing.assert_allclose(found["value"], last["value"], rtol=1e-12)
-    np.testing.assert_allclose(found["distance_percent"], 100 * (last["close"] / last["value"] - 1), atol=6e-4)
+    np.testing.assert_allclose(answer["value"], last["value"], rtol=1e-12)
+    np.testing.assert_allclose(answer["distance_percent"], 100 * (last["close"] / last["value"] - 1), atol=6e-4)
 
 
 ALL_OF_IT = f"""
@@ -293,15 +295,15 @@ def environment(*ahead: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*ahead, ROOT]))}
 
 
-def test_spark_three_says_the_same(held, tmp_path):
+def test_spark_three_says_the_same(priced, tmp_path):
     if not (SPARK35 / "pyspark").is_dir():
         lacking("spark", "Spark 3.5 is missing: make spark")
-    held.write("odd", simulate.bars(ODD, count=3, rng=np.random.default_rng(7)), symbols=ODD)
+    priced.write("odd", simulate.bars(ODD, count=3, rng=np.random.default_rng(7)), symbols=ODD)
     words = [
         sys.executable,
         "-c",
         ALL_OF_IT,
-        str(held.folder),
+        str(priced.folder),
         str(tmp_path / "hive"),
         str(tmp_path / "answer.parquet"),
     ]
@@ -310,8 +312,8 @@ def test_spark_three_says_the_same(held, tmp_path):
     version, versions, odd = json.loads(done.stdout.splitlines()[-1])
     assert version.startswith("3.5.")
     assert (versions, odd) == ([0, 0], sorted(ODD))
-    equal(held, everything())
-    assert_averages(pd.read_parquet(tmp_path / "answer.parquet"), held)
+    equal(priced, everything())
+    assert_averages(pd.read_parquet(tmp_path / "answer.parquet"), priced)
 
 
 WAITS = """
@@ -328,10 +330,10 @@ features.register("waits", waits, look_back=0)
 
 
 @pytest.fixture
-def waiting(held, tmp_path, forget):
+def waiting(priced, tmp_path, forget):
     """A module whose feature waits on one symbol until a file is there, and that file."""
     flag = tmp_path / "go on"
-    first = float(held.read("prices", symbols=["NVDA"])["close"].iloc[0])
+    first = float(priced.read("prices", symbols=["NVDA"])["close"].iloc[0])
     yield module(tmp_path, WAITS.format(first=first, flag=str(flag)), "waits"), flag
     flag.touch()
 
@@ -361,90 +363,90 @@ def files(lake: Lake, table: str = "features") -> set[str]:
 
 
 def live(lake: Lake) -> set[str]:
-    found = lake.data_files("features")
-    return {uri.removeprefix(f"{found.folder}/") for uris in found.files.values() for uri in uris}
+    table = lake.data_files("features")
+    return {uri.removeprefix(f"{table.folder}/") for uris in table.files.values() for uri in uris}
 
 
-def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark, held, waiting, monkeypatch):
+def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark, priced, waiting, monkeypatch):
     path, flag = waiting
-    on_spark.features_to_lake(spark, held, ["ret_1"])
-    before, old = held.read("features"), files(held)
-    with start(held, "--module", str(path), "--names", "ret_1,waits") as driver:
-        until(lambda: driver.poll() is not None or files(held) - old, "a worker's file")
+    on_spark.features_to_lake(spark, priced, ["ret_1"])
+    before, old = priced.read("features"), files(priced)
+    with start(priced, "--module", str(path), "--names", "ret_1,waits") as driver:
+        until(lambda: driver.poll() is not None or files(priced) - old, "a worker's file")
         java = children(driver.pid)
         assert driver.poll() is None, driver.stderr.read()[-2000:]
         driver.send_signal(signal.SIGKILL)
-    pd.testing.assert_frame_equal(Lake(held.files, ROOT).read("features"), before)
-    assert held.version("features") == 0
+    pd.testing.assert_frame_equal(Lake(priced.files, ROOT).read("features"), before)
+    assert priced.version("features") == 0
     flag.touch()
     until(lambda: not any(Path(f"/proc/{pid}/fd").is_dir() for pid in java), "the end of the driver's Java", 60)
-    left = files(held) - live(held)
+    left = files(priced) - live(priced)
     assert left
-    assert on_spark.features_to_lake(spark, held, ["ret_1", "waits"], plugin=plugin.read(path)) == 1
-    equal(held, ["ret_1", "waits"])
-    assert "features" not in held.verify()["table"].tolist()
+    assert on_spark.features_to_lake(spark, priced, ["ret_1", "waits"], plugin=plugin.read(path)) == 1
+    equal(priced, ["ret_1", "waits"])
+    assert "features" not in priced.verify()["table"].tolist()
     monkeypatch.setattr("stockkit.lake.upkeep.SHORTEST", 0.0)
-    assert left <= set(held.vacuum("features", keep=0, dry_run=False))
-    assert files(held) == live(held)
-    equal(held, ["ret_1", "waits"])
+    assert left <= set(priced.vacuum("features", keep=0, dry_run=False))
+    assert files(priced) == live(priced)
+    equal(priced, ["ret_1", "waits"])
 
 
-def test_rows_that_were_equal_at_first_and_then_were_not_are_computed_anew(spark, held, waiting):
+def test_rows_that_were_equal_at_first_and_then_were_not_are_computed_anew(spark, priced, waiting):
     path, flag = waiting
-    own, names = plugin.read(path), ["ret_1", "waits"]
-    on_spark.features_to_lake(spark, held, names, ["AAPL"], plugin=own)
+    waits, names = plugin.read(path), ["ret_1", "waits"]
+    on_spark.features_to_lake(spark, priced, names, ["AAPL"], plugin=waits)
     run = threading.Thread(
-        target=on_spark.features_to_lake, args=(spark, held, names, ["AAPL", "NVDA"]), kwargs={"plugin": own}
+        target=on_spark.features_to_lake, args=(spark, priced, names, ["AAPL", "NVDA"]), kwargs={"plugin": waits}
     )
     run.start()
     until(Path(f"{flag} when").exists, "work on the symbol that waits")
-    other = Lake(held.files, ROOT)
+    other = Lake(priced.files, ROOT)
     other.write("features", other.read("features").assign(ret_1=9.0), symbols=["AAPL"])
     flag.touch()
     run.join()
-    equal(held, names, ["AAPL", "NVDA"])
+    equal(priced, names, ["AAPL", "NVDA"])
 
 
-def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, held, waiting):
+def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, priced, waiting):
     path, flag = waiting
     names = ["ret_1", "waits"]
     failed: list[Exception] = []
 
     def here() -> None:
         try:
-            on_spark.features_to_lake(spark, Lake(held.files, ROOT), names, plugin=plugin.read(path))
+            on_spark.features_to_lake(spark, Lake(priced.files, ROOT), names, plugin=plugin.read(path))
         except Exception as error:
             failed.append(error)
 
-    with start(held, "--module", str(path), "--names", *names) as driver:
+    with start(priced, "--module", str(path), "--names", *names) as driver:
         thread = threading.Thread(target=here)
         thread.start()
         # each driver's workers have stored the other five symbols, and both wait for the last one
-        until(lambda: driver.poll() is not None or len(files(held)) == 2 * (len(SYMBOLS) - 1), "both drivers' files")
+        until(lambda: driver.poll() is not None or len(files(priced)) == 2 * (len(SYMBOLS) - 1), "both drivers' files")
         flag.touch()
-        said = driver.communicate(timeout=120)
+        output = driver.communicate(timeout=120)
         thread.join()
-    assert (driver.returncode, failed) == (0, []), said[1][-2000:]
-    assert len(files(held)) == 2 * len(SYMBOLS)
-    assert len(live(held)) == len(SYMBOLS)
-    assert "features" not in held.verify()["table"].tolist()
-    equal(held, names)
+    assert (driver.returncode, failed) == (0, []), output[1][-2000:]
+    assert len(files(priced)) == 2 * len(SYMBOLS)
+    assert len(live(priced)) == len(SYMBOLS)
+    assert "features" not in priced.verify()["table"].tolist()
+    equal(priced, names)
 
 
-def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys, monkeypatch):
+def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, priced, capsys, monkeypatch):
     glues = ["--JOB_NAME", "features", "--TempDir", "s3://tmp", "--job-bookmark-option", "job-bookmark-disable"]
-    ours = ["--lake", str(held.folder), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
+    ours = ["--lake", str(priced.folder), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
     assert jobs.features([*glues, *ours]) == 0
     assert "features version 0: " in capsys.readouterr().out
-    assert set(held.data_files("features").files) == {"AAPL", "META"}
-    equal(held, ["ret_1", "vol_20", *features.names("lags")], ["AAPL", "META"])
+    assert set(priced.data_files("features").files) == {"AAPL", "META"}
+    equal(priced, ["ret_1", "vol_20", *features.names("lags")], ["AAPL", "META"])
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         ([], 2, "--lake"),
-        (["--lake", "x", "--symbol", "AAPL"], 2, "no argument '--symbol'. Did you mean --symbols"),
+        (["--lake", "x", "--symbol", "AAPL"], 2, "no argument '--symbol'. Did you mean '--symbols'"),
         (["--lake", "gs://b/x"], 1, "gs:// is not known"),
         (["--lake", "nowhere"], 1, "no table 'prices'"),
         (["--lake", "LAKE", "--source", "price"], 1, "Did you mean 'prices'"),
@@ -456,30 +458,30 @@ def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, held, capsys,
         (["--lake", "LAKE", "--table", "../x"], 1, "is no table name"),
     ],
 )
-def test_a_wrong_command_is_one_line_and_a_code_before_spark_starts(held, capsys, monkeypatch, words, code, says):
-    monkeypatch.chdir(held.folder)
+def test_a_wrong_command_is_one_line_and_a_code_before_spark_starts(priced, capsys, monkeypatch, words, code, says):
+    monkeypatch.chdir(priced.folder)
     monkeypatch.setattr(session, "session", None)
-    assert jobs.features([str(held.folder) if word == "LAKE" else word for word in words]) == code
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert says in said
+    assert jobs.features([str(priced.folder) if word == "LAKE" else word for word in words]) == code
+    output = capsys.readouterr().err
+    assert output.startswith("error: ")
+    assert says in output
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_the_job_runs_under_spark_submit(held, version):
+def test_the_job_runs_under_spark_submit(priced, version):
     installed()
     if version == 3 and not (SPARK35 / "pyspark").is_dir():
         lacking("spark", "Spark 3.5 is missing: make spark")
     home = SPARK35 / "pyspark" if version == 3 else Path(importlib.util.find_spec("pyspark").origin).parent
     command = [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
-               "--conf", "spark.driver.bindAddress=127.0.0.1", str(JOB), "--lake", str(held.folder)]  # fmt: skip
+               "--conf", "spark.driver.bindAddress=127.0.0.1", str(JOB), "--lake", str(priced.folder)]  # fmt: skip
     java = session._java_home()
     variables = {**environment(*([SPARK35] if version == 3 else [])), "SPARK_LOCAL_IP": "127.0.0.1",
                  "PYSPARK_PYTHON": sys.executable, **({"JAVA_HOME": java} if java else {})}  # fmt: skip
     good = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
     assert good.returncode == 0, good.stderr[-3000:]
     assert good.stdout.startswith("features version 0: ")
-    equal(held, features.names())
+    equal(priced, features.names())
     bad = subprocess.run([*command, "--names", "rsi_41"], env=variables, capture_output=True, text=True, check=False)
     assert bad.returncode != 0
     assert "error: 'rsi_41' is no feature. Did you mean 'rsi_14'?" in bad.stdout  # spark-submit puts the two together
@@ -535,7 +537,9 @@ def test_workers_store_and_the_driver_commits_on_s3(seaweed_address, monkeypatch
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-2:] == ["0", "0"]
     symbols = ["TRUE", "^GSPC", "M&M.NS"]
-    own = features.compute(simulate.bars(symbols, count=60, rng=np.random.default_rng(7)), ["ret_1", "vol_20"])
+    expected = features.compute(simulate.bars(symbols, count=60, rng=np.random.default_rng(7)), ["ret_1", "vol_20"])
     lake = open_lake(address)
-    pd.testing.assert_frame_equal(lake.read("features"), own.astype({"symbol": "string[pyarrow]"}), check_exact=True)
+    pd.testing.assert_frame_equal(
+        lake.read("features"), expected.astype({"symbol": "string[pyarrow]"}), check_exact=True
+    )
     assert lake.verify().empty

@@ -162,8 +162,8 @@ def test_hyperparameters_are_checked_by_name_and_type(prefix, texts, message):
 def test_hyperparameters_as_the_python_sdk_and_a_tuning_job_write_them(prefix):
     asked(prefix, model='"lasso"', horizon="5", features='["a", "b"]', sagemaker_region='"x"',
           _tuning_objective_metric="rmse_ratio")  # fmt: skip
-    found = training_input.hyperparameters(prefix / "input" / "config" / "hyperparameters.json")
-    assert found == training_input.Hyperparameters("lasso", 5, ("a", "b"))
+    parameters = training_input.hyperparameters(prefix / "input" / "config" / "hyperparameters.json")
+    assert parameters == training_input.Hyperparameters("lasso", 5, ("a", "b"))
     assert training_input.hyperparameters(prefix / "none.json") == training_input.Hyperparameters()
 
 

@@ -60,7 +60,7 @@ class OwnEnsemble:
     state: dict[str, Any]
 
     def forecast(self, series: Series, first: int) -> Forecast:
-        return Forecast(np.median([one.forecast(series, first).mean for one in self.members], axis=0))
+        return Forecast(np.median([member.forecast(series, first).mean for member in self.members], axis=0))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def rows(noise: dict[str, float], *, sessions: int = 250, horizon: int = 1, unti
     return frame.astype({"symbol": "string", "model": "string", "as_of": "datetime64[ns]"})
 
 
-def told(**other: Any) -> dict[str, Any]:
+def origin(**other: Any) -> dict[str, Any]:
     """What `save` is told besides the model."""
     evidence = rows({"random_walk": 0.0, "lasso": 0.1, "drift": 0.05})
     return {"evidence": evidence, "data_version": "prices@3", "code_version": "0.1.0+gabc1234", "made_at": NOW,

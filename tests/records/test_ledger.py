@@ -46,10 +46,10 @@ def three(lake):
 
 
 def problems(lake, head=None):
-    found = ledger.verify(lake, head)
-    assert dict(found.dtypes.astype(str)) == {"number": "Int64", "symbol": "string", "problem": "string",
+    rows = ledger.verify(lake, head)
+    assert dict(rows.dtypes.astype(str)) == {"number": "Int64", "symbol": "string", "problem": "string",
                                               "detail": "string"}  # fmt: skip
-    return set(found["problem"])
+    return set(rows["problem"])
 
 
 def rewrite(lake, rows):
@@ -160,7 +160,7 @@ def test_a_missing_table_is_an_error_that_names_the_command(lake):
 def test_a_table_of_before_sealing_is_refused_with_the_way_out_and_stays_as_it_was(lake):
     rows = frames.to_arrow(made().assign(made_at=pd.Timestamp("2023-09-18 21:00", tz="UTC")))
     lake.commit("forecasts", lambda now: commits.Rows(rows, None))
-    for ask in (ledger.verify, ledger.head, ledger.sealed, lambda one: seal(one, made())):
+    for ask in (ledger.verify, ledger.head, ledger.sealed, lambda process: seal(process, made())):
         with pytest.raises(LakeError, match=r"no column 'code_version'. Move its folder"):
             ask(lake)
     assert lake.version("forecasts") == 0
@@ -179,13 +179,13 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_row_is_found(three, edit):
-    updates, found = EDITS[edit]
+    updates, expected = EDITS[edit]
     three.delta("forecasts").update(updates=updates, predicate="number = 5")
-    assert problems(three) == found
+    assert problems(three) == expected
 
 
 @pytest.mark.parametrize(
-    ("updates", "found"),
+    ("updates", "expected"),
     [
         ({"hash": "NULL"}, {"edited", "not linked"}),
         ({"hash": "NULL", "previous": "NULL", "number": "NULL"}, {"added", "removed"}),
@@ -193,11 +193,11 @@ def test_an_edited_row_is_found(three, edit):
         ({"made_at": "NULL"}, {"edited"}),
     ],
 )
-def test_a_row_without_its_hash_number_or_moment_is_a_problem_and_no_crash(three, updates, found):
+def test_a_row_without_its_hash_number_or_moment_is_a_problem_and_no_crash(three, updates, expected):
     three.delta("forecasts").update(updates=updates, predicate="number = 5")
-    assert problems(three, ledger.head(three)) == found
+    assert problems(three, ledger.head(three)) == expected
     three.delta("forecasts").update(updates=updates, predicate="number = 11")
-    assert problems(three) == found | ({"not as noted"} if "hash" in updates else set())
+    assert problems(three) == expected | ({"not as noted"} if "hash" in updates else set())
 
 
 def test_nothing_is_sealed_after_a_last_row_without_a_hash(three):
@@ -206,14 +206,14 @@ def test_nothing_is_sealed_after_a_last_row_without_a_hash(three):
         seal(three, made(as_of="2023-09-15"))
 
 
-@pytest.mark.parametrize("told", ["99", "2", "null", '"x"'])
-def test_edited_statistics_of_the_log_change_neither_head_nor_chain(three, told):
+@pytest.mark.parametrize("number", ["99", "2", "null", '"x"'])
+def test_edited_statistics_of_the_log_change_neither_head_nor_chain(three, number):
     kept, version = ledger.head(three), three.version("forecasts")
     log = three.path / f"tables/forecasts/_delta_log/{version:020}.json"
     log.write_text(
-        re.sub(r'(\\"maxValues\\":.*?\\"number\\":)\d+', rf"\g<1>{told}".replace('"', '\\\\"'), log.read_text())
+        re.sub(r'(\\"maxValues\\":.*?\\"number\\":)\d+', rf"\g<1>{number}".replace('"', '\\\\"'), log.read_text())
     )
-    assert told.strip('"') in log.read_text()
+    assert number.strip('"') in log.read_text()
     assert ledger.head(three) == kept
     assert problems(three, kept) <= {"statistics", "unreadable"}
     assert ledger.sealed(seal(three, made(as_of="2023-09-15")))["number"].tolist() == list(range(16))
@@ -231,7 +231,7 @@ def test_times_of_commits_are_a_chain_of_their_own(three):
 
 
 @pytest.mark.parametrize(
-    ("which", "found"),
+    ("which", "expected"),
     [
         ("number = 0", {"removed"}),
         ("number = 5", {"removed"}),
@@ -244,9 +244,9 @@ def test_times_of_commits_are_a_chain_of_their_own(three):
         ("true", {"not as noted"}),
     ],
 )
-def test_removed_rows_are_found_also_at_the_end_and_of_a_whole_symbol(three, which, found):
+def test_removed_rows_are_found_also_at_the_end_and_of_a_whole_symbol(three, which, expected):
     three.delta("forecasts").delete(which)
-    assert problems(three) == found
+    assert problems(three) == expected
 
 
 def test_a_partition_deleted_from_the_disk_is_found(three):
@@ -345,8 +345,8 @@ def test_two_forecasts_of_one_moment_and_tables_of_before_the_ledger_do_not_dist
     assert three.verify().empty
     old = made().assign(made_at=pd.Timestamp("2023-09-18", tz="UTC"))
     three.commit("scores", lambda now: commits.Rows(frames.to_arrow(old[["symbol", "model", "horizon"]]), None))
-    found = three.verify()
-    assert found[["table", "problem"]].values.tolist() == [["scores", "contract broken"]]
+    expected = three.verify()
+    assert expected[["table", "problem"]].values.tolist() == [["scores", "contract broken"]]
 
 
 def test_a_head_that_is_no_hash_is_refused(three):
@@ -355,7 +355,7 @@ def test_a_head_that_is_no_hash_is_refused(three):
 
 
 def test_writers_at_once_end_up_in_one_unbroken_chain(lake):
-    tasks = [lambda own, d=day: seal(own, made(as_of=d)) for day in days(6)]
+    tasks = [lambda opened, d=day: seal(opened, made(as_of=d)) for day in days(6)]
     assert writers(lake, *tasks, *tasks[:2]) == []
     assert ledger.sealed(lake)["number"].tolist() == list(range(24))
     assert problems(lake) == set()
@@ -380,8 +380,8 @@ def writer(place, symbols, count):
 
 def test_two_processes_at_once_seal_one_chain(lake):
     running = [writer(lake.folder, symbol, 5) for symbol in ("AAPL", "MSFT")]
-    told = [one.communicate() for one in running]
-    assert [one.returncode for one in running] == [0, 0], told
+    outputs = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
     assert ledger.sealed(lake)["number"].tolist() == list(range(20))
     assert problems(lake) == set()
 
@@ -407,8 +407,8 @@ def test_on_s3_the_same_forecasts_have_the_same_head_and_two_processes_seal_one_
     far = seal(open_lake(place, root=ROOT), *(made(as_of=day) for day in days(3)))
     assert ledger.head(far) == ledger.head(three)
     running = [writer(place, symbol, 3) for symbol in ("MSFT", "0005.HK")]
-    told = [one.communicate() for one in running]
-    assert [one.returncode for one in running] == [0, 0], told
+    outputs = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
     assert (problems(far, ledger.head(three)), far.count("forecasts")) == (set(), 24)
     far.delta("forecasts").delete("number = 23")
     assert problems(far) == {"not as noted"}

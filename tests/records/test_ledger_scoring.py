@@ -20,7 +20,7 @@ from stockkit.lake import commits, frames
 from stockkit.lake.contracts import MADE, SEAL
 from stockkit.market import schema
 from stockkit.records import ledger
-from stockkit.records.ledger import chain, files, sealing
+from stockkit.records.ledger import chain, csv_export, sealing
 from tests.aws import environment
 from tests.conftest import ROOT
 from tests.market.test_schema import ODD
@@ -153,8 +153,8 @@ def test_scores_of_the_ledger_stand_beside_those_of_the_backtest_and_replace_onl
     backtest = scores.score(ledger.closed(priced))
     ledger.keep_scores(priced, backtest, evidence=ledger.BACKTEST)
     version = priced.version("scores")
-    found = ledger.score(priced)
-    assert set(found["evidence"]) == {"ledger"}
+    scored = ledger.score(priced)
+    assert set(scored["evidence"]) == {"ledger"}
     assert priced.read("scores").groupby("evidence").size().to_dict() == {"backtest": 4, "ledger": 4}
     assert ledger.keep_scores(priced, backtest, evidence=ledger.BACKTEST) == version + 1
     ledger.score(seal(priced, made(as_of="2023-09-18")))
@@ -184,16 +184,16 @@ def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(price
     board = judged(scores.board(ledger.closed(priced)), of_one=0.5, of_all=0.01)
     ledger.keep_scores(priced, board.table(), evidence=ledger.BACKTEST)
     ledger.score(priced)
-    said = scores.verdict(board)
-    assert (said.beats, said.overall) == ((), ("drift",))
-    assert forecast_table.verdict_figures(said, {})["beats"] == ["drift"]
+    verdict = scores.verdict(board)
+    assert (verdict.beats, verdict.overall) == ((), ("drift",))
+    assert forecast_table.verdict_figures(verdict, {})["beats"] == ["drift"]
     (cell,) = [
         cell for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells if "verdict(" in cell.source
     ]
     read, show = cell.source.splitlines()
     names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "ledger": ledger}
     exec(read, names)
-    assert eval(show, names) == said
+    assert eval(show, names) == verdict
     table = names["stored"]
     kept = scores.from_table(table[table["evidence"] == ledger.BACKTEST])
     pd.testing.assert_frame_equal(kept.overall, board.overall, check_like=True)
@@ -244,7 +244,7 @@ def test_files_are_written_without_prices_and_numbers_are_read_back_as_they_were
 
 
 def test_odd_symbols_are_safe_file_names_everywhere():
-    names = [files.file_name(symbol) for symbol in [*ODD, "CON", "NUL.L", "COM1", "LPT9.X", "COM10", "CONX"]]
+    names = [csv_export.file_name(symbol) for symbol in [*ODD, "CON", "NUL.L", "COM1", "LPT9.X", "COM10", "CONX"]]
     assert [name for name in names if set(name) & set('<>:"/\\|?*% ')] == []
     assert names[-6:] == ["CON_.csv", "NUL_.L.csv", "COM1_.csv", "LPT9_.X.csv", "COM10.csv", "CONX.csv"]
     assert len({name.lower() for name in names}) == len(names)

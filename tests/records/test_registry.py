@@ -44,9 +44,9 @@ from tests.records.saved_models import (
     ensemble,
     linear,
     network,
+    origin,
     rows,
     series,
-    told,
     torch_or_skip,
     trained,
 )
@@ -67,18 +67,18 @@ def anywhere(request, tmp_path):
     return open_lake(f"s3://{bucket}/lake", root=ROOT)
 
 
-def same(one: Trained, other: Trained) -> None:
-    for symbol in one.symbols:
-        said, again = (model.forecast(series(symbol)) for model in (one, other))
-        assert {name: values.tobytes() for name, values in said.items()} == {
-            name: values.tobytes() for name, values in again.items()
+def same(first: Trained, second: Trained) -> None:
+    for symbol in first.symbols:
+        forecast, loaded = (model.forecast(series(symbol)) for model in (first, second))
+        assert {name: values.tobytes() for name, values in forecast.items()} == {
+            name: values.tobytes() for name, values in loaded.items()
         }
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_forecasts_of_a_loaded_model_equal_those_of_the_saved_one_bit_for_bit(lake, fit):
     before = trained(FITS[fit]())
-    saved = registry.save(lake, before, **told())
+    saved = registry.save(lake, before, **origin())
     after = registry.load(lake, "lasso-h1", saved.version)
     same(before, after)
     assert (after.model, after.horizon, after.features, after.as_of) == ("lasso", 1, before.features, before.as_of)
@@ -87,20 +87,20 @@ def test_forecasts_of_a_loaded_model_equal_those_of_the_saved_one_bit_for_bit(la
 
 def test_a_model_is_saved_and_loaded_anywhere_with_its_evidence(anywhere):
     before = trained(ensemble())
-    saved = registry.save(anywhere, before, **told())
+    saved = registry.save(anywhere, before, **origin())
     same(before, registry.load(anywhere, "lasso-h1", "newest"))
     assert anywhere.files.names(f"models/{saved.key}") == [
         "estimators.skops", "evidence.parquet", "model.json", "parameters.json", "weights.pt"]  # fmt: skip
-    kept = gate.recent(told()["evidence"], AS_OF, 1)
+    kept = gate.recent(origin()["evidence"], AS_OF, 1)
     pd.testing.assert_frame_equal(registry.find(anywhere, "lasso-h1", saved.version).evidence(), kept)
 
 
 def test_the_same_content_is_one_version_whenever_and_by_whichever_process_it_is_saved(anywhere):
-    first = registry.save(anywhere, trained(ensemble()), **told())
-    again = registry.save(anywhere, trained(ensemble()), **told(made_at=NOW + pd.Timedelta("1h")))
+    first = registry.save(anywhere, trained(ensemble()), **origin())
+    again = registry.save(anywhere, trained(ensemble()), **origin(made_at=NOW + pd.Timedelta("1h")))
     assert first.version == again.version
     assert again.card["made_at"] == NOW.isoformat()
-    other = registry.save(anywhere, trained(ensemble()), **told(settings={"alphas": [0.2]}))
+    other = registry.save(anywhere, trained(ensemble()), **origin(settings={"alphas": [0.2]}))
     assert other.version != first.version
 
 
@@ -108,11 +108,11 @@ SAVER = """
 import sys
 from stockkit import open_lake
 from stockkit.records import registry
-from tests.records.saved_models import boosted, linear, told, trained
+from tests.records.saved_models import boosted, linear, origin, trained
 lake = open_lake(sys.argv[1])
 for n in range(int(sys.argv[2])):
     fit = boosted() if sys.argv[3] == "boosted" else linear()
-    print(registry.save(lake, trained(fit), **told(settings={"n": n})).key, flush=True)
+    print(registry.save(lake, trained(fit), **origin(settings={"n": n})).key, flush=True)
 """
 
 
@@ -124,8 +124,8 @@ def saver(place, count, fit):
 
 def test_processes_that_save_the_same_model_at_once_make_one_version(tmp_path):
     running = [saver(tmp_path / "lake", 2, "boosted") for _ in range(2)]
-    said = [one.communicate() for one in running]
-    assert said[0][0] == said[1][0] != "", said
+    outputs = [process.communicate() for process in running]
+    assert outputs[0][0] == outputs[1][0] != "", outputs
     lake = open_lake(str(tmp_path / "lake"), root=ROOT)
     assert list(registry.list_models(lake)["problem"]) == ["", ""]
 
@@ -137,26 +137,28 @@ def test_a_save_killed_at_any_moment_leaves_whole_models_and_no_half_ones(tmp_pa
             process.stdout.readline()
         threading.Event().wait(0.013)
         process.kill()
-    whole = [key for key in registry.list_models(lake).index if lake.files.size(f"models/{key}/model.json") is not None]
-    assert len(whole) >= 3
-    assert set(registry.list_models(lake).loc[whole, "problem"]) == {""}
+    complete = [
+        key for key in registry.list_models(lake).index if lake.files.size(f"models/{key}/model.json") is not None
+    ]
+    assert len(complete) >= 3
+    assert set(registry.list_models(lake).loc[complete, "problem"]) == {""}
 
 
 def test_a_save_cut_short_before_its_card_is_no_model_and_is_finished_by_saving_again(lake):
-    saved = registry.save(lake, trained(), **told())
+    saved = registry.save(lake, trained(), **origin())
     (lake.folder / saved.folder / "model.json").unlink()
     (lake.folder / saved.folder / "parameters.json").write_bytes(b"{")
     with pytest.raises(LakeError, match="no saved model 'lasso-h1'"):
         registry.load(lake, "lasso-h1", "newest")
     assert "cut short" in registry.list_models(lake)["problem"].iloc[0]
-    assert registry.save(lake, trained(), **told()).version == saved.version
+    assert registry.save(lake, trained(), **origin()).version == saved.version
     same(trained(), registry.load(lake, "lasso-h1", "newest"))
 
 
 def test_a_pooled_fit_and_nan_calibrations_are_kept(lake):
     before = Trained("gbm", 5, series().names, AS_OF, {"": linear()}, {"A": Calibration(np.nan, (1, np.inf, 2))})
     evidence = rows({"random_walk": 0, "gbm": 0.1}, horizon=5)
-    saved = registry.save(lake, before, **told(evidence=evidence))
+    saved = registry.save(lake, before, **origin(evidence=evidence))
     after = registry.load(lake, "gbm-h5", saved.version)
     assert after.symbols == ["A"]
     assert np.isnan(after.calibration["A"].sigma)
@@ -165,7 +167,7 @@ def test_a_pooled_fit_and_nan_calibrations_are_kept(lake):
 
 def test_a_class_that_is_not_registered_cannot_be_saved_and_the_error_says_how(lake):
     with pytest.raises(ForecastError, match=r"Unknown cannot be saved.*registry\.allow\(Unknown\)"):
-        registry.save(lake, trained(Unknown(0.1)), **told())
+        registry.save(lake, trained(Unknown(0.1)), **origin())
     assert not lake.files.has_folder("models")
 
 
@@ -182,11 +184,11 @@ SAVED_BEFORE = ROOT / "tests/records/saved_by_0.1"  # a fit of each class but Bo
 
 def test_a_model_saved_by_an_earlier_version_opens_forecasts_the_same_and_is_saved_as_the_same_bytes():
     saved = registry.load_folder(SAVED_BEFORE)
-    own = planted(300)
+    bars = planted(300)
     expected = json.loads((SAVED_BEFORE / "forecasts.json").read_text())
     assert sorted(expected) == saved.symbols
     for symbol, newest in expected.items():
-        forecast = saved.forecast(dataclasses.replace(own, symbol=symbol))
+        forecast = saved.forecast(dataclasses.replace(bars, symbol=symbol))
         assert {name: values[-1] for name, values in forecast.items()} == pytest.approx(newest, rel=1e-9), symbol
     for name, body in saved_model.fit_files(saved).items():
         assert body == (SAVED_BEFORE / name).read_bytes()
@@ -195,9 +197,9 @@ def test_a_model_saved_by_an_earlier_version_opens_forecasts_the_same_and_is_sav
 def test_what_is_allowed_must_be_a_fitted_dataclass_with_a_name_of_its_own():
     with pytest.raises(ForecastError, match="must be a dataclass"):
         registry.allow(int)
-    own = dataclasses.make_dataclass("Constant", ["mean"], namespace={"forecast": None})
+    second_constant = dataclasses.make_dataclass("Constant", ["mean"], namespace={"forecast": None})
     with pytest.raises(ForecastError, match="called Constant"):
-        registry.allow(own)
+        registry.allow(second_constant)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +213,14 @@ def test_what_is_allowed_must_be_a_fitted_dataclass_with_a_name_of_its_own():
 )
 def test_what_cannot_be_judged_or_kept_is_refused_before_anything_is_written(lake, change, says):
     with pytest.raises(ForecastError, match=says):
-        registry.save(lake, trained(), **told(**change))
+        registry.save(lake, trained(), **origin(**change))
     assert not lake.files.has_folder("models")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "champion", "a b", "a-h1"])
 def test_a_model_whose_name_is_no_folder_is_refused(lake, name):
     with pytest.raises(ForecastError, match="a name takes letters"):
-        registry.save(lake, trained(model=name), **told(evidence=rows({"random_walk": 0, name: 0})))
+        registry.save(lake, trained(model=name), **origin(evidence=rows({"random_walk": 0, name: 0})))
 
 
 @pytest.mark.parametrize("name", ["../x", "lasso", "lasso-h1/..", "h0x", "champion-h1", ""])
@@ -258,9 +260,9 @@ BOMBED = ROOT / ".bombed"  # what a hostile file would make; no test may leave i
 @pytest.fixture
 def unharmed():
     yield
-    found = BOMBED.exists()
+    bombed = BOMBED.exists()
     BOMBED.unlink(missing_ok=True)
-    assert not found, "code of the file was run"
+    assert not bombed, "code of the file was run"
 
 
 def torch_bomb() -> bytes:
@@ -379,7 +381,7 @@ def test_a_hostile_file_is_refused_by_name_and_nothing_of_it_is_run(lake, unharm
     if "weights" in bodies:
         torch_or_skip()
     bodies = {name: body() if callable(body) else body for name, body in bodies.items()}
-    saved = registry.save(lake, trained(), **told())
+    saved = registry.save(lake, trained(), **origin())
     version = forge(lake, saved, **bodies)
     with pytest.raises(LakeError, match=says) as caught:
         registry.load(lake, "lasso-h1", version)
@@ -412,7 +414,7 @@ def test_the_hostile_files_would_run_if_they_were_trusted():
     ],
 )
 def test_a_forged_card_is_refused(lake, card, says):
-    version = forge(lake, registry.save(lake, trained(), **told()), card=card)
+    version = forge(lake, registry.save(lake, trained(), **origin()), card=card)
     with pytest.raises(LakeError, match=says):
         registry.load(lake, "lasso-h1", version)
 
@@ -433,7 +435,7 @@ def test_a_forged_card_is_refused(lake, card, says):
     ],
 )  # fmt: skip
 def test_a_file_that_is_missing_cut_or_changed_is_named(lake, harm, says):
-    saved = registry.save(lake, trained(), **told())
+    saved = registry.save(lake, trained(), **origin())
     harm(lake.folder / saved.folder)
     with pytest.raises(LakeError, match=says):
         registry.load(lake, "lasso-h1", saved.version)
@@ -441,22 +443,22 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(lake, harm, says):
 
 
 def test_a_changed_byte_anywhere_is_found(lake):
-    saved = registry.save(lake, trained(ensemble()), **told())
+    saved = registry.save(lake, trained(ensemble()), **origin())
     rng = np.random.default_rng(0)
     for name in [*saved.card["files"], "model.json"]:
         path = lake.folder / saved.folder / name
-        whole = path.read_bytes()
-        for place in rng.integers(0, len(whole), 3):
-            if name == "model.json" and b"made_at" in whole[max(0, place - 50) : place]:
+        body = path.read_bytes()
+        for place in rng.integers(0, len(body), 3):
+            if name == "model.json" and b"made_at" in body[max(0, place - 50) : place]:
                 continue
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            path.write_bytes(body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :])
             assert registry.list_models(lake)["problem"].iloc[0] != "", (name, place)
-        path.write_bytes(whole)
+        path.write_bytes(body)
     assert registry.list_models(lake)["problem"].iloc[0] == ""
 
 
 def test_a_model_moved_to_another_name_is_refused(lake):
-    saved = registry.save(lake, trained(), **told())
+    saved = registry.save(lake, trained(), **origin())
     (lake.folder / "models" / "gbm-h1").mkdir()
     (lake.folder / saved.folder).rename(lake.folder / "models" / "gbm-h1" / saved.version)
     with pytest.raises(LakeError, match="is the card of lasso-h1"):
@@ -464,7 +466,7 @@ def test_a_model_moved_to_another_name_is_refused(lake):
 
 
 def test_estimators_of_another_scikit_learn_are_refused(lake):
-    saved = registry.save(lake, trained(boosted()), **told())
+    saved = registry.save(lake, trained(boosted()), **origin())
     version = forge(lake, saved, card={"libraries": {"scikit-learn": "1.2.0"}})
     with pytest.raises(LakeError, match=r"saved with scikit-learn 1\.2\.0"):
         registry.load(lake, "lasso-h1", version)
@@ -476,10 +478,10 @@ def test_estimators_of_another_scikit_learn_are_refused(lake):
 def test_a_folder_outside_any_lake_holds_the_same_files_and_is_loaded_and_adopted(anywhere, tmp_path):
     before = trained(ensemble())
     (tmp_path / "model").mkdir()
-    written = registry.write_folder(before, tmp_path / "model", **told())
+    written = registry.write_folder(before, tmp_path / "model", **origin())
     same(before, registry.load_folder(tmp_path / "model"))
     adopted = registry.adopt(anywhere, tmp_path / "model")
-    assert adopted.key == written.key == registry.save(anywhere, before, **told()).key
+    assert adopted.key == written.key == registry.save(anywhere, before, **origin()).key
     registry.export(adopted, tmp_path / "again")
     assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == {
         path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()
@@ -487,9 +489,9 @@ def test_a_folder_outside_any_lake_holds_the_same_files_and_is_loaded_and_adopte
 
 
 def test_a_folder_with_another_model_is_not_written_over(tmp_path):
-    registry.write_folder(trained(), tmp_path / "model", **told())
+    registry.write_folder(trained(), tmp_path / "model", **origin())
     with pytest.raises(LakeError, match="holds another model"):
-        registry.write_folder(trained(linear(0.5)), tmp_path / "model", **told())
+        registry.write_folder(trained(linear(0.5)), tmp_path / "model", **origin())
     same(trained(), registry.load_folder(tmp_path / "model"))
 
 
@@ -504,8 +506,8 @@ def test_evidence_of_more_rows_than_memory_could_hold_is_refused_before_it_is_re
 
 def candidate(lake, model="lasso", noise=0.0, mean=0.0, seed=0, as_of=AS_OF, **evidence):
     noises = {"random_walk": 0.0, "drift": 0.0, "lasso": 0.0, model: noise}
-    found = rows(noises, seed=seed, until=as_of, **evidence)
-    return registry.save(lake, trained(linear(mean), model=model, as_of=as_of), **told(evidence=found))
+    forecasts = rows(noises, seed=seed, until=as_of, **evidence)
+    return registry.save(lake, trained(linear(mean), model=model, as_of=as_of), **origin(evidence=forecasts))
 
 
 def promoted(lake, saved):
@@ -538,7 +540,7 @@ def test_a_candidate_that_fails_the_gate_leaves_everything_as_it_was(anywhere):
 def test_a_retrained_champion_is_compared_with_the_forecasts_it_was_saved_with(lake):
     promoted(lake, candidate(lake))
     worse = rows({"random_walk": 0.0, "lasso": 0.5})
-    saved = registry.save(lake, trained(linear(0.1)), **told(evidence=worse))
+    saved = registry.save(lake, trained(linear(0.1)), **origin(evidence=worse))
     decision = promoted(lake, saved)
     assert not decision.promoted
     assert "the champion lasso" in decision.judgement.reasons[0]
@@ -577,8 +579,8 @@ def test_each_horizon_has_a_champion_of_its_own(lake):
 
 def test_rollback_goes_back_one_champion_at_a_time_and_the_history_keeps_all(anywhere):
     three = [candidate(anywhere, mean=mean) for mean in (0.1, 0.2, 0.3)]
-    for one in three:
-        assert promoted(anywhere, one).promoted
+    for saved in three:
+        assert promoted(anywhere, saved).promoted
     assert registry.rollback(anywhere, 1, at=NOW).version == three[1].key
     assert registry.rollback(anywhere, 1, at=NOW).version == three[0].key
     with pytest.raises(LakeError, match="none to go back to"):
@@ -625,7 +627,7 @@ def test_a_champion_whose_files_are_gone_names_the_way_back_and_without_another_
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(anywhere):
     two = [candidate(anywhere, mean=mean) for mean in (0.1, 0.2)]
-    judged, told_off = threading.Barrier(2), []
+    judged, refusals = threading.Barrier(2), []
 
     def promote(saved):
         entries = registry.history(anywhere, 1)
@@ -634,15 +636,15 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(anywhere):
             champions._append(anywhere, 1, entries, version=saved.key, before=None, action="promoted", at="",
                               reasons=(), figures={})  # fmt: skip
         except LakeError as error:
-            told_off.append(str(error))
+            refusals.append(str(error))
 
     threads = [threading.Thread(target=promote, args=[saved]) for saved in two]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     (entry,) = registry.history(anywhere, 1)
-    (lost,) = told_off
+    (lost,) = refusals
     assert f"another champion at the same time, {entry.version}" in lost
 
 
@@ -686,8 +688,8 @@ def test_an_entry_that_was_taken_away_is_an_error_and_not_the_champion_of_before
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_edited_entry_is_an_error(thrice, number):
-    told = json.loads(entry_file(thrice, number).read_text())
-    entry_file(thrice, number).write_text(json.dumps(told | {"at": "2020-01-01"}))
+    fields = json.loads(entry_file(thrice, number).read_text())
+    entry_file(thrice, number).write_text(json.dumps(fields | {"at": "2020-01-01"}))
     with pytest.raises(LakeError, match="edited"):
         registry.load(thrice, "h1")
 
@@ -731,8 +733,8 @@ def test_entries_of_before_they_were_chained_are_obeyed_and_the_next_is_chained_
     folder = thrice.path / "models/champion-h1"
     (folder / "head.json").unlink()
     for number in (1, 2, 3):
-        told = json.loads(entry_file(thrice, number).read_text())
-        entry_file(thrice, number).write_text(json.dumps({k: v for k, v in told.items() if k != "previous"}))
+        fields = json.loads(entry_file(thrice, number).read_text())
+        entry_file(thrice, number).write_text(json.dumps({k: v for k, v in fields.items() if k != "previous"}))
     assert promoted(thrice, candidate(thrice, mean=0.4)).promoted
     last = hashlib.sha256(entry_file(thrice, 3).read_bytes()).hexdigest()
     assert registry.history(thrice, 1)[-1].previous == last
@@ -763,10 +765,10 @@ def one_is_created(anywhere):
             created.append(b"%d" % n)
 
     threads = [threading.Thread(target=put, args=[n]) for n in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert created == [anywhere.files.read("models/x/1.json")]
 
 
@@ -775,7 +777,7 @@ def test_put_does_not_overwrite_what_came_between_its_look_and_its_write(tmp_pat
     path.write_bytes(b"first")
     assert write_atomically(path, b"second", replace=False) is False
     assert path.read_bytes() == b"first"
-    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 # --- the card ------------------------------------------------------------------------------------------------------
@@ -791,7 +793,7 @@ def test_the_card_says_what_it_is_its_evidence_its_limits_and_how_to_check(lake)
 
 
 def test_writing_and_reading_agree_on_the_version_of_a_card():
-    card, _ = saved_model.contents(trained(), **told())
+    card, _ = saved_model.contents(trained(), **origin())
     assert card["version"].endswith(saved_model.seal({**card, "made_at": "another time"}))
 
 
@@ -803,26 +805,26 @@ def test_weights_and_estimators_are_equal_bytes_each_time():
 
 
 def test_a_loaded_model_saved_again_is_the_same_version(lake):
-    first = registry.save(lake, trained(), **told())
-    assert registry.save(lake, registry.load(lake, "lasso-h1", "newest"), **told()).version == first.version
+    first = registry.save(lake, trained(), **origin())
+    assert registry.save(lake, registry.load(lake, "lasso-h1", "newest"), **origin()).version == first.version
 
 
 def test_every_model_of_ours_forecasts_the_same_after_saving_and_loading(tmp_path):
     for part in ("torch", "prophet"):
         if importlib.util.find_spec(part) is None:
             lacking(part, f"{part} is missing")
-    own = planted(300)
-    panel = pd.DataFrame({"symbol": "A", "date": own.date.astype("datetime64[ns]"), "close": own.close})
-    panel = panel.assign(**dict(zip(own.names, own.features.T, strict=True))).astype({"symbol": "string"})
+    bars = planted(300)
+    panel = pd.DataFrame({"symbol": "A", "date": bars.date.astype("datetime64[ns]"), "close": bars.close})
+    panel = panel.assign(**dict(zip(bars.names, bars.features.T, strict=True))).astype({"symbol": "string"})
     tried = [model for model in (*forecasters.CORE, *forecasters.EXTRAS) if model.name != "auto_arima"]
-    newest = backtest.latest(panel, models=tried, features=own.names, horizon=2)
+    newest = backtest.latest(panel, models=tried, features=bars.names, horizon=2)
     assert newest.skipped == {}
     for (_, name), fitted in newest.fitted.items():
-        whole = Trained(name, 2, own.names, AS_OF, {"AAA": fitted}, {"AAA": Calibration(0.02, (1.3, 1.6, 2.0))})
+        before = Trained(name, 2, bars.names, AS_OF, {"AAA": fitted}, {"AAA": Calibration(0.02, (1.3, 1.6, 2.0))})
         kept = registry.write_folder(
-            whole, tmp_path / name, **told(evidence=rows({"random_walk": 0.0, name: 0.1}, horizon=2))
+            before, tmp_path / name, **origin(evidence=rows({"random_walk": 0.0, name: 0.1}, horizon=2))
         )
-        again = registry.load_folder(tmp_path / name).forecast(own)
+        again = registry.load_folder(tmp_path / name).forecast(bars)
         assert kept.card["model"] == name
-        for column, values in whole.forecast(own).items():
+        for column, values in before.forecast(bars).items():
             assert values.tobytes() == again[column].tobytes(), (name, column)

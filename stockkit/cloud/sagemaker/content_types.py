@@ -46,8 +46,8 @@ def accepted(header: str | None, body: str) -> str:
 
 def _quality(kind: str, ranges: list[tuple[str, float]]) -> float:
     """The quality that the most specific of the ranges gives to `kind`; 0 where none fits."""
-    found = dict(reversed(ranges))
-    return next((found[name] for name in (kind, kind.split("/")[0] + "/*", "*/*") if name in found), 0.0)
+    qualities = dict(reversed(ranges))
+    return next((qualities[name] for name in (kind, kind.split("/")[0] + "/*", "*/*") if name in qualities), 0.0)
 
 
 def _range(text: str) -> tuple[str, float]:

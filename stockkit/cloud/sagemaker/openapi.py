@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Collection
 from typing import Any
 
 from stockkit import provenance
 from stockkit.cloud.sagemaker import responses, rows
 from stockkit.forecast.walk.trained import Trained
 
-_LISTED = 500  # symbols that the document names one by one; of more it gives none
 
-
-def document(trained: Trained, *, max_body: int, max_rows: int) -> dict[str, Any]:
+def document(contract: rows.Contract, *, max_body: int) -> dict[str, Any]:
     """The OpenAPI 3.1 document: fields, features and limits as the server checks them, errors and examples.
 
     JSON Schema cannot say that a symbol's dates ascend; that rule stands in words only.
     """
+    trained, max_rows = contract.trained, contract.max_rows
     return {
         "openapi": "3.1.0",
         "info": {
@@ -36,8 +34,8 @@ def document(trained: Trained, *, max_body: int, max_rows: int) -> dict[str, Any
             },
             "/": {"get": _get("page", "A page for people.", {"text/html": {"schema": {"type": "string"}}})},
         },
-        "components": {"schemas": {"Row": _row(trained), "Rows": _rows(max_rows), "Forecast": _forecast(trained),
-                                   "Answer": _answer(trained), "Error": _error()}},
+        "components": {"schemas": {"Row": contract.row.model_json_schema(), "Rows": _rows(max_rows),
+                                   "Forecast": _forecast(trained), "Answer": _answer(trained), "Error": _error()}},
     }  # fmt: skip
 
 
@@ -59,17 +57,17 @@ def page(trained: Trained, address: str) -> str:
     """A page that says what is served and how to ask, as HTML."""
     body = json.dumps({"rows": [example(trained)]})
     curl = f"curl {address}invocations -H 'Content-Type: application/json' -d '{body}'"
-    said = f"{trained.model}: the log return of {trained.horizon} sessions, fitted up to {_day(trained)}"
+    title = f"{trained.model}: the log return of {trained.horizon} sessions, fitted up to {_day(trained)}"
     known = f"{len(trained.symbols):,} symbols: {', '.join(trained.symbols[:30])}"
-    parts = [f"<h1>{html.escape(said)}</h1>", f"<p>{html.escape(known)}</p>",
+    parts = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(known)}</p>",
              f"<p>{html.escape(features(trained))}</p>", f"<pre>{html.escape(curl)}</pre>",
              '<p><a href="openapi.json">openapi.json</a>: fields, limits and errors.</p>']  # fmt: skip
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>stockkit</title>{"".join(parts)}</html>'
 
 
 def _get(name: str, what: str, content: dict[str, Any]) -> dict[str, Any]:
-    told = {"200": {"description": what, "content": content}, **_errors({"503": "The model is being loaded."})}
-    return {"operationId": name, "summary": what, "responses": told}
+    answers = {"200": {"description": what, "content": content}, **_errors({"503": "The model is being loaded."})}
+    return {"operationId": name, "summary": what, "responses": answers}
 
 
 def _post(trained: Trained) -> dict[str, Any]:
@@ -97,32 +95,21 @@ def _post(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _errors(told: dict[str, str]) -> dict[str, Any]:
+def _errors(meanings: dict[str, str]) -> dict[str, Any]:
     content = {"application/json": {"schema": _ref("Error")}}
-    return {status: {"description": what, "content": content} for status, what in told.items()}
+    return {status: {"description": what, "content": content} for status, what in meanings.items()}
 
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(properties: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
-
-
-def _row(trained: Trained) -> dict[str, Any]:
-    feature = {"type": ["number", "null"], "minimum": -rows.LARGEST, "maximum": rows.LARGEST}
-    return _object({
-        "symbol": _symbol(trained),
-        "date": {"type": "string", "format": "date", "pattern": f"^{rows.DAY}$", "description": "The session."},
-        "close": {"type": "number", "exclusiveMinimum": 0, "maximum": rows.HIGHEST, "description": "Split-adjusted."},
-        **dict.fromkeys(trained.features, feature),
-    }, optional=set(trained.features) - set(trained.used))  # fmt: skip
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "additionalProperties": False, "properties": properties}
 
 
 def _symbol(trained: Trained) -> dict[str, Any]:
-    return {"type": "string", **({"enum": trained.symbols} if 0 < len(trained.symbols) <= _LISTED else {})}
+    return {"type": "string", **({"enum": trained.symbols} if 0 < len(trained.symbols) <= rows.LISTED else {})}
 
 
 def _rows(max_rows: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record on one line."""
         text = record.getMessage().strip()
-        told = text if text.startswith("event=") else f"event={json.dumps(text)}"
+        event = text if text.startswith("event=") else f"event={json.dumps(text)}"
         head = f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S')} level={record.levelname.lower()}"
-        return f"{head} logger={record.name} {told}{_cause(record)}"
+        return f"{head} logger={record.name} {event}{_cause(record)}"
 
 
 def _cause(record: logging.LogRecord) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stockkit.cloud.sagemaker.rows import CSV, JSON_LINES, Part
+from stockkit.cloud.sagemaker.rows import CSV, JSON_LINES, SymbolRows
 from stockkit.errors import ForecastError, RequestError
 from stockkit.forecast.judge.intervals import BOUNDS
 from stockkit.forecast.walk.trained import Trained
@@ -20,7 +20,7 @@ NUMBERS = ("mean", "sigma", *BOUNDS, *PRICES)
 FIELDS = ("symbol", "as_of", "model", "horizon", *NUMBERS)
 
 
-def forecast(trained: Trained, parts: Sequence[Part]) -> list[list[Any]]:
+def forecast(trained: Trained, parts: Sequence[SymbolRows]) -> list[list[Any]]:
     """One list of `FIELDS` a row, in the order of the request; None where there is no forecast or it is not finite.
 
     mean to hi95 are of the h-session log return r; a price is close · exp(r), so price is the median of the forecast.
@@ -40,13 +40,13 @@ def forecast(trained: Trained, parts: Sequence[Part]) -> list[list[Any]]:
     ]
 
 
-def _numbers(trained: Trained, part: Part) -> np.ndarray:
+def _numbers(trained: Trained, part: SymbolRows) -> np.ndarray:
     with np.errstate(all="ignore"):  # what overflows is not finite, and is answered with null
         try:
-            said = trained.forecast(part.series)
+            forecast = trained.forecast(part.series)
         except ForecastError as error:
             raise RequestError(str(error), field=part.first) from error
-        returns = np.column_stack([said[name] for name in ("mean", "sigma", *BOUNDS)])
+        returns = np.column_stack([forecast[name] for name in ("mean", "sigma", *BOUNDS)])
         prices = part.series.close[:, None] * np.exp(np.delete(returns, 1, axis=1))
     return np.hstack([returns, prices])
 

@@ -38,24 +38,23 @@ LOG = logging.getLogger("stockkit.serving")
 
 @dataclass
 class Served:
-    """What the server holds: nothing until the model is loaded, then the model and what its rows must have."""
+    """What the server holds: nothing until the model is loaded, then the model with what its rows must have."""
 
     max_body: int
     max_rows: int
     limits: Limits = field(default_factory=Limits)
     reading: int = 0  # bytes of the bodies that are being read
-    trained: Trained | None = None
-    contract: rows.Contract = field(default_factory=lambda: rows.Contract(frozenset(), ()))
+    contract: rows.Contract | None = None
 
     def put(self, trained: Trained) -> None:
         """Serve `trained` from now on."""
-        self.contract, self.trained = rows.Contract.of(trained, self.max_rows), trained
+        self.contract = rows.Contract(trained, self.max_rows)
 
-    def get(self) -> Trained:
-        """The model; RequestError (503) where it is not loaded yet."""
-        if self.trained is None:
+    def get(self) -> rows.Contract:
+        """The model with its contract; RequestError (503) where it is not loaded yet."""
+        if self.contract is None:
             raise RequestError("the model is being loaded: try again in a few seconds.", status=503)
-        return self.trained
+        return self.contract
 
 
 def application(
@@ -133,7 +132,7 @@ def _tell(done: asyncio.Task[None], on_failure: Callable[[BaseException], None])
 
 
 async def _ping(request: Request) -> Response:
-    trained = _served(request).get()
+    trained = _served(request).get().trained
     used = {"features": len(trained.features), "features_used": list(trained.used)}
     return _json({"status": "ok", "model": trained.model, "horizon": trained.horizon, **used})
 
@@ -143,13 +142,13 @@ async def _invocations(request: Request) -> Response:
     from starlette.responses import Response
 
     served, headers = _served(request), request.headers
-    trained = served.get()
+    contract = served.get()
     kind = content_types.content_type(headers.get("content-type"), headers.get("content-encoding"))
     wanted = content_types.accepted(headers.get("accept"), kind)
     body = await _body(request, served)
     # in a thread, so that /ping answers during a large batch or a slow model; it costs no more (benchmarks/serving.py)
     try:
-        answer = await run_in_threadpool(_answer, trained, served.contract, body, kind, wanted)
+        answer = await run_in_threadpool(_answer, contract, body, kind, wanted)
     except RequestError:
         raise
     except Exception as error:  # here, as one that went further up would have the connection closed under the client
@@ -158,45 +157,46 @@ async def _invocations(request: Request) -> Response:
     return Response(answer, media_type=wanted)
 
 
-def _answer(trained: Trained, contract: rows.Contract, body: bytes, kind: str, wanted: str) -> bytes:
-    return responses.write(trained, responses.forecast(trained, rows.read(body, kind, contract)), wanted)
+def _answer(contract: rows.Contract, body: bytes, kind: str, wanted: str) -> bytes:
+    forecasts = responses.forecast(contract.trained, rows.read(body, kind, contract))
+    return responses.write(contract.trained, forecasts, wanted)
 
 
 async def _body(request: Request, served: Served) -> bytes:
     """The body, kept no further than its limit and that of all bodies; starlette's own limit would answer in text."""
     limit, limits = served.max_body, served.limits
     too_long = RequestError(f"the body is over {limit:,} bytes: send fewer rows at a time.", status=413)
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told) > limit:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
         raise too_long
-    found = bytearray()
+    body = bytearray()
     try:
         async with asyncio.timeout(limits.body):
             async for chunk in request.stream():
-                found += chunk
+                body += chunk
                 served.reading += len(chunk)
-                if len(found) > limit:
+                if len(body) > limit:
                     raise too_long
                 if served.reading > limits.bodies:
                     raise RequestError("too many requests are being read: try again in a few seconds.", status=503)
-        return bytes(found)
+        return bytes(body)
     except TimeoutError as error:
-        what = f"the body was not there after {limits.body:g} s: {len(found):,} bytes had come."
+        what = f"the body was not there after {limits.body:g} s: {len(body):,} bytes had come."
         raise RequestError(what, status=408) from error
     finally:
-        served.reading -= len(found)
+        served.reading -= len(body)
 
 
 async def _document(request: Request) -> Response:
     served = _served(request)
-    return _json(openapi.document(served.get(), max_body=served.max_body, max_rows=served.max_rows))
+    return _json(openapi.document(served.get(), max_body=served.max_body))
 
 
 async def _page(request: Request) -> Response:
     from starlette.responses import HTMLResponse
 
     host, port = request.scope["server"]  # not the Host header, which anyone can write
-    return HTMLResponse(openapi.page(_served(request).get(), f"http://{host}:{port}/"))
+    return HTMLResponse(openapi.page(_served(request).get().trained, f"http://{host}:{port}/"))
 
 
 def _served(request: Request) -> Served:

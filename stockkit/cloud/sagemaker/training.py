@@ -67,8 +67,8 @@ def _train(prefix: Path) -> None:
         LOG.warning(f"event=left_out symbol={symbol}")
     with _uninterrupted():
         scores = _write(prefix, trained, rows, asked, data_version)
-    own = next((line for line in scores if line["model"] == trained.model), {})
-    for name, value in own.items():
+    figures = next((line for line in scores if line["model"] == trained.model), {})
+    for name, value in figures.items():
         if isinstance(value, float) and math.isfinite(value):
             print(f"{name}={value:.6g};", flush=True)
 

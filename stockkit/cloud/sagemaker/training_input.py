@@ -10,13 +10,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stockkit.errors import LakeError, ParamError
+from stockkit.errors import LakeError, ParamError, did_you_mean
 from stockkit.market import schema
 
 KEYS = ("symbol", "date", "close")
@@ -54,7 +53,7 @@ def hyperparameters(path: Path) -> Hyperparameters:
         if NOT_OURS.fullmatch(name):
             continue
         if name not in known:
-            raise ParamError(f"hyperparameter {name[:60]!r} is unknown. {_hint(name, list(known))}")
+            raise ParamError(f"hyperparameter {name[:60]!r} is unknown.{_hint(name, list(known))}")
         wanted[name] = known[name](name, _text(name, text))
     return Hyperparameters(**wanted)
 
@@ -64,12 +63,12 @@ def document(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ParamError(f"{path.name} is not JSON: {str(error)[:200]}.") from error
-    if not isinstance(found, dict):
-        raise ParamError(f"{path.name} must hold an object, found {type(found).__name__}.")
-    return found
+    if not isinstance(content, dict):
+        raise ParamError(f"{path.name} must hold an object, found {type(content).__name__}.")
+    return content
 
 
 def check_job(config: Path) -> None:
@@ -97,13 +96,13 @@ def panel(folder: Path, features: Sequence[str]) -> tuple[pd.DataFrame, tuple[st
         raise LakeError("input/data/training has no files: give CSV or Parquet with symbol, date, close and features.")
     parts = [_typed(_read(path, folder), path) for path in paths]
     chosen = _chosen(parts[0], features)
-    whole = pd.concat([_with(part, chosen, path) for part, path in zip(parts, paths, strict=True)], ignore_index=True)
-    whole = whole.sort_values(["symbol", "date"], kind="stable", ignore_index=True)
-    twice = whole.duplicated(["symbol", "date"])
+    rows = pd.concat([_with(part, chosen, path) for part, path in zip(parts, paths, strict=True)], ignore_index=True)
+    rows = rows.sort_values(["symbol", "date"], kind="stable", ignore_index=True)
+    twice = rows.duplicated(["symbol", "date"])
     if twice.any():
-        row = whole[twice].iloc[0]
+        row = rows[twice].iloc[0]
         raise LakeError(f"{row['symbol']} has the session {row['date']:%Y-%m-%d} twice: keep one row a session.")
-    return whole, chosen, hashlib.sha256(b"".join(_digest(path) for path in paths)).hexdigest()[:12]
+    return rows, chosen, hashlib.sha256(b"".join(_digest(path) for path in paths)).hexdigest()[:12]
 
 
 def _digest(path: Path) -> bytes:
@@ -164,7 +163,7 @@ def _with(part: pd.DataFrame, features: Sequence[str], path: Path) -> pd.DataFra
     columns = [str(column) for column in part.columns if column not in KEYS]
     for name in features:
         if name not in columns:
-            raise LakeError(f"the file {path.name!r} has no feature {name[:60]!r}. {_hint(name, columns)}")
+            raise LakeError(f"the file {path.name!r} has no feature {name[:60]!r}.{_hint(name, columns)}")
     return part[list(KEYS)].assign(**{name: _numbers(part[name], path) for name in features})
 
 
@@ -183,13 +182,13 @@ def _whole(name: str, text: str) -> int:
 
 def _names(name: str, text: str) -> tuple[str, ...]:
     """A JSON list of texts, or names with commas between them."""
-    found = text.split(",")
+    items = text.split(",")
     if text.startswith("["):
         try:
-            found = json.loads(text)
+            items = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ParamError(f"hyperparameter {name}: {text[:60]!r} is no JSON list.") from error
-    names = tuple(one.strip() if isinstance(one, str) else "" for one in found)
+    names = tuple(item.strip() if isinstance(item, str) else "" for item in items)
     if not all(names) or len(set(names)) < len(names):
         raise ParamError(f"hyperparameter {name}: {text[:60]!r} must be names, each once.")
     return names
@@ -203,5 +202,4 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = {"str": _word, "int": _whole
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known[:30])}."
+    return did_you_mean(name, known, f"Known: {', '.join(known[:30])}.")

@@ -13,7 +13,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,7 +20,7 @@ import pandas as pd
 from stockkit import features
 from stockkit.cloud.spark.plugin import Plugin
 from stockkit.cloud.spark.sql import read
-from stockkit.errors import LakeError, ParamError, SparkError, StockkitError
+from stockkit.errors import LakeError, ParamError, SparkError, StockkitError, did_you_mean
 from stockkit.lake import data_files
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.tables import Lake, open_lake
@@ -72,7 +71,7 @@ def features_to_lake(
     """
     if plugin:
         plugin.load()
-    wanted = _known(names)
+    wanted = _checked_names(names)
     chosen = symbols_of(lake, source, symbols)
     bars = read(spark, lake, source, symbols=chosen).select(*schema.BARS)
     return write_features(bars, lake, wanted, chosen, table=table, dtype=dtype, calendar=calendar, plugin=plugin)
@@ -95,15 +94,15 @@ def write_features(
         ParamError, LakeError, SparkError: as there.
     """
     place = str(lake.folder.absolute() if lake.folder else lake.files)
-    work = Work(place, table, tuple(_known(names, dtype)), dtype, calendar, plugin)
+    work = Work(place, table, tuple(_checked_names(names, dtype)), dtype, calendar, plugin)
     chosen = schema.check_symbols(symbols)
-    found = dict[str, data_files.DataFile]()
+    done = dict[str, data_files.DataFile]()
 
-    def make(held: Mapping[str, str]) -> list[data_files.DataFile]:
+    def make(stored: Mapping[str, str]) -> list[data_files.DataFile]:
         # a part without a file leans on what the table held then: another writer may have replaced it meanwhile
-        open_ = [s for s in chosen if s not in found or (not found[s].path and found[s].digest != held.get(s))]
-        found.update(_run(work.with_held(held), bars, open_) if open_ else {})
-        return [found[symbol] for symbol in chosen]
+        open_ = [s for s in chosen if s not in done or (not done[s].path and done[s].digest != stored.get(s))]
+        done.update(_run(work.with_stored(stored), bars, open_) if open_ else {})
+        return [done[symbol] for symbol in chosen]
 
     version = lake.replace(table, _columns(names, dtype), make)
     log.info("event=features table=%s version=%d symbols=%d features=%d", table, version, len(chosen), len(names))
@@ -120,31 +119,31 @@ class Work:
     dtype: str = "float64"
     calendar: str = sessions.DEFAULT
     plugin: Plugin | None = None
-    held: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
 
-    def with_held(self, held: Mapping[str, str]) -> Work:
+    def with_stored(self, stored: Mapping[str, str]) -> Work:
         """The same work on a table that holds these digests."""
-        return replace(self, held=dict(held))
+        return replace(self, stored=dict(stored))
 
     def load(self) -> None:
         """Make this process know the plugin's features."""
         if self.plugin:
             self.plugin.load()
 
-    def of(self, bars: pd.DataFrame) -> pd.DataFrame:
+    def run(self, bars: pd.DataFrame) -> pd.DataFrame:
         """Compute and store one symbol's features; one row as `ANSWER`, with the error where there is one."""
         symbol = str(bars["symbol"].iloc[0])
         try:
             self.load()
             rows = features.compute(as_bars(bars), list(self.names), dtype=self.dtype, calendar=self.calendar)
             location = TableLocation(self.table, open_lake(self.lake).files)
-            part = data_files.write(location, symbol, rows, stored=self.held.get(symbol))
+            part = data_files.write(location, symbol, rows, stored=self.stored.get(symbol))
         except StockkitError as error:
             return pd.DataFrame([(symbol, "", "", 0, "", str(error))], columns=_FIELDS)
         return pd.DataFrame([(symbol, part.digest, part.path, part.size, part.stats, "")], columns=_FIELDS)
 
 
-_FIELDS = [one.split()[0] for one in ANSWER.split(", ")]
+_FIELDS = [column.split()[0] for column in ANSWER.split(", ")]
 
 
 def as_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -161,21 +160,21 @@ def _run(work: Work, bars: DataFrame, symbols: Sequence[str]) -> dict[str, data_
     spark = bars.sparkSession
     tasks = max(1, min(len(symbols), ROUNDS * spark.sparkContext.defaultParallelism))
     asked = _compared(bars, work).where(functions.col("symbol").isin(list(symbols)))
-    rows = _collected(asked.repartition(tasks, "symbol").groupBy("symbol").applyInPandas(_function(work.of), ANSWER))
+    rows = _collected(asked.repartition(tasks, "symbol").groupBy("symbol").applyInPandas(_function(work.run), ANSWER))
     if failed := sorted((row["symbol"], row["error"]) for row in rows if row["error"]):
         raise SparkError(f"features of {failed[0][0]} (and {len(failed) - 1} more symbols) failed: {failed[0][1]}")
-    found = {row["symbol"]: data_files.DataFile(row["symbol"], row["digest"], row["path"], row["size"], row["stats"])
+    done = {row["symbol"]: data_files.DataFile(row["symbol"], row["digest"], row["path"], row["size"], row["stats"])
              for row in rows}  # fmt: skip
-    if set(found) != set(symbols):
-        odd = sorted(set(found) ^ set(symbols))[0]
-        raise SparkError(f"Spark was asked for {len(symbols)} symbols and returned {len(found)}; {odd!r} is in one "
+    if set(done) != set(symbols):
+        odd = sorted(set(done) ^ set(symbols))[0]
+        raise SparkError(f"Spark was asked for {len(symbols)} symbols and returned {len(done)}; {odd!r} is in one "
                          "of them only. Nothing was committed.")  # fmt: skip
-    return found
+    return done
 
 
-def _function(of: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def _function(run: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """A plain function: Spark 3.5 looks at its arguments, and cannot do so with a bound method of a dataclass."""
-    return lambda rows: of(rows)
+    return lambda rows: run(rows)
 
 
 def _compared(bars: DataFrame, work: Work) -> DataFrame:
@@ -199,12 +198,12 @@ def _compared(bars: DataFrame, work: Work) -> DataFrame:
         work.load()
         names = {f"base {k}": name for k, name in enumerate(bases)}
         table = rows[["date", *names]].rename(columns=names).astype({"date": "datetime64[ns]"})
-        found = features.compare(table, across)[labels]
-        return pd.concat([rows.drop(columns=list(names)), found], axis=1)
+        compared = features.compare(table, across)[labels]
+        return pd.concat([rows.drop(columns=list(names)), compared], axis=1)
 
-    own = ", ".join(f"{name} {kind}" for name, kind in bars.dtypes)
-    first = own + "".join(f", `base {k}` double" for k in range(len(bases)))
-    second = own + "".join(f", `{label}` double" for label in labels)
+    columns = ", ".join(f"{name} {kind}" for name, kind in bars.dtypes)
+    first = columns + "".join(f", `base {k}` double" for k in range(len(bases)))
+    second = columns + "".join(f", `{label}` double" for label in labels)
     based = bars.groupBy("symbol").applyInPandas(with_bases, first)
     month = based.selectExpr("*", "trunc(date, 'MM') AS month").groupBy("month")
     return month.applyInPandas(lambda rows: with_labels(rows.drop(columns="month")), second)
@@ -217,9 +216,9 @@ def _collected(frame: DataFrame) -> list[Any]:
     try:
         return frame.collect()
     except (PySparkException, Py4JError) as error:
-        said = [line.strip() for line in str(error).splitlines()] or ["no reason given"]
-        python = [line for line in said if re.match(r"[\w.]*(Error|Exception)\b", line)]
-        raise SparkError(f"Spark failed, nothing was committed: {(python or said)[-1][:500]}") from error
+        lines = [line.strip() for line in str(error).splitlines()] or ["no reason given"]
+        python = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        raise SparkError(f"Spark failed, nothing was committed: {(python or lines)[-1][:500]}") from error
 
 
 def _columns(names: Sequence[str], dtype: str) -> Any:
@@ -229,11 +228,11 @@ def _columns(names: Sequence[str], dtype: str) -> Any:
     return pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in names)])
 
 
-def _known(names: Sequence[str] | None, dtype: str = "float64") -> list[str]:
-    found = [feature.name for feature in features.check_names(names, dtype)]
-    if not found:
+def _checked_names(names: Sequence[str] | None, dtype: str = "float64") -> list[str]:
+    known = [feature.name for feature in features.check_names(names, dtype)]
+    if not known:
         raise ParamError("no feature is named: name at least one, as in ret_1.")
-    return found
+    return known
 
 
 def symbols_of(lake: Lake, source: str, symbols: Sequence[str] | None = None) -> list[str]:
@@ -243,12 +242,11 @@ def symbols_of(lake: Lake, source: str, symbols: Sequence[str] | None = None) ->
         LakeError: no such table, it has no rows, or none of a symbol; names the nearest. SymbolError: no symbol.
     """
     asked = None if symbols is None else schema.check_symbols(symbols)
-    held = sorted(lake.data_files(source).files)
-    if not held:
+    stored = sorted(lake.data_files(source).files)
+    if not stored:
         raise LakeError(f"table {source!r} in {lake.files} has no rows: `stockkit run params/sample.yaml` fills it.")
     for symbol in asked or ():
-        if symbol not in held:
-            near = get_close_matches(symbol, held, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(held[:5])}."
-            raise LakeError(f"{symbol!r} has no rows in table {source!r} of {lake.files}. {hint}")
-    return held if asked is None else asked
+        if symbol not in stored:
+            hint = did_you_mean(symbol, stored, f"It has {', '.join(stored[:5])}.")
+            raise LakeError(f"{symbol!r} has no rows in table {source!r} of {lake.files}.{hint}")
+    return stored if asked is None else asked

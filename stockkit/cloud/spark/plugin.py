@@ -26,17 +26,17 @@ class Plugin:
             ParamError: it cannot be executed; names its line.
         """
         mark = hashlib.sha256(self.source.encode()).hexdigest()
-        held = sys.modules.get(self.name)
-        if held is not None and getattr(held, "__stockkit__", None) == mark:
-            return held
-        made = ModuleType(self.name)
-        made.__dict__["__stockkit__"] = mark
+        loaded = sys.modules.get(self.name)
+        if loaded is not None and getattr(loaded, "__stockkit__", None) == mark:
+            return loaded
+        module = ModuleType(self.name)
+        module.__dict__["__stockkit__"] = mark
         try:
-            exec(compile(self.source, f"{self.name}.py", "exec"), made.__dict__)
+            exec(compile(self.source, f"{self.name}.py", "exec"), module.__dict__)
         except Exception as error:
             raise ParamError(f"module {self.name}.py cannot be executed: {_where(error)}{error!r}") from error
-        sys.modules[self.name] = made
-        return made
+        sys.modules[self.name] = module
+        return module
 
 
 def read(path: str | Path) -> Plugin:
@@ -48,8 +48,8 @@ def read(path: str | Path) -> Plugin:
     file = Path(path)
     if file.suffix != ".py" or not file.stem.isidentifier():
         raise ParamError(f"--module must name a Python file such as my_features.py, found {str(path)!r}.")
-    held = sys.modules.get(file.stem)
-    if file.stem in sys.stdlib_module_names or (held is not None and not hasattr(held, "__stockkit__")):
+    loaded = sys.modules.get(file.stem)
+    if file.stem in sys.stdlib_module_names or (loaded is not None and not hasattr(loaded, "__stockkit__")):
         raise ParamError(f"a module {file.stem!r} exists already: give {file.name} another name.")
     try:
         return Plugin(file.stem, file.read_text(encoding="utf-8"))

@@ -78,7 +78,7 @@ def _local(cores: int, hive: bool, warehouse: str | Path | None) -> dict[str, st
     os.environ["SPARK_LOCAL_IP"] = HERE
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     here = str(Path(__file__).resolve().parents[2])  # where the workers find this very package
-    found = os.pathsep.join(dict.fromkeys([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+    paths = os.pathsep.join(dict.fromkeys([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
     settings = {
         "spark.master": f"local[{cores}]",
         "spark.driver.host": HERE,
@@ -86,7 +86,7 @@ def _local(cores: int, hive: bool, warehouse: str | Path | None) -> dict[str, st
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(2 * cores),
-        "spark.executorEnv.PYTHONPATH": found,
+        "spark.executorEnv.PYTHONPATH": paths,
     }
     return settings if warehouse is None else {**settings, **_stored(Path(warehouse).resolve())}
 

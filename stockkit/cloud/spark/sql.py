@@ -35,13 +35,13 @@ def read(spark: SparkSession, lake: Lake, table: str, *, symbols: Sequence[str] 
         LakeError: no such table, or a column of a type that Spark is not told of.
     """
     live = lake.data_files(table, symbols=symbols)
-    kinds = ", ".join(f"`{one.name}` {_kind(table, one)}" for one in live.schema)
+    kinds = ", ".join(f"`{column.name}` {_kind(table, column)}" for column in live.schema)
     paths = [_pattern(uri) for symbol in sorted(live.files) for uri in live.files[symbol]]
     if not paths:
         return spark.createDataFrame([], kinds)
     # with a schema, a partition's value is taken as the text it is: without one 1E5 is a number and TRUE a boolean
-    found = spark.read.schema(kinds).option("basePath", _uri(live.folder)).parquet(*paths)
-    return found.select(*(f"`{one.name}`" for one in live.schema))
+    frame = spark.read.schema(kinds).option("basePath", _uri(live.folder)).parquet(*paths)
+    return frame.select(*(f"`{column.name}`" for column in live.schema))
 
 
 def views(spark: SparkSession, lake: Lake, *tables: str) -> None:

@@ -15,7 +15,7 @@ bucket keep the log itself. A ledger keeps all commits of its log (``delta.enabl
 
 from __future__ import annotations
 
-from stockkit.records.ledger.files import export
+from stockkit.records.ledger.csv_export import export
 from stockkit.records.ledger.scoring import BACKTEST, LEDGER, SEALED, closed, keep_scores, outcomes, score
 from stockkit.records.ledger.sealing import TABLE, data_version, head, newest, seal, sealed, verify, versions
 

@@ -41,11 +41,11 @@ def digest(row: Mapping[str, Any]) -> str:
 def link(frame: pd.DataFrame, *, number: int, previous: str) -> pd.DataFrame:
     """`frame` with `number`, `previous` and `hash`, its first row being `number` after the row hashed `previous`."""
     numbered = frame.assign(number=np.arange(number, number + len(frame)), previous="")
-    found = []
+    hashes = []
     for row in _records(numbered):
         row["previous"] = previous
-        found.append((previous, previous := digest(row)))
-    linked = pd.DataFrame(found, columns=["previous", "hash"], index=frame.index, dtype="string")
+        hashes.append((previous, previous := digest(row)))
+    linked = pd.DataFrame(hashes, columns=["previous", "hash"], index=frame.index, dtype="string")
     return numbered.assign(previous=linked["previous"], hash=linked["hash"])
 
 
@@ -89,11 +89,11 @@ def _column(values: pd.Series) -> list[Any]:
     """The canonical values of a column, by the type that the table's contract gives it."""
     kind = {**MADE, **SEAL}[str(values.name)]
     if kind.startswith("datetime64"):
-        found: list[Any] = _instants(values, day=kind == "datetime64[ns]")
+        canonical_values: list[Any] = _instants(values, day=kind == "datetime64[ns]")
     else:
         plain: dict[str, Callable[[Any], Any]] = {"float64": lambda v: float(v).hex(), "int64": int, "string": str}
-        found = [plain[kind](value) for value in values.fillna("" if kind == "string" else 0)]
-    return [value if there else None for value, there in zip(found, values.notna(), strict=True)]
+        canonical_values = [plain[kind](value) for value in values.fillna("" if kind == "string" else 0)]
+    return [value if there else None for value, there in zip(canonical_values, values.notna(), strict=True)]
 
 
 def _instants(values: pd.Series, *, day: bool) -> list[str]:

@@ -51,7 +51,7 @@ def outcomes(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
     commit = sealed_at(lake, rows)
     made = commit.where(commit > rows["made_at"], rows["made_at"])
     moments = made.drop_duplicates()
-    bell = dict(zip(moments, (sessions.last_closed(one, calendar) for one in moments), strict=True))
+    bell = dict(zip(moments, (sessions.last_closed(moment, calendar) for moment in moments), strict=True))
     late = rows["target_session"] <= made.map(bell).astype("datetime64[ns]")
     states = {
         REPEATED: rows.duplicated(KEY),
@@ -73,11 +73,11 @@ def closed(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
     Of several forecasts of one symbol, model, horizon and as-of session the first sealed counts, and only if it was
     made before its target session closed. Arguments and errors as for `outcomes`, which also tells those left out.
     """
-    found = outcomes(lake, calendar=calendar)
-    late = int((found["state"] == LATE).sum())
+    results = outcomes(lake, calendar=calendar)
+    late = int((results["state"] == LATE).sum())
     if late:
         log.info("event=late rows=%d: made after their target session had closed, not scored", late)
-    rows = found[found["state"] == CLOSED].assign(fold=SEALED)
+    rows = results[results["state"] == CLOSED].assign(fold=SEALED)
     return rows[ROWS].sort_values(["symbol", "model", "horizon", "as_of"], ignore_index=True)
 
 
@@ -93,24 +93,24 @@ def score(lake: Lake, *, calendar: str = sessions.DEFAULT) -> pd.DataFrame:
     kept = pd.MultiIndex.from_frame(rows[place]).isin(compared)
     for symbol, horizon in rows.loc[~kept, place].drop_duplicates().itertuples(index=False):
         log.warning("event=not_scored symbol=%s horizon=%d: no sealed %s", symbol, horizon, RANDOM_WALK)
-    found = scores.score(rows[kept].reset_index(drop=True))
-    keep_scores(lake, found, evidence=LEDGER)
-    return found.assign(evidence=pd.Series(LEDGER, found.index, "string"))
+    scored = scores.score(rows[kept].reset_index(drop=True))
+    keep_scores(lake, scored, evidence=LEDGER)
+    return scored.assign(evidence=pd.Series(LEDGER, scored.index, "string"))
 
 
-def keep_scores(lake: Lake, found: pd.DataFrame, *, evidence: str) -> int:
+def keep_scores(lake: Lake, scored: pd.DataFrame, *, evidence: str) -> int:
     """Put scores into the table `scores` in place of those of the same evidence and symbols; return its version.
 
     Those of the other evidence, and of other symbols, stay; equal scores make no new version. What columns one kind
     of evidence lacks are empty in its rows.
 
     Args:
-        lake: where the table is. found: as from `scores.score`, or `Board.table`. evidence: `BACKTEST` or `LEDGER`.
+        lake: where the table is. scored: as from `scores.score`, or `Board.table`. evidence: `BACKTEST` or `LEDGER`.
 
     Raises:
         SchemaError: a column of the table's contract is missing or of another dtype. LakeError: it cannot be written.
     """
-    rows = found.assign(evidence=pd.Series(evidence, found.index, "string"))
+    rows = scored.assign(evidence=pd.Series(evidence, scored.index, "string"))
     schema.check_frame(rows, SCORES, what="scores")
     symbols = schema.check_symbols(rows["symbol"].unique()) if len(rows) else []
 
@@ -135,12 +135,12 @@ def _at(close: pd.Series, rows: pd.DataFrame, day: str) -> np.ndarray:
 
 def _scale(prices: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """The mean absolute h-session log return that each row's symbol had made by its as-of session."""
-    own = {str(symbol): bars for symbol, bars in prices.groupby("symbol", sort=False)}
+    histories = {str(symbol): bars for symbol, bars in prices.groupby("symbol", sort=False)}
     out = pd.Series(np.nan, rows.index)
     for (symbol, horizon), made in rows.groupby(["symbol", "horizon"], sort=False):
-        if symbol not in own:
+        if symbol not in histories:
             continue
-        date, close = own[symbol]["date"].to_numpy(), own[symbol]["close"].to_numpy("float64")
+        date, close = histories[symbol]["date"].to_numpy(), histories[symbol]["close"].to_numpy("float64")
         moves = np.abs(target(Series(str(symbol), date, close, np.empty((len(close), 0))), int(horizon)))
         past = np.r_[0.0, np.cumsum(np.nan_to_num(moves))], np.r_[0, np.cumsum(np.isfinite(moves))]
         known = np.maximum(np.searchsorted(date, made["as_of"].to_numpy(), side="right") - int(horizon), 0)

@@ -36,8 +36,8 @@ def seal(lake: Lake, made: pd.DataFrame, *, data_version: str | None = None, cod
 
     Args:
         lake: where the table is.
-        made: as from `outlook.table` (`contents.MADE`): one row a symbol, model, horizon and as-of session; left
-            untouched. An interval may be NaN.
+        made: as from `forecast_table.table` (`contracts.MADE`): one row a symbol, model, horizon and as-of session;
+            left untouched. An interval may be NaN.
         data_version: what they were made from; what `data_version` tells of `lake`, if not given.
         code_version: what they were made by; what `stockkit.provenance` tells of the workbook, if not given.
 
@@ -48,8 +48,8 @@ def seal(lake: Lake, made: pd.DataFrame, *, data_version: str | None = None, cod
     """
     rows = _checked(made)
     given = {"data_version": data_version, "code_version": code_version}
-    told = versions(lake) | {name: value for name, value in given.items() if value is not None}
-    rows = rows[rows["mean"].notna()].assign(**told)
+    origin = versions(lake) | {name: value for name, value in given.items() if value is not None}
+    rows = rows[rows["mean"].notna()].assign(**origin)
     if len(rows) < len(made):
         log.warning("event=no_forecast rows=%d: without a mean, not sealed", len(made) - len(rows))
 
@@ -102,7 +102,7 @@ def head(lake: Lake) -> str:
 
 def sealed_at(lake: Lake, rows: pd.DataFrame) -> pd.Series:
     """When each of some rows of the ledger was sealed, by its commit (UTC); NaT where the log does not tell."""
-    return times.of_rows(times.seals(_opened(lake)), rows["number"])
+    return times.by_number(times.seals(_opened(lake)), rows["number"])
 
 
 def sealed(lake: Lake) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def verify(lake: Lake, head: str | None = None) -> pd.DataFrame:
 
     Args:
         lake: where the table is.
-        head: a hash that `head` told earlier and that was kept elsewhere; a row of the chain must still carry it, or,
+        head: a hash that `head` gave earlier and that was kept elsewhere; a row of the chain must still carry it, or,
             for the link of the last commit (``sealed_link`` in its log), a commit.
 
     Returns:
@@ -145,7 +145,7 @@ def verify(lake: Lake, head: str | None = None) -> pd.DataFrame:
 
 
 def _problems(location: commits.TableLocation, now: Any, head: str | None) -> Iterator[chain.Fault]:
-    for name in [one.name for one in now.schema().fields if one.name not in {**MADE, **SEAL}]:
+    for name in [column.name for column in now.schema().fields if column.name not in {**MADE, **SEAL}]:
         yield None, "", "added", f"column {name!r} is not part of what was sealed"
     try:
         with location.reading():
@@ -162,9 +162,9 @@ def _problems(location: commits.TableLocation, now: Any, head: str | None) -> It
             state = "has another hash" if seal.last in there else "is gone"
             yield seal.last, "", "not as noted", f"row {seal.last}, noted in the log as {seal.hash[:12]}…, {state}"
     yield from times.faults(made, max(there, default=-1))
-    told = _by_statistics(now)
-    if told is not None and told != max(there, default=told):
-        yield None, "", "statistics", f"the log's statistics end at row {told}, the rows at {max(there)}"
+    last = _by_statistics(now)
+    if last is not None and last != max(there, default=last):
+        yield None, "", "statistics", f"the log's statistics end at row {last}, the rows at {max(there)}"
     if head not in {None, chain.GENESIS, *there.values(), *(seal.link for seal in made)}:
         yield None, "", "head unknown", f"no row and no commit has the hash {head}"
 
@@ -176,7 +176,7 @@ def _opened(lake: Lake) -> Any:
 
 
 def _check_sealed(now: Any) -> None:
-    lacking = sorted({*MADE, *SEAL} - {one.name for one in now.schema().fields})
+    lacking = sorted({*MADE, *SEAL} - {column.name for column in now.schema().fields})
     if lacking:
         raise LakeError(
             f"the table {TABLE!r} in {now.table_uri} was made before forecasts were sealed: it has no column "
@@ -190,11 +190,11 @@ def _fresh(now: Any, rows: pd.DataFrame) -> pd.DataFrame:
     _check_sealed(now)
     if rows.empty:
         return rows
-    said = [name for name in MADE if name != "made_at"]
+    columns = [name for name in MADE if name != "made_at"]
     days = [day.date() for day in rows["as_of"].drop_duplicates()]
     wanted = [("symbol", "in", list(rows["symbol"].unique())), ("as_of", "in", days)]
-    old = frames.to_pandas(now.to_pyarrow_table(columns=said, filters=wanted)).drop_duplicates()
-    known = rows[said].merge(old, how="left", on=said, indicator="known")["known"] == "both"
+    old = frames.to_pandas(now.to_pyarrow_table(columns=columns, filters=wanted)).drop_duplicates()
+    known = rows[columns].merge(old, how="left", on=columns, indicator="known")["known"] == "both"
     return rows[~known.to_numpy()]
 
 
@@ -204,8 +204,8 @@ def _last(now: Any, noted: times.Seal | None) -> tuple[int, str]:
     import pyarrow.compute as pc
 
     columns = ["number", "hash"]
-    told = _by_statistics(now)
-    wanted = [("number", "=", told)] if noted is not None and told == noted.last else None
+    number = _by_statistics(now)
+    wanted = [("number", "=", number)] if noted is not None and number == noted.last else None
     rows = now.to_pyarrow_table(columns=columns, filters=wanted)
     if wanted and rows.num_rows != 1:
         rows = now.to_pyarrow_table(columns=columns)
@@ -226,8 +226,8 @@ def _by_statistics(now: Any) -> int | None:
     import pyarrow.compute as pc
 
     files = commits.logged_files(now)
-    told = files["max.number"] if "max.number" in files.column_names else None
-    return None if told is None or told.null_count or not len(told) else int(pc.max(told).as_py())
+    numbers = files["max.number"] if "max.number" in files.column_names else None
+    return None if numbers is None or numbers.null_count or not len(numbers) else int(pc.max(numbers).as_py())
 
 
 def _checked(made: pd.DataFrame) -> pd.DataFrame:

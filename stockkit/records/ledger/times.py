@@ -96,7 +96,7 @@ def _moment(text: Any) -> pd.Timestamp:
         return pd.Timestamp.max.tz_localize("UTC")
 
 
-def of_rows(made: Sequence[Seal], numbers: pd.Series) -> pd.Series:
+def by_number(made: Sequence[Seal], numbers: pd.Series) -> pd.Series:
     """When each row was sealed, by its number; NaT where no commit of the log tells."""
     lasts = np.array([seal.last for seal in made], dtype="int64")
     at = np.searchsorted(lasts, numbers.to_numpy("int64"))

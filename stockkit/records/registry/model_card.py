@@ -66,7 +66,7 @@ def card(saved: SavedModel) -> str:
 
 def _line(line: dict[str, Any], model: str) -> str:
     numbers = [line.get(name) for name in ("rmse_ratio", "walk_interval_ratio")]
-    ratios = " | ".join("–" if one is None else f"{one:.3f}" for one in numbers)
+    ratios = " | ".join("–" if ratio is None else f"{ratio:.3f}" for ratio in numbers)
     covered = "–" if line.get("coverage90") is None else f"{line['coverage90']:.1%}"
     name = f"**{line['model']}**" if line["model"] == model else str(line["model"])
     return f"| {name} | {int(line['n']):,} | {ratios} | {covered} |"

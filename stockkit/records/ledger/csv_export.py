@@ -26,7 +26,7 @@ def export(lake: Lake, symbols: Sequence[str] | None = None, *, every: bool = Fa
     A file holds the newest forecast of each model and horizon, the last as-of session first, and replaces the one
     before in one step. Columns: those of the table, `number` and `hash` included, so that a row can be held to the
     ledger; and, where the lake has `prices` of the as-of session, its close and the forecast in the currency of the
-    close (`outlook.priced`). Numbers are written so that they are read back as the same float64.
+    close (`forecast_table.priced`). Numbers are written so that they are read back as the same float64.
 
     Args:
         lake: a folder or on S3.
@@ -41,14 +41,14 @@ def export(lake: Lake, symbols: Sequence[str] | None = None, *, every: bool = Fa
     chosen = (rows if every else newest(rows)).sort_values(
         ["symbol", "as_of", "model", "horizon", "number"], ascending=[True, False, True, True, True]
     )
-    held = {str(symbol): own for symbol, own in _priced(lake, chosen).groupby("symbol", sort=False)}
-    missing = sorted(set(wanted or ()) - set(held))
+    tables = {str(symbol): forecasts for symbol, forecasts in _priced(lake, chosen).groupby("symbol", sort=False)}
+    missing = sorted(set(wanted or ()) - set(tables))
     if missing:
         log.warning("event=no_forecasts symbols=%s: no file written", ",".join(missing))
     written = {}
-    for symbol in [one for one in wanted or held if one in held]:
+    for symbol in [name for name in wanted or tables if name in tables]:
         written[symbol] = f"{FOLDER}/{file_name(symbol)}"
-        lake.files.note(written[symbol], frames.to_csv(held[symbol]).encode())
+        lake.files.note(written[symbol], frames.to_csv(tables[symbol]).encode())
     return written
 
 
