@@ -81,7 +81,7 @@ def test_the_model_that_won_is_shown_sealed_and_served_alike(winning):
         for row in prices.to_dict("records")
     ]
     body = json.dumps({"rows": sent}).encode()
-    answered = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract(trained)))
+    answered = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.for_model(trained)))
     said = {row[0]: dict(zip(responses.FIELDS, row, strict=True)) for row in answered}  # the last row of each symbol
     sealed = lake.read("forecasts").query("model == 'drift' and horizon == 1").set_index("symbol")
     for row in shown["rows"]:
@@ -118,7 +118,7 @@ def test_where_nothing_won_the_random_walk_is_shown_and_served(tmp_path):
 def test_the_example_of_serve_is_a_row_of_the_lake_that_is_answered_as_sealed(winning):
     trained = registry.load(winning["lake"], "h1")
     body = serving._example(trained, str(winning["lake"].folder)).encode()
-    (answered,) = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract(trained)))
+    (answered,) = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.for_model(trained)))
     said = dict(zip(responses.FIELDS, answered, strict=True))
     sealed = (
         winning["lake"].read("forecasts").query(f"model == '{said['model']}' and horizon == 1 and symbol == '{OWN[0]}'")

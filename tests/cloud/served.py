@@ -44,4 +44,5 @@ def running(app: Any) -> Iterator[str]:
 
 
 def application(**options: Any) -> Any:
-    return serving.application(linear(), **options)
+    """The application of the model, which has forecast once: on a busy machine the first forecast takes seconds."""
+    return serving.application(serving._warm(linear), **options)

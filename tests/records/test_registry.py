@@ -710,7 +710,7 @@ def test_an_entry_added_by_hand_is_not_obeyed_and_taking_it_away_helps(thrice, p
 
 
 def test_a_promotion_cut_short_before_its_head_counts_and_the_next_mends_the_head(thrice):
-    head = thrice.path / "models/champion-h1/head.json"
+    head = thrice.folder / "models/champion-h1/head.json"
     before = head.read_bytes()
     assert promoted(thrice, candidate(thrice, mean=0.4)).promoted
     head.write_bytes(before)
@@ -721,7 +721,7 @@ def test_a_promotion_cut_short_before_its_head_counts_and_the_next_mends_the_hea
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"number": "x", "sha256": 1}', b"[" * 10**5])
 def test_a_head_that_is_none_is_named_with_the_way_out(thrice, body):
-    head = thrice.path / "models/champion-h1/head.json"
+    head = thrice.folder / "models/champion-h1/head.json"
     head.write_bytes(body)
     with pytest.raises(LakeError, match=r"head\.json: is no head .* Take head\.json .* away"):
         registry.load(thrice, "h1")
@@ -730,7 +730,7 @@ def test_a_head_that_is_none_is_named_with_the_way_out(thrice, body):
 
 
 def test_entries_of_before_they_were_chained_are_obeyed_and_the_next_is_chained_to_them(thrice):
-    folder = thrice.path / "models/champion-h1"
+    folder = thrice.folder / "models/champion-h1"
     (folder / "head.json").unlink()
     for number in (1, 2, 3):
         fields = json.loads(entry_file(thrice, number).read_text())

@@ -52,29 +52,36 @@ A_FEATURE = f"a number within ±{LARGEST:.0e} or null"
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """What a row must have to be forecast by `trained`; a request has at most `max_rows` of them."""
+    """What a row must have to be forecast by `trained`.
+
+    Attributes:
+        trained: the model. max_rows: rows of one request at most.
+        row: the pydantic model of a row, which checks it; the server shows its JSON schema.
+    """
 
     trained: Trained
-    max_rows: int = MAX_ROWS
+    max_rows: int
+    row: type[BaseModel]
+
+    @classmethod
+    def for_model(cls, trained: Trained, max_rows: int = MAX_ROWS) -> Contract:
+        """What `trained` asks for; a row may leave out features that no forecast depends on."""
+        symbol: Any = Literal[tuple(trained.symbols or [""])]
+        if len(trained.symbols) > LISTED:
+            symbol = Annotated[symbol, WithJsonSchema({"type": "string"})]
+        used = set(trained.used)
+        features: dict[str, Any] = {
+            f"feature_{k}": (Feature, Field(... if name in used else None, alias=name))
+            for k, name in enumerate(trained.features)
+        }
+        strict = ConfigDict(strict=True, extra="forbid")
+        row = create_model("Row", __config__=strict, symbol=symbol, date=Day, close=Close, **features)
+        return cls(trained, max_rows, row)
 
     @cached_property
     def names(self) -> dict[str, None]:
-        """Every field that a row may have; it may leave out features that no forecast depends on."""
+        """Every field that a row may have."""
         return dict.fromkeys((*WANTED, *self.trained.features))
-
-    @cached_property
-    def row(self) -> type[BaseModel]:
-        """The model of a row, which checks it; the server shows its JSON schema."""
-        symbol: Any = Literal[tuple(self.trained.symbols or [""])]
-        if len(self.trained.symbols) > LISTED:
-            symbol = Annotated[symbol, WithJsonSchema({"type": "string"})]
-        used = set(self.trained.used)
-        features: dict[str, Any] = {
-            f"feature_{k}": (Feature, Field(... if name in used else None, alias=name))
-            for k, name in enumerate(self.trained.features)
-        }
-        strict = ConfigDict(strict=True, extra="forbid")
-        return create_model("Row", __config__=strict, symbol=symbol, date=Day, close=Close, **features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ class Served:
 
     def put(self, trained: Trained) -> None:
         """Serve `trained` from now on."""
-        self.contract = rows.Contract(trained, self.max_rows)
+        self.contract = rows.Contract.for_model(trained, self.max_rows)
 
     def get(self) -> rows.Contract:
         """The model with its contract; RequestError (503) where it is not loaded yet."""
