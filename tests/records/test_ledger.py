@@ -209,7 +209,7 @@ def test_nothing_is_sealed_after_a_last_row_without_a_hash(three):
 @pytest.mark.parametrize("number", ["99", "2", "null", '"x"'])
 def test_edited_statistics_of_the_log_change_neither_head_nor_chain(three, number):
     kept, version = ledger.head(three), three.version("forecasts")
-    log = three.path / f"tables/forecasts/_delta_log/{version:020}.json"
+    log = three.folder / f"tables/forecasts/_delta_log/{version:020}.json"
     log.write_text(
         re.sub(r'(\\"maxValues\\":.*?\\"number\\":)\d+', rf"\g<1>{number}".replace('"', '\\\\"'), log.read_text())
     )
@@ -223,7 +223,7 @@ def test_times_of_commits_are_a_chain_of_their_own(three):
     links = [seal.link for seal in times.seals(three.delta("forecasts"))]
     assert len(set(links)) == 3
     assert problems(three, links[1]) == set()
-    log = three.path / f"tables/forecasts/_delta_log/{1:020}.json"
+    log = three.folder / f"tables/forecasts/_delta_log/{1:020}.json"
     text = log.read_text()
     noted = re.search(r'"sealed_at":"([^"]+)"', text)[1]
     log.write_text(text.replace(noted, (pd.Timestamp(noted) - pd.Timedelta("1min")).isoformat()))
@@ -250,7 +250,7 @@ def test_removed_rows_are_found_also_at_the_end_and_of_a_whole_symbol(three, whi
 
 
 def test_a_partition_deleted_from_the_disk_is_found(three):
-    shutil.rmtree(three.path / "tables/forecasts/symbol=AAPL")
+    shutil.rmtree(three.folder / "tables/forecasts/symbol=AAPL")
     assert problems(three) == {"unreadable"}
 
 
