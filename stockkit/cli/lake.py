@@ -134,7 +134,7 @@ def features(
 
     chosen = catalogue.named(names or ["basic"])
     exchange = params.check("calendar", calendar)
-    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": exchange, "whole": whole}
+    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": exchange, "recompute": whole}
     with progress.bar("features") as bar:
         print(feature_table.update(open_lake(lake), chosen, **how, on_done=bar))
 

@@ -27,48 +27,41 @@ def settled(
     Raises:
         LakeError: values of another hand would be lost.
     """
-    held = _schema(now)
-    new = new if strict else _fitted(new, held)
-    retyped = [one.name for one in new.schema if one.name in held.names and held.field(one.name).type != one.type]
+    import pyarrow as pa
+
+    stored = _plain(frames.columns(now))
+    new = new if strict else _fitted(new, stored)
+    retyped = frames.retyped(new.schema, stored)
     old = _retyped(location, _rows(now, ("symbol", "in", named)), new.schema, retyped)
-    strange = [name for name in held.names if name not in new.column_names]
+    strange = [name for name in stored.names if name not in new.column_names]
     if strange:
         new = _with_columns(location, new, old, strange, [name for name in key if name in new.column_names])
     if retyped:
         others = _retyped(location, _rows(now, ("symbol", "not in", named)), new.schema, retyped)
         everyone = sorted({*named, *others["symbol"].to_pylist()})
-        return Rows(_stacked([others, new], new.schema), everyone, reshape=True)
+        rows = pa.concat_tables([frames.shaped(others, new.schema), new])
+        return Rows(rows, everyone, reshape=True)
     changed = frames.changed(_sorted(old, key), new, named)
     return Rows(frames.only(new, changed), changed) if changed else None
 
 
-def _schema(now: Any) -> Any:
-    """The table's columns under the types that `frames.to_arrow` gives."""
+def _plain(shape: Any) -> Any:
+    """A pyarrow schema under the types that `frames.to_arrow` gives."""
     import pyarrow as pa
 
-    return pa.schema([pa.field(one.name, _plain(one.type)) for one in pa.schema(now.schema().to_arrow())])
-
-
-def _plain(kind: Any) -> Any:
-    import pyarrow as pa
-
-    text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return pa.string() if text else kind
+    return pa.schema([field.with_type(pa.string()) if frames.is_text(field.type) else field for field in shape])
 
 
 def _rows(now: Any, which: tuple[str, str, list[str]]) -> Any:
-    import pyarrow as pa
-
     rows = now.to_pyarrow_table(filters=[which])
-    return rows.cast(pa.schema([pa.field(one.name, _plain(one.type)) for one in rows.schema]))
+    return rows.cast(_plain(rows.schema))
 
 
-def _fitted(new: Any, held: Any) -> Any:
+def _fitted(new: Any, stored: Any) -> Any:
     """The rows under the table's types, as far as each value survives that."""
-    for k, one in enumerate(new.schema):
-        if one.name in held.names and held.field(one.name).type != one.type:
-            cast = _kept(new.column(k), held.field(one.name).type)
-            new = new if cast is None else new.set_column(k, one.name, cast)
+    for name in frames.retyped(new.schema, stored):
+        cast = _kept(new[name], stored.field(name).type)
+        new = new if cast is None else new.set_column(new.column_names.index(name), name, cast)
     return new
 
 
@@ -116,8 +109,8 @@ def _with_columns(location: TableLocation, new: Any, old: Any, names: Sequence[s
             f"{location} has the column {names[0]!r} of another hand, and rows that "
             f"{', '.join(key)} do not tell apart: write that column too, or drop it from the table."
         )
-    found = frames.to_pandas(new.select(key)).merge(before, how="left", on=key)["row"]
-    places = pa.array(found.to_numpy(), pa.int64(), from_pandas=True)
+    matched = frames.to_pandas(new.select(key)).merge(before, how="left", on=key)["row"]
+    places = pa.array(matched.to_numpy(), pa.int64(), from_pandas=True)
     for name in names:
         new = new.append_column(old.schema.field(name), old[name].take(places))
     return new
@@ -131,13 +124,3 @@ def _sorted(rows: Any, key: Sequence[str]) -> Any:
     rows = pa.table([_no_nan(column) for column in rows.columns], names=rows.column_names)
     order = frames.by_key(frames.to_pandas(rows.select(names)).assign(row=np.arange(len(rows))), names)["row"]
     return rows.take(pa.array(order.to_numpy()))
-
-
-def _stacked(tables: Sequence[Any], shape: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_tables([
-        pa.table([rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type) for one in shape],
-                 schema=shape)
-        for rows in tables
-    ])  # fmt: skip

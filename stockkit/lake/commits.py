@@ -53,21 +53,21 @@ class TableLocation:
         """The key of the file that a commit is in."""
         return f"{self.key}/_delta_log/{version:020}.json"
 
-    def open(self) -> Any | None:
-        """The Delta table as it is now, None where there is none.
+    def open(self, version: int | None = None) -> Any | None:
+        """The Delta table as it is now, or in an earlier version; None where there is no table.
 
         Raises:
-            LakeError: it cannot be read.
+            LakeError: it cannot be read, or has no such version (any more).
         """
         import deltalake
 
         if not self.files.has_folder(f"{self.key}/_delta_log"):
             return None
         try:
-            return deltalake.DeltaTable(self.files.uri(self.key), storage_options=self.files.options())
-        except deltalake.exceptions.TableNotFoundError:
-            return None  # a first write that was cut off before its commit
+            return deltalake.DeltaTable(self.files.uri(self.key), version, storage_options=self.files.options())
         except (OSError, deltalake.exceptions.DeltaError) as error:
+            if version is None and isinstance(error, deltalake.exceptions.TableNotFoundError):
+                return None  # a first write that was cut off before its commit
             raise self.unreadable(error) from error
 
     def unreadable(self, error: Exception) -> LakeError:

@@ -81,65 +81,62 @@ def write(location: TableLocation, symbol: str, rows: pd.DataFrame, *, stored: s
 
 def of_table(location: TableLocation, delta: Any, symbols: Sequence[str] | None = None) -> TableFiles:
     """The files of an opened table; only those of `symbols` where they are given."""
-    import pyarrow as pa
-
     wanted = None if symbols is None else set(symbols)
     folder, files = location.files.uri(location.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
     for symbol, path in added(delta):
         if wanted is None or symbol in wanted:
             files.setdefault(symbol, []).append(f"{folder}/{path}")
-    return TableFiles(folder, pa.schema(delta.schema().to_arrow()), files)
+    return TableFiles(folder, frames.columns(delta), files)
 
 
 def replace(location: TableLocation, columns: Any, make: Make) -> Any:
-    """Replace the rows of the symbols that `make` returns parts of, in one commit; return the table then.
+    """Replace the rows of the symbols that `make` returns files of, in one commit; return the table then.
 
     Args:
         location: the table; made where there is none.
         columns: the pyarrow schema of the rows, symbol included; columns that the table lacks are added to it.
-        make: gets the digest that the table holds of each symbol (of those that `write` stored), returns a part a
-            symbol. Called anew after a conflict; parts that it made before may be returned again.
+        make: gets the digest that the table holds of each symbol (of those that `write` stored), returns a file a
+            symbol. Called anew after a conflict; files that it made before may be returned again.
 
     Raises:
         LakeError: it cannot be committed, or a column has another type in the table; the table is as it was.
     """
 
     def once(now: Any | None) -> None:
-        held = _digests(now)
-        parts = [part for part in make(held) if now is None or held.get(part.symbol) != part.digest]
-        if parts:
-            _commit(location, now, parts, columns)
+        stored = _digests(now)
+        files = [file for file in make(stored) if now is None or stored.get(file.symbol) != file.digest]
+        if files:
+            _commit(location, now, files, columns)
 
     return commits.attempt(location, once)
 
 
-def _commit(location: TableLocation, now: Any | None, parts: Sequence[DataFile], columns: Any) -> None:
+def _commit(location: TableLocation, now: Any | None, files: Sequence[DataFile], columns: Any) -> None:
     import deltalake
     from deltalake import transaction
 
     moment = int(time.time() * 1000)
-    actions = [transaction.AddAction(part.path, part.size, {"symbol": part.symbol}, moment, True, part.stats)
-               for part in parts]  # fmt: skip
+    actions = [transaction.AddAction(file.path, file.size, {"symbol": file.symbol}, moment, True, file.stats)
+               for file in files]  # fmt: skip
     # never tried again by deltalake: what this commit removes was worked out from this very version
-    told = commits.properties(first=True, notes={"operationMetrics": _metrics(now, parts)})
+    properties = commits.properties(first=True, notes={"operationMetrics": _metrics(now, files)})
     if now is None:
-        whole = deltalake.Schema.from_arrow(columns)
         transaction.create_table_with_add_actions(
-            location.files.uri(location.key), whole, actions, mode="error", partition_by=["symbol"],
-            storage_options=location.files.options(), commit_properties=told,
+            location.files.uri(location.key), deltalake.Schema.from_arrow(columns), actions, mode="error",
+            partition_by=["symbol"], storage_options=location.files.options(), commit_properties=properties,
         )  # fmt: skip
         return
-    named = [("symbol", "in", [part.symbol for part in parts])]
-    whole = deltalake.Schema.from_arrow(_widened(location, now, columns))
-    now.create_write_transaction(actions, "overwrite", whole, ["symbol"], named, commit_properties=told)
+    replaced = [("symbol", "in", [file.symbol for file in files])]
+    shape = deltalake.Schema.from_arrow(_widened(location, now, columns))
+    now.create_write_transaction(actions, "overwrite", shape, ["symbol"], replaced, commit_properties=properties)
 
 
-def _metrics(now: Any | None, parts: Sequence[DataFile]) -> dict[str, int]:
+def _metrics(now: Any | None, files: Sequence[DataFile]) -> dict[str, int]:
     """What the table's history tells of a commit, under deltalake's names."""
-    symbols = {part.symbol for part in parts}
+    symbols = {file.symbol for file in files}
     return {
-        "num_added_rows": sum(json.loads(part.stats)["numRecords"] for part in parts),
-        "num_added_files": len(parts),
+        "num_added_rows": sum(json.loads(file.stats)["numRecords"] for file in files),
+        "num_added_files": len(files),
         "num_removed_files": sum(symbol in symbols for symbol, _ in added(now)),
     }
 
@@ -148,24 +145,23 @@ def _widened(location: TableLocation, now: Any, columns: Any) -> Any:
     """The table's schema and the columns it lacks; an overwrite that left a column out would take it from all rows."""
     import pyarrow as pa
 
-    held = pa.schema(now.schema().to_arrow())
-    for column in columns:
-        kind = held.field(column.name).type if column.name in held.names else column.type
-        if kind != column.type:
-            raise LakeError(
-                f"{location} has the column {column.name!r} as {kind}, found {column.type}: "
-                "write into another table, or delete this one and make it anew."
-            )
-    return pa.schema([*held, *(column for column in columns if column.name not in held.names)])
+    stored = frames.columns(now)
+    if retyped := frames.retyped(columns, stored):
+        kind, given = (shape.field(retyped[0]).type for shape in (stored, columns))
+        raise LakeError(
+            f"{location} has the column {retyped[0]!r} as {kind}, found {given}: "
+            "write into another table, or delete this one and make it anew."
+        )
+    return pa.schema([*stored, *(column for column in columns if column.name not in stored.names)])
 
 
 def _digests(now: Any | None) -> dict[str, str]:
     """The digest of each symbol that one file of `write` holds; a file of another writer tells none."""
-    found = dict[str, list[str]]()
+    digests = dict[str, list[str]]()
     for symbol, path in added(now):
         name = NAME.fullmatch(path.rpartition("/")[2])
-        found.setdefault(symbol, []).append(name.group(1) if name else "")
-    return {symbol: digests[0] for symbol, digests in found.items() if len(digests) == 1 and digests[0]}
+        digests.setdefault(symbol, []).append(name.group(1) if name else "")
+    return {symbol: known[0] for symbol, known in digests.items() if len(known) == 1 and known[0]}
 
 
 def added(delta: Any | None) -> list[tuple[str, str]]:
@@ -183,7 +179,7 @@ def _stats(table: Any) -> dict[str, Any]:
 
     least, most = dict[str, Any](), dict[str, Any]()
     for field, column in zip(table.schema, table.columns, strict=True):
-        low, high = (one.as_py() for one in pc.min_max(column).values())
+        low, high = (extreme.as_py() for extreme in pc.min_max(column).values())
         if low is not None and pa.types.is_date(field.type):
             least[field.name], most[field.name] = str(low), str(high)
         elif low is not None and pa.types.is_floating(field.type) and math.isfinite(low) and math.isfinite(high):

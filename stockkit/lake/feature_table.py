@@ -25,33 +25,36 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stockkit import features
 from stockkit.errors import LakeError, StockkitError
-from stockkit.lake import changes, commits, frames
+from stockkit.lake import commits, frames
+from stockkit.lake.data_files import added
 from stockkit.lake.tables import Lake
 from stockkit.market import schema, sessions
 
 NOTE = "stockkit.features"
 TABLE, SOURCE = "features", "prices"
 TIDYING = ("OPTIMIZE", "VACUUM START", "VACUUM END")  # commits that change no row
+BARS, PRICES = list(schema.BARS), ["open", "high", "low", "close"]
 AT_ONCE = 40  # symbols whose features are in memory together
 OnDone = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be computed: `whole` symbols, those only `since` a session, and which are `gone` from the prices."""
+    """What is to be computed: symbols in `full` or only `since` a session, and those `gone` from the prices."""
 
-    whole: list[str]
+    full: list[str]
     since: dict[str, pd.Timestamp]
     gone: list[str] = field(default_factory=list)
 
     @property
     def concerned(self) -> list[str]:
         """The symbols whose stored rows change."""
-        return [*self.whole, *self.since, *self.gone]
+        return [*self.full, *self.since, *self.gone]
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class Update:
     """What an update did.
 
     Attributes:
-        version: the table's version afterwards. whole: symbols computed from their first session.
+        version: the table's version afterwards. full: symbols computed from their first session.
         since: symbols computed from a later one on. kept: symbols that were up to date. rows: how many were computed.
         gone: symbols whose features were removed, because the prices have them no more.
     """
 
     version: int
-    whole: list[str]
+    full: list[str]
     since: dict[str, pd.Timestamp]
     kept: list[str]
     rows: int
@@ -73,7 +76,7 @@ class Update:
 
     def __str__(self) -> str:
         """One line: how many symbols were computed anew, extended and left alone."""
-        parts = [f"{len(self.whole)} symbols whole"] if self.whole else []
+        parts = [f"{len(self.full)} symbols whole"] if self.full else []
         parts += [f"{len(self.since)} from {min(self.since.values()):%Y-%m-%d} on"] if self.since else []
         parts += [f"{len(self.kept)} up to date"] if self.kept else []
         parts += [f"{len(self.gone)} removed"] if self.gone else []
@@ -98,7 +101,7 @@ class _Job:
 
     def bars(self, symbols: Sequence[str]) -> pd.DataFrame:
         """Bars of some symbols, sorted."""
-        return changes.bars(self.prices, symbols)
+        return _bars(self.prices, symbols)
 
     def compute(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> Any:
         """Their features as Arrow rows."""
@@ -123,8 +126,8 @@ class _Job:
         files = sorted(path for room in rooms for path in ([room] if room.is_file() else room.glob("*.py")))
         libraries = [metadata.version(name) for name in ("numpy", "ta-lib", "exchange-calendars")]
         others = self.symbols if self.across else []
-        said = [self.names, self.dtype, self.calendar, libraries, others, self.prices.metadata().id]
-        digest = hashlib.sha256(json.dumps(said).encode())
+        inputs = [self.names, self.dtype, self.calendar, libraries, others, self.prices.metadata().id]
+        digest = hashlib.sha256(json.dumps(inputs).encode())
         for file in files:
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
@@ -132,10 +135,15 @@ class _Job:
     @property
     def shape(self) -> Any:
         """The schema of the table where it has these symbols alone."""
-        import pyarrow as pa
+        return arrow_schema(self.names, self.dtype)
 
-        kind = pa.float64() if self.dtype == "float64" else pa.float32()
-        return pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in self.names)])
+
+def arrow_schema(names: Sequence[str], dtype: str) -> Any:
+    """The columns of the table with these features, as a pyarrow schema."""
+    import pyarrow as pa
+
+    kind = pa.float64() if dtype == "float64" else pa.float32()
+    return pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in names)])
 
 
 def update(
@@ -145,7 +153,7 @@ def update(
     symbols: Sequence[str] | None = None,
     dtype: str = "float64",
     calendar: str = sessions.DEFAULT,
-    whole: bool = False,
+    recompute: bool = False,
     threads: int = 2,
     on_done: OnDone | None = None,
 ) -> Update:
@@ -158,7 +166,7 @@ def update(
             the others of the table stay as they are.
         dtype: "float64", or "float32" for half the space. Where other symbols stay, so does the wider type.
         calendar: the exchange, for the group `calendar`.
-        whole: compute everything, whatever is stored.
+        recompute: compute everything, whatever is stored.
         threads: how many threads compute.
         on_done: called with symbol, how many are done, and of how many.
 
@@ -166,23 +174,23 @@ def update(
         LakeError: no prices, or none of a symbol. ParamError: an unknown feature or dtype.
     """
     prices = lake.delta(SOURCE)
-    held = sorted(part["symbol"] for part in prices.partitions())
-    wanted = held if symbols is None else schema.check_symbols(symbols)
-    unknown = sorted(set(wanted) - set(held))
+    priced = sorted(_stored(prices))
+    wanted = priced if symbols is None else schema.check_symbols(symbols)
+    unknown = sorted(set(wanted) - set(priced))
     if unknown:
         raise LakeError(
-            f"prices has no rows of {unknown[0]!r}; it has {', '.join(held[:20]) or 'no symbol'}. Ingest it first."
+            f"prices has no rows of {unknown[0]!r}; it has {', '.join(priced[:20]) or 'no symbol'}. Ingest it first."
         )
     chosen = [feature.name for feature in features.check_names(names, dtype)]
     job = _Job(
         lake, prices, chosen, wanted, dtype, calendar, threads, on_done,
-        gone=lambda stored: sorted(stored - set(held)) if symbols is None else [],
+        gone=lambda stored: sorted(stored - set(priced)) if symbols is None else [],
     )  # fmt: skip
     plans: list[Plan] = []
 
     def work_out(now: Any | None) -> commits.Rows | None:
         job.done.clear()
-        plans.append(_plan(job, now, whole=whole))
+        plans.append(_plan(job, now, recompute=recompute))
         news = plans[-1].concerned or now is None or _other_shape(job, now, _stored(now))
         return _rows(job, now, plans[-1]) if news else None
 
@@ -192,8 +200,8 @@ def update(
     except LakeError as error:
         raise (job.failed or [error])[0] from None  # a feature's own error, not what the writer made of it
     plan = plans[-1]
-    kept = [symbol for symbol in wanted if symbol not in plan.whole and symbol not in plan.since]
-    return Update(version, plan.whole, plan.since, kept, sum(job.done.values()), plan.gone)
+    kept = [symbol for symbol in wanted if symbol not in plan.full and symbol not in plan.since]
+    return Update(version, plan.full, plan.since, kept, sum(job.done.values()), plan.gone)
 
 
 def _stored(now: Any | None) -> set[str]:
@@ -201,20 +209,18 @@ def _stored(now: Any | None) -> set[str]:
     return set() if now is None else {part["symbol"] for part in now.partitions()}
 
 
-def _plan(job: _Job, now: Any | None, *, whole: bool) -> Plan:
+def _plan(job: _Job, now: Any | None, *, recompute: bool) -> Plan:
     stored = _stored(now)
     gone = job.gone(stored)
-    own = any(features.CATALOGUE[name].group == "user" for name in job.names)
-    if now is None or whole or own or _other_shape(job, now, stored - set(gone)):
+    by_user = any(features.CATALOGUE[name].group == "user" for name in job.names)
+    if now is None or recompute or by_user or _other_shape(job, now, stored - set(gone)):
         return Plan(job.symbols, {}, gone)
     return replace(_compared(job, now), gone=gone)
 
 
 def _other_shape(job: _Job, now: Any, stored: set[str]) -> bool:
     """Whether only the wanted symbols are stored, but under other columns or types than they would get anew."""
-    import pyarrow as pa
-
-    return stored <= set(job.symbols) and set(pa.schema(now.schema().to_arrow())) != set(job.shape)
+    return stored <= set(job.symbols) and set(frames.columns(now)) != set(job.shape)
 
 
 def _compared(job: _Job, now: Any) -> Plan:
@@ -224,14 +230,68 @@ def _compared(job: _Job, now: Any) -> Plan:
         return Plan(job.symbols, {})
     changed: dict[str, pd.Timestamp | None] = {}
     for version in set(seen.values()):
-        changed |= changes.since(job.lake, job.prices, version, [symbol for symbol in seen if seen[symbol] == version])
-    whole = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
+        changed |= _first_changes(job, version, [symbol for symbol in seen if seen[symbol] == version])
+    full = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
     since = {symbol: first for symbol, first in changed.items() if first is not None}
-    if job.across and whole:
+    if job.across and full:
         return Plan(job.symbols, {})
     if since:
         since = dict.fromkeys(job.symbols if job.across else since, min(since.values()))
-    return Plan(whole, since)
+    return Plan(full, since)
+
+
+def _first_changes(job: _Job, version: int, symbols: Sequence[str]) -> dict[str, pd.Timestamp | None]:
+    """The first session from which a symbol's bars differ from those of an earlier version of the prices.
+
+    A symbol that changed has one; None where nothing of it is the same or the version can no longer be read.
+    """
+    location = job.lake.location(SOURCE)
+    try:
+        before = location.open(version)
+        with location.reading():
+            files, earlier = _files(job.prices), _files(before)
+            moved = [symbol for symbol in symbols if files.get(symbol) != earlier.get(symbol)]
+            rows = [_bars(table, moved) for table in (before, job.prices)]
+    except LakeError:
+        return dict.fromkeys(symbols, None)  # that version was vacuumed away
+    old, new = (dict(iter(bars.groupby("symbol", sort=False))) for bars in rows)
+    none = schema.empty(schema.BARS)
+    first = {symbol: _first_change(old.get(symbol, none), new.get(symbol, none)) for symbol in moved}
+    return {symbol: session for symbol, session in first.items() if session is not pd.NaT}
+
+
+def _bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
+    """The bars of some symbols, as `schema.BARS`, sorted; a row that is no return's (a price below zero) has none."""
+    if not symbols:
+        return schema.empty(schema.BARS)
+    rows = delta.to_pyarrow_table(filters=[("symbol", "in", list(symbols))], columns=BARS)
+    bars = frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
+    negative = (bars[PRICES] <= 0).any(axis=1)
+    bars.loc[negative, PRICES] = np.nan
+    return bars
+
+
+def _files(delta: Any) -> dict[str, set[str]]:
+    """The files of each symbol."""
+    files: dict[str, set[str]] = {}
+    for symbol, path in added(delta):
+        files.setdefault(symbol, set()).add(path)
+    return files
+
+
+def _first_change(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | None:
+    """The first session that differs between two histories of a symbol; None for the first of all, NaT for none."""
+    n = min(len(old), len(new))
+    same = np.ones(n, bool)
+    for column in BARS[1:]:
+        then, now = old[column].to_numpy()[:n], new[column].to_numpy()[:n]
+        same &= (then == now) | (pd.isna(then) & pd.isna(now))  # an unknown volume stays unknown
+    first = int(same.argmin()) if not same.all() else n
+    if first == 0:
+        return None
+    if first == len(old) == len(new):
+        return pd.NaT
+    return min(rows["date"].iloc[first] for rows in (old, new) if first < len(rows))
 
 
 def _seen(now: Any, job: _Job) -> dict[str, int]:
@@ -268,12 +328,7 @@ def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:
 
 def _too_narrow(job: _Job, now: Any) -> bool:
     """Whether a column of the table would round what is to be stored in it."""
-    import pyarrow as pa
-
-    held = pa.schema(now.schema().to_arrow())
-    return any(name in held.names and held.field(name).type != job.shape.field(name).type for name in job.names) and (
-        job.dtype == "float64"
-    )
+    return job.dtype == "float64" and bool(frames.retyped(job.shape, frames.columns(now)))
 
 
 def _last_sessions(now: Any, symbols: list[str]) -> dict[str, pd.Timestamp]:
@@ -287,8 +342,7 @@ def _new_rows(job: _Job, plan: Plan) -> Any:
 
     first = min(plan.since.values())
     rows = job.compute(job.bars(job.symbols if job.across else sorted(plan.since)), first)
-    own = pd.Series(frames.to_pandas(rows.select(["symbol"]))["symbol"]).map(plan.since)
-    return rows.filter(pc.greater_equal(rows["date"], frames.to_arrow(own.to_frame("date"))["date"]))
+    return rows.filter(pc.greater_equal(rows["date"], _since(rows, plan)))
 
 
 def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) -> Any:
@@ -302,10 +356,10 @@ def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) 
     # deltalake takes the batches in a thread of its own, in which it cannot be asked for anything: so read now
     ahead = []
     if others and now is not None:
-        ahead = [_filled(now.to_pyarrow_table(filters=[("symbol", "in", list(others))]), shape)]
+        ahead = [frames.shaped(now.to_pyarrow_table(filters=[("symbol", "in", list(others))]), shape)]
     if plan.since and now is not None:
-        ahead += [_filled(rows, shape) for rows in (_earlier(now, plan, job.shape), _new_rows(job, plan))]
-    bars = job.bars(plan.whole)
+        ahead += [frames.shaped(rows, shape) for rows in (_earlier(now, plan, job.shape), _new_rows(job, plan))]
+    bars = job.bars(plan.full)
     if job.across:
         bars = pd.concat([bars, _carried(job, bars)], axis=1)
 
@@ -319,7 +373,7 @@ def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) 
             except StockkitError as error:
                 job.failed.append(error)
                 raise
-            yield from _filled(rows, shape).to_batches(commits.CHUNK)
+            yield from frames.shaped(rows, shape).to_batches(commits.CHUNK)
 
     return pa.RecordBatchReader.from_batches(shape, batches())
 
@@ -328,17 +382,9 @@ def _wide_enough(job: _Job, now: Any) -> Any:
     """The table's columns, those of the job in their own type, and those that the table lacks."""
     import pyarrow as pa
 
-    held = pa.schema(now.schema().to_arrow())
-    kept = (job.shape.field(one.name) if one.name in job.shape.names else one for one in held)
-    return pa.schema([*kept, *(one for one in job.shape if one.name not in held.names)])
-
-
-def _filled(rows: Any, shape: Any) -> Any:
-    """Rows in another shape; a column that they lack is NULL."""
-    import pyarrow as pa
-
-    columns = [rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type) for one in shape]
-    return pa.table(columns, names=shape.names).cast(shape)
+    stored = frames.columns(now)
+    kept = (job.shape.field(field.name) if field.name in job.shape.names else field for field in stored)
+    return pa.schema([*kept, *(field for field in job.shape if field.name not in stored.names)])
 
 
 def _earlier(now: Any, plan: Plan, shape: Any) -> Any:
@@ -346,8 +392,13 @@ def _earlier(now: Any, plan: Plan, shape: Any) -> Any:
     import pyarrow.compute as pc
 
     rows = now.to_pyarrow_table(filters=[("symbol", "in", sorted(plan.since))]).select(shape.names)
-    own = pd.Series(frames.to_pandas(rows.select(["symbol"]))["symbol"]).map(plan.since)
-    return rows.filter(pc.less(rows["date"], frames.to_arrow(own.to_frame("date"))["date"])).cast(shape)
+    return rows.filter(pc.less(rows["date"], _since(rows, plan))).cast(shape)
+
+
+def _since(rows: Any, plan: Plan) -> Any:
+    """The session since which the symbol of each row is computed anew."""
+    first = frames.to_pandas(rows.select(["symbol"]))["symbol"].map(plan.since)
+    return frames.to_arrow(first.to_frame("date"))["date"]
 
 
 def _carried(job: _Job, bars: pd.DataFrame) -> pd.DataFrame:

@@ -45,9 +45,37 @@ def to_pandas(rows: Any) -> pd.DataFrame:
             dtypes[column.name] = "datetime64[ns]"
         elif pa.types.is_timestamp(column.type):
             dtypes[column.name] = "datetime64[ns, UTC]" if column.type.tz else "datetime64[ns]"
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        elif is_text(column.type):
             dtypes[column.name] = "string[pyarrow]"
     return frame.astype(dtypes)
+
+
+def columns(delta: Any) -> Any:
+    """The columns of an opened Delta table, as a pyarrow schema."""
+    import pyarrow as pa
+
+    return pa.schema(delta.schema().to_arrow())
+
+
+def retyped(shape: Any, other: Any) -> list[str]:
+    """The columns that two pyarrow schemas have under different types, in the order of the first."""
+    return [field.name for field in shape if field.name in other.names and other.field(field.name).type != field.type]
+
+
+def shaped(rows: Any, shape: Any) -> Any:
+    """Arrow rows under another schema; a column that they lack is NULL."""
+    import pyarrow as pa
+
+    there = rows.column_names
+    columns = [rows[field.name] if field.name in there else pa.nulls(len(rows), field.type) for field in shape]
+    return pa.table(columns, names=shape.names).cast(shape)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is one of text, however it is laid out."""
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -86,8 +114,8 @@ def only(rows: Any, symbols: list[str]) -> Any:
     """The rows of some symbols, from a table sorted by symbol."""
     import pyarrow as pa
 
-    own = _runs(rows)
-    return pa.concat_tables([own[symbol] for symbol in symbols if symbol in own] or [rows.slice(0, 0)])
+    runs = _runs(rows)
+    return pa.concat_tables([runs[symbol] for symbol in symbols if symbol in runs] or [rows.slice(0, 0)])
 
 
 def _runs(rows: Any) -> dict[str, Any]:

@@ -324,7 +324,7 @@ class Lake:
         """Register a table that was committed to where the lake has a Glue database, and remember its version."""
         self.writes[table] = int(delta.version())
         if self.catalogue is not None:
-            described = glue.delta_table(table, self.files.uri(f"tables/{table}"), delta.schema().to_arrow())
+            described = glue.delta_table(table, self.files.uri(f"tables/{table}"), frames.columns(delta))
             try:
                 self.catalogue.register(described)
             except LakeError as error:

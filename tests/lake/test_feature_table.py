@@ -56,7 +56,7 @@ def assert_true(lake: Lake, names: list[str], dtype: str = "float64") -> None:
 
 def test_everything_is_computed_the_first_time_and_nothing_the_second(lake):
     first = feature_table.update(lake, NAMES)
-    assert (first.whole, first.rows) == (SYMBOLS, 900)
+    assert (first.full, first.rows) == (SYMBOLS, 900)
     assert_true(lake, NAMES)
     again = feature_table.update(lake, NAMES)
     assert (again.version, again.kept, again.rows) == (first.version, SYMBOLS, 0)
@@ -69,7 +69,7 @@ def test_new_sessions_are_appended_and_equal_a_computation_of_everything(lake, b
     before = set(lake.delta("features").file_uris())
     put(lake, bars[bars["date"] < bars["date"].unique()[302]])
     found = feature_table.update(lake, names)
-    assert (found.whole, found.rows, set(found.since)) == ([], 6, set(SYMBOLS))
+    assert (found.full, found.rows, set(found.since)) == ([], 6, set(SYMBOLS))
     assert before < set(lake.delta("features").file_uris()), "stored files were written again"
     assert_true(lake, names)
 
@@ -97,7 +97,7 @@ def test_a_split_makes_a_symbol_whole_again(lake, bars):
     old = bars[bars["date"] < bars["date"].unique()[300]]
     mine = old["symbol"] == "AAA"
     put(lake, old.assign(**{c: old[c].where(~mine, old[c] / 4) for c in ("open", "high", "low", "close")}))
-    assert feature_table.update(lake, ALONE).whole == ["AAA"]
+    assert feature_table.update(lake, ALONE).full == ["AAA"]
     assert_true(lake, ALONE)
 
 
@@ -112,7 +112,7 @@ def test_a_session_that_is_withdrawn_goes(lake, bars):
 
 def test_other_features_or_another_dtype_are_another_definition(lake):
     feature_table.update(lake, ALONE)
-    assert feature_table.update(lake, ["ret_1", "beta_60"], dtype="float32").whole == SYMBOLS
+    assert feature_table.update(lake, ["ret_1", "beta_60"], dtype="float32").full == SYMBOLS
     assert_true(lake, ["ret_1", "beta_60"], "float32")
 
 
@@ -120,7 +120,7 @@ def test_what_other_hands_wrote_is_not_trusted(lake):
     feature_table.update(lake, ALONE)
     table = lake.read("features")
     lake.write("features", table.assign(ret_1=0.0), symbols=SYMBOLS)
-    assert feature_table.update(lake, ALONE).whole == SYMBOLS
+    assert feature_table.update(lake, ALONE).full == SYMBOLS
     assert_true(lake, ALONE)
 
 
@@ -141,7 +141,7 @@ def test_where_the_earlier_prices_are_gone_everything_is_computed(lake, bars):
     put(lake, bars)
     for uri in old:
         lake.folder.joinpath(*uri.removeprefix("file://").split(str(lake.folder))[1].strip("/").split("/")).unlink()
-    assert feature_table.update(lake, ALONE).whole == SYMBOLS
+    assert feature_table.update(lake, ALONE).full == SYMBOLS
     assert_true(lake, ALONE)
 
 
@@ -150,13 +150,13 @@ def test_ones_own_feature_is_always_computed(lake, monkeypatch):
     features.register("body", lambda a: a.close / a.open - 1, look_back=0)
     feature_table.update(lake, ["body"])
     features.register("body", lambda a: a.open / a.close - 1, look_back=0)
-    assert feature_table.update(lake, ["body"]).whole == SYMBOLS
+    assert feature_table.update(lake, ["body"]).full == SYMBOLS
     assert_true(lake, ["body"])
 
 
 def test_some_symbols_only_leave_the_rows_of_others(lake):
     feature_table.update(lake, ALONE)
-    assert feature_table.update(lake, ALONE, symbols=["NAN"], whole=True).whole == ["NAN"]
+    assert feature_table.update(lake, ALONE, symbols=["NAN"], recompute=True).full == ["NAN"]
     assert_true(lake, ALONE)
 
 
@@ -210,7 +210,7 @@ def test_the_command_brings_the_features_up_to_date(lake, tmp_path):
 def test_a_definition_that_comes_back_is_computed_again(lake):
     feature_table.update(lake, ["weekday", "holiday_left", "ret_1"], calendar="XNYS")
     feature_table.update(lake, ["weekday", "holiday_left"], calendar="XHKG", dtype="float32")
-    assert feature_table.update(lake, ["weekday", "holiday_left", "ret_1"], calendar="XNYS").whole == SYMBOLS
+    assert feature_table.update(lake, ["weekday", "holiday_left", "ret_1"], calendar="XNYS").full == SYMBOLS
     assert_true(lake, ["weekday", "holiday_left", "ret_1"])
 
 
@@ -218,7 +218,7 @@ def test_prices_made_anew_are_other_prices_whatever_their_version(lake, bars):
     feature_table.update(lake, ALONE)
     shutil.rmtree(lake.folder / "tables" / "prices")
     put(lake, bars.assign(close=bars["open"]))
-    assert (lake.version("prices"), feature_table.update(lake, ALONE).whole) == (0, SYMBOLS)
+    assert (lake.version("prices"), feature_table.update(lake, ALONE).full) == (0, SYMBOLS)
     assert_true(lake, ALONE)
 
 

@@ -23,6 +23,7 @@ from stockkit.cloud.spark.sql import read
 from stockkit.errors import LakeError, ParamError, SparkError, StockkitError, did_you_mean
 from stockkit.lake import data_files
 from stockkit.lake.commits import TableLocation
+from stockkit.lake.feature_table import arrow_schema
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import schema, sessions
 
@@ -104,7 +105,7 @@ def write_features(
         done.update(_run(work.with_stored(stored), bars, open_) if open_ else {})
         return [done[symbol] for symbol in chosen]
 
-    version = lake.replace(table, _columns(names, dtype), make)
+    version = lake.replace(table, arrow_schema(names, dtype), make)
     log.info("event=features table=%s version=%d symbols=%d features=%d", table, version, len(chosen), len(names))
     return version
 
@@ -219,13 +220,6 @@ def _collected(frame: DataFrame) -> list[Any]:
         lines = [line.strip() for line in str(error).splitlines()] or ["no reason given"]
         python = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
         raise SparkError(f"Spark failed, nothing was committed: {(python or lines)[-1][:500]}") from error
-
-
-def _columns(names: Sequence[str], dtype: str) -> Any:
-    import pyarrow as pa
-
-    kind = pa.float64() if dtype == "float64" else pa.float32()
-    return pa.schema([("symbol", pa.string()), ("date", pa.date32()), *((name, kind) for name in names)])
 
 
 def _checked_names(names: Sequence[str] | None, dtype: str = "float64") -> list[str]:

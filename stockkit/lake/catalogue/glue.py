@@ -7,26 +7,30 @@ columns are there for people and for Lake Formation.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from stockkit.athena.types import UNKNOWN, from_arrow
 from stockkit.aws import Session
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, QueryError
 from stockkit.files import explained
 
 RAW = "raw"
 RAW_KEYS = ("source", "symbol")
-TYPES = {
-    "string": "string", "large_string": "string", "date32[day]": "date", "double": "double", "float": "float",
-    "int64": "bigint", "int32": "int", "int16": "smallint", "int8": "tinyint", "bool": "boolean",
-}  # fmt: skip
-CREATE_AT_ONCE, DELETE_AT_ONCE = 100, 25  # Glue's limits of the batch calls
+HIVE_NAMES = {"varchar": "string", "integer": "int", "real": "float", "zoned": "timestamp"}  # else as Athena's
+DELETE_AT_ONCE = 25  # Glue's limit of the batch call
 HIVE = "org.apache.hadoop.hive.ql.io"
 MAPRED = "org.apache.hadoop.mapred"
 SERDE = "org.apache.hadoop.hive.serde2"
+CSV_FILE = {"classification": "csv", "skip.header.line.count": "1"}
+CSV: dict[str, Any] = {
+    "SerializationLibrary": f"{SERDE}.OpenCSVSerde",
+    "Parameters": {"separatorChar": ",", "quoteChar": '"', "escapeChar": "\\"},
+}
 
 Partition = tuple[str, str]
 Description = dict[str, Any]
@@ -38,15 +42,15 @@ def glue_type(arrow: Any) -> str:
     Raises:
         LakeError: it has none that a table of the workbook uses.
     """
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(arrow):
-        return "timestamp"
-    if pa.types.is_decimal(arrow):
-        return f"decimal({arrow.precision},{arrow.scale})"
-    if str(arrow) not in TYPES:
+    try:
+        kind = from_arrow(arrow, "")
+    except QueryError:
+        kind = UNKNOWN
+    if kind.name == "decimal":
+        return f"decimal({kind.args[0]},{kind.args[1]})"
+    if kind.name in ("unknown", "array"):
         raise LakeError(f"the Glue catalogue has no type for {arrow}: convert the column first.")
-    return TYPES[str(arrow)]
+    return HIVE_NAMES.get(kind.name, kind.name)
 
 
 def delta_table(name: str, location: str, arrow_schema: Any) -> Description:
@@ -92,21 +96,14 @@ def raw_table(location: str, columns: Sequence[str]) -> Description:
     return {
         "Name": RAW,
         "TableType": "EXTERNAL_TABLE",
-        "Parameters": {"EXTERNAL": "TRUE", "classification": "csv", "skip.header.line.count": "1"},
+        "Parameters": {"EXTERNAL": "TRUE", **CSV_FILE},
         "PartitionKeys": [{"Name": key, "Type": "string"} for key in RAW_KEYS],
-        "StorageDescriptor": _csv(location, columns),
-    }
-
-
-def _csv(location: str, columns: Sequence[str]) -> Description:
-    return {
-        "Columns": [{"Name": column, "Type": "string"} for column in columns],
-        "Location": location,
-        "InputFormat": f"{MAPRED}.TextInputFormat",
-        "OutputFormat": f"{HIVE}.HiveIgnoreKeyTextOutputFormat",
-        "SerdeInfo": {
-            "SerializationLibrary": f"{SERDE}.OpenCSVSerde",
-            "Parameters": {"separatorChar": ",", "quoteChar": '"', "escapeChar": "\\"},
+        "StorageDescriptor": {
+            "Columns": [{"Name": column, "Type": "string"} for column in columns],
+            "Location": location,
+            "InputFormat": f"{MAPRED}.TextInputFormat",
+            "OutputFormat": f"{HIVE}.HiveIgnoreKeyTextOutputFormat",
+            "SerdeInfo": CSV,
         },
     }
 
@@ -147,41 +144,46 @@ class Catalogue:
 
     def partitions(self, table: str) -> set[Partition]:
         """The partitions that a table has in the catalogue."""
-        with explained(f"cannot list the partitions of {self.database}.{table}"):
-            pages = self.client.get_paginator("get_partitions")
-            found = pages.paginate(DatabaseName=self.database, TableName=table, ExcludeColumnSchema=True)
-            return {(one["Values"][0], one["Values"][1]) for page in found for one in page["Partitions"]}
+        import awswrangler as wr
 
-    def add_partitions(self, location: str, columns: Mapping[Partition, Sequence[str]]) -> None:
+        with explained(f"cannot list the partitions of {self.database}.{table}"):
+            values = wr.catalog.get_partitions(self.database, table, boto3_session=self.session.boto3_session)
+            return {(source, symbol) for source, symbol in values.values()}
+
+    def add_partitions(self, location: str, columns: Mapping[Partition, list[str]]) -> None:
         """Put partitions of the raw zone in; those that are there already stay."""
-        inputs = [
-            {
-                "Values": list(key),
-                "StorageDescriptor": _csv(f"{location}source={key[0]}/symbol={key[1]}/", columns[key]),
-                "Parameters": {"classification": "csv", "skip.header.line.count": "1"},
-            }
-            for key in sorted(columns)
-        ]
-        for some in _batches(inputs, CREATE_AT_ONCE):
-            with explained(f"cannot add partitions to {self.database}.{RAW}"):
-                answer = self.client.batch_create_partition(
-                    DatabaseName=self.database, TableName=RAW, PartitionInputList=some
-                )
-            _check(answer, but="AlreadyExistsException")
+        import awswrangler as wr
+
+        for names, keys in itertools.groupby(sorted(columns, key=columns.__getitem__), columns.__getitem__):
+            places = {f"{location}source={source}/symbol={symbol}/": [source, symbol] for source, symbol in keys}
+            what = f"cannot add partitions to {self.database}.{RAW}"
+            try:
+                with explained(what):
+                    wr.catalog.add_csv_partitions(
+                        self.database, RAW, places, columns_types=dict.fromkeys(names, "string"),
+                        serde_library=CSV["SerializationLibrary"], serde_parameters=CSV["Parameters"],
+                        partitions_parameters=CSV_FILE, boto3_session=self.session.boto3_session,
+                    )  # fmt: skip
+            except wr.exceptions.ServiceApiError as error:
+                raise LakeError(f"{what}: {error}") from error
 
     def remove_partitions(self, gone: Iterable[Partition]) -> None:
-        """Take partitions of the raw zone out of the catalogue."""
-        for some in _batches([{"Values": list(key)} for key in sorted(gone)], DELETE_AT_ONCE):
+        """Take partitions of the raw zone out of the catalogue; awswrangler's call for it ignores what Glue refuses."""
+        values = [{"Values": list(key)} for key in sorted(gone)]
+        for first in range(0, len(values), DELETE_AT_ONCE):
             with explained(f"cannot remove partitions from {self.database}.{RAW}"):
                 answer = self.client.batch_delete_partition(
-                    DatabaseName=self.database, TableName=RAW, PartitionsToDelete=some
+                    DatabaseName=self.database, TableName=RAW, PartitionsToDelete=values[first : first + DELETE_AT_ONCE]
                 )
-            _check(answer, but="EntityNotFoundException")
+            for error in answer.get("Errors", []):
+                detail = error.get("ErrorDetail", {})
+                if detail.get("ErrorCode") != "EntityNotFoundException":
+                    raise LakeError(f"Glue: partition {error.get('PartitionValues')}: {detail.get('ErrorMessage')}")
 
     def _table(self, name: str) -> Description | None:
         try:
-            found: Description = self.client.get_table(DatabaseName=self.database, Name=name)["Table"]
-            return found
+            table: Description = self.client.get_table(DatabaseName=self.database, Name=name)["Table"]
+            return table
         except self.client.exceptions.EntityNotFoundException:
             return None
 
@@ -201,14 +203,3 @@ def _says(known: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(known, list) and len(known) == len(wanted) and all(map(_says, known, wanted))
     return bool(known == wanted)
-
-
-def _batches(items: list[Description], size: int) -> list[list[Description]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _check(answer: Mapping[str, Any], *, but: str) -> None:
-    for error in answer.get("Errors", []):
-        detail = error.get("ErrorDetail", {})
-        if detail.get("ErrorCode") != but:
-            raise LakeError(f"Glue: partition {error.get('PartitionValues')}: {detail.get('ErrorMessage')}")

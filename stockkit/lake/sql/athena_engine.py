@@ -22,6 +22,7 @@ from stockkit.athena.parameters import every, literal
 from stockkit.aws import Session
 from stockkit.errors import QueryError
 from stockkit.files import explained
+from stockkit.lake import frames
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import nested_answers
 from stockkit.lake.sql.duckdb_engine import Limits
@@ -86,7 +87,7 @@ class Athena:
             statement, parameters: as for `ask`. tables: where each table is that it reads, and the Delta table.
             listed: those of information_schema.
         """
-        schemas = {name: delta.schema().to_arrow() for name, (_, delta) in tables.items()}
+        schemas = {name: frames.columns(delta) for name, (_, delta) in tables.items()}
         schemas |= {name: relation.schema for name, relation in listed.items()}
         commits = [delta.history(1)[0]["timestamp"] for _, delta in tables.values()]
         # what the catalogue says may change without a commit to the tables read: no earlier answer stands for it

@@ -11,6 +11,7 @@ import pandas as pd
 from stockkit.athena import parser
 from stockkit.athena.types import from_arrow
 from stockkit.errors import LakeError, QueryError
+from stockkit.lake import frames
 from stockkit.lake.catalogue import glue
 from stockkit.lake.sql.scan import Relation
 
@@ -38,9 +39,9 @@ def answer(text: str, tables: Callable[[], Sequence[str]], delta: Callable[[str]
     if found := SHOW_TABLES.fullmatch(said):
         return _texts(tab_name=[name for name in tables() if _matches(name, found.group(1))])
     if found := SHOW_COLUMNS.fullmatch(said):
-        return _texts(field=[field.name for field in _fields(delta(found.group(1).lower()))])
+        return _texts(field=[field.name for field in frames.columns(delta(found.group(1).lower()))])
     if found := DESCRIBE.fullmatch(said):
-        fields = _fields(delta(found.group(1).lower()))
+        fields = frames.columns(delta(found.group(1).lower()))
         return _texts(col_name=[one.name for one in fields], data_type=[_kind(one.type) for one in fields],
                       comment=["" for _ in fields])  # fmt: skip
     return None
@@ -70,7 +71,7 @@ def _columns(table: str, delta: Any) -> list[tuple[Any, ...]]:
     """The rows of information_schema.columns of a table, from its name on."""
     return [
         (table, one.name.lower(), place, None, "YES" if one.nullable else "NO", _trino_kind(one.type))
-        for place, one in enumerate(_fields(delta), 1)
+        for place, one in enumerate(frames.columns(delta), 1)
     ]
 
 
@@ -99,12 +100,6 @@ def _matches(name: str, pattern: str | None) -> bool:
         raise QueryError(f"SHOW TABLES {pattern!r}: write a name, with * for anything and | for or.")
     anything = "|".join(re.escape(part).replace(r"\*", ".*").replace("%", ".*") for part in pattern.lower().split("|"))
     return re.fullmatch(anything, name) is not None
-
-
-def _fields(delta: Any) -> list[Any]:
-    import pyarrow as pa
-
-    return list(pa.schema(delta.schema().to_arrow()))
 
 
 def _kind(arrow: Any) -> str:

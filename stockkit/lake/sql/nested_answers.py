@@ -19,11 +19,8 @@ def shape(
     statement: athena.Statement, schemas: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> athena.Translation | None:
     """Names and types of a statement's answer; None where it is not translated here."""
-    import pyarrow as pa
-
     try:
-        known = {name: pa.schema(schema) for name, schema in schemas.items()}
-        return athena.translate(statement, known, parameters, dict.fromkeys(known, "SELECT 1"))
+        return athena.translate(statement, schemas, parameters, dict.fromkeys(schemas, "SELECT 1"))
     except QueryError:
         return None
 

@@ -15,7 +15,7 @@ import pandas as pd
 from stockkit import athena
 from stockkit.athena.types import Type
 from stockkit.errors import QueryError
-from stockkit.lake import commits
+from stockkit.lake import commits, frames
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import duckdb_engine
 
@@ -79,9 +79,8 @@ class DuckDB:
 
 def relation(location: TableLocation, delta: Any) -> Relation:
     """What `run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
-    import pyarrow as pa
 
-    schema, partitions = pa.schema(delta.schema().to_arrow()), delta.metadata().partition_columns
+    schema, partitions = frames.columns(delta), delta.metadata().partition_columns
     if location.files.path is None:
         return Relation(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
     folder, actions = location.files.uri(location.key), commits.logged_files(delta)
@@ -211,17 +210,9 @@ def _series(column: Any, kind: Type) -> pd.Series[Any]:
     if kind.name in PANDAS:
         dtype = PANDAS[kind.name]
         if column.null_count and dtype in WITH_NULLS:
-            return column.to_pandas(types_mapper=_nullable).astype(WITH_NULLS[dtype])
+            return pd.Series(pd.api.types.pandas_dtype(WITH_NULLS[dtype]).__from_arrow__(column))
         return column.to_pandas().astype(dtype)
     return pd.Series([plain_object(value, kind) for value in column.to_pylist()], dtype="object")
-
-
-def _nullable(arrow: Any) -> Any:
-    """The pandas type that keeps whole numbers beside NULLs exact."""
-    import pyarrow as pa
-
-    kinds = {pa.int64(): "Int64", pa.int32(): "Int32", pa.int16(): "Int16", pa.int8(): "Int8", pa.bool_(): "boolean"}
-    return pd.api.types.pandas_dtype(kinds[arrow]) if arrow in kinds else None
 
 
 def plain_object(value: Any, kind: Type) -> Any:
