@@ -60,6 +60,14 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.fixture(autouse=True)
+def small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures at a low resolution: what the tests ask of them does not depend on it, and drawing takes the time."""
+    figure = sys.modules.get("stockkit.plots.figure")  # which most tests never load
+    if figure is not None:
+        monkeypatch.setattr(figure, "DPI", 30)
+
+
 @pytest.fixture(scope="session")
 def sample() -> ingest.Ingested:
     """The sample, fetched and cleaned without a lake of its own."""

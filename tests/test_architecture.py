@@ -13,6 +13,7 @@ ROOMS = [
     *("errors", "provenance", "aws", "files", "market", "features", "causality", "forecast", "plots", "athena"),
     *("lake", "intake", "records", "stream", "workbook", "cloud", "cli"),
 ]
+SUBROOMS = {"forecast": ["models", "judge", "walk", "trading"]}  # in their order, where they have one
 PACKAGE = ROOT / "stockkit"
 ONLY = {
     "matplotlib": {"plots"}, "seaborn": {"plots"}, "papermill": {"workbook"}, "nbconvert": {"workbook"},
@@ -100,6 +101,22 @@ def test_a_module_keeps_to_its_room(path):
 )
 def test_a_planted_fault_is_found(place, source):
     assert faults(place, source)
+
+
+def below(place: str, subroom: str, source: str) -> list[str]:
+    """The modules of later subrooms of a room that a source imports, also inside of a function."""
+    later = SUBROOMS[place][SUBROOMS[place].index(subroom) + 1 :]
+    return [name for name in imports(source) if name.startswith(tuple(f"stockkit.{place}.{part}" for part in later))]
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if p.parent.name in SUBROOMS.get(room(p), [])], ids=str)
+def test_a_module_imports_only_from_subrooms_above_it(path):
+    assert below(room(path), path.parent.name, path.read_text()) == []
+
+
+def test_an_import_from_a_subroom_below_is_found():
+    assert below("forecast", "judge", "def f():\n    from stockkit.forecast.walk import folds")
+    assert not below("forecast", "trading", "from stockkit.forecast.walk import folds")
 
 
 @pytest.mark.parametrize("path", modules(), ids=str)

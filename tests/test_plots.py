@@ -34,15 +34,15 @@ def bundle(plot):
 @pytest.mark.parametrize("last", [2699, 21, 1])
 def test_a_figure_has_a_title_and_alt_text_and_leaves_its_frame_alone(prices, draw, last):
     """`last`: sessions; with fewer than all, one symbol alone."""
-    own = prices if last == 2699 else prices[prices["symbol"] == "NVDA"].tail(last)
-    before = own.copy()
-    plot = draw(own.reset_index(drop=True))
+    rows = prices if last == 2699 else prices[prices["symbol"] == "NVDA"].tail(last)
+    before = rows.copy()
+    plot = draw(rows.reset_index(drop=True))
     data, metadata = bundle(plot)
     assert data["image/png"].startswith(b"\x89PNG")
     assert metadata["image/png"]["alt"] == plot.alt
     assert plot.get_suptitle().replace("\n", " ") in plot.alt
     assert len(plot.alt) > 30
-    pd.testing.assert_frame_equal(own, before)
+    pd.testing.assert_frame_equal(rows, before)
 
 
 def test_the_same_frame_gives_the_same_bytes(prices):

@@ -18,12 +18,12 @@ def rows():
 
 
 def test_the_title_names_who_has_drifted_and_the_panel_since_when(rows):
-    found, before = drift.watch(rows), rows.copy()
-    plot = plots.running_coverage(rows, found)
+    alarms, before = drift.watch(rows), rows.copy()
+    plot = plots.running_coverage(rows, alarms)
     assert plot.alt.startswith("m0 has drifted on S1 (1 of 3)")
     assert len(plot.alt) > 30
     titles = [axis.get_title(loc="left") for axis in plot.axes]
-    assert titles == ["S0", f"S1: alarm {found['since'].dropna().iloc[0]:%Y-%m-%d}", "S2"]
+    assert titles == ["S0", f"S1: alarm {alarms['since'].dropna().iloc[0]:%Y-%m-%d}", "S2"]
     assert plot._repr_mimebundle_()[0]["image/png"].startswith(b"\x89PNG")
     pd.testing.assert_frame_equal(rows, before)
 

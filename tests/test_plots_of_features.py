@@ -52,11 +52,11 @@ def shown(plot):
 @pytest.mark.parametrize("symbols", [["NAN"], ["NAN", "ON", "TRUE"]], ids=len)
 @pytest.mark.parametrize("rows", [0, 1, 2, 300])
 def test_a_figure_of_few_or_no_rows_says_what_it_shows_and_leaves_its_frames_alone(bars, draw, symbols, rows):
-    own = bars[bars["symbol"].isin(symbols)].groupby("symbol").tail(rows).reset_index(drop=True)
-    table = features.compute(own)
-    before = own.copy(), table.copy()
-    assert len(shown(draw(own, table))) > 30
-    pd.testing.assert_frame_equal(own, before[0])
+    bars_of_symbol = bars[bars["symbol"].isin(symbols)].groupby("symbol").tail(rows).reset_index(drop=True)
+    table = features.compute(bars_of_symbol)
+    before = bars_of_symbol.copy(), table.copy()
+    assert len(shown(draw(bars_of_symbol, table))) > 30
+    pd.testing.assert_frame_equal(bars_of_symbol, before[0])
     pd.testing.assert_frame_equal(table, before[1])
 
 
@@ -99,28 +99,36 @@ def test_the_title_of_the_price_tells_its_means_and_rsi(prices):
 
 
 def test_the_bands_of_the_price_are_those_that_the_feature_stands_in(prices):
-    own = prices[prices["symbol"] == "AAPL"]
-    table = features.compute(own)
-    band = plots.price_with_indicators(own, table, "AAPL", last=1).axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    place = (own["close"].iloc[-1] - band.min()) / (band.max() - band.min())
+    bars_of_symbol = prices[prices["symbol"] == "AAPL"]
+    table = features.compute(bars_of_symbol)
+    band = (
+        plots.price_with_indicators(bars_of_symbol, table, "AAPL", last=1)
+        .axes[0]
+        .collections[0]
+        .get_paths()[0]
+        .vertices[:, 1]
+    )
+    place = (bars_of_symbol["close"].iloc[-1] - band.min()) / (band.max() - band.min())
     assert place == pytest.approx(table["bollinger_20"].iloc[-1], abs=1e-9)
 
 
 def test_the_lines_of_the_price_are_its_means(prices):
-    own = prices[prices["symbol"] == "AAPL"]
-    axis = plots.price_with_indicators(own, features.compute(own), "AAPL", last=5).axes[0]
+    bars_of_symbol = prices[prices["symbol"] == "AAPL"]
+    axis = plots.price_with_indicators(bars_of_symbol, features.compute(bars_of_symbol), "AAPL", last=5).axes[0]
     for line, sessions in zip(axis.lines[1:], (20, 50, 200), strict=True):
         assert line.get_label() == f"SMA {sessions}"
-        np.testing.assert_allclose(line.get_ydata(), own["close"].rolling(sessions).mean().tail(5), rtol=1e-9)
+        np.testing.assert_allclose(
+            line.get_ydata(), bars_of_symbol["close"].rolling(sessions).mean().tail(5), rtol=1e-9
+        )
 
 
 def test_a_percentile_counts_the_symbols_own_values():
     days = pd.bdate_range("2020-01-01", periods=4)
     table = pd.DataFrame({"symbol": "A", "date": days, "low": [2.0, 3, 4, 1], "tied": [1.0, 2, np.nan, 2],
                           "gone": [1.0, 2, 3, np.nan], "sma_5": [1.0, 2, 3, 4]})  # fmt: skip
-    found = plots.percentiles(table)
-    assert found["feature"].tolist() == ["low", "tied"]  # no last value, and in units of price: left out
-    np.testing.assert_allclose(found["percentile"], [12.5, 200 / 3])
+    result = plots.percentiles(table)
+    assert result["feature"].tolist() == ["low", "tied"]  # no last value, and in units of price: left out
+    np.testing.assert_allclose(result["percentile"], [12.5, 200 / 3])
     assert plots.percentiles(table, ["sma_5"])["percentile"].tolist() == [87.5]
 
 
@@ -141,9 +149,9 @@ def test_the_rank_correlation_is_spearmans(bars):
     trend = table.assign(trend=np.arange(len(table)), late=table["ret_1"].where(np.arange(len(table)) > 600))
     values = trend.drop(columns=["symbol", "date"])
     pd.testing.assert_frame_equal(plots.rank_correlation(trend), values.rank().corr(), atol=1e-12)
-    whole = table.dropna()
-    exact = whole.drop(columns=["symbol", "date"]).corr("spearman")
-    pd.testing.assert_frame_equal(plots.rank_correlation(whole), exact, atol=1e-12)
+    full = table.dropna()
+    exact = full.drop(columns=["symbol", "date"]).corr("spearman")
+    pd.testing.assert_frame_equal(plots.rank_correlation(full), exact, atol=1e-12)
 
 
 def test_features_that_say_the_same_are_counted_and_stand_side_by_side(bars):
@@ -166,17 +174,17 @@ def test_of_many_features_clusters_and_groups_are_named_not_each(bars):
 
 def test_the_coefficients_title_is_the_verdict_over_all_that_was_tried(bars):
     table = many(features.compute(bars))
-    found = coefficients(bars, table)
-    plot = plots.ic_by_year(found, count=4)
-    assert plot.alt.startswith(information_coefficient.verdict(found).text)
+    result = coefficients(bars, table)
+    plot = plots.ic_by_year(result, count=4)
+    assert plot.alt.startswith(information_coefficient.verdict(result).text)
     assert "The 4 of 181 features with the largest |t|" in plot.alt
-    whole = information_coefficient.overall(found).set_index("feature")
-    largest = (whole["ic"] / whole["se"]).abs().sort_values(ascending=False).index[:4]
+    full = information_coefficient.overall(result).set_index("feature")
+    largest = (full["ic"] / full["se"]).abs().sort_values(ascending=False).index[:4]
     assert {axis.get_title(loc="left").split(":")[0] for axis in plot.axes if axis.get_visible()} == set(largest)
     assert sum(axis.get_visible() for axis in plot.axes) == 4
 
 
 def test_without_a_coefficient_the_figure_says_why(bars):
-    own = bars[bars["symbol"] == "NAN"]
-    alt = plots.ic_by_year(coefficients(own, features.compute(own))).alt
+    bars_of_symbol = bars[bars["symbol"] == "NAN"]
+    alt = plots.ic_by_year(coefficients(bars_of_symbol, features.compute(bars_of_symbol))).alt
     assert alt.startswith("No information coefficient to show: one symbol")

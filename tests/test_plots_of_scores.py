@@ -19,7 +19,7 @@ def forecasts(symbols: int, horizons: tuple[int, ...] = (1,), n: int = 60) -> tu
     parts = []
     for horizon in horizons:
         close = np.log(bars["close"]).groupby(bars["symbol"])
-        own = bars[["symbol"]].assign(
+        columns = bars[["symbol"]].assign(
             as_of=bars["date"],
             horizon=horizon,
             scale=0.02,
@@ -27,22 +27,22 @@ def forecasts(symbols: int, horizons: tuple[int, ...] = (1,), n: int = 60) -> tu
             actual=close.shift(-horizon) - np.log(bars["close"]),
         )
         parts += [
-            own.assign(model="random_walk", mean=0.0),
-            own.assign(model="noise", mean=rng.normal(0, 0.002, len(own))),
+            columns.assign(model="random_walk", mean=0.0),
+            columns.assign(model="noise", mean=rng.normal(0, 0.002, len(columns))),
         ]
     return pd.concat(parts, ignore_index=True), bars
 
 
 @pytest.mark.parametrize(("symbols", "horizons"), [(1, (1,)), (3, (1, 5)), (40, (1,))])
 def test_the_scoreboard_counts_the_pairs_with_a_smaller_error(symbols, horizons):
-    found = scores.score(forecasts(symbols, horizons)[0])
-    before = found.copy()
-    plot = plots.scoreboard(found)
-    tried = found[found["model"] == "noise"]
+    table = scores.score(forecasts(symbols, horizons)[0])
+    before = table.copy()
+    plot = plots.scoreboard(table)
+    tried = table[table["model"] == "noise"]
     assert plot.alt.startswith(f"{(tried['mae_ratio'] < 1).sum()} of {symbols * len(horizons)} model and symbol pairs")
     assert len(plot.axes) == 2 * len(horizons)
     assert plot._repr_mimebundle_()[0]["image/png"].startswith(b"\x89PNG")
-    pd.testing.assert_frame_equal(found, before)
+    pd.testing.assert_frame_equal(table, before)
 
 
 @pytest.mark.parametrize("symbols", [3, 40])
@@ -50,13 +50,13 @@ def test_a_model_with_a_volatility_of_its_own_has_its_interval_score_in_a_third_
     rows = forecasts(symbols)[0]
     calm = rows[rows["model"] == "random_walk"].assign(model="calm", sigma=0.015)
     both = pd.concat([rows, calm])
-    found = scores.score(both.assign(lo90=both["mean"] - 1.7 * both["sigma"], hi90=both["mean"] + 1.7 * both["sigma"]))
-    plot = plots.scoreboard(found)
+    table = scores.score(both.assign(lo90=both["mean"] - 1.7 * both["sigma"], hi90=both["mean"] + 1.7 * both["sigma"]))
+    plot = plots.scoreboard(table)
     shown = np.concatenate([line.get_xdata() for line in plot.axes[2].lines if line.get_marker() != "None"])
-    expected = found.loc[found["model"] == "calm", "winkler90_ratio"]
+    expected = table.loc[table["model"] == "calm", "winkler90_ratio"]
     np.testing.assert_allclose(np.sort(shown[np.isfinite(shown)]), np.sort(expected))
     assert f"interval score ratios from {expected.min():.3f}" in plot.alt
-    assert len(plots.scoreboard(found.drop(columns="winkler90_p")).axes) == 2  # scores of before
+    assert len(plots.scoreboard(table.drop(columns="winkler90_p")).axes) == 2  # scores of before
 
 
 def test_a_scoreboard_of_many_symbols_has_a_line_a_model():

@@ -54,12 +54,12 @@ def newest(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
 def assert_blind_to_the_future(models: Sequence[Recipe]) -> None:
     """Rows made from a panel that ends earlier equal the rows made from the whole panel."""
     frame = panel()
-    whole, days = run(frame, models).rows, frame["date"].unique()
+    full, days = run(frame, models).rows, frame["date"].unique()
     first = MIN_TRAIN + HORIZON
     at_random = np.random.default_rng(0).integers(first + 1, len(days), 4)
     for cut in days[[first, first + 1, first + STEP, *at_random]]:
         early = run(frame[frame["date"] <= cut], models).rows
-        expected = whole[whole["as_of"] <= cut].reset_index(drop=True)
+        expected = full[full["as_of"] <= cut].reset_index(drop=True)
         pd.testing.assert_frame_equal(early.drop(columns="actual"), expected.drop(columns="actual"), atol=1e-12)
         known = early["actual"].notna()
         pd.testing.assert_series_equal(early["actual"][known], expected["actual"][known])
@@ -122,8 +122,8 @@ class Peek:
         return self
 
     def forecast(self, series: Series, first: int) -> Forecast:
-        own = series.features[first:, 0]
-        return Forecast(own - own.mean())
+        history = series.features[first:, 0]
+        return Forecast(history - history.mean())
 
 
 def test_a_model_that_peeks_is_caught_by_the_backtest_itself() -> None:
@@ -146,8 +146,8 @@ class PeekingSigma(Peek):
     """Its mean is honest, its sigma is that of the whole batch."""
 
     def forecast(self, series: Series, first: int) -> Forecast:
-        own = series.returns[first:]
-        return Forecast(np.zeros(len(own)), np.full(len(own), own.std()))
+        history = series.returns[first:]
+        return Forecast(np.zeros(len(history)), np.full(len(history), history.std()))
 
 
 def test_a_sigma_that_peeks_is_caught_too() -> None:
@@ -269,10 +269,10 @@ def test_every_label_of_every_fit_ended_before_its_first_test_session(
     )
     how = {"features": [], "horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
     window = min_train + 10 if rolls else None
-    found = bt.run(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
-    assert (found.fits["label_end"] < found.fits["test_start"]).all()
-    assert len(found.fits)
-    assert found.rows.groupby(["symbol", "model"])["as_of"].apply(lambda days: days.is_unique).all()
+    result = bt.run(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
+    assert (result.fits["label_end"] < result.fits["test_start"]).all()
+    assert len(result.fits)
+    assert result.rows.groupby(["symbol", "model"])["as_of"].apply(lambda days: days.is_unique).all()
     newest_fits = bt.latest(frame[~missing], models=[Drift(), Pooled()], features=[], horizon=horizon).fits
     assert (newest_fits["label_end"] < newest_fits["test_start"]).all()
 
@@ -321,19 +321,19 @@ def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> N
     frame = panel(["AAA", "BBB"], count=700)
     hole = (frame["symbol"] == "BBB") & frame["date"].between("2021-01-01", "2021-12-31")
     frame.loc[frame["symbol"].eq("BBB") & frame["date"].gt("2021-12-31"), "close"] *= 10
-    found = run(frame[~hole])
-    own = found.rows.query("symbol == 'BBB' and model == 'drift'").set_index("as_of")
-    assert own["actual"].abs().max() < 0.5
-    assert own.loc["2020-12-29":"2020-12-31", "actual"].isna().all()
-    assert own.loc["2022-06-01":, "mean"].notna().all()
+    result = run(frame[~hole])
+    history = result.rows.query("symbol == 'BBB' and model == 'drift'").set_index("as_of")
+    assert history["actual"].abs().max() < 0.5
+    assert history.loc["2020-12-29":"2020-12-31", "actual"].isna().all()
+    assert history.loc["2022-06-01":, "mean"].notna().all()
 
 
 def test_a_symbol_that_stands_still_at_first_joins_when_it_moves_and_stops_nobody() -> None:
     frame = panel(["AAA", "BBB"], count=500)
     frame.loc[frame.index[500:760], "close"] = 7.0
-    found = run(frame, [RandomWalk(), Drift(), Boosting(trees=5)])
-    assert found.skipped == {}
-    first = found.rows[found.rows["mean"].notna()].groupby(["symbol", "model"])["as_of"].min()
+    result = run(frame, [RandomWalk(), Drift(), Boosting(trees=5)])
+    assert result.skipped == {}
+    first = result.rows[result.rows["mean"].notna()].groupby(["symbol", "model"])["as_of"].min()
     assert (first["AAA"] < first["BBB"]).all()
 
 
@@ -364,9 +364,9 @@ def test_a_pooled_model_that_refuses_one_symbol_keeps_the_others() -> None:
 
 
 def test_every_setting_compared_in_a_fold_counts_as_a_trial() -> None:
-    found = run(panel(), [RandomWalk(), Drift(), Lasso(alphas=7), Boosting(trees=5)])
-    assert found.trials == 2 * (1 + 7) + 3
-    assert found.fits.query("model == 'lasso'")["chosen"].str.contains("alpha").all()
+    result = run(panel(), [RandomWalk(), Drift(), Lasso(alphas=7), Boosting(trees=5)])
+    assert result.trials == 2 * (1 + 7) + 3
+    assert result.fits.query("model == 'lasso'")["chosen"].str.contains("alpha").all()
 
 
 def test_the_median_lies_between_its_members() -> None:
@@ -378,10 +378,10 @@ def test_the_median_lies_between_its_members() -> None:
 
 
 def test_progress_is_told_part_by_part() -> None:
-    told: list[tuple[str, int, int]] = []
-    how = {"features": FEATURES, "horizon": 1, "on_done": lambda *step: told.append(step)}
+    calls: list[tuple[str, int, int]] = []
+    how = {"features": FEATURES, "horizon": 1, "on_done": lambda *step: calls.append(step)}
     bt.run(panel(), models=MANY, **how)
-    assert told == [("boosting", 1, 3), ("AAA", 2, 3), ("BBB", 3, 3)]
+    assert calls == [("boosting", 1, 3), ("AAA", 2, 3), ("BBB", 3, 3)]
 
 
 def test_there_is_one_row_a_symbol_session_and_model() -> None:
@@ -414,21 +414,21 @@ def test_drift_is_the_slope_and_scale_the_mean_move_of_the_first_rows() -> None:
 
 def test_latest_uses_every_label_that_ended_before_the_last_session() -> None:
     frame = panel(["AAA"])
-    found = newest(frame, [RandomWalk(), Drift()])
+    result = newest(frame, [RandomWalk(), Drift()])
     level = np.log(frame["close"].to_numpy())[:-1]
-    assert found.rows["as_of"].tolist() == [frame["date"].iloc[-1]] * 2
-    assert found.rows["mean"].tolist() == pytest.approx([0.0, HORIZON * (level[-1] - level[0]) / (len(level) - 1)])
-    assert found.rows["fold"].tolist() == [folds.NEWEST] * 2
-    assert found.rows["actual"].isna().all()
-    assert found.fitted.keys() == {("AAA", "random_walk"), ("AAA", "drift")}
+    assert result.rows["as_of"].tolist() == [frame["date"].iloc[-1]] * 2
+    assert result.rows["mean"].tolist() == pytest.approx([0.0, HORIZON * (level[-1] - level[0]) / (len(level) - 1)])
+    assert result.rows["fold"].tolist() == [folds.NEWEST] * 2
+    assert result.rows["actual"].isna().all()
+    assert result.fitted.keys() == {("AAA", "random_walk"), ("AAA", "drift")}
 
 
 def test_a_symbol_that_is_no_longer_traded_gets_no_newest_forecast() -> None:
     frame = panel()
     gone = frame[(frame["symbol"] == "AAA") | (frame["date"] < frame["date"].iloc[300])]
-    found = newest(gone)
-    assert found.rows["symbol"].unique().tolist() == ["AAA"]
-    assert found.skipped == {"BBB": "its last session, 2021-02-23, is over a week old"}
+    result = newest(gone)
+    assert result.rows["symbol"].unique().tolist() == ["AAA"]
+    assert result.skipped == {"BBB": "its last session, 2021-02-23, is over a week old"}
 
 
 def test_latest_takes_the_place_of_the_last_backtest_row() -> None:
@@ -448,28 +448,28 @@ def test_what_is_wrong_with_one_symbol_leaves_the_others_alone() -> None:
     frame.loc[frame["symbol"] == "GAP", "ret_5"] = np.nan
     frame.loc[frame.index[frame["symbol"] == "BAD"][17], "close"] = 0.0
     frame = frame[(frame["symbol"] != "NEW") | (frame["date"] > frame["date"].iloc[300])]
-    for found in (run(frame), newest(frame)):
-        assert found.rows["symbol"].unique().tolist() == ["AAA", "GAP"]
-        said = {"BAD": "row 17", "FLAT": "never moves", "GAP lasso": "The emptiest is ret_5", "NEW": "29 sessions"}
-        assert found.skipped.keys() == said.keys()
-        assert all(part in found.skipped[who] for who, part in said.items())
+    for result in (run(frame), newest(frame)):
+        assert result.rows["symbol"].unique().tolist() == ["AAA", "GAP"]
+        message = {"BAD": "row 17", "FLAT": "never moves", "GAP lasso": "The emptiest is ret_5", "NEW": "29 sessions"}
+        assert result.skipped.keys() == message.keys()
+        assert all(part in result.skipped[who] for who, part in message.items())
 
 
 def test_a_model_that_cannot_be_fitted_yet_has_no_forecast_until_it_can() -> None:
     frame = panel(["AAA"])
     frame.loc[frame.index[:150], "ret_5"] = np.nan
-    found = run(frame)
-    own = found.rows[found.rows["model"] == "lasso"]
-    assert found.skipped == {}
-    assert own["mean"].isna().iloc[0]
-    assert own["mean"].notna().iloc[-1]
-    assert found.rows.loc[found.rows["model"] == "drift", "mean"].notna().all()
+    result = run(frame)
+    history = result.rows[result.rows["model"] == "lasso"]
+    assert result.skipped == {}
+    assert history["mean"].isna().iloc[0]
+    assert history["mean"].notna().iloc[-1]
+    assert result.rows.loc[result.rows["model"] == "drift", "mean"].notna().all()
 
 
 def test_a_backtest_of_nothing_usable_has_no_rows_but_the_same_columns() -> None:
-    found = run(panel()[:50])
-    assert found.skipped.keys() == {"AAA"}
-    pd.testing.assert_series_equal(found.rows.dtypes, run(panel()).rows.dtypes)
+    result = run(panel()[:50])
+    assert result.skipped.keys() == {"AAA"}
+    pd.testing.assert_series_equal(result.rows.dtypes, run(panel()).rows.dtypes)
 
 
 def test_symbols_do_not_influence_each_other_and_the_panel_is_untouched() -> None:
@@ -482,7 +482,7 @@ def test_symbols_do_not_influence_each_other_and_the_panel_is_untouched() -> Non
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (panel().drop(columns="ret_5"), "no column 'ret_5'"),
         (panel()[::-1], "not sorted"),
@@ -491,8 +491,8 @@ def test_symbols_do_not_influence_each_other_and_the_panel_is_untouched() -> Non
         (panel()[:0], "no rows"),
     ],
 )
-def test_a_broken_panel_is_refused(broken: pd.DataFrame, said: str) -> None:
-    with pytest.raises(ForecastError, match=said):
+def test_a_broken_panel_is_refused(broken: pd.DataFrame, message: str) -> None:
+    with pytest.raises(ForecastError, match=message):
         run(broken)
 
 
@@ -519,9 +519,9 @@ class Broken:
 
 @pytest.mark.parametrize(("sessions", "kept"), [(0, False), (MIN_TRAIN + STEP, True)])
 def test_a_model_that_raises_is_named_with_symbol_and_fold_and_the_others_go_on(sessions: int, kept: bool) -> None:
-    found = run(panel(), [RandomWalk(), Broken(sessions=sessions), Drift()])
-    why = found.skipped["AAA broken"]
+    result = run(panel(), [RandomWalk(), Broken(sessions=sessions), Drift()])
+    why = result.skipped["AAA broken"]
     assert why.startswith("broken raised ZeroDivisionError in fold ")
     assert "of AAA: division by zero" in why
-    assert set(found.rows["model"]) == {"random_walk", "drift"} | ({"broken"} if kept else set())
-    assert found.rows.query("model == 'drift'")["mean"].notna().all()
+    assert set(result.rows["model"]) == {"random_walk", "drift"} | ({"broken"} if kept else set())
+    assert result.rows.query("model == 'drift'")["mean"].notna().all()

@@ -9,9 +9,9 @@ from tests.forecast.series import planted, series, training
 def test_a_signal_shared_by_two_symbols_is_found_and_noise_is_not() -> None:
     both = [planted(symbol="AAA"), planted(seed=1, symbol="BBB")]
     fitted = Boosting().fit(training(*both))
-    for own in both:
-        found = np.corrcoef(fitted.forecast(own, 30).mean[:-1], own.features[30:-1, 0])[0, 1]
-        assert found > 0.9
+    for history in both:
+        result = np.corrcoef(fitted.forecast(history, 30).mean[:-1], history.features[30:-1, 0])[0, 1]
+        assert result > 0.9
     noise = planted(slope=0.0, seed=5)
     assert np.nanstd(Boosting().fit(training(noise)).forecast(noise, 30).mean) < 0.003
 
@@ -23,17 +23,17 @@ def test_the_setting_is_chosen_inside_the_training_rows() -> None:
 
 
 def test_features_may_be_missing_and_a_feature_may_be_empty() -> None:
-    own = planted()
-    features = own.features.copy()
+    history = planted()
+    features = history.features.copy()
     features[::3, 1], features[:, 3] = np.inf, np.nan
-    holes = Series(own.symbol, own.date, own.close, features, own.names)
-    said = Boosting().fit(training(holes)).forecast(holes, 0).mean
-    np.testing.assert_array_equal(np.isnan(said), np.arange(600) < 20)
+    holes = Series(history.symbol, history.date, history.close, features, history.names)
+    forecasts = Boosting().fit(training(holes)).forecast(holes, 0).mean
+    np.testing.assert_array_equal(np.isnan(forecasts), np.arange(600) < 20)
 
 
 def test_twice_gives_the_same_bytes() -> None:
-    own = planted()
-    first, second = (Boosting().fit(training(own)).forecast(own, 20).mean for _ in range(2))
+    history = planted()
+    first, second = (Boosting().fit(training(history)).forecast(history, 20).mean for _ in range(2))
     assert first.tobytes() == second.tobytes()
 
 

@@ -32,8 +32,8 @@ def walk_rows(returns: np.ndarray, symbol: str, since: int, horizon: int = 1) ->
 def listing(returns: np.ndarray, young: int, since: int, horizon: int = 1) -> pd.DataFrame:
     """All symbols, of which one has no past before `since`."""
     parts = [
-        walk_rows(own, f"S{k}", since if k == young else 0, horizon)
-        for k, own in enumerate(returns.T)
+        walk_rows(history, f"S{k}", since if k == young else 0, horizon)
+        for k, history in enumerate(returns.T)
     ]  # fmt: skip
     return intervals.borrow(conformal(pd.concat(parts, ignore_index=True)))
 
@@ -47,23 +47,26 @@ def returns() -> np.ndarray:
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_a_new_listing_is_covered_as_claimed_from_its_first_forecast_on(returns, horizon):
     inside = []
-    whole = {
-        k: walk_rows(own, f"S{k}", 0, horizon).assign(**dict.fromkeys(BOUNDS, 0.0)) for k, own in enumerate(returns.T)
+    full = {
+        k: walk_rows(history, f"S{k}", 0, horizon).assign(**dict.fromkeys(BOUNDS, 0.0))
+        for k, history in enumerate(returns.T)
     }
     for young, since in itertools.product(range(6), range(300, 1000, 100)):
-        own = walk_rows(returns[: since + 170, young], f"S{young}", since, horizon).assign(
+        history = walk_rows(returns[: since + 170, young], f"S{young}", since, horizon).assign(
             **dict.fromkeys(BOUNDS, np.nan)
         )
-        rows = intervals.borrow(pd.concat([own, *(whole[k] for k in whole if k != young)], ignore_index=True))
+        rows = intervals.borrow(pd.concat([history, *(full[k] for k in full if k != young)], ignore_index=True))
         first = rows[rows["borrowed"] & rows["actual"].notna()]
         inside.append(first["actual"].between(first["lo90"], first["hi90"]))
-    held = pd.concat(inside)
-    assert len(held) > 4_000
-    assert 0.875 < held.mean() < 0.925
+    hits = pd.concat(inside)
+    assert len(hits) > 4_000
+    assert 0.875 < hits.mean() < 0.925
 
 
 def test_a_symbol_of_several_years_keeps_its_own_intervals(returns):
-    before = conformal(pd.concat([walk_rows(own, f"S{k}", 0) for k, own in enumerate(returns.T)], ignore_index=True))
+    before = conformal(
+        pd.concat([walk_rows(history, f"S{k}", 0) for k, history in enumerate(returns.T)], ignore_index=True)
+    )
     after = intervals.borrow(before)
     pd.testing.assert_frame_equal(after[list(BOUNDS)], before[list(BOUNDS)])
     assert not after["borrowed"].any()

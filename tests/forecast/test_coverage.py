@@ -20,8 +20,8 @@ def judged(count: int, *, horizon: int = 1, symbol: str = "AAA", width: float = 
 
 
 def row(table: pd.DataFrame, level: int = 90, group: str = "all") -> pd.Series:
-    (found,) = table[(table["level"] == level) & (table["group"] == group)].to_dict("records")
-    return pd.Series(found)
+    (counted,) = table[(table["level"] == level) & (table["group"] == group)].to_dict("records")
+    return pd.Series(counted)
 
 
 def test_outcomes_on_and_between_the_bounds_are_inside() -> None:
@@ -38,25 +38,25 @@ def test_rows_without_bounds_do_not_count() -> None:
 
 
 def test_the_band_holds_the_claim_s_binomial_with_at_least_95_percent_and_no_more_than_needed() -> None:
-    found = row(coverage.by(judged(200)))
-    low, high = round(found["band_lo"] * 200), round(found["band_hi"] * 200)
+    counted = row(coverage.by(judged(200)))
+    low, high = round(counted["band_lo"] * 200), round(counted["band_hi"] * 200)
     chance = [comb(200, k) * 0.9**k * 0.1 ** (200 - k) for k in range(201)]
     assert sum(chance[:low]) < 0.025 <= sum(chance[: low + 1])
     assert sum(chance[high + 1 :]) <= 0.025 < sum(chance[high:])
 
 
 def test_outcomes_five_sessions_long_count_as_a_fifth() -> None:
-    one, five = (row(coverage.by(judged(1000, horizon=horizon))) for horizon in (1, 5))
-    assert (one["trials"], five["trials"]) == (1000, 200)
-    assert five["band_lo"] < one["band_lo"] < 0.9 < one["band_hi"] < five["band_hi"]
+    session, five = (row(coverage.by(judged(1000, horizon=horizon))) for horizon in (1, 5))
+    assert (session["trials"], five["trials"]) == (1000, 200)
+    assert five["band_lo"] < session["band_lo"] < 0.9 < session["band_hi"] < five["band_hi"]
 
 
 def test_symbols_that_always_miss_together_count_once_and_others_each() -> None:
-    own = judged(1000)
-    twin, other = own.assign(symbol="BBB"), judged(1000, symbol="BBB", seed=1)
-    assert row(coverage.by(pd.concat([own, twin])))["trials"] == 1000
-    assert row(coverage.by(pd.concat([own, other])))["trials"] > 1850
-    assert row(coverage.by(pd.concat([own, twin]), "symbol"), group="BBB")["trials"] == 1000
+    symbol = judged(1000)
+    twin, other = symbol.assign(symbol="BBB"), judged(1000, symbol="BBB", seed=1)
+    assert row(coverage.by(pd.concat([symbol, twin])))["trials"] == 1000
+    assert row(coverage.by(pd.concat([symbol, other])))["trials"] > 1850
+    assert row(coverage.by(pd.concat([symbol, twin]), "symbol"), group="BBB")["trials"] == 1000
 
 
 def test_the_band_is_left_by_about_one_in_twenty_true_claims_at_most() -> None:
@@ -76,7 +76,7 @@ def test_years_are_counted_apart() -> None:
 
 
 def test_volatility_is_cut_within_each_symbol_into_three_equal_parts() -> None:
-    wild = judged(300, symbol="BBB").assign(sigma=lambda own: own["sigma"] * 1000, actual=5.0)  # always misses
+    wild = judged(300, symbol="BBB").assign(sigma=lambda symbol: symbol["sigma"] * 1000, actual=5.0)  # always misses
     rows = pd.concat([judged(300), wild], ignore_index=True)
     rows.loc[rows["sigma"] <= 100, "actual"] = 5.0  # so does the calmest third of AAA
     table = coverage.by(rows, "volatility").query("level == 95")

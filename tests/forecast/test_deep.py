@@ -44,13 +44,13 @@ def panel(count: int = 4, *, signal: float = 0.0) -> list[Series]:
 
 
 def training(symbols: list[Series], horizon: int = 1, cut: int = CUT) -> Training:
-    return Training(tuple(own.until(cut) for own in symbols), horizon, symbols[0].date[cut - 1])
+    return Training(tuple(history.until(cut) for history in symbols), horizon, symbols[0].date[cut - 1])
 
 
 def out_of_sample(network: Network, symbols: list[Series]) -> tuple[np.ndarray, np.ndarray]:
-    said = np.concatenate([network.forecast(own, CUT).mean for own in symbols])
-    came = np.concatenate([target(own, network.horizon)[CUT:] for own in symbols])
-    return said[np.isfinite(came)], came[np.isfinite(came)]
+    means = np.concatenate([network.forecast(history, CUT).mean for history in symbols])
+    came = np.concatenate([target(history, network.horizon)[CUT:] for history in symbols])
+    return means[np.isfinite(came)], came[np.isfinite(came)]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def network(symbols: list[Series]) -> Network:
 
 
 def test_a_planted_signal_is_learnt(symbols):
-    said, came = out_of_sample(Lstm().fit(training(symbols)), symbols)
-    assert np.corrcoef(said, came)[0, 1] > 0.2
-    assert 0.1 * 0.02 < said.std() < 0.4 * 0.02  # the truth is 0.3 of a volatility of 0.02
+    means, came = out_of_sample(Lstm().fit(training(symbols)), symbols)
+    assert np.corrcoef(means, came)[0, 1] > 0.2
+    assert 0.1 * 0.02 < means.std() < 0.4 * 0.02  # the truth is 0.3 of a volatility of 0.02
 
 
 def test_a_signal_in_the_order_of_the_last_returns_is_learnt():
@@ -76,30 +76,30 @@ def test_a_signal_in_the_order_of_the_last_returns_is_learnt():
         returns[:, t] = 0.02 * rng.normal(size=3) + 0.5 * returns[:, t - 2]
     days = sessions.every()[-4000:][:1000].values
     moved = [Series(f"S{i}", days, 100 * np.exp(row.cumsum()), np.empty((1000, 0))) for i, row in enumerate(returns)]
-    said, came = out_of_sample(Lstm().fit(training(moved)), moved)
-    assert np.corrcoef(said, came)[0, 1] > 0.3
+    means, came = out_of_sample(Lstm().fit(training(moved)), moved)
+    assert np.corrcoef(means, came)[0, 1] > 0.3
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_is_left_near_the_random_walk(seed):
     noise = [walk(100 * seed + i) for i in range(4)]
-    said, came = out_of_sample(Lstm(seed=seed).fit(training(noise)), noise)
-    assert np.mean((came - said) ** 2) < 1.01 * np.mean(came**2)
-    assert said.std() < 0.1 * 0.02
+    means, came = out_of_sample(Lstm(seed=seed).fit(training(noise)), noise)
+    assert np.mean((came - means) ** 2) < 1.01 * np.mean(came**2)
+    assert means.std() < 0.1 * 0.02
 
 
 def test_nothing_after_a_row_changes_its_forecast_by_a_bit(symbols, network):
-    own = symbols[0]
-    expected = network.forecast(own, 0).mean
-    assert np.isfinite(expected).sum() == len(own) - 24  # 20 returns, then a window of 5
+    history = symbols[0]
+    expected = network.forecast(history, 0).mean
+    assert np.isfinite(expected).sum() == len(history) - 24  # 20 returns, then a window of 5
     for stop in (CUT, CUT + 1, 767, 768, 769, 900):
-        shorter = own.until(stop)
-        close, features = own.close.copy(), own.features.copy()
+        shorter = history.until(stop)
+        close, features = history.close.copy(), history.features.copy()
         close[stop:], features[stop:] = 1.0, 1e6
-        other = Series(own.symbol, own.date, close, features, NAMES)
+        other = Series(history.symbol, history.date, close, features, NAMES)
         assert network.forecast(shorter, 0).mean.tobytes() == expected[:stop].tobytes()
         assert network.forecast(other, 0).mean[:stop].tobytes() == expected[:stop].tobytes()
-        assert network.forecast(own, stop).mean.tobytes() == expected[stop:].tobytes()
+        assert network.forecast(history, stop).mean.tobytes() == expected[stop:].tobytes()
 
 
 def test_the_seed_alone_decides(symbols, network):
@@ -140,13 +140,13 @@ def test_a_network_read_back_from_weights_alone_forecasts_the_same(symbols, netw
 @settings(max_examples=30)
 @given(horizon=st.integers(1, 30), starts=st.lists(st.integers(0, 300), min_size=1, max_size=3))
 def test_no_label_that_is_learnt_ends_in_the_tail_that_judges(horizon, starts):
-    own = [walk(i, 400, start=start) for i, start in enumerate(starts)]
-    cut = max(each.date[-1] for each in own)
-    train = Training(tuple(own), horizon, cut)
+    symbols = [walk(i, 400, start=start) for i, start in enumerate(starts)]
+    cut = max(series.date[-1] for series in symbols)
+    train = Training(tuple(symbols), horizon, cut)
     split = deep._split(train, 5)
     _, learn, tail = deep._labels(train, 5, split)
-    dates = np.concatenate([each.date for each in own])
-    ends = np.concatenate([np.append(each.date[horizon:], each.date[:horizon]) for each in own])
+    dates = np.concatenate([series.date for series in symbols])
+    ends = np.concatenate([np.append(series.date[horizon:], series.date[:horizon]) for series in symbols])
     assert ends[learn].max(initial=dates.min()) < dates[tail].min()
     assert len(learn) > len(tail) > 0
 
@@ -157,26 +157,28 @@ def test_the_tail_does_not_scale_the_features(symbols):
     wild = [
         Series(s.symbol, s.date, s.close, np.where((s.date < split)[:, None], s.features, 50.0), NAMES) for s in symbols
     ]
-    for found, expected in zip(deep._standards(training(wild), split), deep._standards(train, split), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for scale, expected in zip(deep._standards(training(wild), split), deep._standards(train, split), strict=True):
+        np.testing.assert_array_equal(scale, expected)
 
 
 def test_a_missing_feature_counts_as_its_mean_and_one_that_never_varied_does_not_count(symbols, network):
-    own = symbols[0]
-    missing, mean, unseen = own.features.copy(), own.features.copy(), own.features.copy()
+    history = symbols[0]
+    missing, mean, unseen = history.features.copy(), history.features.copy(), history.features.copy()
     missing[CUT, 0], mean[CUT, 0] = np.inf, network.centre[0]
     unseen[:, 2], unseen[:, 3] = 8.0, -8.0
-    expected = network.forecast(own, CUT).mean
-    said = [network.forecast(Series("S0", own.date, own.close, f, NAMES), CUT).mean for f in (missing, mean, unseen)]
-    np.testing.assert_array_equal(said[0], said[1])
-    assert said[0][0] != expected[0]
-    np.testing.assert_array_equal(said[2], expected)
+    expected = network.forecast(history, CUT).mean
+    means = [
+        network.forecast(Series("S0", history.date, history.close, f, NAMES), CUT).mean for f in (missing, mean, unseen)
+    ]
+    np.testing.assert_array_equal(means[0], means[1])
+    assert means[0][0] != expected[0]
+    np.testing.assert_array_equal(means[2], expected)
 
 
 def test_the_units_of_prices_and_features_do_not_matter(symbols):
     scaled = [Series(s.symbol, s.date, 64 * s.close, 1024 * s.features, NAMES) for s in symbols]
-    expected, found = (SMALL.fit(training(each)).forecast(each[0], CUT).mean for each in (symbols, scaled))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+    expected, means = (SMALL.fit(training(some)).forecast(some[0], CUT).mean for some in (symbols, scaled))
+    np.testing.assert_allclose(means, expected, rtol=1e-3, atol=1e-7)
 
 
 def test_a_halted_symbol_has_no_forecast_and_the_others_do(symbols, network):

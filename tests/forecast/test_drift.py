@@ -39,9 +39,9 @@ def normal(count, sessions, seed=0):
     return np.random.default_rng(seed).standard_normal((count, sessions))
 
 
-def delays(found, rows, change):
+def delays(alarms, rows, change):
     days = rows["as_of"].drop_duplicates().sort_values().to_numpy()
-    return np.searchsorted(days, found.loc[found["drifted"], "since"].to_numpy()) - change
+    return np.searchsorted(days, alarms.loc[alarms["drifted"], "since"].to_numpy()) - change
 
 
 CLAIMS = [(drift.MISSES, drift.MISS_GRID), (drift.EXCEEDS, drift.EXCEED_GRID)]
@@ -60,13 +60,13 @@ def test_the_expected_capital_never_grows_whatever_the_chance_within_the_claim(c
         assert (total <= 1 + 1e-12).all()
 
 
-@pytest.mark.parametrize("one", [0.01, 0.4])
-def test_a_bet_at_the_border_of_the_claim_is_fair(one):
-    border = drift.MISSES[int(one > 0.1)]
+@pytest.mark.parametrize("chance", [0.01, 0.4])
+def test_a_bet_at_the_border_of_the_claim_is_fair(chance):
+    border = drift.MISSES[int(chance > 0.1)]
     total = np.zeros(6)
     for events in itertools.product([0, 1], repeat=6):
         x = np.array(events)
-        total += np.prod(np.where(x, border, 1 - border)) * np.exp(drift.log_capital(x, drift.MISSES, (one,)))
+        total += np.prod(np.where(x, border, 1 - border)) * np.exp(drift.log_capital(x, drift.MISSES, (chance,)))
     np.testing.assert_allclose(total, 1.0, rtol=1e-12)
 
 
@@ -75,37 +75,38 @@ def test_a_bet_at_the_border_of_the_claim_is_fair(one):
 def test_of_our_intervals_under_clustered_volatility_one_in_a_hundred_is_alarmed_in_twelve_years(world, horizon):
     """Each a model of its own; a bet on 10 % each time alarms a fifth to three quarters of them at one session."""
     rows = worlds.ours(world((3000, 50), np.random.default_rng(8)), horizon)
-    found = drift.watch(rows)
-    print(f"{world.__name__}, horizon {horizon}: {found['drifted'].sum()} of {len(found)}")
-    assert found["drifted"].sum() <= stats.binom.ppf(0.999, 50, 0.01)
+    alarms = drift.watch(rows)
+    print(f"{world.__name__}, horizon {horizon}: {alarms['drifted'].sum()} of {len(alarms)}")
+    assert alarms["drifted"].sum() <= stats.binom.ppf(0.999, 50, 0.01)
     if horizon == 1:
         naive = [
-            drift.log_capital(own["miss"].to_numpy(), (0.1, 0.1), (0.04, 0.2, 0.3, 0.4)).max() for own in used(rows)
+            drift.log_capital(outcomes["miss"].to_numpy(), (0.1, 0.1), (0.04, 0.2, 0.3, 0.4)).max()
+            for outcomes in used(rows)
         ]
         assert np.mean(np.array(naive) > np.log(200)) > 0.05
 
 
 def used(rows):
     """The outcomes of each model, as the alarm uses them."""
-    return [own for _, own in drift._known(rows).groupby("model")]
+    return [outcomes for _, outcomes in drift._known(rows).groupby("model")]
 
 
 def test_of_600_sound_models_watched_for_1000_sessions_at_most_one_in_a_hundred_is_ever_alarmed():
-    found = drift.watch(lives(normal(600, 1000)))
-    assert found["drifted"].sum() <= stats.binom.ppf(0.999, 600, 0.01)
-    assert found["n"].eq(1000).all()
+    alarms = drift.watch(lives(normal(600, 1000)))
+    assert alarms["drifted"].sum() <= stats.binom.ppf(0.999, 600, 0.01)
+    assert alarms["n"].eq(1000).all()
 
 
 def test_a_model_watched_on_ten_symbols_keeps_the_same_rate():
-    found = drift.watch(lives(normal(600, 300, seed=1), symbols=10), rate=0.1)
-    assert found["threshold"].eq(200).all()
-    assert found.groupby("model")["drifted"].any().sum() <= stats.binom.ppf(0.999, 60, 0.1)
+    alarms = drift.watch(lives(normal(600, 300, seed=1), symbols=10), rate=0.1)
+    assert alarms["threshold"].eq(200).all()
+    assert alarms.groupby("model")["drifted"].any().sum() <= stats.binom.ppf(0.999, 60, 0.1)
 
 
 def test_a_rate_that_is_not_kept_would_be_seen():
     """The planted fault: intervals of 65 % that claim 90 %."""
-    found = drift.watch(lives(normal(50, 1000) * HALF / 0.935))
-    assert found["drifted"].mean() > 0.5
+    alarms = drift.watch(lives(normal(50, 1000) * HALF / 0.935))
+    assert alarms["drifted"].mean() > 0.5
 
 
 @pytest.mark.parametrize(("factor", "within"), [(2.0, 180), (3.0, 70), (0.5, 560)])
@@ -113,23 +114,23 @@ def test_a_sigma_that_is_wrong_from_session_500_on_is_found_soon(factor, within)
     scaled = normal(60, 1100, seed=3)
     scaled[:, 500:] *= factor
     rows = lives(scaled)
-    found = drift.watch(rows)
-    after = delays(found, rows, 500)
-    assert found["drifted"].mean() >= 0.95
+    alarms = drift.watch(rows)
+    after = delays(alarms, rows, 500)
+    assert alarms["drifted"].mean() >= 0.95
     assert np.quantile(after, 0.9) <= within
 
 
 def test_a_miss_more_often_than_in_ten_is_told_in_a_sentence():
     scaled = np.zeros((1, 60))
     scaled[0, ::2] = 9.0
-    found = drift.watch(lives(scaled))
-    row = found.iloc[0]
+    alarms = drift.watch(lives(scaled))
+    row = alarms.iloc[0]
     assert (row["n"], row["misses"], row["expected"], row["cause"]) == (60, 30, 6.0, "coverage")
-    assert drift.in_words(found)["m0"].startswith(
+    assert drift.in_words(alarms)["m0"].startswith(
         f"m0 has drifted on S0, 1 ahead, since {row['since']:%Y-%m-%d}: {row['events']} of {row['counted']} outcomes "
         "outside the 90 % interval"
     )
-    assert "at most 1 % of models ever, if a miss has a chance of 3 to 20 % each time" in drift.in_words(found)["m0"]
+    assert "at most 1 % of models ever, if a miss has a chance of 3 to 20 % each time" in drift.in_words(alarms)["m0"]
 
 
 def test_errors_larger_than_in_the_backtest_are_found_though_intervals_hold():
@@ -156,10 +157,10 @@ def test_past_outcomes_that_overlap_with_the_first_watched_are_not_used():
 def test_of_overlapping_outcomes_every_hth_is_used_and_the_rate_is_kept():
     steps = normal(300, 805, seed=5)
     overlapping = np.stack([steps[:, k : k + 800] for k in range(5)]).sum(axis=0) / np.sqrt(5)
-    found = drift.watch(lives(overlapping, horizon=5), rate=0.05)
-    assert found["n"].eq(160).all()
-    assert found["drifted"].sum() <= stats.binom.ppf(0.999, 300, 0.05)
-    assert drift.watch(lives(overlapping, horizon=1), rate=0.05)["drifted"].sum() > found["drifted"].sum()
+    alarms = drift.watch(lives(overlapping, horizon=5), rate=0.05)
+    assert alarms["n"].eq(160).all()
+    assert alarms["drifted"].sum() <= stats.binom.ppf(0.999, 300, 0.05)
+    assert drift.watch(lives(overlapping, horizon=1), rate=0.05)["drifted"].sum() > alarms["drifted"].sum()
 
 
 def test_an_alarm_stays_and_the_evidence_never_falls_when_outcomes_are_added():
@@ -188,16 +189,16 @@ def test_outcomes_without_an_interval_or_not_known_are_left_out():
 
 def test_no_rows_and_none_due_give_an_empty_answer_and_no_sentence():
     for rows in (lives(normal(1, 5))[:0], lives(np.full((1, 5), np.nan))):
-        found = drift.watch(rows)
-        assert (len(found), drift.in_words(found)) == (0, {})
-        assert {name: str(dtype) for name, dtype in found.dtypes.items()} == drift.ALARMS
+        alarms = drift.watch(rows)
+        assert (len(alarms), drift.in_words(alarms)) == (0, {})
+        assert {name: str(dtype) for name, dtype in alarms.dtypes.items()} == drift.ALARMS
 
 
 def test_an_error_of_zero_for_ever_is_no_larger_than_before():
     rows = lives(np.zeros((1, 500)))
-    found = drift.watch(rows)
-    assert found["cause"].tolist() == ["coverage"]
-    assert found["events"].tolist() == [0]
+    alarms = drift.watch(rows)
+    assert alarms["cause"].tolist() == ["coverage"]
+    assert alarms["events"].tolist() == [0]
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, np.nan])

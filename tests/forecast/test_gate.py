@@ -11,65 +11,65 @@ from tests.records.saved_models import AS_OF, rows
 WALK = "random_walk"
 
 
-def one(noise: float, name: str = "lasso", **how) -> pd.DataFrame:
+def single(noise: float, name: str = "lasso", **how) -> pd.DataFrame:
     """Rows of one model whose outcomes are those of the random walk's rows of the same seed."""
     evidence = rows({WALK: 0.0, name: noise} if name != WALK else {WALK: 0.0}, **how)
     return evidence[evidence["model"] == name]
 
 
 def walk(**how) -> pd.DataFrame:
-    return one(0.0, WALK, **how)
+    return single(0.0, WALK, **how)
 
 
 def judged(noise: float, **how) -> gate.Judgement:
     evidence = rows({WALK: 0.0, "lasso": noise}, **how)
-    base, own = (evidence[evidence["model"] == name] for name in (WALK, "lasso"))
-    return gate.judge(own, None, base)
+    base, lasso = (evidence[evidence["model"] == name] for name in (WALK, "lasso"))
+    return gate.judge(lasso, None, base)
 
 
 def test_a_candidate_equal_to_the_random_walk_passes():
-    found = judged(0.0)
-    assert found.passed, found.reasons
-    assert (found.figures["error_ratio"], found.figures["p_error"]) == (1.0, 1.0)
-    assert (found.figures["sessions"], found.figures["symbols"], found.figures["answered"]) == (250, 2, 1)
+    judgement = judged(0.0)
+    assert judgement.passed, judgement.reasons
+    assert (judgement.figures["error_ratio"], judgement.figures["p_error"]) == (1.0, 1.0)
+    assert (judgement.figures["sessions"], judgement.figures["symbols"], judgement.figures["answered"]) == (250, 2, 1)
 
 
 def test_a_worse_mean_is_refused_with_the_figures():
-    found = judged(0.5)
-    assert not found.passed
-    assert found.reasons[0].startswith("Its squared error is larger than that of the random walk (ratio 1.")
-    assert found.figures["p_error"] < 0.05
+    judgement = judged(0.5)
+    assert not judgement.passed
+    assert judgement.reasons[0].startswith("Its squared error is larger than that of the random walk (ratio 1.")
+    assert judgement.figures["p_error"] < 0.05
 
 
 @pytest.mark.parametrize(("width", "where"), [(0.7, "under"), (1.6, "over")])
 def test_intervals_that_do_not_cover_what_they_claim_are_refused(width, where):
-    found = judged(0.0, width=width)
-    assert not found.passed
-    assert "outside" in next(reason for reason in found.reasons if "intervals covered" in reason)
-    assert (found.figures["coverage"] < found.figures["band_lo"]) == (where == "under")
+    judgement = judged(0.0, width=width)
+    assert not judgement.passed
+    assert "outside" in next(reason for reason in judgement.reasons if "intervals covered" in reason)
+    assert (judgement.figures["coverage"] < judgement.figures["band_lo"]) == (where == "under")
 
 
 def test_intervals_wider_than_the_references_are_refused_by_their_score():
     base = walk()
     wide = base.assign(model="lasso", lo90=base["lo90"] * 1.5, hi90=base["hi90"] * 1.5)
-    found = gate.judge(wide, None, base)
-    assert any("interval score is larger" in reason for reason in found.reasons)
+    judgement = gate.judge(wide, None, base)
+    assert any("interval score is larger" in reason for reason in judgement.reasons)
 
 
 def test_a_gap_that_is_the_same_in_every_session_is_seen_although_it_has_no_spread():
     base = walk(symbols=("A",))
     base = base.assign(actual=0.0, lo90=-0.01, hi90=0.01)
-    found = gate.judge(base.assign(model="lasso", lo90=-0.02, hi90=0.02), None, base)
-    assert found.figures["p_interval"] == 0.0
+    judgement = gate.judge(base.assign(model="lasso", lo90=-0.02, hi90=0.02), None, base)
+    assert judgement.figures["p_interval"] == 0.0
 
 
 def test_the_champion_is_the_reference_where_there_is_one():
     evidence = rows({WALK: 0.0, "lasso": 0.5, "old": 0.5}, seed=1)
-    own, champion, base = (evidence[evidence["model"] == name] for name in ("lasso", "old", WALK))
-    found = gate.judge(own, champion, base)
-    assert found.passed, found.reasons
-    assert "the champion old" in " ".join(found.reasons)
-    assert found.figures["rmse_ratio"] > 1.05
+    lasso, champion, base = (evidence[evidence["model"] == name] for name in ("lasso", "old", WALK))
+    judgement = gate.judge(lasso, champion, base)
+    assert judgement.passed, judgement.reasons
+    assert "the champion old" in " ".join(judgement.reasons)
+    assert judgement.figures["rmse_ratio"] > 1.05
 
 
 def test_a_wild_symbol_counts_no_more_than_a_calm_one():
@@ -79,39 +79,39 @@ def test_a_wild_symbol_counts_no_more_than_a_calm_one():
     scaled.loc[wild, ["mean", "actual", "lo90", "hi90"]] *= 100
     figures = []
     for frame in (evidence, scaled):
-        own, base = (frame[frame["model"] == name] for name in ("lasso", WALK))
-        figures.append(gate.judge(own, None, base).figures["p_error"])
+        lasso, base = (frame[frame["model"] == name] for name in ("lasso", WALK))
+        figures.append(gate.judge(lasso, None, base).figures["p_error"])
     assert figures[0] == pytest.approx(figures[1])
 
 
 def test_silence_when_it_is_hard_is_refused():
     evidence = rows({WALK: 0.0, "lasso": 0.0})
-    own, base = (evidence[evidence["model"] == name] for name in ("lasso", WALK))
-    silent = own.assign(mean=own["mean"].where(np.arange(len(own)) % 10 > 0))
-    found = gate.judge(silent, None, base)
-    assert (found.passed, found.reasons[0][:17]) == (False, "It forecast 90.0%")
-    assert found.figures["answered"] == pytest.approx(0.9, abs=0.01)
+    lasso, base = (evidence[evidence["model"] == name] for name in ("lasso", WALK))
+    silent = lasso.assign(mean=lasso["mean"].where(np.arange(len(lasso)) % 10 > 0))
+    judgement = gate.judge(silent, None, base)
+    assert (judgement.passed, judgement.reasons[0][:17]) == (False, "It forecast 90.0%")
+    assert judgement.figures["answered"] == pytest.approx(0.9, abs=0.01)
 
 
 def test_symbols_with_fewer_than_100_sessions_in_common_do_not_count_and_are_named():
     evidence = rows({WALK: 0.0, "lasso": 0.0})
-    own, base = (evidence[evidence["model"] == name] for name in ("lasso", WALK))
+    lasso, base = (evidence[evidence["model"] == name] for name in ("lasso", WALK))
     short = base[(base["symbol"] == "A") | (base["as_of"] > base["as_of"].sort_values().iloc[-199])]
-    found = gate.judge(own, None, short)
-    assert found.passed
-    assert (found.figures["symbols"], found.reasons[-1][-6:]) == (1, "BRK.B.")
-    few = gate.judge(own, None, base[base["as_of"] > base["as_of"].sort_values().iloc[-199]])
+    judgement = gate.judge(lasso, None, short)
+    assert judgement.passed
+    assert (judgement.figures["symbols"], judgement.reasons[-1][-6:]) == (1, "BRK.B.")
+    few = gate.judge(lasso, None, base[base["as_of"] > base["as_of"].sort_values().iloc[-199]])
     assert (few.passed, "nothing can be judged" in few.reasons[0]) == (False, True)
 
 
 def test_the_order_of_the_rows_does_not_matter():
     evidence = rows({WALK: 0.0, "lasso": 0.2}, horizon=5)
     shuffled = evidence.sample(frac=1.0, random_state=1)
-    found = [
+    both = [
         gate.judge(frame[frame["model"] == "lasso"], None, frame[frame["model"] == WALK]).figures
         for frame in (evidence, shuffled)
     ]
-    assert found[0] == pytest.approx(found[1])
+    assert both[0] == pytest.approx(both[1])
 
 
 def test_symbols_that_move_as_one_are_worth_the_trials_of_one():
@@ -124,8 +124,8 @@ def test_symbols_that_move_as_one_are_worth_the_trials_of_one():
 
 
 def test_outcomes_that_overlap_are_worth_fewer_trials():
-    found = [judged(0.0, horizon=5, sessions=1000, seed=seed).figures["trials"] for seed in range(5)]
-    assert 300 < np.mean(found) < 900
+    trials = [judged(0.0, horizon=5, sessions=1000, seed=seed).figures["trials"] for seed in range(5)]
+    assert 300 < np.mean(trials) < 900
 
 
 @pytest.mark.parametrize(("horizon", "at_most"), [(1, 0.2), (5, 0.3)])

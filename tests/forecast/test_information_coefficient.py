@@ -22,8 +22,8 @@ def panel(seed: int, *, symbols=6, sessions=700, rho=0.0, lasting=0.0, count=1, 
     """Features f0, f1 … whose correlation with the next log return is `rho`, each `lasting` times its last value
     and noise; and the prices, of which `market` is the share of the variance that all symbols have in common."""
     rng = np.random.default_rng(seed)
-    shared, own = rng.normal(size=(sessions, 1)), rng.normal(size=(sessions, symbols))
-    returns = np.sqrt(market) * shared + np.sqrt(1 - market) * own
+    shared, alone = rng.normal(size=(sessions, 1)), rng.normal(size=(sessions, symbols))
+    returns = np.sqrt(market) * shared + np.sqrt(1 - market) * alone
     names = [f"S{k:03d}" for k in range(symbols)]
     place = {
         "symbol": np.repeat(names, sessions),
@@ -51,8 +51,8 @@ def test_a_session_has_spearmans_correlation_as_scipy_computes_it():
     table["f0"] = table["f0"].round(1)  # ties
     after = np.log(prices["close"]).groupby(prices["symbol"]).shift(-1) - np.log(prices["close"])
     days = [
-        stats.spearmanr(own["f0"], own["r"], nan_policy="omit").statistic
-        for _, own in table.assign(r=after).dropna(subset="r").groupby("date")
+        stats.spearmanr(day["f0"], day["r"], nan_policy="omit").statistic
+        for _, day in table.assign(r=after).dropna(subset="r").groupby("date")
     ]
     (row,) = judged(table, prices).to_dict("records")
     assert row["ic"] == pytest.approx(np.mean(days), abs=1e-12)
@@ -63,20 +63,20 @@ def test_a_session_has_spearmans_correlation_as_scipy_computes_it():
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rho", [-0.2, 0.1])
 def test_a_planted_coefficient_is_found_within_its_error(way, rho):
-    found = information_coefficient.overall(
+    result = information_coefficient.overall(
         judged(*panel(3, rho=rho, sessions=1500, symbols=20, market=0.0), across=way)
     )
     spearman = 6 / np.pi * np.arcsin(rho / 2)  # of two normal variables (Pearson 1907)
-    assert abs(found["ic"][0] - spearman) < 3 * found["se"][0] + 0.01
-    assert found["p"][0] < 0.001
-    assert found["same_sign"][0] == found["years"][0] == 6
+    assert abs(result["ic"][0] - spearman) < 3 * result["se"][0] + 0.01
+    assert result["p"][0] < 0.001
+    assert result["same_sign"][0] == result["years"][0] == 6
 
 
 def rejected(way, horizon, *, tries=40):
     """The share of features that tell nothing, lasting as most are, whose p is under 0.05: 20 a market, 40 markets."""
     tables = (panel(seed, sessions=300, lasting=0.97, count=20) for seed in range(tries))
-    found = pd.concat([judged(*parts, across=way, horizon=horizon) for parts in tables])
-    return (found.loc[found["year"] == 2015, "p"] < 0.05).mean()
+    result = pd.concat([judged(*parts, across=way, horizon=horizon) for parts in tables])
+    return (result.loc[result["year"] == 2015, "p"] < 0.05).mean()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -186,16 +186,16 @@ def test_a_symbol_called_nan_counts_like_any_other():
 
 
 def test_too_few_sessions_for_the_horizon_is_said():
-    found = judged(*panel(1, sessions=120), horizon=21)
-    assert found["reason"].tolist() == ["too few sessions for 21 ahead"]
+    result = judged(*panel(1, sessions=120), horizon=21)
+    assert result["reason"].tolist() == ["too few sessions for 21 ahead"]
 
 
 def test_no_rows_give_no_coefficients():
     table, prices = panel(1, sessions=30)
-    found = judged(table.iloc[:0], prices)
-    assert list(found) == list(information_coefficient.COEFFICIENTS)
-    assert information_coefficient.overall(found).empty
-    assert information_coefficient.verdict(found).text.startswith("No feature has")
+    result = judged(table.iloc[:0], prices)
+    assert list(result) == list(information_coefficient.COEFFICIENTS)
+    assert information_coefficient.overall(result).empty
+    assert information_coefficient.verdict(result).text.startswith("No feature has")
 
 
 @pytest.mark.parametrize(
@@ -224,16 +224,16 @@ def test_a_row_that_stands_twice_is_refused():
 def test_the_whole_is_the_mean_of_the_years_by_sessions():
     table, prices = panel(2, sessions=700)
     years = judged(table, prices)
-    (whole,) = information_coefficient.overall(years).to_dict("records")
-    assert whole["ic"] == pytest.approx((years["ic"] * years["n"]).sum() / years["n"].sum())
-    assert whole["n"] == years["n"].sum() == 699
-    assert whole["se"] == pytest.approx(years["se"].mean() / np.sqrt(700 / 261), rel=0.1)
+    (all_years,) = information_coefficient.overall(years).to_dict("records")
+    assert all_years["ic"] == pytest.approx((years["ic"] * years["n"]).sum() / years["n"].sum())
+    assert all_years["n"] == years["n"].sum() == 699
+    assert all_years["se"] == pytest.approx(years["se"].mean() / np.sqrt(700 / 261), rel=0.1)
 
 
 def test_the_verdict_counts_every_try_and_what_luck_alone_gives():
     table, prices = panel(8, sessions=500, count=30)
     finding = information_coefficient.verdict(judged(table, prices))
-    assert finding.found == ()
+    assert finding.telling == ()
     assert finding.tried == 60
     assert finding.text.startswith("Of 30 features x 2 years, none differs from 0 after correction for 60 tries; ")
     assert finding.text.endswith("where luck alone gives 3.")
@@ -241,12 +241,12 @@ def test_the_verdict_counts_every_try_and_what_luck_alone_gives():
 
 def test_the_verdict_names_what_was_planted_and_nothing_else():
     table, prices = panel(8, sessions=500, count=30)
-    told, _ = panel(8, sessions=500, rho=0.4)
-    years = judged(table.assign(told=told["f0"]), prices)
-    assert {name for name, _ in information_coefficient.verdict(years).found} == {"told"}
-    whole = information_coefficient.verdict(information_coefficient.overall(years))
-    assert whole.found == (("told", None),)
-    assert "Of 31 features, 1 differs from 0 after correction for 31 tries: told (+0." in whole.text
+    planted, _ = panel(8, sessions=500, rho=0.4)
+    years = judged(table.assign(told=planted["f0"]), prices)
+    assert {name for name, _ in information_coefficient.verdict(years).telling} == {"told"}
+    all_years = information_coefficient.verdict(information_coefficient.overall(years))
+    assert all_years.telling == (("told", None),)
+    assert "Of 31 features, 1 differs from 0 after correction for 31 tries: told (+0." in all_years.text
     assert "&lt;" in information_coefficient.Finding("a < b", (), 1, 0.05)._repr_html_()
 
 

@@ -25,12 +25,14 @@ def theirs(model):
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_one_pass_is_what_statsforecast_says_at_each_session(model):
     # its Kalman filter starts from the stationary variance, ours from innovations of 0: 300 sessions forget it
-    own = series(student())
-    returns, _ = known_returns(own)  # to the last bit, as the search stops within 1e-6 of the best coefficients only
+    history = series(student())
+    returns, _ = known_returns(
+        history
+    )  # to the last bit, as the search stops within 1e-6 of the best coefficients only
     path = levels(returns)
-    ours = model.fit(training(own, CUT, HORIZON)).forecast(own, CUT).mean
+    ours = model.fit(training(history, CUT, HORIZON)).forecast(history, CUT).mean
     oracle = theirs(model).fit(returns[: CUT - 1] if isinstance(model, Arima) else path[:CUT])
-    for row in (CUT, CUT + 1, CUT + 77, len(own) - 1):
+    for row in (CUT, CUT + 1, CUT + 77, len(history) - 1):
         if isinstance(model, Arima):
             expected = oracle.forward(returns[:row], h=HORIZON)["mean"].sum()
         else:
@@ -46,13 +48,13 @@ def test_one_pass_is_what_statsforecast_says_at_each_session(model):
 def test_every_trend_of_smoothing_is_what_statsforecast_says(kind, beta, phi, slope, horizon):
     from statsforecast.ets import ets_f, forecast_ets
 
-    own = series(student(100))
-    path = levels(known_returns(own)[0])
+    history = series(student(100))
+    path = levels(known_returns(history)[0])
     start = [0.01, slope] if beta else [0.01]
     form = {"components": f"{kind[:2]}N{kind[2]}", "m": 1, "fit": None, "n_params": 4}
     model = ets_f(path, 1, model={**form, "par": np.array([0.7, beta, np.nan, phi, *start])})
     oracle = forecast_ets(model, horizon)
-    ours = Smoothing(kind, 0.7, beta, phi, 0.01, slope, horizon, since=0).forecast(own, 100)
+    ours = Smoothing(kind, 0.7, beta, phi, 0.01, slope, horizon, since=0).forecast(history, 100)
     if kind != "AAD" or horizon == 1:  # up to 2.1.1 its second step is as little damped as its first (pull 1219)
         assert ours.mean[0] == pytest.approx(oracle["mean"][-1] - path[-1], abs=1e-12)
 
@@ -86,37 +88,37 @@ def test_the_trend_line_at_each_session_is_the_least_squares_one(values):
 
 @pytest.mark.parametrize("model", MODELS[:2] + MODELS[-2:], ids=str)
 def test_saved_as_json_and_restored_it_says_the_same_to_the_last_bit(model):
-    own = series(student())
-    fitted = model.fit(training(own, CUT))
-    assert pair(restored(fitted).forecast(own, CUT)).tobytes() == pair(fitted.forecast(own, CUT)).tobytes()
+    history = series(student())
+    fitted = model.fit(training(history, CUT))
+    assert pair(restored(fitted).forecast(history, CUT)).tobytes() == pair(fitted.forecast(history, CUT)).tobytes()
 
 
 @pytest.mark.parametrize("model", MODELS[:2] + MODELS[-2:], ids=str)
 def test_after_a_missing_year_forecasts_go_on_as_if_it_had_not_been(model):
-    own = series(student())
-    fitted = model.fit(training(own, CUT))
-    expected = pair(fitted.forecast(own, CUT + 20))
-    np.testing.assert_allclose(pair(fitted.forecast(with_hole(own, CUT + 20), CUT + 21)), expected, atol=1e-12)
+    history = series(student())
+    fitted = model.fit(training(history, CUT))
+    expected = pair(fitted.forecast(history, CUT + 20))
+    np.testing.assert_allclose(pair(fitted.forecast(with_hole(history, CUT + 20), CUT + 21)), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", MODELS[:2] + MODELS[-2:], ids=str)
 def test_a_year_missing_from_the_training_leaves_the_fit_alone(model):
-    own = series(student())
-    expected = pair(model.fit(training(own, CUT)).forecast(own, CUT))
-    holed = with_hole(own, 100)
+    history = series(student())
+    expected = pair(model.fit(training(history, CUT)).forecast(history, CUT))
+    holed = with_hole(history, 100)
     np.testing.assert_allclose(pair(model.fit(training(holed, CUT + 1)).forecast(holed, CUT + 1)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS[:2] + MODELS[-2:], ids=str)
 @pytest.mark.parametrize("unit", ["D", "s", "ns"])
 def test_history_from_before_the_training_does_not_matter(model, unit):
-    own = series(student(), unit=unit)
-    window = own.since(100)
+    history = series(student(), unit=unit)
+    window = history.since(100)
     fitted = model.fit(training(window, CUT - 100))
     expected = pair(fitted.forecast(window, CUT - 100))
-    np.testing.assert_allclose(pair(fitted.forecast(own, CUT)), expected, atol=1e-12)
-    assert np.isnan(fitted.forecast(own, 0).mean[:101]).all()
-    assert np.isnan(fitted.forecast(own.until(50), 40).mean).all()
+    np.testing.assert_allclose(pair(fitted.forecast(history, CUT)), expected, atol=1e-12)
+    assert np.isnan(fitted.forecast(history, 0).mean[:101]).all()
+    assert np.isnan(fitted.forecast(history.until(50), 40).mean).all()
 
 
 @pytest.mark.parametrize("model", MODELS[:2] + MODELS[-2:], ids=str)
@@ -127,11 +129,11 @@ def test_the_unit_of_the_price_does_not_matter(model):
 
 
 def test_horizons_add_up():
-    own = series(student())
+    history = series(student())
     for h in (1, 252):
-        zero = Arma(np.array([]), np.array([]), 0.001, h, 0).forecast(own, CUT)
+        zero = Arma(np.array([]), np.array([]), 0.001, h, 0).forecast(history, CUT)
         np.testing.assert_allclose(zero.mean, 0.001 * h, rtol=1e-12)
-        assert np.isfinite(ThetaLines(0.5, 0.0, h, 0).forecast(own, CUT).mean).all()
+        assert np.isfinite(ThetaLines(0.5, 0.0, h, 0).forecast(history, CUT).mean).all()
 
 
 def test_a_moving_average_that_is_not_invertible_becomes_the_one_that_is():
@@ -143,12 +145,12 @@ def test_a_moving_average_that_is_not_invertible_becomes_the_one_that_is():
     oracle = ARIMA(order=(0, 0, 2), include_mean=False, fixed={"ma1": -2.3, "ma2": 0.6}).fit(returns)  # roots 2 and 0.3
     ours = _arma(oracle.model_, horizon=1, since=0)
     expected = oracle.predict(1)
-    found = ours.forecast(series(returns), len(returns))
-    assert found.mean[0] == pytest.approx(expected["mean"][0], abs=1e-12)
+    result = ours.forecast(series(returns), len(returns))
+    assert result.mean[0] == pytest.approx(expected["mean"][0], abs=1e-12)
 
 
 def test_auto_arima_is_one_of_them():
-    own = series(student())
-    fitted = AutoArima().fit(training(own, CUT))
+    history = series(student())
+    fitted = AutoArima().fit(training(history, CUT))
     assert isinstance(fitted, Arma)
-    assert pair(restored(fitted).forecast(own, CUT)).tobytes() == pair(fitted.forecast(own, CUT)).tobytes()
+    assert pair(restored(fitted).forecast(history, CUT)).tobytes() == pair(fitted.forecast(history, CUT)).tobytes()

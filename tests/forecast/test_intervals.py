@@ -40,10 +40,10 @@ def assert_causal(intervals: Callable[[pd.DataFrame], pd.DataFrame], *, horizon:
 @settings(max_examples=60)
 @given(st.integers(1, 10), st.integers(0, 159), st.integers(0, 1000), st.sampled_from([0.0, 0.005, 0.2]))
 def test_no_bound_hangs_on_an_outcome_that_was_still_open(horizon: int, row: int, seed: int, rate: float) -> None:
-    def own(rows: pd.DataFrame) -> pd.DataFrame:
+    def of_series(rows: pd.DataFrame) -> pd.DataFrame:
         return conformal(rows, rate=rate, window=40, minimum=20)
 
-    assert_causal(own, horizon=horizon, row=row, seed=seed)
+    assert_causal(of_series, horizon=horizon, row=row, seed=seed)
 
 
 def test_outcomes_used_before_they_were_known_are_caught() -> None:
@@ -75,15 +75,15 @@ def test_a_miss_widens_the_next_interval_and_a_hit_narrows_it(outcome: float, ta
     """From a tail of 0.10 by 0.1 (0.10 − miss), then the ⌈101 (1 − tail)⌉-th of 100 scores."""
     scores = [*np.linspace(0.01, 1, 100), outcome]
     rows = forecasts(102, horizon=1).assign(mean=0.0, sigma=1.0, actual=[*scores, np.nan])
-    found = conformal(rows, rate=0.1, window=100, minimum=100)
+    bounds = conformal(rows, rate=0.1, window=100, minimum=100)
     assert rank == np.ceil(101 * (1 - tail))
-    assert found["hi90"][101] == sorted(scores[1:])[rank - 1]
+    assert bounds["hi90"][101] == sorted(scores[1:])[rank - 1]
 
 
 def test_there_is_no_interval_before_the_minimum_of_outcomes_is_known() -> None:
-    found = conformal(forecasts(horizon=5), minimum=100)
+    bounds = conformal(forecasts(horizon=5), minimum=100)
     for name in ADDED:
-        assert found[name].first_valid_index() == 104
+        assert bounds[name].first_valid_index() == 104
 
 
 finite = st.floats(-1e6, 1e6)
@@ -97,8 +97,8 @@ def test_bounds_are_finite_and_nested_wherever_there_is_a_mean_and_a_sigma(
     values: list[tuple[float, float, float]], horizon: int, rate: float
 ) -> None:
     rows = forecasts(len(values), horizon=horizon).assign(**pd.DataFrame(values, columns=["mean", "sigma", "actual"]))
-    found = conformal(rows, rate=rate, window=10, minimum=2)
-    order = found[["lo95", "lo90", "lo80", "hi80", "hi90", "hi95"]].to_numpy()
+    bounds = conformal(rows, rate=rate, window=10, minimum=2)
+    order = bounds[["lo95", "lo90", "lo80", "hi80", "hi90", "hi95"]].to_numpy()
     usable = np.isfinite(rows["mean"]) & np.isfinite(rows["sigma"]) & (rows["sigma"] > STANDSTILL)
     enough = (usable & rows["actual"].notna()).cumsum().shift(horizon).fillna(0) >= 2
     np.testing.assert_array_equal(np.isfinite(order).all(axis=1), usable & enough)
@@ -109,33 +109,35 @@ def test_bounds_are_finite_and_nested_wherever_there_is_a_mean_and_a_sigma(
 def test_a_higher_claim_is_never_the_narrower_one() -> None:
     """0.85 is a miss at 80 % and a hit at 90 %: with a large step the tail of the one falls to 0, the other's rises."""
     scores = [*np.linspace(0.01, 1, 100), 0.85, np.nan]
-    found = conformal(forecasts(102, horizon=1).assign(mean=0.0, sigma=1.0, actual=scores), rate=0.5)
-    assert found.loc[100, ["hi80", "hi90"]].tolist() == pytest.approx([0.81, 0.91])
-    assert found.loc[101, ["hi80", "hi90", "hi95"]].tolist() == [1.0, 1.0, 1.0]
+    bounds = conformal(forecasts(102, horizon=1).assign(mean=0.0, sigma=1.0, actual=scores), rate=0.5)
+    assert bounds.loc[100, ["hi80", "hi90"]].tolist() == pytest.approx([0.81, 0.91])
+    assert bounds.loc[101, ["hi80", "hi90", "hi95"]].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_rows_without_mean_sigma_or_outcome_teach_nothing() -> None:
     rows = forecasts(300, horizon=1)
     holes = rows.copy()
     holes.loc[120, "mean"], holes.loc[121, "sigma"], holes.loc[122, "actual"] = np.nan, 0.0, np.nan
-    found = conformal(holes, minimum=50)
-    assert found.loc[[120, 121], ADDED].isna().all(axis=None)
-    assert found.loc[122, ADDED].notna().all()
+    bounds = conformal(holes, minimum=50)
+    assert bounds.loc[[120, 121], ADDED].isna().all(axis=None)
+    assert bounds.loc[122, ADDED].notna().all()
     without = conformal(rows.drop(index=[120, 121, 122]), minimum=50)
-    pd.testing.assert_frame_equal(found.loc[123:, ADDED], without.loc[123:, ADDED])
+    pd.testing.assert_frame_equal(bounds.loc[123:, ADDED], without.loc[123:, ADDED])
 
 
 def test_series_do_not_mix_and_rows_keep_their_order_and_index() -> None:
     both = forecasts(seed=1), forecasts(model="lasso", horizon=2, seed=2)
-    first, second = (own.fillna({"actual": 9.0}) for own in both)  # a last outcome that would be seen next door
+    first, second = (
+        of_series.fillna({"actual": 9.0}) for of_series in both
+    )  # a last outcome that would be seen next door
     shuffled = pd.concat([first, second], ignore_index=True).sample(frac=1, random_state=3)
     before = shuffled.copy()
-    found = conformal(shuffled)
+    bounds = conformal(shuffled)
     pd.testing.assert_frame_equal(shuffled, before)
-    pd.testing.assert_frame_equal(found[list(shuffled)], shuffled)
-    for own in (first, second):
-        mixed = found[found["model"] == own["model"].iloc[0]].sort_values("as_of", ignore_index=True)
-        pd.testing.assert_frame_equal(mixed, conformal(own))
+    pd.testing.assert_frame_equal(bounds[list(shuffled)], shuffled)
+    for of_series in (first, second):
+        mixed = bounds[bounds["model"] == of_series["model"].iloc[0]].sort_values("as_of", ignore_index=True)
+        pd.testing.assert_frame_equal(mixed, conformal(of_series))
 
 
 def test_a_latest_row_gets_an_interval_although_its_outcome_is_open() -> None:
@@ -146,15 +148,17 @@ def test_the_claim_holds_after_volatility_has_doubled_against_sigma() -> None:
     rows = forecasts(4000, horizon=1, seed=5)
     rows.loc[2000:, "actual"] *= 2
     rigid, adaptive = (conformal(rows, rate=rate, window=1000).loc[2000:3000] for rate in (0, 0.02))
-    shares = [own["actual"].between(own["lo90"], own["hi90"]).mean() for own in (rigid, adaptive)]
+    shares = [
+        of_series["actual"].between(of_series["lo90"], of_series["hi90"]).mean() for of_series in (rigid, adaptive)
+    ]
     assert shares[0] < 0.86
     assert shares[1] == pytest.approx(0.9, abs=0.01)
 
 
 def test_steady_noise_is_covered_as_claimed() -> None:
-    found = conformal(forecasts(6000, horizon=1, seed=5)).dropna()
+    bounds = conformal(forecasts(6000, horizon=1, seed=5)).dropna()
     for level in LEVELS:
-        inside = found["actual"].between(found[f"lo{level}"], found[f"hi{level}"]).mean()
+        inside = bounds["actual"].between(bounds[f"lo{level}"], bounds[f"hi{level}"]).mean()
         assert inside == pytest.approx(level / 100, abs=0.01)
 
 
@@ -175,13 +179,13 @@ def mapie_reach(residuals: np.ndarray, *, rate: float, window: int) -> np.ndarra
     judge = TimeSeriesRegressor(
         Nought().fit(x, residuals), method="aci", cv="prefit", conformity_score=AbsoluteConformityScore(sym=True)
     ).fit(x[:window], residuals[:window])
-    found = []
+    bounds = []
     for t in range(window, len(residuals)):
         row, outcome = x[t : t + 1], residuals[t : t + 1]
-        found.append(judge.predict(row, confidence_level=claims)[1][0, 1])
+        bounds.append(judge.predict(row, confidence_level=claims)[1][0, 1])
         judge.adapt_conformal_inference(row, outcome, gamma=rate, confidence_level=claims)
         judge.update(row, outcome)
-    return np.array(found)
+    return np.array(bounds)
 
 
 @pytest.mark.filterwarnings("ignore")  # MAPIE warns at every update that it has changed what `update` does
@@ -195,8 +199,8 @@ def test_mapie_s_adaptive_intervals_are_the_same(rate: float) -> None:
     residuals = np.random.default_rng(9).standard_t(4, 500) * np.repeat([1.0, 1.5], 250)  # so that the tails move
     rows = forecasts(500, horizon=1)
     rows["actual"] = rows["mean"] + residuals * rows["sigma"]
-    found = conformal(rows, rate=rate, window=100, minimum=100)
-    ours = [((found[f"hi{level}"] - found["mean"]) / found["sigma"])[100:] for level in LEVELS]
+    bounds = conformal(rows, rate=rate, window=100, minimum=100)
+    ours = [((bounds[f"hi{level}"] - bounds["mean"]) / bounds["sigma"])[100:] for level in LEVELS]
     theirs = np.maximum.accumulate(mapie_reach(residuals, rate=rate, window=100), axis=1)
     np.testing.assert_allclose(np.column_stack(ours), theirs, rtol=1e-9)
 

@@ -84,7 +84,7 @@ def walks(horizon: int) -> list[Board]:
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_of_200_panels_of_random_walks_at_most_one_in_twenty_is_called_beaten(horizon):
-    claims = [verdict(found, level=LEVEL) for found in walks(horizon)]
+    claims = [verdict(scored, level=LEVEL) for scored in walks(horizon)]
     assert {claim.tried for claim in claims} == {4 * 5 + 5}
     beaten = sum(bool(claim.beats or claim.overall) for claim in claims)
     print(f"horizon {horizon}: {beaten} of {WALKS}")
@@ -93,7 +93,7 @@ def test_of_200_panels_of_random_walks_at_most_one_in_twenty_is_called_beaten(ho
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_without_the_correction_far_more_would_be(horizon):
-    p = [min(found.by_symbol["dm_p"].min(), found.overall["dm_p"].min()) for found in walks(horizon)]
+    p = [min(scored.by_symbol["dm_p"].min(), scored.overall["dm_p"].min()) for scored in walks(horizon)]
     print(f"horizon {horizon}: {np.sum(np.array(p) < LEVEL)} of {WALKS} uncorrected")
     assert np.mean(np.array(p) < LEVEL) > 4 * LEVEL
 
@@ -108,14 +108,14 @@ def recent(y: np.ndarray, gap: int, window: int = 3) -> np.ndarray:
 def test_a_fit_to_outcomes_that_were_not_realised_yet_would_beat_every_random_walk(gap, beaten):
     """Five sessions ahead, the outcome of yesterday's forecast is known in four days."""
     rng = np.random.default_rng(7)
-    found = 0
+    claims = 0
     for _ in range(20):
         y = ahead(planted.panel(4, 500, rng=rng).returns, 5)
-        found += bool(verdict(board(table({"recent": recent(y, gap)}, y, 5, 100))).overall)
-    assert found == beaten
+        claims += bool(verdict(board(table({"recent": recent(y, gap)}, y, 5, 100))).overall)
+    assert claims == beaten
 
 
-def told(ic: float, symbols: int, sessions: int, rng: np.random.Generator) -> bool:
+def finds_information(ic: float, symbols: int, sessions: int, rng: np.random.Generator) -> bool:
     """Whether the verdict finds a feature with this information coefficient, forecast by a pooled regression."""
     made = planted.panel(symbols, sessions, ic=ic, rng=rng)
     y = ahead(made.returns, 1)
@@ -130,9 +130,9 @@ def test_an_information_coefficient_of_five_per_cent_is_found_in_four_of_five_pa
     not given back; Holm's correction for 31 tests asks for 2.9.
     """
     rng = np.random.default_rng(3)
-    found = sum(told(0.05, 30, 1500, rng) for _ in range(PANELS))
-    print(f"found in {found} of {PANELS}")
-    assert found >= 0.8 * PANELS
+    number = sum(finds_information(0.05, 30, 1500, rng) for _ in range(PANELS))
+    print(f"found in {number} of {PANELS}")
+    assert number >= 0.8 * PANELS
 
 
 def signal(ic: float, horizon: int, rng: np.random.Generator, *, size: float = 1.0, wild: float = 1.0) -> Board:
@@ -151,14 +151,14 @@ def signal(ic: float, horizon: int, rng: np.random.Generator, *, size: float = 1
 
 def found_over_all(boards: list[Board], model: str = "signal") -> float:
     """The share of boards in which it beats over all symbols."""
-    return float(np.mean([model in verdict(one).overall for one in boards]))
+    return float(np.mean([model in verdict(scored).overall for scored in boards]))
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_the_coefficient_that_stands_beside_the_verdict_is_found_in_eight_of_ten_panels(horizon):
     rng = np.random.default_rng(9)
     nothing = [signal(0.0, horizon, rng) for _ in range(5)]
-    stated = [one.overall.set_index("model")["ic_80"]["signal"] for one in nothing]
+    stated = [scored.overall.set_index("model")["ic_80"]["signal"] for scored in nothing]
     ic = float(np.median(stated))
     share = found_over_all([signal(ic, horizon, rng) for _ in range(PANELS)])
     print(f"horizon {horizon}: an IC of {ic:.3f} found in {share:.0%}")
@@ -179,23 +179,23 @@ def test_one_wild_symbol_does_not_drown_the_others():
     """Unscaled losses are the wild symbol's alone: its forecasts are a sixth of all, and so is what they tell."""
     rng = np.random.default_rng(12)
     boards = [signal(0.07, 1, rng, wild=20.0) for _ in range(PANELS)]
-    alone = [one.by_symbol.query("symbol == 'S00' and model == 'signal'")["dm_p"].iloc[0] for one in boards]
+    alone = [scored.by_symbol.query("symbol == 'S00' and model == 'signal'")["dm_p"].iloc[0] for scored in boards]
     print(f"found in {found_over_all(boards):.0%}, by the wild one alone in {np.mean(np.array(alone) < 0.05 / 14):.0%}")
     assert found_over_all(boards) >= 0.8 > 0.4 > np.mean(np.array(alone) < 0.05 / 14)
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_rank_correlations_of_what_tells_nothing_look_like_something_in_one_of_twenty(horizon):
-    p = np.concatenate([one.by_symbol["rank_ic_p"].dropna().to_numpy() for one in walks(horizon)])
+    p = np.concatenate([scored.by_symbol["rank_ic_p"].dropna().to_numpy() for scored in walks(horizon)])
     assert 0.005 < np.mean(p < 0.05) < 0.065
     assert np.mean(p < 0.001) < 0.002
 
 
 def test_rank_correlations_of_what_tells_something_are_found_with_their_error():
     boards = [signal(0.06, 1, np.random.default_rng(seed)) for seed in range(20)]
-    whole = pd.concat([one.overall[one.overall["model"] == "signal"] for one in boards])
-    assert whole["rank_ic_p"].lt(0.05).mean() >= 0.8
-    assert whole["rank_ic"].std() == pytest.approx(whole["rank_ic_se"].mean(), rel=0.4)
+    overall = pd.concat([scored.overall[scored.overall["model"] == "signal"] for scored in boards])
+    assert overall["rank_ic_p"].lt(0.05).mean() >= 0.8
+    assert overall["rank_ic"].std() == pytest.approx(overall["rank_ic_se"].mean(), rel=0.4)
 
 
 def bands(errors: dict[str, float], horizon: int, rng: np.random.Generator, symbols: int = 4) -> Board:
@@ -229,6 +229,6 @@ def test_a_volatility_model_that_knows_more_gets_its_verdict():
     claims = [verdict(bands({"garch": 0.0, "ewma": 0.4}, 1, rng)) for _ in range(20)]
     assert np.mean(["garch" in claim.risk for claim in claims]) >= 0.8
     assert not any("ewma" in claim.risk for claim in claims)
-    told = next(claim.text for claim in claims if claim.risk)
-    assert told.startswith("Not distinguishable from the random walk. ")
-    assert "Of risk: Garch has better 90 % intervals than the random walk over all 4 symbols (Holm-corrected p" in told
+    text = next(claim.text for claim in claims if claim.risk)
+    assert text.startswith("Not distinguishable from the random walk. ")
+    assert "Of risk: Garch has better 90 % intervals than the random walk over all 4 symbols (Holm-corrected p" in text

@@ -24,7 +24,10 @@ def simulated(horizon: int, *, beta: float = 0.91) -> pd.DataFrame:
     returns = simulate.garch_t(5000, 20, alpha=0.08, beta=beta, nu=6, rng=np.random.default_rng(0))
     closes = 100 * np.exp(np.cumsum(returns, axis=0))
     days = pd.date_range("2000-01-01", periods=5000).to_numpy()
-    return pd.concat([forecasts(f"S{k:02}", days, own, horizon) for k, own in enumerate(closes.T)], ignore_index=True)
+    return pd.concat(
+        [forecasts(f"S{k:02}", days, rows_of_symbol, horizon) for k, rows_of_symbol in enumerate(closes.T)],
+        ignore_index=True,
+    )
 
 
 def interval_score(rows: pd.DataFrame) -> float:
@@ -34,7 +37,7 @@ def interval_score(rows: pd.DataFrame) -> float:
 
 def gain(rows: pd.DataFrame) -> float:
     """How much better the intervals score than the same procedure with one sigma for all rows, as a share."""
-    ours, fixed = (conformal(own).dropna() for own in (rows, rows.assign(sigma=0.015)))
+    ours, fixed = (conformal(rows_of_symbol).dropna() for rows_of_symbol in (rows, rows.assign(sigma=0.015)))
     return 1 - interval_score(ours) / interval_score(fixed.loc[ours.index])
 
 
@@ -63,7 +66,7 @@ def test_small_steps_and_a_long_memory_make_bands_narrower_where_outcomes_overla
     rows = simulated(horizon)
     ours, hasty = conformal(rows).dropna(), conformal(rows, rate=0.002, window=500).dropna()
     better = 1 - interval_score(ours) / interval_score(hasty.loc[ours.index])
-    widths = [(one["hi90"] - one["lo90"]).mean() for one in (ours, hasty)]
+    widths = [(frame["hi90"] - frame["lo90"]).mean() for frame in (ours, hasty)]
     print(f"horizon {horizon}: {better:.1%} better, {1 - widths[0] / widths[1]:.1%} narrower")
     assert better >= {5: 0.004, 20: 0.03}[horizon]
     assert widths[0] < widths[1]
@@ -72,7 +75,10 @@ def test_small_steps_and_a_long_memory_make_bands_narrower_where_outcomes_overla
 @pytest.mark.parametrize("horizon", [1, 5, 20])
 def test_intervals_of_the_sample_hold_their_claim_for_every_symbol(prices: pd.DataFrame, horizon: int) -> None:
     groups = prices.groupby("symbol")
-    parts = [forecasts(name, own["date"].to_numpy(), own["close"].to_numpy(), horizon) for name, own in groups]
+    parts = [
+        forecasts(name, rows_of_symbol["date"].to_numpy(), rows_of_symbol["close"].to_numpy(), horizon)
+        for name, rows_of_symbol in groups
+    ]
     table = coverage.by(conformal(pd.concat(parts)), "symbol")
     assert table[table["level"] == 90]["share"].between(0.885, 0.915).all()
     assert table["as_claimed"].all()

@@ -8,8 +8,8 @@ from tests.forecast.series import planted, series, training
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def described(own: Series, features: np.ndarray) -> Series:
-    return Series(own.symbol, own.date, own.close, features, own.names)
+def described(history: Series, features: np.ndarray) -> Series:
+    return Series(history.symbol, history.date, history.close, features, history.names)
 
 
 @pytest.mark.parametrize("model", [Lasso(), ElasticNet(), ElasticNet(ratios=(0.2, 0.8))])
@@ -26,11 +26,11 @@ def test_the_lasso_is_that_of_scikit_learn_at_the_penalty_chosen() -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    own = planted()
-    train = training(own)
+    history = planted()
+    train = training(history)
     fitted = Lasso().fit(train)
     plain = make_pipeline(StandardScaler(), Plain(alpha=fitted.alpha, tol=1e-8)).fit(*train.rows())
-    np.testing.assert_allclose(fitted.forecast(own, 0).mean, plain.predict(own.features), atol=1e-6)
+    np.testing.assert_allclose(fitted.forecast(history, 0).mean, plain.predict(history.features), atol=1e-6)
 
 
 def test_the_penalty_is_the_one_that_lasso_cv_would_choose_on_the_same_folds() -> None:
@@ -44,43 +44,45 @@ def test_the_penalty_is_the_one_that_lasso_cv_would_choose_on_the_same_folds() -
 
 
 def test_the_unit_of_a_feature_does_not_matter() -> None:
-    own = planted()
-    in_percent = described(own, own.features * np.array([100.0, 1.0, 1e-6, 1e6]) + 50)
-    expected = Lasso().fit(training(own)).forecast(own, 0).mean
+    history = planted()
+    in_percent = described(history, history.features * np.array([100.0, 1.0, 1e-6, 1e6]) + 50)
+    expected = Lasso().fit(training(history)).forecast(history, 0).mean
     np.testing.assert_allclose(Lasso().fit(training(in_percent)).forecast(in_percent, 0).mean, expected, atol=1e-9)
 
 
 def test_on_pure_noise_it_shrinks_to_the_drift() -> None:
-    own = planted(slope=0.0, seed=3)
-    train = training(own)
-    apart = Lasso().fit(train).forecast(own, 595).mean - Drift().fit(train).forecast(own, 595).mean
+    history = planted(slope=0.0, seed=3)
+    train = training(history)
+    apart = Lasso().fit(train).forecast(history, 595).mean - Drift().fit(train).forecast(history, 595).mean
     assert np.abs(apart).max() < 0.001
 
 
 def test_twice_gives_the_same_bytes() -> None:
-    own = planted()
-    first, second = (Lasso().fit(training(own)).forecast(own, 0).mean for _ in range(2))
+    history = planted()
+    first, second = (Lasso().fit(training(history)).forecast(history, 0).mean for _ in range(2))
     assert first.tobytes() == second.tobytes()
 
 
 def test_it_trains_on_complete_rows_only() -> None:
-    own = planted()
-    holes = own.features.copy()
+    history = planted()
+    holes = history.features.copy()
     holes[:50, 2], holes[50, 1] = np.nan, np.inf
-    fitted = Lasso().fit(training(described(own, holes)))
+    fitted = Lasso().fit(training(described(history, holes)))
     assert fitted.rows == 548
-    assert fitted.alpha == Lasso().fit(training(own.since(51))).alpha
+    assert fitted.alpha == Lasso().fit(training(history.since(51))).alpha
 
 
 def test_a_row_without_a_feature_that_is_used_gets_no_forecast_and_no_exception() -> None:
-    own = planted()
-    fitted = Lasso().fit(training(own))
+    history = planted()
+    fitted = Lasso().fit(training(history))
     used, unused = fitted.uses[0], next(k for k in range(4) if k not in fitted.uses)
-    features = own.features.copy()
+    features = history.features.copy()
     features[598, used] = np.nan
     features[599, unused] = np.nan
-    np.testing.assert_array_equal(np.isnan(fitted.forecast(described(own, features), 597).mean), [False, True, False])
-    assert fitted.forecast(own, 600).mean.shape == (0,)
+    np.testing.assert_array_equal(
+        np.isnan(fitted.forecast(described(history, features), 597).mean), [False, True, False]
+    )
+    assert fitted.forecast(history, 600).mean.shape == (0,)
 
 
 def test_other_features_than_it_was_fitted_on_are_refused() -> None:
@@ -94,18 +96,18 @@ def test_it_converges_on_features_that_nearly_repeat_each_other_or_never_change(
     walk = np.cumsum(rng.normal(size=800))
     features = walk[:, None] + rng.normal(0, 1e-3, (800, 16))
     features[:, 15] = 7.0
-    own = series(np.exp(np.cumsum(rng.normal(0, 0.02, 800) + 1e-3 * rng.standard_t(2, 800))), features)
-    fitted = Lasso().fit(training(own))
-    assert np.isfinite(fitted.forecast(own, 0).mean).all()
+    history = series(np.exp(np.cumsum(rng.normal(0, 0.02, 800) + 1e-3 * rng.standard_t(2, 800))), features)
+    fitted = Lasso().fit(training(history))
+    assert np.isfinite(fitted.forecast(history, 0).mean).all()
     assert fitted.coefficients[15] == 0
 
 
 def test_it_says_which_feature_left_too_few_rows() -> None:
-    own = planted(n=201)
-    features = own.features.copy()
+    history = planted(n=201)
+    features = history.features.copy()
     features[:151, 2] = np.nan
     with pytest.raises(ForecastError, match=r"found 49 of 200.*The emptiest is f2, with 49 values"):
-        Lasso().fit(training(described(own, features)))
+        Lasso().fit(training(described(history, features)))
 
 
 def test_without_features_it_is_refused() -> None:
@@ -119,6 +121,6 @@ def test_two_symbols_at_once_are_not_for_a_model_of_one() -> None:
 
 
 def test_an_inner_label_never_overlaps_what_it_is_judged_on() -> None:
-    own = planted(n=400)
-    labels = target(own, 5)
-    assert Lasso().fit(training(own, horizon=5)).rows == np.isfinite(labels).sum() == 395
+    history = planted(n=400)
+    labels = target(history, 5)
+    assert Lasso().fit(training(history, horizon=5)).rows == np.isfinite(labels).sum() == 395

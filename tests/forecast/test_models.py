@@ -32,8 +32,8 @@ def test_the_target_is_the_log_return_over_the_horizon() -> None:
 
 def test_no_target_reaches_across_a_hole_in_the_sessions() -> None:
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-20", "2020-01-21"], dtype="datetime64[D]")
-    own = Series("AAA", days, DOUBLING.close, np.empty((4, 0)))
-    np.testing.assert_allclose(target(own, 1), [np.log(2), np.nan, 0, np.nan])
+    mine = Series("AAA", days, DOUBLING.close, np.empty((4, 0)))
+    np.testing.assert_allclose(target(mine, 1), [np.log(2), np.nan, 0, np.nan])
 
 
 @pytest.mark.parametrize("horizon", [0, -1, 253, 1000, 1.5, True, "5"])
@@ -65,11 +65,11 @@ def test_a_fit_past_the_cut_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("close", "said"),
+    ("close", "message"),
     [([1.0, 1.0, 1.0], "constant"), ([1.0, 2.0], "1 known outcomes"), ([2.0], "0 known outcomes")],
 )
-def test_a_training_set_that_teaches_nothing_is_refused(close: list[float], said: str) -> None:
-    with pytest.raises(ForecastError, match=said):
+def test_a_training_set_that_teaches_nothing_is_refused(close: list[float], message: str) -> None:
+    with pytest.raises(ForecastError, match=message):
         training(series(np.array(close)))
 
 
@@ -105,8 +105,8 @@ def test_the_models_that_expect_a_change_say_that_they_contain_the_random_walk_a
 
 
 def test_a_model_of_ones_own_does_not_unless_it_says_so_nor_does_an_ensemble_of_it() -> None:
-    own = SimpleNamespace(name="own")
+    mine = SimpleNamespace(name="own")
     mixed = MedianEnsemble("mixed", ("lasso", "own"))
-    assert nesting([Lasso(), own, mixed]) == {"lasso"}
-    own.nests_random_walk = True
-    assert nesting([Lasso(), own, mixed]) == {"lasso", "own", "mixed"}
+    assert nesting([Lasso(), mine, mixed]) == {"lasso"}
+    mine.nests_random_walk = True
+    assert nesting([Lasso(), mine, mixed]) == {"lasso", "own", "mixed"}

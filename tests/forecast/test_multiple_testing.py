@@ -35,10 +35,10 @@ def test_holm_gives_the_textbook_values() -> None:
 @settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_only_raises_p_values_and_keeps_their_order(p: list[float]) -> None:
-    found = holm(np.array(p))
-    assert (found >= p).all()
-    assert (found <= 1).all()
-    assert (np.diff(found[np.argsort(p, kind="stable")]) >= 0).all()
+    result = holm(np.array(p))
+    assert (result >= p).all()
+    assert (result <= 1).all()
+    assert (np.diff(result[np.argsort(p, kind="stable")]) >= 0).all()
 
 
 def test_at_one_session_diebold_mariano_is_students_t_of_the_gains() -> None:
@@ -85,8 +85,8 @@ def test_what_has_the_larger_errors_as_it_is_does_not_beat() -> None:
 def test_what_is_detectable_is_found_in_four_of_five_draws() -> None:
     rng = np.random.default_rng(5)
     draws = rng.normal(detectable(1 / 20, 399, 0.001), 1, size=(4000, 400))
-    found = [chance_of_mean(draw, 1) < 0.001 for draw in draws]
-    assert 0.78 < np.mean(found) < 0.82
+    result = [chance_of_mean(draw, 1) < 0.001 for draw in draws]
+    assert 0.78 < np.mean(result) < 0.82
     assert np.isnan(detectable(np.nan, 0, 0.05))
 
 

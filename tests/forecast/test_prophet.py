@@ -31,8 +31,8 @@ def series(seed: int = 0, n: int = 660, *, drift: float = 0.0, noise: float = 0.
     return Series("AAA", date, 100 * np.exp(log_close), np.empty((n, 0)))
 
 
-def training(own: Series, horizon: int = 1, cut: int = CUT) -> Training:
-    return Training((own.until(cut),), horizon, own.date[cut - 1])
+def training(history: Series, horizon: int = 1, cut: int = CUT) -> Training:
+    return Training((history.until(cut),), horizon, history.date[cut - 1])
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def test_the_curve_is_the_librarys_own():
     from prophet import Prophet as Library
 
     for cut, waves in ((CUT, 13), (300, 3)):  # two years have a yearly season, one has not
-        own = series(3, cut)
-        curve = Prophet().fit(training(own, cut=cut))
-        frame = pd.DataFrame({"ds": own.date, "y": np.log(own.close / own.close[0]).round(9)})
+        history = series(3, cut)
+        curve = Prophet().fit(training(history, cut=cut))
+        frame = pd.DataFrame({"ds": history.date, "y": np.log(history.close / history.close[0]).round(9)})
         library = Library(daily_seasonality=False, scaling="minmax", uncertainty_samples=0).fit(frame)
-        days = np.busday_offset(own.date[-1].astype("datetime64[D]"), np.arange(10))
+        days = np.busday_offset(history.date[-1].astype("datetime64[D]"), np.arange(10))
         level = library.predict(pd.DataFrame({"ds": days.astype("datetime64[ns]")}))["yhat"].to_numpy()
         later = Series("AAA", days[:-1], np.ones(9), np.empty((9, 0)))
         np.testing.assert_allclose(curve.forecast(later, 0).mean, np.diff(level), atol=1e-9)
@@ -61,8 +61,8 @@ def test_the_curve_is_the_librarys_own():
 
 
 def test_a_steady_climb_goes_on():
-    own = series(drift=0.002, noise=1e-4)
-    mean = Prophet().fit(training(own, 5)).forecast(own, CUT).mean
+    history = series(drift=0.002, noise=1e-4)
+    mean = Prophet().fit(training(history, 5)).forecast(history, CUT).mean
     np.testing.assert_allclose(mean, 5 * 0.002, rtol=0.15)
 
 
@@ -92,14 +92,14 @@ def test_a_curve_read_back_from_json_forecasts_the_same(walk, fitted):
 
 def test_the_unit_of_the_price_does_not_matter(walk, fitted):
     pence = Series("AAA", walk.date, 100 * walk.close, walk.features)
-    found = Prophet().fit(training(pence)).forecast(pence, CUT).mean
-    np.testing.assert_allclose(found, fitted.forecast(walk, CUT).mean, atol=1e-12)
+    forecast = Prophet().fit(training(pence)).forecast(pence, CUT).mean
+    np.testing.assert_allclose(forecast, fitted.forecast(walk, CUT).mean, atol=1e-12)
 
 
 def test_the_hour_of_a_session_does_not_matter(walk, fitted):
     evening = Series("AAA", walk.date + np.timedelta64(21, "h"), walk.close, walk.features)
-    found = Prophet().fit(training(evening)).forecast(evening, CUT).mean
-    assert fitted.forecast(walk, CUT).mean.tobytes() == found.tobytes()
+    forecast = Prophet().fit(training(evening)).forecast(evening, CUT).mean
+    assert fitted.forecast(walk, CUT).mean.tobytes() == forecast.tobytes()
 
 
 def test_friday_is_followed_by_the_next_weekday_that_was_traded():
@@ -107,11 +107,11 @@ def test_friday_is_followed_by_the_next_weekday_that_was_traded():
     days = np.arange("2024-01-01", "2026-01-03", dtype="datetime64[D]")
     for weekend, after in (([4, 5], sunday), ([5, 6], monday)):  # Friday and Saturday as in Riyadh, or the usual
         weekday = (days.astype(int) + 3) % 7
-        own = series(1, int((~np.isin(weekday, weekend)).sum()))
-        own = Series("AAA", days[~np.isin(weekday, weekend)], own.close, own.features)
-        curve = Prophet().fit(training(own, cut=len(own)))
-        expected = curve._height(np.array([after])) - curve._height(own.date[-1:])
-        np.testing.assert_array_equal(curve.forecast(own, len(own) - 1).mean, expected)
+        history = series(1, int((~np.isin(weekday, weekend)).sum()))
+        history = Series("AAA", days[~np.isin(weekday, weekend)], history.close, history.features)
+        curve = Prophet().fit(training(history, cut=len(history)))
+        expected = curve._height(np.array([after])) - curve._height(history.date[-1:])
+        np.testing.assert_array_equal(curve.forecast(history, len(history) - 1).mean, expected)
 
 
 def test_a_process_that_fits_prints_nothing_and_keeps_its_loggers():

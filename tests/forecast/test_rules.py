@@ -32,11 +32,11 @@ def by_cost(frame: pd.DataFrame, **given: object) -> pd.DataFrame:
 
 def test_two_overlapping_sessions_by_hand() -> None:
     """As of days 0, 1 and 2: +, +, -; each holds a half for two sessions from the next open on: 1/2, 1, 0, -1/2."""
-    found = trade(rows([0.01, 0.01, -0.01], horizon=2), prices(), costs=[0, 10])
-    np.testing.assert_allclose(found.daily["gross"], [0.5 * 0.1, 1 * -0.1, 0, -0.5 * -0.2], atol=1e-12)
-    np.testing.assert_allclose(found.daily["turnover"], [0.5, 0.5, 1, 0.5 + 0.5])  # the last half is closed again
-    assert found.daily["session"].tolist() == DAYS[1:5].tolist()
-    free, paid = (found.by_symbol.loc[k] for k in (0, 1))
+    traded = trade(rows([0.01, 0.01, -0.01], horizon=2), prices(), costs=[0, 10])
+    np.testing.assert_allclose(traded.daily["gross"], [0.5 * 0.1, 1 * -0.1, 0, -0.5 * -0.2], atol=1e-12)
+    np.testing.assert_allclose(traded.daily["turnover"], [0.5, 0.5, 1, 0.5 + 0.5])  # the last half is closed again
+    assert traded.daily["session"].tolist() == DAYS[1:5].tolist()
+    free, paid = (traded.by_symbol.loc[k] for k in (0, 1))
     assert free["annual_return"] == pytest.approx(252 * 0.05 / 4)
     assert paid["annual_return"] == pytest.approx(252 * (0.05 - 3 * 0.001) / 4)
     assert free["volatility"] == pytest.approx(np.std([0.05, -0.1, 0, 0.1], ddof=1) * np.sqrt(252))
@@ -54,11 +54,11 @@ def test_at_the_break_even_cost_nothing_is_left() -> None:
 
 
 def test_buying_and_holding_pays_once_to_get_in_and_once_to_get_out() -> None:
-    found = by_cost(rows([0.01, 0.01, -0.01], horizon=2), costs=[0, 20])
-    held = np.array([0.1, -0.1, 0.0, -0.2])
-    assert found.loc[0, "hold_return"] == pytest.approx(252 * held.mean())
-    assert found.loc[20, "hold_return"] == pytest.approx(252 * (held.sum() - 2 * 0.002) / 4)
-    assert found.loc[0, "hold_drawdown"] == pytest.approx(0.9 * 0.8 - 1)
+    traded = by_cost(rows([0.01, 0.01, -0.01], horizon=2), costs=[0, 20])
+    holding = np.array([0.1, -0.1, 0.0, -0.2])
+    assert traded.loc[0, "hold_return"] == pytest.approx(252 * holding.mean())
+    assert traded.loc[20, "hold_return"] == pytest.approx(252 * (holding.sum() - 2 * 0.002) / 4)
+    assert traded.loc[0, "hold_drawdown"] == pytest.approx(0.9 * 0.8 - 1)
 
 
 def test_a_fill_at_the_close_of_as_of_would_have_earned_what_ours_loses() -> None:
@@ -81,65 +81,65 @@ def test_no_price_before_the_first_fill_and_no_close_at_all_matters(horizon: int
     other = market.assign(close=1.0, high=1.0, low=1.0, volume=0)
     other.loc[:10, "open"] = 7.0  # up to and with the as_of of the first forecast
     other.loc[31 + horizon :, "open"] *= 3  # after the last position was closed
-    one, two = (trade(frame, bars) for bars in (market, other))
+    result, two = (trade(frame, bars) for bars in (market, other))
     for table in ("by_symbol", "portfolio", "daily"):
-        pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table))
+        pd.testing.assert_frame_equal(getattr(result, table), getattr(two, table))
     first = other.assign(open=other["open"].where(other.index != 11, other["open"] * 1.01))
-    assert not trade(frame, first).daily["gross"].equals(one.daily["gross"])
+    assert not trade(frame, first).daily["gross"].equals(result.daily["gross"])
 
 
 def test_a_forecast_of_the_last_session_has_no_open_to_be_filled_at() -> None:
-    found = by_cost(rows([0.01] * 6), costs=[0])
-    assert (found.loc[0, "sessions"], found.loc[0, "unfilled"]) == (4, 1)
+    traded = by_cost(rows([0.01] * 6), costs=[0])
+    assert (traded.loc[0, "sessions"], traded.loc[0, "unfilled"]) == (4, 1)
 
 
 def test_a_fill_at_the_last_open_has_earned_nothing_yet() -> None:
-    found = by_cost(rows([np.nan] * 4 + [0.01]), costs=[0])
-    assert (found.loc[0, "sessions"], found.loc[0, "unfilled"]) == (0, 0)
+    traded = by_cost(rows([np.nan] * 4 + [0.01]), costs=[0])
+    assert (traded.loc[0, "sessions"], traded.loc[0, "unfilled"]) == (0, 0)
 
 
 def test_without_the_next_open_nothing_is_bought() -> None:
     halted = prices([100, np.nan, 50, 100, 100, 100])
-    found = trade(rows([0.01, 0.0, 0.01]), halted, costs=[0])
-    assert found.by_symbol["unfilled"].tolist() == [1]
-    np.testing.assert_allclose(found.daily["gross"], [0, 0])
+    traded = trade(rows([0.01, 0.0, 0.01]), halted, costs=[0])
+    assert traded.by_symbol["unfilled"].tolist() == [1]
+    np.testing.assert_allclose(traded.daily["gross"], [0, 0])
 
 
 def test_what_is_held_into_a_halt_is_held_to_its_end() -> None:
     halted = prices([100, 100, np.nan, 50, 50, 50])
-    found = trade(rows([0.01]), halted, costs=[0])  # bought at 100, to be sold on day 2, sold on day 3 at 50
-    assert found.by_symbol["annual_return"].iloc[0] == pytest.approx(252 * found.daily["gross"].mean())
-    assert found.daily["gross"].sum() == pytest.approx(-0.5)
+    traded = trade(rows([0.01]), halted, costs=[0])  # bought at 100, to be sold on day 2, sold on day 3 at 50
+    assert traded.by_symbol["annual_return"].iloc[0] == pytest.approx(252 * traded.daily["gross"].mean())
+    assert traded.daily["gross"].sum() == pytest.approx(-0.5)
 
 
 def test_more_than_a_fortnight_later_is_not_the_next_open() -> None:
     gap = prices()
     gap.loc[2:, "date"] += pd.Timedelta(days=20)
-    found = trade(rows([0.01, 0.01]), gap, costs=[0])
-    assert found.by_symbol["unfilled"].tolist() == [1]
+    traded = trade(rows([0.01, 0.01]), gap, costs=[0])
+    assert traded.by_symbol["unfilled"].tolist() == [1]
 
 
 @pytest.mark.parametrize("market", [prices(symbol="ZZZ"), prices()[:1], prices()[:0]], ids=["other", "one day", "none"])
 def test_a_symbol_without_prices_is_not_traded_and_keeps_its_row(market: pd.DataFrame) -> None:
-    found = by_cost(rows([0.01, 0.01]), market=market, costs=[5])
-    assert (found.loc[5, "sessions"], found.loc[5, "unfilled"]) == (0, 2)
-    assert found[["annual_return", "sharpe", "dsr", "break_even_bp", "max_drawdown"]].isna().all(axis=None)
+    traded = by_cost(rows([0.01, 0.01]), market=market, costs=[5])
+    assert (traded.loc[5, "sessions"], traded.loc[5, "unfilled"]) == (0, 2)
+    assert traded[["annual_return", "sharpe", "dsr", "break_even_bp", "max_drawdown"]].isna().all(axis=None)
 
 
 def test_a_threshold_leaves_weak_forecasts_alone() -> None:
-    found = trade(rows([0.01, 0.03, -0.03]), prices(), threshold=1.0, costs=[0])
-    np.testing.assert_allclose(found.daily["gross"], [0, -0.1, 0], atol=1e-12)
-    assert found.rule == "long or short where the mean is over 1 sigma"
+    traded = trade(rows([0.01, 0.03, -0.03]), prices(), threshold=1.0, costs=[0])
+    np.testing.assert_allclose(traded.daily["gross"], [0, -0.1, 0], atol=1e-12)
+    assert traded.rule == "long or short where the mean is over 1 sigma"
 
 
 def test_the_portfolio_is_the_mean_of_its_symbols() -> None:
     market = pd.concat([prices(), prices([100, 100, 130, 130, 130, 130], symbol="BBB")], ignore_index=True)
     both = pd.concat([rows([0.01, 0.01]), rows([0.01, -0.01], symbol="BBB")])
-    found = trade(both, market, costs=[0])
-    np.testing.assert_allclose(found.daily["gross"], [(0.1 + 0.3) / 2, (-0.1 + 0) / 2], atol=1e-12)
-    np.testing.assert_allclose(found.daily["turnover"], [1, (0 + 2) / 2 + 1])
-    assert found.portfolio[["symbols", "sessions"]].to_numpy().tolist() == [[2, 2]]
-    assert found.trials == 3
+    traded = trade(both, market, costs=[0])
+    np.testing.assert_allclose(traded.daily["gross"], [(0.1 + 0.3) / 2, (-0.1 + 0) / 2], atol=1e-12)
+    np.testing.assert_allclose(traded.daily["turnover"], [1, (0 + 2) / 2 + 1])
+    assert traded.portfolio[["symbols", "sessions"]].to_numpy().tolist() == [[2, 2]]
+    assert traded.trials == 3
 
 
 def test_more_trials_leave_less_certainty() -> None:
@@ -164,10 +164,10 @@ def test_prices_out_of_order_are_refused() -> None:
 
 
 def test_no_forecasts_give_empty_tables() -> None:
-    found = trade(rows([0.01])[:0], schema.empty(schema.BARS))
-    assert found.by_symbol.empty
-    assert found.portfolio.empty
-    assert found.daily.empty
+    traded = trade(rows([0.01])[:0], schema.empty(schema.BARS))
+    assert traded.by_symbol.empty
+    assert traded.portfolio.empty
+    assert traded.daily.empty
 
 
 def test_capital_that_is_gone_does_not_come_back() -> None:
@@ -199,9 +199,9 @@ def test_the_best_of_many_without_skill_is_as_good_as_expected(trials):
 
 def test_the_best_of_fifty_without_skill_does_not_pass_as_certain():
     rng = np.random.default_rng(9)
-    best = [max(rng.normal(size=(50, 252)), key=lambda own: sharpe(own)) for _ in range(200)]
-    assert np.mean([probabilistic(own) > 0.95 for own in best]) > 0.8
-    assert np.mean([deflated(own, 50) > 0.95 for own in best]) <= 0.05
+    best = [max(rng.normal(size=(50, 252)), key=lambda count: sharpe(count)) for _ in range(200)]
+    assert np.mean([probabilistic(count) > 0.95 for count in best]) > 0.8
+    assert np.mean([deflated(count, 50) > 0.95 for count in best]) <= 0.05
 
 
 def test_one_trial_needs_no_deflation():

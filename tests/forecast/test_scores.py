@@ -26,18 +26,18 @@ KNOWN = rows({"random_walk": ZERO, "guess": [0.01, 0.01, 0.01, 0.02, 0.01]})
 
 
 def test_errors_are_over_known_outcomes_and_relative_to_the_random_walk() -> None:
-    found = line(KNOWN, "guess")
-    assert (found["n"], found["first"], found["last"]) == (4, pd.Timestamp("2023-01-02"), pd.Timestamp("2023-01-05"))
-    assert found["mae"] == pytest.approx((0.01 + 0.02 + 0.01 + 0.02) / 4)
-    assert found["rmse"] == pytest.approx(np.sqrt((1 + 4 + 1 + 4) * 1e-4 / 4))
-    assert found["mae_ratio"] == pytest.approx(0.06 / 0.07)
-    assert found["rmse_ratio"] == pytest.approx(np.sqrt(10 / 21))
-    assert found["mase"] == pytest.approx(0.75)
+    row = line(KNOWN, "guess")
+    assert (row["n"], row["first"], row["last"]) == (4, pd.Timestamp("2023-01-02"), pd.Timestamp("2023-01-05"))
+    assert row["mae"] == pytest.approx((0.01 + 0.02 + 0.01 + 0.02) / 4)
+    assert row["rmse"] == pytest.approx(np.sqrt((1 + 4 + 1 + 4) * 1e-4 / 4))
+    assert row["mae_ratio"] == pytest.approx(0.06 / 0.07)
+    assert row["rmse_ratio"] == pytest.approx(np.sqrt(10 / 21))
+    assert row["mase"] == pytest.approx(0.75)
 
 
 def test_signs_count_where_both_the_forecast_and_the_market_moved() -> None:
-    found = line(KNOWN, "guess")
-    assert (found["n_hit"], found["hit_rate"], found["up_rate"]) == (3, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    row = line(KNOWN, "guess")
+    assert (row["n_hit"], row["hit_rate"], row["up_rate"]) == (3, pytest.approx(2 / 3), pytest.approx(2 / 3))
     base = line(KNOWN, "random_walk")
     assert base["n_hit"] == 0
     assert base[["hit_rate", "hit_lo", "hit_hi", "dm_p", "p_holm"]].isna().all()
@@ -46,8 +46,8 @@ def test_signs_count_where_both_the_forecast_and_the_market_moved() -> None:
 
 def test_a_model_is_compared_on_its_own_dates_only() -> None:
     frame = rows({"random_walk": ZERO, "picky": [np.nan, np.nan, 0.0, 0.04, 0.0]})
-    found = line(frame, "picky")
-    assert (found["n"], found["mae_ratio"]) == (2, 0.0)
+    row = line(frame, "picky")
+    assert (row["n"], row["mae_ratio"]) == (2, 0.0)
 
 
 def test_dates_without_the_random_walk_are_left_out() -> None:
@@ -59,81 +59,83 @@ def test_coverage_and_width_are_over_rows_with_intervals() -> None:
     bands = {"lo80": -0.01, "hi80": 0.01, "lo90": -0.02, "hi90": 0.02, "lo95": -0.05, "hi95": 0.05}
     frame = KNOWN.assign(**bands).reset_index(drop=True)
     frame.loc[frame["as_of"] == pd.Timestamp("2023-01-02"), list(bands)] = np.nan
-    found = line(frame, "guess")
-    assert found[["coverage80", "coverage90", "coverage95"]].tolist() == pytest.approx([2 / 3, 2 / 3, 1.0])
-    assert found["width90"] == pytest.approx(0.04)
+    row = line(frame, "guess")
+    assert row[["coverage80", "coverage90", "coverage95"]].tolist() == pytest.approx([2 / 3, 2 / 3, 1.0])
+    assert row["width90"] == pytest.approx(0.04)
     assert line(KNOWN, "guess")[["coverage80", "width90"]].isna().all()
 
 
 def test_a_model_that_says_what_the_random_walk_says_is_no_try_at_beating_it() -> None:
-    found = line(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}), "shrunk")
-    assert np.isnan([found["dm_p"], found["p_holm"]]).all()
-    assert found["mae_ratio"] == 1.0
+    row = line(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}), "shrunk")
+    assert np.isnan([row["dm_p"], row["p_holm"]]).all()
+    assert row["mae_ratio"] == 1.0
     assert verdict(board(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}))).tried == 1
 
 
 @pytest.mark.parametrize("actual", [[np.nan] * 5, [0.01, *[np.nan] * 4], [0.0] * 5])
 def test_too_little_to_judge_gives_p_one_not_an_error(actual: list[float]) -> None:
-    found = line(rows({"random_walk": ZERO, "guess": [0.01] * 5}, actual), "guess")
-    assert (found["dm_p"], found["p_holm"], found["n"]) == (1.0, 1.0, np.isfinite(actual).sum())
+    row = line(rows({"random_walk": ZERO, "guess": [0.01] * 5}, actual), "guess")
+    assert (row["dm_p"], row["p_holm"], row["n"]) == (1.0, 1.0, np.isfinite(actual).sum())
 
 
-def of(pairs: dict[tuple[str, str], float], overall: dict[str, float] | None = None, horizon: int = 1) -> Board:
+def frames(pairs: dict[tuple[str, str], float], overall: dict[str, float] | None = None, horizon: int = 1) -> Board:
     """A board with these corrected p values."""
     walk = {"symbol": "NVDA", "model": "random_walk", "horizon": horizon, "p_holm": np.nan}
-    own = [{**walk, "symbol": symbol, "model": model, "p_holm": p} for (symbol, model), p in pairs.items()]
-    whole = [{**walk, "symbols": 6, "model": model, "p_holm": p} for model, p in (overall or {}).items()]
-    return Board(pd.DataFrame([walk, *own]), pd.DataFrame(whole, columns=["model", "horizon", "symbols", "p_holm"]))
+    by_symbol = [{**walk, "symbol": symbol, "model": model, "p_holm": p} for (symbol, model), p in pairs.items()]
+    all_symbols = [{**walk, "symbols": 6, "model": model, "p_holm": p} for model, p in (overall or {}).items()]
+    return Board(
+        pd.DataFrame([walk, *by_symbol]), pd.DataFrame(all_symbols, columns=["model", "horizon", "symbols", "p_holm"])
+    )
 
 
 def test_the_verdict_claims_only_what_the_corrected_test_shows() -> None:
-    said = verdict(of({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
+    claim = verdict(frames({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
     count = "3 symbol and model pairs tried, smallest Holm-corrected p = 0.012."
-    assert said.text == f"Lasso beats the random walk for NVDA (Holm-corrected p = 0.012). {count}"
-    assert (said.beats, said.overall, said.tried, said.level) == ((("NVDA", "lasso"),), (), 3, 0.05)
+    assert claim.text == f"Lasso beats the random walk for NVDA (Holm-corrected p = 0.012). {count}"
+    assert (claim.beats, claim.overall, claim.tried, claim.level) == ((("NVDA", "lasso"),), (), 3, 0.05)
 
 
 def test_a_claim_over_all_symbols_comes_first_and_names_no_symbol() -> None:
-    said = verdict(of({("NVDA", "lasso"): 0.01, ("AAPL", "lasso"): 0.02}, {"lasso": 0.0002, "drift": 0.9}))
-    assert said.text.startswith(
+    claim = verdict(frames({("NVDA", "lasso"): 0.01, ("AAPL", "lasso"): 0.02}, {"lasso": 0.0002, "drift": 0.9}))
+    assert claim.text.startswith(
         "Lasso beats the random walk over all 6 symbols (Holm-corrected p < 0.001); "
         "Lasso beats the random walk for NVDA and AAPL (Holm-corrected p = 0.020). "
         "2 symbol and model pairs and 2 models over all symbols tried"
     )
-    assert (said.overall, said.tried) == (("lasso",), 4)
+    assert (claim.overall, claim.tried) == (("lasso",), 4)
 
 
 def test_a_long_list_of_symbols_is_cut_in_the_text_and_whole_in_the_verdict() -> None:
-    said = verdict(of({(f"S{k}", "lasso"): 0.01 for k in range(8)}))
-    assert "for S0, S1, S2, S3, S4 and 3 more (" in said.text
-    assert len(said.beats) == 8
+    claim = verdict(frames({(f"S{k}", "lasso"): 0.01 for k in range(8)}))
+    assert "for S0, S1, S2, S3, S4 and 3 more (" in claim.text
+    assert len(claim.beats) == 8
 
 
 def test_the_verdict_says_so_when_nothing_is_shown() -> None:
-    said = verdict(of({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}), trials=1200)
+    claim = verdict(frames({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}), trials=1200)
     count = "2 symbol and model pairs tried, smallest Holm-corrected p = 0.340. The fits compared 1,200 settings."
-    assert said.text == f"Not distinguishable from the random walk. {count}"
+    assert claim.text == f"Not distinguishable from the random walk. {count}"
     assert verdict(board(KNOWN[:0])).text.startswith("Nothing could be judged.")
     alone = verdict(board(rows({"random_walk": ZERO})))
     assert alone.text == "Not distinguishable from the random walk. No other model was tried."
 
 
 def test_the_verdict_names_the_horizon_where_there_are_several() -> None:
-    one, five = of({("NVDA", "lasso"): 0.0001}), of({("NVDA", "lasso"): 0.5}, horizon=5)
-    both = Board(pd.concat([one.by_symbol, five.by_symbol]), one.overall)
+    single, five = frames({("NVDA", "lasso"): 0.0001}), frames({("NVDA", "lasso"): 0.5}, horizon=5)
+    both = Board(pd.concat([single.by_symbol, five.by_symbol]), single.overall)
     assert verdict(both).text.startswith(
         "Lasso beats the random walk for NVDA 1 session ahead (Holm-corrected p < 0.001"
     )
 
 
 def test_the_finding_is_in_large_type_and_the_rest_is_not() -> None:
-    shown = verdict(of({("A&B", "lasso"): 0.0001}))._repr_html_()
+    shown = verdict(frames({("A&B", "lasso"): 0.0001}))._repr_html_()
     assert "for A&amp;B (Holm-corrected p &lt; 0.001).</p><p>1 symbol and model pair tried" in shown
 
 
 def test_a_level_that_is_no_probability_is_refused() -> None:
     with pytest.raises(ForecastError, match="level 5"):
-        verdict(of({}), level=5)
+        verdict(frames({}), level=5)
 
 
 def test_scores_without_the_random_walk_are_refused() -> None:
@@ -214,9 +216,9 @@ def test_a_miss_costs_twenty_times_its_distance_from_a_90_per_cent_interval() ->
     bands = {"lo90": -0.02, "hi90": 0.02}
     frame = rows({"random_walk": ZERO, "guess": ZERO}).assign(**bands)
     frame.loc[frame["model"] == "guess", "lo90"] = -0.01
-    found = line(frame, "guess")  # outcomes 0.02, -0.01, 0.0 and 0.04: the last is out by 0.02
-    assert found["winkler90"] == pytest.approx(0.03 + 20 * 0.02 / 4)
-    assert found["winkler90_ratio"] == pytest.approx((0.03 + 0.1) / (0.04 + 0.1))
+    row = line(frame, "guess")  # outcomes 0.02, -0.01, 0.0 and 0.04: the last is out by 0.02
+    assert row["winkler90"] == pytest.approx(0.03 + 20 * 0.02 / 4)
+    assert row["winkler90_ratio"] == pytest.approx((0.03 + 0.1) / (0.04 + 0.1))
 
 
 def test_interval_scores_are_compared_where_both_have_an_interval() -> None:
@@ -232,22 +234,22 @@ def test_correlations_over_time_are_scipys() -> None:
 
 def test_a_constant_forecast_has_no_correlation() -> None:
     actual = np.random.default_rng(1).normal(size=7).tolist()
-    found = line(rows({"random_walk": [0.0] * 7, "drift": [0.1] * 7}, actual), "drift")  # whose mean is not quite 0.1
-    assert found[["ic", "rank_ic"]].isna().all()
+    row = line(rows({"random_walk": [0.0] * 7, "drift": [0.1] * 7}, actual), "drift")  # whose mean is not quite 0.1
+    assert row[["ic", "rank_ic"]].isna().all()
 
 
 def test_what_a_series_scores_does_not_hang_on_the_others_or_on_the_order_of_rows() -> None:
-    one = PANEL[PANEL["symbol"] == "S03"]
+    single = PANEL[PANEL["symbol"] == "S03"]
     counted = ["ic_80", "p_holm", "winkler90_holm", "rank_ic_holm"]  # which hang on how many are tested
     both = score(PANEL.sample(frac=1, random_state=1)).set_index("symbol").loc["S03"].drop(columns=counted)
-    alone = score(one).set_index("symbol").drop(columns=counted)
+    alone = score(single).set_index("symbol").drop(columns=counted)
     pd.testing.assert_frame_equal(both.sort_values("model"), alone.sort_values("model"))
 
 
 def test_scores_come_in_the_order_of_rows_and_leave_them_alone() -> None:
     before = PANEL.copy()
-    found = score(PANEL[::-1])
-    assert found["symbol"].drop_duplicates().tolist() == ["S05", "S04", "S03", "S02", "S01", "S00"]
+    table = score(PANEL[::-1])
+    assert table["symbol"].drop_duplicates().tolist() == ["S05", "S04", "S03", "S02", "S01", "S00"]
     pd.testing.assert_frame_equal(PANEL, before)
 
 
@@ -260,21 +262,21 @@ def test_a_copy_of_a_symbol_adds_nothing_to_the_overall_test() -> None:
     two = PANEL[PANEL["symbol"].isin(["S00", "S01"])]
     four = pd.concat([two, two.assign(symbol=two["symbol"] + "B")])
     shown = ["mae_ratio", "rmse_ratio", "winkler90_ratio", "coverage90", "dm_p"]
-    one, other = (board(frame).overall.set_index("model")[shown] for frame in (two, four))
-    pd.testing.assert_frame_equal(one, other)
+    single, other = (board(frame).overall.set_index("model")[shown] for frame in (two, four))
+    pd.testing.assert_frame_equal(single, other)
     assert board(four).overall["symbols"].tolist() == [4, 4, 4]
 
 
 def test_the_overall_rank_ic_is_the_mean_of_each_sessions() -> None:
-    own = PANEL.merge(
+    by_symbol = PANEL.merge(
         PANEL.loc[PANEL["model"] == "random_walk", ["symbol", "as_of", "mean"]].dropna()[["symbol", "as_of"]]
     )
-    own = own[own["model"] == "m1"].dropna(subset="mean")
-    days = [day for _, day in own.groupby("as_of") if len(day) >= 5]
+    by_symbol = by_symbol[by_symbol["model"] == "m1"].dropna(subset="mean")
+    days = [day for _, day in by_symbol.groupby("as_of") if len(day) >= 5]
     expected = np.mean([stats.spearmanr(day["mean"], day["actual"])[0] for day in days])
-    found = board(PANEL).overall.set_index("model")["rank_ic"]
-    assert found["m1"] == pytest.approx(expected)
-    assert np.isnan(found["random_walk"])
+    table = board(PANEL).overall.set_index("model")["rank_ic"]
+    assert table["m1"] == pytest.approx(expected)
+    assert np.isnan(table["random_walk"])
     assert board(panel(4)).overall["rank_ic"].isna().all()
 
 

@@ -26,10 +26,10 @@ def test_fitted_twice_it_is_the_same(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_newest_session_alone_can_be_forecast(model):
-    own = series(student(100))
-    forecast = model.fit(training(own, 101)).forecast(own, 100)
+    history = series(student(100))
+    forecast = model.fit(training(history, 101)).forecast(history, 100)
     assert forecast.mean.shape == (1,)
-    assert model.fit(training(own, 101)).forecast(own, 101).mean.shape == (0,)
+    assert model.fit(training(history, 101)).forecast(history, 101).mean.shape == (0,)
 
 
 def test_arima_finds_the_planted_memory():
@@ -60,17 +60,17 @@ def test_auto_arima_chooses_the_planted_order_and_counts_what_it_tried(capsys):
 
 def test_ets_of_a_random_walk_is_the_last_close():
     rng = np.random.default_rng(0)
-    own = series(rng.normal(0, 0.01, 1000))
-    fitted = AutoEts().fit(training(own, 800))
+    history = series(rng.normal(0, 0.01, 1000))
+    fitted = AutoEts().fit(training(history, 800))
     assert fitted.tried == 3
     assert fitted.chosen.startswith("A")
-    assert np.abs(fitted.forecast(own, 800).mean).max() < 0.01
+    assert np.abs(fitted.forecast(history, 800).mean).max() < 0.01
 
 
 def test_theta_goes_up_half_as_fast_as_the_line_through_the_closes():
     rng = np.random.default_rng(0)
-    own = series(rng.normal(0.002, 0.001, 500))
-    assert Theta().fit(training(own, 400, 10)).forecast(own, 400).mean.mean() == pytest.approx(0.01, abs=0.002)
+    history = series(rng.normal(0.002, 0.001, 500))
+    assert Theta().fit(training(history, 400, 10)).forecast(history, 400).mean.mean() == pytest.approx(0.01, abs=0.002)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
@@ -81,17 +81,17 @@ def test_too_little_history_says_how_much_is_needed(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_prices_that_rise_by_the_same_each_day_are_refused(model):
-    own = series(np.where(np.arange(200) < 198, 0.001, 0.0))
+    history = series(np.where(np.arange(200) < 198, 0.001, 0.0))
     labels = np.full(199, np.nan)
     labels[:2] = 0.0, 1.0  # as if somebody had worked them out in another way
     with pytest.raises(ForecastError, match=r"all 198 one-session returns are 0\.001.*halted"):
-        model.fit(Training((own.until(199),), 5, own.date[198], (labels,)))
+        model.fit(Training((history.until(199),), 5, history.date[198], (labels,)))
 
 
 def with_absurd_price(row: int, factor: float) -> Series:
-    own = series(student())
-    close = np.where(np.arange(len(own)) == row, own.close * factor, own.close)
-    return Series("ON", own.date, close, own.features)
+    history = series(student())
+    close = np.where(np.arange(len(history)) == row, history.close * factor, history.close)
+    return Series("ON", history.date, close, history.features)
 
 
 @pytest.mark.parametrize("model", [Arima(), AutoEts(), Theta()], ids=str)
@@ -109,10 +109,12 @@ def test_a_moving_average_made_of_one_absurd_price_is_refused(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_an_absurd_price_after_the_cut_is_forgotten(model):
-    own = series(student())
-    fitted = model.fit(training(own, 300))
+    history = series(student())
+    fitted = model.fit(training(history, 300))
     after = fitted.forecast(with_absurd_price(310, 1e12), 400).mean
-    np.testing.assert_allclose(after, fitted.forecast(own, 400).mean, atol=0.5 if isinstance(model, Theta) else 1e-3)
+    np.testing.assert_allclose(
+        after, fitted.forecast(history, 400).mean, atol=0.5 if isinstance(model, Theta) else 1e-3
+    )
 
 
 @pytest.mark.parametrize("order", [(1, 1, 1), (-1, 0, 1), (1, 1)])
@@ -128,9 +130,9 @@ def test_parameters_of_no_use_are_refused(value):
 
 
 def test_two_symbols_at_once_are_refused():
-    own = series(student())
+    history = series(student())
     with pytest.raises(ForecastError, match="2 symbols"):
-        Arima().fit(Training((own, own), 5, own.date[-1]))
+        Arima().fit(Training((history, history), 5, history.date[-1]))
 
 
 class Fails:
@@ -145,9 +147,11 @@ class Wanders:
         return self
 
 
-@pytest.mark.parametrize(("model", "said"), [(Fails(), r"no model able to be fitted"), (Wanders(), "did not converge")])
-def test_a_search_that_fails_says_so_and_the_way_out(model, said):
-    with pytest.raises(ForecastError, match=rf"ETS.*{said}.*Give more history"):
+@pytest.mark.parametrize(
+    ("model", "message"), [(Fails(), r"no model able to be fitted"), (Wanders(), "did not converge")]
+)
+def test_a_search_that_fails_says_so_and_the_way_out(model, message):
+    with pytest.raises(ForecastError, match=rf"ETS.*{message}.*Give more history"):
         _fitted("ETS", model, np.zeros(100))
 
 

@@ -48,10 +48,10 @@ def done(count: int, until: int = 400, min_train: int = 100) -> study.Study:
 
 
 def test_the_first_forecast_waits_for_the_longest_look_back_and_what_the_fits_need() -> None:
-    found = done(600)
-    assert found.min_train == LOOK_BACK + 6 * 21 + 1
-    first = found.rows.dropna(subset=["mean"]).groupby("model")["as_of"].min()
-    assert first["lasso"] == first["random_walk"] == panel(600)["date"].iloc[found.min_train + 1]
+    result = done(600)
+    assert result.min_train == LOOK_BACK + 6 * 21 + 1
+    first = result.rows.dropna(subset=["mean"]).groupby("model")["as_of"].min()
+    assert first["lasso"] == first["random_walk"] == panel(600)["date"].iloc[result.min_train + 1]
 
 
 def test_a_larger_min_train_stays_and_a_short_history_is_not_eaten_up() -> None:
@@ -69,20 +69,23 @@ def test_models_are_compared_on_the_sessions_that_all_of_them_forecast() -> None
 
 def test_a_model_that_begins_late_is_named_and_does_not_shorten_the_others() -> None:
     rows = done(600, until=500).rows
-    (told,) = study.late(rows)
-    assert told.startswith("late, 1 session ahead, begins late for AAA, BBB: AAA on ")
-    assert told.endswith("(too few to be compared)")
+    (sentences,) = study.late(rows)
+    assert sentences.startswith("late, 1 session ahead, begins late for AAA, BBB: AAA on ")
+    assert sentences.endswith("(too few to be compared)")
     assert set(study.common(rows)["model"]) == {"random_walk", "drift", "lasso"}
 
 
 def test_who_is_left_out_for_the_same_reason_is_named_in_one_sentence() -> None:
-    told = study.skipped_in_words({f"S{k} lasso": "too short" for k in range(500)} | {"A": "halted"})
-    assert told == ["S0 lasso, S1 lasso, S2 lasso, S3 lasso, S4 lasso, S5 lasso and 494 more: too short", "A: halted"]
+    sentences = study.skipped_in_words({f"S{k} lasso": "too short" for k in range(500)} | {"A": "halted"})
+    assert sentences == [
+        "S0 lasso, S1 lasso, S2 lasso, S3 lasso, S4 lasso, S5 lasso and 494 more: too short",
+        "A: halted",
+    ]
 
 
 def test_a_feature_that_is_too_empty_is_named() -> None:
-    found = done(260)
-    assert "The emptiest is slow, with " in found.past.skipped["AAA lasso"]
+    result = done(260)
+    assert "The emptiest is slow, with " in result.past.skipped["AAA lasso"]
 
 
 @pytest.mark.parametrize("count", [1, 20, 70])

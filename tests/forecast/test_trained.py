@@ -15,9 +15,9 @@ RECIPES = (RandomWalk(), Drift(), Lasso(), Boosting(trees=5), MedianEnsemble())
 def panel(*symbols: str) -> pd.DataFrame:
     parts = []
     for k, symbol in enumerate(symbols):
-        own = planted(500, symbol=symbol, seed=k)
-        columns = {"symbol": symbol, "date": own.date.astype("datetime64[ns]"), "close": own.close}
-        parts.append(pd.DataFrame(columns | dict(zip(own.names, own.features.T, strict=True))))
+        history = planted(500, symbol=symbol, seed=k)
+        columns = {"symbol": symbol, "date": history.date.astype("datetime64[ns]"), "close": history.close}
+        parts.append(pd.DataFrame(columns | dict(zip(history.names, history.features.T, strict=True))))
     return pd.concat(parts, ignore_index=True).astype({"symbol": "string"})
 
 
@@ -31,8 +31,10 @@ def done() -> study.Study:
 
 def series(symbol: str, last: int = 500) -> Series:
     frame = panel(symbol) if symbol == "AAA" else panel("AAA", symbol)
-    own = frame[frame["symbol"] == symbol].tail(last)
-    return Series(symbol, own["date"].to_numpy(), own["close"].to_numpy(), own[NAMES].to_numpy(), tuple(NAMES))
+    history = frame[frame["symbol"] == symbol].tail(last)
+    return Series(
+        symbol, history["date"].to_numpy(), history["close"].to_numpy(), history[NAMES].to_numpy(), tuple(NAMES)
+    )
 
 
 @pytest.mark.parametrize("model", [model.name for model in RECIPES])
@@ -46,21 +48,21 @@ def test_what_is_served_of_the_newest_session_is_what_was_forecast(done: study.S
 
 def test_one_row_is_enough_where_the_model_needs_no_more(done: study.Study) -> None:
     lasso = trained.from_study(done, "lasso")
-    whole, one = lasso.forecast(series("AAA")), lasso.forecast(series("AAA", last=1))
-    assert one["mean"][0] == pytest.approx(whole["mean"][-1])
-    assert one["sigma"][0] == lasso.calibration["AAA"].sigma
+    full, single = lasso.forecast(series("AAA")), lasso.forecast(series("AAA", last=1))
+    assert single["mean"][0] == pytest.approx(full["mean"][-1])
+    assert single["sigma"][0] == lasso.calibration["AAA"].sigma
 
 
 def test_another_symbol_or_other_features_are_refused_by_name(done: study.Study) -> None:
-    lasso, own = trained.from_study(done, "lasso"), series("AAA")
+    lasso, history = trained.from_study(done, "lasso"), series("AAA")
     with pytest.raises(ForecastError, match="symbol 'CCC': lasso was fitted on AAA, BBB"):
-        lasso.forecast(Series("CCC", own.date, own.close, own.features, own.names))
+        lasso.forecast(Series("CCC", history.date, history.close, history.features, history.names))
     with pytest.raises(ForecastError, match=r"with the feature 'f0' .4 in all., which is not given"):
-        lasso.forecast(Series("AAA", own.date, own.close, own.features[:, 1:], own.names[1:]))
+        lasso.forecast(Series("AAA", history.date, history.close, history.features[:, 1:], history.names[1:]))
     with pytest.raises(ForecastError, match="not fitted with the feature 'extra'"):
-        lasso.forecast(Series("AAA", own.date, own.close, np.ones((500, 5)), (*own.names, "extra")))
+        lasso.forecast(Series("AAA", history.date, history.close, np.ones((500, 5)), (*history.names, "extra")))
     with pytest.raises(ForecastError, match="in another order: f0, f1"):
-        lasso.forecast(Series("AAA", own.date, own.close, own.features, own.names[::-1]))
+        lasso.forecast(Series("AAA", history.date, history.close, history.features, history.names[::-1]))
 
 
 def test_a_model_that_was_not_in_the_study_has_nothing_to_save(done: study.Study) -> None:
@@ -83,12 +85,12 @@ def test_studies_of_several_horizons_are_put_together(done: study.Study) -> None
 
 
 def test_a_fit_tells_which_features_it_uses_and_others_change_nothing(done: study.Study) -> None:
-    found = trained.from_study(done, "lasso")
-    assert "f0" in found.used
-    assert set(found.used) < set(NAMES) or len(found.used) == len(NAMES)
-    own = series("AAA")
-    without = own.features.copy()
-    without[:, [k for k, name in enumerate(NAMES) if name not in found.used]] = np.nan
-    bare = Series("AAA", own.date, own.close, without, tuple(NAMES))
-    np.testing.assert_array_equal(found.forecast(bare)["mean"], found.forecast(own)["mean"])
+    result = trained.from_study(done, "lasso")
+    assert "f0" in result.used
+    assert set(result.used) < set(NAMES) or len(result.used) == len(NAMES)
+    history = series("AAA")
+    without = history.features.copy()
+    without[:, [k for k, name in enumerate(NAMES) if name not in result.used]] = np.nan
+    bare = Series("AAA", history.date, history.close, without, tuple(NAMES))
+    np.testing.assert_array_equal(result.forecast(bare)["mean"], result.forecast(history)["mean"])
     assert trained.from_study(done, "drift").used == ()

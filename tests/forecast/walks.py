@@ -27,16 +27,16 @@ def series(returns: np.ndarray, *, unit: str = "ns", start: float = 100.0) -> Se
     return Series("ON", dates, start * np.exp(np.concatenate([[0.0], np.cumsum(returns)])), np.empty((n, 0)))
 
 
-def training(own: Series, cut: int, horizon: int = 5) -> Training:
+def training(history: Series, cut: int, horizon: int = 5) -> Training:
     """The first `cut` rows."""
-    return Training((own.until(cut),), horizon, own.date[cut - 1])
+    return Training((history.until(cut),), horizon, history.date[cut - 1])
 
 
-def with_hole(own: Series, row: int, factor: float = 3.0) -> Series:
+def with_hole(history: Series, row: int, factor: float = 3.0) -> Series:
     """The same returns, but after `row` a year is missing, over which the price went to `factor` times what it was."""
-    date = np.concatenate([own.date[: row + 1], own.date[row:] + YEAR])
-    close = np.concatenate([own.close[: row + 1], own.close[row:] * factor])
-    return Series(own.symbol, date, close, np.empty((len(date), 0)))
+    date = np.concatenate([history.date[: row + 1], history.date[row:] + YEAR])
+    close = np.concatenate([history.close[: row + 1], history.close[row:] * factor])
+    return Series(history.symbol, date, close, np.empty((len(date), 0)))
 
 
 def restored(fitted: Any) -> Fitted:
@@ -52,14 +52,14 @@ def pair(forecast: Forecast) -> np.ndarray:
     return np.array([forecast.mean, np.zeros_like(forecast.mean) if forecast.sigma is None else forecast.sigma])
 
 
-def sees_only_the_past(model: Model, own: Series, cut: int, row: int) -> None:
+def sees_only_the_past(model: Model, history: Series, cut: int, row: int) -> None:
     """Neither cutting the series after `row` nor moving its later closes changes a forecast up to `row`."""
-    fitted = model.fit(training(own, cut))
-    expected = pair(fitted.forecast(own, cut))[:, : row + 1 - cut]
-    moved = own.close * np.where(np.arange(len(own)) > row, 1.5, 1.0)
-    later = Series(own.symbol, own.date, moved, own.features)
-    np.testing.assert_array_equal(pair(fitted.forecast(own.until(row + 1), cut)), expected)
+    fitted = model.fit(training(history, cut))
+    expected = pair(fitted.forecast(history, cut))[:, : row + 1 - cut]
+    moved = history.close * np.where(np.arange(len(history)) > row, 1.5, 1.0)
+    later = Series(history.symbol, history.date, moved, history.features)
+    np.testing.assert_array_equal(pair(fitted.forecast(history.until(row + 1), cut)), expected)
     np.testing.assert_array_equal(pair(fitted.forecast(later, cut))[:, : row + 1 - cut], expected)
     assert np.isfinite(expected).all()
-    next_one = [pair(fitted.forecast(any_, row + 1))[:, 0].tolist() for any_ in (own, later)]
+    next_one = [pair(fitted.forecast(any_, row + 1))[:, 0].tolist() for any_ in (history, later)]
     assert next_one[0] != next_one[1]  # what moved is seen as soon as it may be

@@ -41,6 +41,6 @@ def ours(returns: np.ndarray, horizon: int) -> pd.DataFrame:
     parts = []
     for k, close in enumerate(100 * np.exp(returns.cumsum(axis=0)).T):
         series = Series(f"S{k:03}", days, close, np.empty((len(close), 0)))
-        own = {"as_of": days, "mean": 0.0, "sigma": usual(series, horizon), "actual": target(series, horizon)}
-        parts.append(pd.DataFrame(own).assign(symbol=series.symbol, model=f"m{k:03}", horizon=horizon))
+        columns = {"as_of": days, "mean": 0.0, "sigma": usual(series, horizon), "actual": target(series, horizon)}
+        parts.append(pd.DataFrame(columns).assign(symbol=series.symbol, model=f"m{k:03}", horizon=horizon))
     return conformal(pd.concat(parts, ignore_index=True))

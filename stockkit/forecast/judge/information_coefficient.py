@@ -38,13 +38,13 @@ class Finding:
 
     Attributes:
         text: what a report may say, in one sentence.
-        found: (feature, year) pairs, or (feature, None) over all years, whose Holm-corrected p is under `level`.
+        telling: (feature, year) pairs, or (feature, None) over all years, whose Holm-corrected p is under `level`.
         tried: how many were tested; those without a coefficient are not.
         level: the family-wise error rate allowed.
     """
 
     text: str
-    found: tuple[tuple[str, int | None], ...]
+    telling: tuple[tuple[str, int | None], ...]
     tried: int
     level: float
 
