@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stockkit.athena import depth, parser
+from stockkit.athena import parser
 from stockkit.athena.parameters import every
 from stockkit.athena.parser import Statement, parse
+from stockkit.athena.queries import statement
 from stockkit.athena.types import Type, from_arrow
 from stockkit.errors import QueryError
 
@@ -52,16 +53,14 @@ def translate(
     Raises:
         QueryError: it is no SELECT, or it holds something that is not translated.
     """
-    from stockkit.athena.queries import statement
-
-    tree = parser.parse(text).tree
+    tree = parse(text).tree
     parameters = every(parameters)
     check_parameters(tree, parameters)
     kinds = {
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}
         for table, schema in schemas.items()
     }
-    query, context = depth.deeply(lambda: statement(tree, kinds, parameters, places))
+    query, context = parser.deeply(lambda: statement(tree, kinds, parameters, places))
     names = tuple(column.name or f"_col{k}" for k, column in enumerate(query.columns))
     kinds_of = tuple(column.value.type for column in query.columns)
     return Translation(query.sql, context.bound, names, kinds_of, context.written)

@@ -1,4 +1,8 @@
-"""CAST and TRY_CAST with Athena's rounding, spellings and refusals."""
+"""CAST and TRY_CAST with Athena's rounding, spellings and refusals, and numbers as Athena spells them.
+
+Since Trino 369 a real or double is spelled as the SQL standard has it, 1.0E1 and never 10.0, with the fewest digits
+that mean the number; of a real at most seven.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import datetime as dt
 import re
 from typing import Any
 
-from stockkit.athena import intervals, spelling, types
+from stockkit.athena import intervals, types
+from stockkit.athena.functions import documents
+from stockkit.athena.intervals import from_local, local_time, to_digits
 from stockkit.athena.types import Type
-from stockkit.athena.values import NOTHING, Value, coerced, fail, once, refuse, text, unanswered
+from stockkit.athena.values import NOTHING, Value, coerced, fail, once, quoted, refuse, unanswered
 
 PATTERNS = {
     "whole": r"[+-]?[0-9]+",
@@ -79,7 +85,7 @@ def cast_node(node: Any, value: Value) -> Value:
     kind, length = named_type(node.to)
     if length is None:
         return cast(value, kind, node)
-    return spelling.shortened(cast(value, kind, node), length, value.type)
+    return _shortened(cast(value, kind, node), length, value.type)
 
 
 def cast(value: Value, kind: Type, node: Any) -> Value:
@@ -92,15 +98,13 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
         return steps[value.type.name](value, kind, node)
     source = value.type
     if source.name == "json":
-        from stockkit.athena import documents
-
         return documents.cast(value, kind, node)
     if source.name == "interval" and kind.name == "varchar":
         return Value(intervals.spelled(value.sql, source), kind)
     if source.floating and kind.name == "decimal":
-        return spelling.floating_decimal(value, kind)
+        return _floating_decimal(value, kind)
     if source.floating and kind.name == "varchar":
-        return spelling.floating_text(value)
+        return _floating_text(value)
     if source.floating and kind.name == "boolean":
         return Value(f"({value.sql} <> 0)", kind)
     if source.floating and kind.whole:
@@ -108,7 +112,7 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     if source.name == "boolean" and kind.name == "decimal" and kind.args[0] == kind.args[1]:
         return _boolean_to_fraction(value, kind)
     if source.name == "decimal" and kind.name == "varchar":
-        return spelling.decimal_text(value)
+        return _decimal_text(value)
     numbers = (source.number or source.name == "boolean") and (kind.number or kind.name in ("varchar", "boolean"))
     if numbers or (source.name == "date" and kind.name == "varchar"):
         return Value(f"CAST({value.sql} AS {kind.local})", kind, nan=value.nan)
@@ -139,9 +143,9 @@ def _read_or_failed(sql: str, shape: str, kind: Type) -> str:
     """A text taken for a type, where it has the shape of one."""
     message = fail(f"Value cannot be cast to {kind}", kind)
     odd = unanswered(f"this spelling of {kind} is not translated", kind)
-    tests = f"WHEN NOT regexp_full_match({sql}, {text(WIDER[shape])}) THEN {message}"
+    tests = f"WHEN NOT regexp_full_match({sql}, {quoted(WIDER[shape])}) THEN {message}"
     if WIDER[shape] != PATTERNS[shape]:
-        tests += f" WHEN NOT regexp_full_match({sql}, {text(PATTERNS[shape])}) THEN {odd}"
+        tests += f" WHEN NOT regexp_full_match({sql}, {quoted(PATTERNS[shape])}) THEN {odd}"
     return f"CASE {tests} ELSE {_read(sql, shape, kind)} END"
 
 
@@ -171,9 +175,9 @@ def _zoned_literal(node: Any, value: Value) -> Value:
     zone = checked_zone(found.groups()[-1], node)
     digits = named_type(node.to)[0].args[0]
     clock = to_digits(
-        Value(f"CAST({text(found.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
+        Value(f"CAST({quoted(found.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
     )
-    return Value(f"({clock.sql} AT TIME ZONE {text(zone)})", Type("zoned", (digits, zone)))
+    return Value(f"({clock.sql} AT TIME ZONE {quoted(zone)})", Type("zoned", (digits, zone)))
 
 
 def checked_zone(name: object, node: Any) -> str:
@@ -183,30 +187,6 @@ def checked_zone(name: object, node: Any) -> str:
     if isinstance(name, str) and name in zoneinfo.available_timezones():
         return name
     raise refuse(node, f"the zone must be a known name such as 'America/New_York', found {name!r}.")
-
-
-def local_time(value: Value) -> str:
-    """The clock time of a moment in its own zone, as a TIMESTAMP."""
-    if value.type.name == "zoned":
-        return f"({value.sql} AT TIME ZONE {text(value.type.args[1])})"
-    return f"CAST({value.sql} AS TIMESTAMP)" if value.type.name == "date" else value.sql
-
-
-def from_local(sql: str, kind: Type) -> Value:
-    """A clock time taken back to a date, timestamp or zoned timestamp."""
-    if kind.name == "zoned":
-        return Value(f"({sql} AT TIME ZONE {text(kind.args[1])})", kind)
-    return Value(f"CAST({sql} AS {kind.local})", kind)
-
-
-def to_digits(value: Value, kind: Type) -> Value:
-    """A timestamp rounded to the digits of a second that its type has, halves up."""
-    step = 10 ** (6 - kind.args[0]) if kind.name in ("timestamp", "zoned") else 1
-    if step == 1:
-        return value
-    micros = f"(epoch_us({value.sql}) + {step // 2})"
-    rounded = f"make_timestamp({micros} - ({micros} % {step} + {step}) % {step})"
-    return Value(rounded if kind.name == "timestamp" else f"({rounded} AT TIME ZONE 'UTC')", kind)
 
 
 def _from_moment(value: Value, kind: Type, node: Any) -> Value:
@@ -232,7 +212,7 @@ def _spelled(clock: str, kind: Type) -> str:
     sql = f"strftime({clock}, '%Y-%m-%d %H:%M:%S')"
     if kind.args[0]:
         sql += f" || '.' || substr(strftime({clock}, '%f'), 1, {kind.args[0]})"
-    return f"({sql} || {text(' ' + kind.args[1])})" if kind.name == "zoned" else f"({sql})"
+    return f"({sql} || {quoted(' ' + kind.args[1])})" if kind.name == "zoned" else f"({sql})"
 
 
 def _from_nested(value: Value, kind: Type, node: Any) -> Value:
@@ -242,11 +222,72 @@ def _from_nested(value: Value, kind: Type, node: Any) -> Value:
         return Value(f"list_transform({value.sql}, lambda e: {inner})", kind, nan=value.nan)
     if source.name == kind.name == "row" and len(source.args) == len(kind.args):
         parts = [
-            f"{text(types.field(kind, k))}: "
-            + cast(Value(f"({value.sql})[{text(types.field(source, k))}]", one), kind.args[k], node).sql
+            f"{quoted(types.field(kind, k))}: "
+            + cast(Value(f"({value.sql})[{quoted(types.field(source, k))}]", one), kind.args[k], node).sql
             for k, one in enumerate(source.args)
         ]
         return Value(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{', '.join(parts)}}} END", kind, nan=True)
     if source.name == "map" and types.takes(kind, source):
         return coerced(value, kind, node)
     raise refuse(node, f"Cannot cast {source} to {kind}.")
+
+
+DIGITS = "(CASE WHEN n.w = '0' THEN ltrim(n.f, '0') ELSE n.w || n.f END)"
+EXPONENT = "(n.e + CASE WHEN n.w = '0' THEN length(ltrim(n.f, '0')) - length(n.f) ELSE length(n.w) END - 1)"
+
+
+def _floating_text(value: Value) -> Value:
+    """A real or double as varchar: 1.5E0, -0E0, NaN, -Infinity."""
+    kind = value.type
+    plain = "CAST(abs(n.x) AS VARCHAR)"
+    plain = plain if kind == types.DOUBLE else f"printf('%.6e', CAST({plain} AS DOUBLE))"
+    parts = (
+        "{'x': n.x, 'w': split_part(split_part(n.s, 'e', 1), '.', 1), "
+        "'f': split_part(split_part(n.s, 'e', 1), '.', 2), "
+        "'e': coalesce(TRY_CAST(split_part(n.s, 'e', 2) AS INTEGER), 0)}"
+    )
+    rest = f"coalesce(nullif(rtrim(substr({DIGITS}, 2), '0'), ''), '0')"
+    finite = (
+        f"CASE WHEN n.x < 0 THEN '-' ELSE '' END || substr({DIGITS}, 1, 1) || '.' || {rest} || 'E'"
+        f" || CAST({EXPONENT} AS VARCHAR)"
+    )
+    least = "2.3e-308" if kind == types.DOUBLE else "1.2e-38"
+    tiny = unanswered("the text of a subnormal number is not translated", types.VARCHAR)
+    body = (
+        "CASE WHEN n.x IS NULL THEN NULL WHEN isnan(n.x) THEN 'NaN' "
+        "WHEN n.x = 0 THEN CASE WHEN signbit(n.x) THEN '-0E0' ELSE '0E0' END "
+        "WHEN isinf(n.x) THEN CASE WHEN n.x > 0 THEN 'Infinity' ELSE '-Infinity' END "
+        f"WHEN abs(n.x) < CAST('{least}' AS DOUBLE) THEN {tiny} ELSE {finite} END"
+    )
+    sql = f"[{{'x': {value.sql}}}]"
+    for step in (f"{{'x': n.x, 's': {plain}}}", parts, body):  # one behind the other: nested they take thrice the time
+        sql = f"list_transform({sql}, lambda n: {step})"
+    return Value(f"{sql}[1]", types.VARCHAR)
+
+
+def _decimal_text(value: Value) -> Value:
+    """A decimal as varchar, with a zero before the point where no whole digit is."""
+    written = f"CAST({value.sql} AS VARCHAR)"
+    if value.type.args[0] == value.type.args[1]:
+        written = f"regexp_replace({written}, '^(-?)[.]', '\\10.')"
+    return Value(written, types.VARCHAR)
+
+
+def _floating_decimal(value: Value, kind: Type) -> Value:
+    """A real or double as decimal: of its shortest digits, halves away from zero."""
+    message = fail(f"Cannot cast {value.type} to {kind}: it is NaN, infinite or too large", kind)
+    worked = f"TRY_CAST(CAST(n.x AS VARCHAR) AS {kind.local})"
+    sql = (
+        f"list_transform([{{'x': {value.sql}}}], lambda n: CASE WHEN n.x IS NOT NULL AND (NOT isfinite(n.x) OR "
+        f"{worked} IS NULL) THEN {message} ELSE {worked} END)[1]"
+    )
+    return Value(sql, kind)
+
+
+def _shortened(written: Value, length: int, source: Type) -> Value:
+    """A text as varchar(length): a text is cut, what was spelled out of anything else must fit."""
+    if source.name in ("varchar", "unknown"):
+        return Value(f"substr({written.sql}, 1, {length})", types.VARCHAR)
+    message = fail(f"Value cannot be represented as varchar({length})", types.VARCHAR)
+    fits = f"CASE WHEN length(n.x) > {length} THEN {message} ELSE n.x END"
+    return Value(f"list_transform([{{'x': {written.sql}}}], lambda n: {fits})[1]", types.VARCHAR)

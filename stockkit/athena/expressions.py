@@ -3,52 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-from stockkit.athena import casts, depth, nested, operators, predicates, types
+from stockkit.athena import casts, intervals, operators, parser, types
+from stockkit.athena.functions import aggregates, calls, datetimes, structures
 from stockkit.athena.types import Type
-from stockkit.athena.values import NOTHING, Query, Scope, Value, coerced, refuse, text, unified
+from stockkit.athena.values import (
+    Handler,
+    Query,
+    Scope,
+    Value,
+    coerced,
+    condition,
+    hoisted,
+    one_column,
+    quoted,
+    refuse,
+    tried,
+    unified,
+)
 
 LIMITS = {"integer": 2**31, "bigint": 2**63}
 
 
 def expression(node: Any, scope: Scope) -> Value:
-    """Translate one expression."""
-    value = _translated(node, scope)
-    depth.check_length(value.sql)
+    """Translate one expression; what a handler reads of its node is declared in `reads.READS`."""
+    name = type(node).__name__
+    if name not in KINDS:
+        raise refuse(node, f"{name.upper()} is not translated; use Athena for it.")
+    value = KINDS[name](node, scope)
+    parser.check_length(value.sql)
     return value
 
 
-def _translated(node: Any, scope: Scope) -> Value:
-    name = type(node).__name__
-    if name in operators.SYMBOLS:
-        return operators.arithmetic(operators.SYMBOLS[name], scope.value(node.this), scope.value(node.expression), node)
-    if name in operators.COMPARISONS:
-        return _compare(node, scope)
-    if name not in kinds():
-        raise refuse(node, f"{name.upper()} is not translated; use Athena for it.")
-    return kinds()[name](node, scope)
-
-
-@cache
-def kinds() -> dict[str, Callable[[Any, Scope], Value]]:
-    """The handlers by the class of the node; what each reads is declared in `reads.READS`."""
-    from stockkit.athena import aggregates, calls, functions
-
-    return {
-        "Anonymous": calls.call, "Filter": aggregates.filtered, "Window": aggregates.windowed,
-        "GroupConcat": aggregates.listagg, "Trim": calls.trim, "Substring": calls.substring,
-        "StrPosition": calls.position, "Extract": calls.extract, "AtTimeZone": calls.at_time_zone,
-        "Interval": calls.interval, "Tuple": functions.row, **KINDS,
-    }  # fmt: skip
+def _arithmetic(node: Any, scope: Scope) -> Value:
+    symbol = operators.SYMBOLS[type(node).__name__]
+    return operators.arithmetic(symbol, scope.value(node.this), scope.value(node.expression), node)
 
 
 def _compare(node: Any, scope: Scope) -> Value:
-    if predicates.quantified(node) is not None:
-        return predicates.over_rows(node, scope)
+    if _quantified(node) is not None:
+        return _over_rows(node, scope)
     symbol = operators.COMPARISONS[type(node).__name__]
     return operators.comparison(symbol, scope.value(node.this), scope.value(node.expression), node)
 
@@ -56,7 +52,7 @@ def _compare(node: Any, scope: Scope) -> Value:
 def _literal(node: Any, scope: Scope) -> Value:
     written = node.this
     if node.is_string:
-        return Value(text(written), types.VARCHAR, written)
+        return Value(quoted(written), types.VARCHAR, written)
     if re.fullmatch(r"[0-9]+", written):
         kind = next((k for k, limit in LIMITS.items() if int(written) < limit), None)
         if kind is None:
@@ -65,7 +61,7 @@ def _literal(node: Any, scope: Scope) -> Value:
     if re.fullmatch(r"[0-9]*\.[0-9]*", written):
         return _decimal_literal(written, node)
     if re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+", written):
-        return Value(f"CAST({text(written)} AS DOUBLE)", types.DOUBLE, float(written))
+        return Value(f"CAST({quoted(written)} AS DOUBLE)", types.DOUBLE, float(written))
     raise refuse(node, "this is no number that Athena reads.")
 
 
@@ -75,7 +71,7 @@ def _decimal_literal(written: str, node: Any) -> Value:
     if not whole + fraction or digits > 38:
         raise refuse(node, "a decimal has 1 to 38 digits.")
     kind = types.decimal(max(digits, 1), len(fraction))
-    return Value(f"CAST({text(written)} AS {kind.local})", kind, float(written))
+    return Value(f"CAST({quoted(written)} AS {kind.local})", kind, float(written))
 
 
 def _parameter(node: Any, scope: Scope) -> Value:
@@ -94,7 +90,7 @@ def _column(node: Any, scope: Scope) -> Value:
     if found is None and table:
         whole = scope.column(table, node.text("db").lower())
         if whole is not None and whole.type.name == "row":
-            return nested.field(whole, name, node)
+            return structures.field(whole, name, node)
     if found is None:
         raise refuse(node, f"Column cannot be resolved.{scope.nearest(name)}")
     return found
@@ -107,7 +103,7 @@ def _variable(node: Any, scope: Scope) -> Value:
     return found
 
 
-def _logic(word: str) -> Callable[[Any, Scope], Value]:
+def _logic(word: str) -> Handler:
     def translate(node: Any, scope: Scope) -> Value:
         sides, left = [], node  # a chain of any length is one level
         while type(left) is type(node):
@@ -119,17 +115,9 @@ def _logic(word: str) -> Callable[[Any, Scope], Value]:
     return translate
 
 
-def condition(node: Any, scope: Scope) -> str:
-    """The SQL of an expression that must be boolean."""
-    value = scope.value(node)
-    if value.type not in (types.BOOLEAN, types.UNKNOWN):
-        raise refuse(node, f"a condition must be boolean, this is {value.type}.")
-    return coerced(value, types.BOOLEAN).sql
-
-
 def _is(node: Any, scope: Scope) -> Value:
-    if predicates.tests_truth(node):
-        return predicates.truth(node, scope)
+    if _tests_truth(node):
+        return _truth(node, scope)
     if type(node.expression).__name__ != "Null":
         raise refuse(node, "Athena knows IS NULL and IS DISTINCT FROM only.")
     return Value(f"({scope.value(node.this).sql} IS NULL)", types.BOOLEAN)
@@ -163,7 +151,7 @@ def _members(node: Any, scope: Scope) -> list[Value]:
 
 def _in_query(node: Any, left: Value, scope: Scope) -> Value:
     if left.type.name == "row":
-        return predicates.row_in(node, left, scope.context.query(node.args["query"], scope), scope)
+        return _row_in(node, left, scope.context.query(node.args["query"], scope), scope)
     query = one_column(node.args["query"], scope)
     right = query.columns[0].value
     operators.comparison("=", left, right, node)
@@ -172,14 +160,6 @@ def _in_query(node: Any, left: Value, scope: Scope) -> Value:
     sql = f"(SELECT {coerced(right, kind).sql} FROM ({query.sql}) AS {name})"
     known = f"({coerced(left, kind).sql} IN {sql})"
     return Value(f"({known} AND NOT isnan({left.sql}))" if left.nan else known, types.BOOLEAN)
-
-
-def one_column(node: Any, scope: Scope) -> Query:
-    """A subquery that must give one column."""
-    query = scope.context.query(node, scope)
-    if len(query.columns) != 1:
-        raise refuse(node, f"the subquery must give one column, it gives {len(query.columns)}.")
-    return query
 
 
 def _scalar(node: Any, scope: Scope) -> Value:
@@ -210,7 +190,7 @@ def _like(node: Any, scope: Scope) -> Value:
     if escape is not None:
         mark = scope.value(escape).const
         _check_escapes(pattern.const, mark, node)
-        ending = f" ESCAPE {text(str(mark))}"
+        ending = f" ESCAPE {quoted(str(mark))}"
     word = "NOT LIKE" if node.args.get("negate") else "LIKE"
     return Value(f"({value.sql} {word} {pattern.sql}{ending})", types.BOOLEAN)
 
@@ -257,36 +237,76 @@ def _cast(node: Any, scope: Scope) -> Value:
     return casts.cast_node(node, scope.value(node.this))
 
 
-def tried(translate: Callable[[Scope], Value], scope: Scope) -> Value:
-    """An expression that is NULL where it would fail.
-
-    The local engine's TRY takes no aggregates, windows and subqueries: they are computed outside of it and
-    handed in.
-    """
-    name, outer = f"h{scope.depth}", scope
-    inner = replace(scope, hoisted=[], hoist_name=name, depth=scope.depth + 1)
-    value = translate(inner)
-    assert inner.hoisted is not None
-    parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
-    given = f"{{{parts}}}" if parts else "0"
-    # in a lambda also where nothing is handed in: the local engine computes what occurs twice outside of a TRY
-    tried_value = Value(f"list_transform([{given}], lambda {name}: TRY({value.sql}))[1]", value.type, nan=value.nan)
-    return hoisted(tried_value, outer) if inner.hoisted else tried_value
+ANY = "CASE WHEN bool_or({0}) THEN TRUE WHEN bool_or({0} IS NULL) THEN NULL ELSE FALSE END"
+ALL = "CASE WHEN bool_or(NOT {0}) THEN FALSE WHEN bool_or({0} IS NULL) THEN NULL ELSE TRUE END"
+WORDS = {"ALL": "ALL", "ANY": "ANY", "SOME": "ANY"}
 
 
-def hoisted(value: Value, scope: Scope) -> Value:
-    """An aggregate, window or subquery: as it is, or as the variable that a TRY around it is given."""
-    if scope.hoisted is None:
-        return value
-    scope.hoisted.append(value.sql)
-    return replace(value, sql=f"{scope.hoist_name}.a{len(scope.hoisted) - 1}", const=NOTHING)
+def _truth(node: Any, scope: Scope) -> Value:
+    """x IS TRUE, IS FALSE and IS UNKNOWN, which are never NULL."""
+    value = scope.value(node.this)
+    if value.type not in (types.BOOLEAN, types.UNKNOWN):
+        raise refuse(node, f"IS TRUE, FALSE and UNKNOWN take a boolean, this is {value.type}.")
+    wanted = str(bool(node.expression.this)).upper() if type(node.expression).__name__ == "Boolean" else "NULL"
+    return Value(f"({coerced(value, types.BOOLEAN).sql} IS NOT DISTINCT FROM {wanted})", types.BOOLEAN)
 
 
-KINDS: dict[str, Callable[[Any, Scope], Value]] = {
-    "Literal": _literal, "Placeholder": _parameter, "Column": _column, "Identifier": _variable, "Dot": nested.dot,
+def _tests_truth(node: Any) -> bool:
+    """Whether an IS asks for TRUE, FALSE or UNKNOWN, which the parser takes for a name."""
+    right = node.expression
+    unknown = type(right).__name__ == "Column" and right.name.upper() == "UNKNOWN" and not right.this.args.get("quoted")
+    return type(right).__name__ == "Boolean" or (unknown and not right.table)
+
+
+def _quantified(node: Any) -> Any:
+    """The ANY, SOME or ALL after a comparison, with its subquery, None where there is none."""
+    right = node.expression
+    if type(right).__name__ in ("Any", "All"):
+        return type(right).__name__.upper(), right.this
+    if type(right).__name__ == "Anonymous" and right.name.upper() in WORDS and len(right.expressions) == 1:
+        return WORDS[right.name.upper()], right.expressions[0]
+    return None
+
+
+def _over_rows(node: Any, scope: Scope) -> Value:
+    """x = ANY (SELECT …), x > ALL (VALUES …): over no rows ANY is false and ALL is true."""
+    word, subquery = _quantified(node)
+    symbol = operators.COMPARISONS[type(node).__name__]
+    if type(subquery).__name__ not in ("Subquery", "Select", "Union", "Intersect", "Except", "Values"):
+        raise refuse(node, f"{word} takes a subquery: use any_match or all_match for arrays.")
+    left = scope.value(node.this)
+    found = one_column(subquery, scope)
+    test = operators.comparison(symbol, left, found.columns[0].value, node).sql
+    return _asked(test, ANY if word == "ANY" else ALL, found, scope)
+
+
+def _row_in(node: Any, left: Value, found: Query, scope: Scope) -> Value:
+    """(a, b) IN (SELECT c, d …)."""
+    if left.type.name != "row" or len(left.type.args) != len(found.columns):
+        raise refuse(node, f"the subquery gives {len(found.columns)} columns for {left.type}.")
+    kind = replace(left.type, args=tuple(c.value.type for c in found.columns), names=(None,) * len(found.columns))
+    parts = (f"'{types.field(kind, k)}': {column.value.sql}" for k, column in enumerate(found.columns))
+    right = Value(f"{{{', '.join(parts)}}}", kind, nan=True)
+    return _asked(operators.comparison("=", left, right, node).sql, ANY, found, scope)
+
+
+def _asked(test: str, question: str, found: Query, scope: Scope) -> Value:
+    outer, inner = scope.context.fresh("s"), scope.context.fresh("s")
+    tests = f"SELECT ({test}) AS b FROM ({found.sql}) AS {inner}"
+    sql = f"(SELECT {question.format(f'{outer}.b')} FROM ({tests}) AS {outer})"
+    return hoisted(Value(sql, types.BOOLEAN), scope)
+
+
+KINDS: dict[str, Handler] = {
+    "Literal": _literal, "Placeholder": _parameter, "Column": _column, "Identifier": _variable, "Dot": structures.dot,
     "And": _logic("AND"), "Or": _logic("OR"), "Is": _is, "In": _in, "Subquery": _scalar, "Exists": _exists,
     "Between": _between, "Like": _like, "Escape": _like, "Case": _case, "If": _if, "Cast": _cast, "TryCast": _cast,
-    "Array": nested.array, "Bracket": nested.bracket,
+    "Array": structures.array, "Bracket": structures.bracket, "Tuple": calls.row, "Anonymous": calls.call,
+    "Trim": calls.trim, "Substring": calls.substring, "StrPosition": calls.position, "Extract": datetimes.extract,
+    "AtTimeZone": datetimes.at_time_zone, "Filter": aggregates.filtered, "Window": aggregates.windowed,
+    "GroupConcat": aggregates.listagg,
+    **dict.fromkeys(operators.SYMBOLS, _arithmetic), **dict.fromkeys(operators.COMPARISONS, _compare),
+    "Interval": lambda node, scope: intervals.interval(node),
     "Paren": lambda node, scope: scope.value(node.this),
     "Not": lambda node, scope: Value(f"(NOT {condition(node.this, scope)})", types.BOOLEAN),
     "Neg": lambda node, scope: operators.negative(scope.value(node.this), node),

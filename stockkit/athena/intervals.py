@@ -1,6 +1,6 @@
-"""Intervals: a number of months or of milliseconds, known now or while the query runs.
+"""Moments in their zones, and intervals: a number of months or of milliseconds, known now or while the query runs.
 
-Athena has two types of them, which do not mix: year to month and day to second. In the local engine both are
+Athena has two types of intervals, which do not mix: year to month and day to second. In the local engine both are
 whole numbers; the answer spells them as Athena does.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import NOTHING, Value, coerced, fail, null, refuse
+from stockkit.athena.values import NOTHING, Value, coerced, fail, null, quoted, refuse
 
 MONTHS, SECONDS = Type("interval", ("month",)), Type("interval", ("second",))
 UNITS = {"month": 1, "year": 12}
@@ -88,8 +88,6 @@ def _scaled(symbol: str, span: Value, number: Value, node: Any) -> Value:
 
 def between(start: Value, end: Value, node: Any) -> Value:
     """end - start of two moments: the milliseconds between them."""
-    from stockkit.athena import casts
-
     kind = types.common(start.type, end.type)
     if {start.type.name, end.type.name} == {"zoned"}:
         kind = start.type
@@ -97,19 +95,17 @@ def between(start: Value, end: Value, node: Any) -> Value:
         raise refuse(node, f"Cannot apply operator: {end.type} - {start.type}. CAST one side to the type of the other.")
     if kind == types.DATE:
         return Value(f"(CAST({end.sql} - {start.sql} AS BIGINT) * {DAY})", SECONDS)
-    sides = [f"epoch_ms({side.sql})" if side.type.name == "zoned" else f"epoch_ms({casts.local_time(side)})"
+    sides = [f"epoch_ms({side.sql})" if side.type.name == "zoned" else f"epoch_ms({local_time(side)})"
              for side in (start, end)]  # fmt: skip
     return Value(f"({sides[1]} - {sides[0]})", SECONDS)
 
 
 def moved(symbol: str, value: Value, span: Value, node: Any) -> Value:
     """A moment plus or minus an interval."""
-    from stockkit.athena import casts
-
     span = negative(span) if symbol == "-" else span
     if span.type == MONTHS:
         months = str(span.const) if isinstance(span.const, int) else f"CAST({span.sql} AS INTEGER)"
-        return casts.from_local(f"({casts.local_time(value)} + to_months({months}))", value.type)
+        return from_local(f"({local_time(value)} + to_months({months}))", value.type)
     if value.type != types.DATE:
         kind = replace(value.type, args=(max(3, value.type.args[0]), *value.type.args[1:]))
         return Value(f"({value.sql} + to_milliseconds({span.sql}))", kind)
@@ -175,3 +171,27 @@ def _moment_offset(span: Value, key: Value, node: Any) -> str:
     if key.type == types.DATE and span.const % DAY:
         raise refuse(node, "Cannot add hour, minutes or seconds to a date: CAST it to timestamp.")
     return f"to_days({span.const // DAY})" if key.type == types.DATE else f"to_milliseconds({span.const})"
+
+
+def local_time(value: Value) -> str:
+    """The clock time of a moment in its own zone, as a TIMESTAMP."""
+    if value.type.name == "zoned":
+        return f"({value.sql} AT TIME ZONE {quoted(value.type.args[1])})"
+    return f"CAST({value.sql} AS TIMESTAMP)" if value.type.name == "date" else value.sql
+
+
+def from_local(sql: str, kind: Type) -> Value:
+    """A clock time taken back to a date, timestamp or zoned timestamp."""
+    if kind.name == "zoned":
+        return Value(f"({sql} AT TIME ZONE {quoted(kind.args[1])})", kind)
+    return Value(f"CAST({sql} AS {kind.local})", kind)
+
+
+def to_digits(value: Value, kind: Type) -> Value:
+    """A timestamp rounded to the digits of a second that its type has, halves up."""
+    step = 10 ** (6 - kind.args[0]) if kind.name in ("timestamp", "zoned") else 1
+    if step == 1:
+        return value
+    micros = f"(epoch_us({value.sql}) + {step // 2})"
+    rounded = f"make_timestamp({micros} - ({micros} % {step} + {step}) % {step})"
+    return Value(rounded if kind.name == "timestamp" else f"({rounded} AT TIME ZONE 'UTC')", kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 from stockkit.athena import intervals, types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Value, coerced, null, refuse
+from stockkit.athena.values import Value, coerced, null, quoted, refuse
 
 SYMBOLS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mod": "%"}
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=",
@@ -102,9 +102,7 @@ def comparison(symbol: str, one: Value, other: Value, node: Any) -> Value:
     if kind is not None and types.UNKNOWN in (one.type, other.type):
         one, other = coerced(one, kind), coerced(other, kind)
     if kind is not None and kind.name in ("array", "row"):
-        from stockkit.athena import structures
-
-        return structures.equality(symbol, one, other, node)
+        return _equality(symbol, one, other, node)
     if kind is None or kind.name in ("map", "json"):
         raise mismatch(symbol, one, other, node)
     one, other = coerced(one, kind), coerced(other, kind)
@@ -134,3 +132,38 @@ def joined(one: Value, other: Value, node: Any) -> Value:
     a, b = (coerced(side, kind).sql for side in wrapped)
     parts = f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN list_concat({a}, {b}) END"
     return Value(parts, kind, nan=any(side.nan for side in wrapped))
+
+
+def _equality(symbol: str, one: Value, other: Value, node: Any) -> Value:
+    """= and <> of two arrays or rows, IS [NOT] DISTINCT FROM of them."""
+    if symbol.endswith("DISTINCT FROM"):
+        if one.type.local != other.type.local:
+            raise refuse(node, f"{one.type} and {other.type} are compared by = only: CAST one of them.")
+        return Value(f"({one.sql} {symbol} {other.sql})", types.BOOLEAN)
+    if symbol not in ("=", "<>"):
+        raise refuse(node, f"{one.type} is not ordered here: compare its parts.")
+    equal = _equal(Value("n.a", one.type, nan=True), Value("n.b", other.type, nan=True), node)
+    sql = f"list_transform([{{'a': {one.sql}, 'b': {other.sql}}}], lambda n: {equal})[1]"
+    return Value(f"(NOT {sql})" if symbol == "<>" else sql, types.BOOLEAN)
+
+
+def _equal(one: Value, other: Value, node: Any) -> str:
+    """Whether two values are equal part by part, in three values."""
+    if one.type.name == other.type.name == "row":
+        places = range(len(one.type.args))
+        parts = " AND ".join(_equal(_part(one, k), _part(other, k), node) for k in places)
+        return f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN ({parts}) END"
+    if one.type.name == other.type.name == "array":
+        place = f"q{str(one.type).count('array')}"
+        a, b = (Value(f"({side.sql})[{place}]", side.type.args[0], nan=True) for side in (one, other))
+        tests = f"list_transform(range(1, len({one.sql}) + 1), lambda {place}: {_equal(a, b, node)})"
+        return (
+            f"CASE WHEN {one.sql} IS NULL OR {other.sql} IS NULL THEN NULL WHEN len({one.sql}) <> len({other.sql})"
+            f" THEN FALSE WHEN list_contains({tests}, FALSE) THEN FALSE"
+            f" WHEN list_count({tests}) < len({one.sql}) THEN NULL ELSE TRUE END"
+        )
+    return comparison("=", one, other, node).sql
+
+
+def _part(value: Value, place: int) -> Value:
+    return Value(f"({value.sql})[{quoted(types.field(value.type, place))}]", value.type.args[place], nan=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.athena.values import quoted
 from stockkit.errors import QueryError
 
 
@@ -90,7 +91,7 @@ def literal(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return quoted(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):

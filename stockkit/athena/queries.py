@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stockkit.athena import aggregates, intervals, sources, types
-from stockkit.athena.expressions import condition, expression
-from stockkit.athena.values import Column, Context, Query, Relation, Scope, Value, coerced, fail, only, refuse
+from stockkit.athena import intervals, sources, types
+from stockkit.athena.expressions import expression
+from stockkit.athena.functions import aggregates
+from stockkit.athena.reads import only
+from stockkit.athena.values import Column, Context, Query, Relation, Scope, Value, coerced, condition, fail, refuse
 
 SET_OPERATIONS = {"Union": "UNION", "Intersect": "INTERSECT", "Except": "EXCEPT"}
 DEPTH = 10  # Trino's max_recursion_depth

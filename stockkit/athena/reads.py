@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from stockkit.athena.trino import shown
 from stockkit.errors import QueryError
 
 _BINARY = (
@@ -21,8 +20,7 @@ _UNARY = (
     "Any", "All", "Placeholder", "Var", "DataTypeParam",
 )  # fmt: skip
 _ENDINGS = ("with_", "order", "limit", "offset")
-
-# `words` reads the alias of a Window and the windows of a Select: it puts the named windows where they are used
+# `parser` reads the alias of a Window and the windows of a Select: it puts the named windows where they are used
 READS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_BINARY, ("this", "expression")),
     **dict.fromkeys(_UNARY, ("this",)),
@@ -65,7 +63,6 @@ READS: dict[str, tuple[str, ...]] = {
     "TableAlias": ("this", "columns"),
     "Unnest": ("expressions", "alias", "offset"),
 }  # fmt: skip
-
 # what the parser writes into every node of the class, whatever the statement says
 ALWAYS: dict[tuple[str, str], Any] = {
     ("Div", "typed"): True, ("Div", "safe"): False, ("DPipe", "safe"): False, ("Array", "value_constructor"): False,
@@ -112,9 +109,13 @@ HINTS = {
     "Localtime": "the answer would change from run to run: give the time as a :parameter.",
     "Localtimestamp": "the answer would change from run to run: give the moment as a :parameter.",
 }
-
 ARGUMENT_HINTS = {
     ("Group", "all"): "GROUP BY DISTINCT and GROUP BY ALL are not translated: write the columns, or SELECT DISTINCT.",
     ("Distinct", "on"): "DISTINCT ON is no Athena SQL: use row_number() OVER (PARTITION BY … ORDER BY …) = 1.",
     ("Join", "method"): "NATURAL and other methods of a join are not translated: write JOIN … USING (columns).",
 }
+
+
+def shown(node: Any) -> str:
+    """A part of a statement as its author wrote it, near enough, for an error."""
+    return str(node.sql(dialect="trino"))[:160]

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from stockkit.athena import types
+from stockkit.athena.operators import comparison
 from stockkit.athena.parser import table_key
+from stockkit.athena.reads import only
 from stockkit.athena.types import field
-from stockkit.athena.values import Column, Query, Relation, Scope, Value, only, refuse, text, unified
+from stockkit.athena.values import Column, Query, Relation, Scope, Value, condition, identifier, quoted, refuse, unified
 
 
 def from_clause(node: Any, scope: Scope) -> tuple[Scope, str]:
@@ -30,8 +32,6 @@ def from_clause(node: Any, scope: Scope) -> tuple[Scope, str]:
 
 
 def _join(join: Any, scope: Scope, sql: str) -> tuple[Scope, str]:
-    from stockkit.athena.expressions import condition
-
     only(join, "this", "on", "using", "kind", "side")
     side, kind = join.side, join.args.get("kind") or ""
     if kind not in ("", "INNER", "OUTER", "CROSS") or side not in ("", "LEFT", "RIGHT", "FULL"):
@@ -53,8 +53,6 @@ def _join(join: Any, scope: Scope, sql: str) -> tuple[Scope, str]:
 
 def _using(join: Any, scope: Scope, relation: Relation, sql: str) -> tuple[Scope, str]:
     """A join USING columns: each of them is there once, before the others."""
-    from stockkit.athena.operators import comparison
-
     tests, shared = [], []
     names = [one.name.lower() for one in join.args["using"]]
     if len(set(names)) < len(names):
@@ -99,7 +97,9 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
         return relation, f"{found.sql} AS {local}"
     key = table_key(node)
     kinds = scope.context.schemas[key]
-    columns = tuple(Column(one.lower(), Value(quoted(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items())
+    columns = tuple(
+        Column(one.lower(), Value(identifier(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items()
+    )
     return _relation(columns, node, local, name, scope), f"({scope.context.places[key]}) AS {local}"
 
 
@@ -116,11 +116,6 @@ def _lateral(node: Any, scope: Scope) -> tuple[Relation, str]:
     found = scope.context.query(node.this, scope)
     relation, sql = _derived(found, node, scope)
     return relation, f"LATERAL {sql}"
-
-
-def quoted(name: str) -> str:
-    """An identifier of the local engine."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _derived(found: Query, node: Any, scope: Scope) -> tuple[Relation, str]:
@@ -196,7 +191,7 @@ def _unnest(node: Any, scope: Scope) -> tuple[Relation, str]:
 
 def _fields(value: Value) -> list[Value]:
     kind = value.type.args[0]
-    taken = (f"list_transform({value.sql}, lambda r: r[{text(field(kind, k))}])" for k in range(len(kind.args)))
+    taken = (f"list_transform({value.sql}, lambda r: r[{quoted(field(kind, k))}])" for k in range(len(kind.args)))
     return [Value(sql, types.array(one), nan=True) for sql, one in zip(taken, kind.args, strict=True)]
 
 

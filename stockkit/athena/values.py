@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 from stockkit.athena import types
-from stockkit.athena.reads import only
-from stockkit.athena.trino import shown
+from stockkit.athena.reads import shown
 from stockkit.athena.types import Type
-from stockkit.errors import QueryError
+from stockkit.errors import QueryError, did_you_mean
 
 NOTHING = object()  # the value of what is not known before it runs
 LONG = 1000  # characters of an argument that is bound to a name where it is needed more than once
@@ -29,11 +27,6 @@ class Value:
     type: Type
     const: Any = NOTHING
     nan: bool = False
-
-    @property
-    def known(self) -> bool:
-        """Whether its value is known now."""
-        return self.const is not NOTHING
 
 
 @dataclass(frozen=True)
@@ -126,8 +119,10 @@ class Scope:
     def nearest(self, name: str) -> str:
         """A hint at the column that was perhaps meant."""
         names = [c.name for r in self.relations for c in r.columns if c.name]
-        near = get_close_matches(name, names, n=1)
-        return f" Did you mean {near[0]!r}?" if near else f" In reach: {', '.join(dict.fromkeys(names)) or 'nothing'}."
+        return did_you_mean(name, names, f"In reach: {', '.join(dict.fromkeys(names)) or 'nothing'}.")
+
+
+Handler = Callable[[Any, Scope], Value]  # translates a node
 
 
 def refuse(node: Any, reason: str) -> QueryError:
@@ -150,14 +145,9 @@ def once(values: list[Value], make: Callable[[list[Value]], str]) -> str:
         return make(values)
     fields, named = [], []
     for k, value in enumerate(values):
-        named.append(value if value.known else replace(value, sql=f"bound.a{k}"))
-        fields += [] if value.known else [f"'a{k}': {value.sql}"]
+        named.append(value if value.const is not NOTHING else replace(value, sql=f"bound.a{k}"))
+        fields += [] if value.const is not NOTHING else [f"'a{k}': {value.sql}"]
     return f"list_transform([{{{', '.join(fields)}}}], lambda bound: {make(named)})[1]" if fields else make(values)
-
-
-def text(value: str) -> str:
-    """A string literal of the local engine."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def fail(message: str, kind: Type) -> str:
@@ -165,7 +155,7 @@ def fail(message: str, kind: Type) -> str:
 
     A cast that cannot succeed: `error()` counts as volatile, which TRY does not take.
     """
-    return f"CAST(CAST({text('!' + message)} AS BIGINT) AS VARCHAR)::{kind.local}"
+    return f"CAST(CAST({quoted('!' + message)} AS BIGINT) AS VARCHAR)::{kind.local}"
 
 
 def unanswered(message: str, kind: Type) -> str:
@@ -173,7 +163,7 @@ def unanswered(message: str, kind: Type) -> str:
 
     A time zone that cannot be: the one failure with a message of ours that the local engine's TRY lets through.
     """
-    return f"CAST(timezone({text('!' + message)}, TIMESTAMP '2000-01-01') AS VARCHAR)::{kind.local}"
+    return f"CAST(timezone({quoted('!' + message)}, TIMESTAMP '2000-01-01') AS VARCHAR)::{kind.local}"
 
 
 def coerced(value: Value, kind: Type, node: Any = None) -> Value:
@@ -211,20 +201,64 @@ def unified(values: list[Value], node: Any) -> list[Value]:
     return [coerced(value, kind, node) for value in values]
 
 
-__all__ = [
-    "NOTHING",
-    "Column",
-    "Context",
-    "Query",
-    "Relation",
-    "Scope",
-    "Value",
-    "coerced",
-    "fail",
-    "null",
-    "once",
-    "only",
-    "refuse",
-    "text",
-    "unified",
-]
+def quoted(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name in quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def arguments(node: Any, scope: Scope, low: int, high: int) -> list[Value]:
+    """The translated arguments of a call, where their number fits."""
+    if not low <= len(node.expressions) <= high:
+        raise refuse(node, f"expected {low}{f' to {high}' if high > low else ''} arguments.")
+    return [scope.value(argument) for argument in node.expressions]
+
+
+def on_values(translate: Callable[..., Value], low: int, high: int = 0) -> Handler:
+    """The handler of a function that needs the values of its `low` to `high` arguments, and the node for errors."""
+    return lambda node, scope: translate(*arguments(node, scope, low, high or low), node)
+
+
+def condition(node: Any, scope: Scope) -> str:
+    """The SQL of an expression that must be boolean."""
+    value = scope.value(node)
+    if value.type not in (types.BOOLEAN, types.UNKNOWN):
+        raise refuse(node, f"a condition must be boolean, this is {value.type}.")
+    return coerced(value, types.BOOLEAN).sql
+
+
+def one_column(node: Any, scope: Scope) -> Query:
+    """A subquery that must give one column."""
+    query = scope.context.query(node, scope)
+    if len(query.columns) != 1:
+        raise refuse(node, f"the subquery must give one column, it gives {len(query.columns)}.")
+    return query
+
+
+def tried(translate: Callable[[Scope], Value], scope: Scope) -> Value:
+    """An expression that is NULL where it would fail.
+
+    The local engine's TRY takes no aggregates, windows and subqueries: they are computed outside of it and
+    handed in.
+    """
+    name, outer = f"h{scope.depth}", scope
+    inner = replace(scope, hoisted=[], hoist_name=name, depth=scope.depth + 1)
+    value = translate(inner)
+    assert inner.hoisted is not None
+    parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
+    given = f"{{{parts}}}" if parts else "0"
+    # in a lambda also where nothing is handed in: the local engine computes what occurs twice outside of a TRY
+    tried_value = Value(f"list_transform([{given}], lambda {name}: TRY({value.sql}))[1]", value.type, nan=value.nan)
+    return hoisted(tried_value, outer) if inner.hoisted else tried_value
+
+
+def hoisted(value: Value, scope: Scope) -> Value:
+    """An aggregate, window or subquery: as it is, or as the variable that a TRY around it is given."""
+    if scope.hoisted is None:
+        return value
+    scope.hoisted.append(value.sql)
+    return replace(value, sql=f"{scope.hoist_name}.a{len(scope.hoisted) - 1}", const=NOTHING)

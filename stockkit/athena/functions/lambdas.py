@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, coerced, refuse
+from stockkit.athena.values import Handler, Scope, Value, coerced, refuse
 
 
 def _array(node: Any, scope: Scope, arguments: int) -> Value:
@@ -49,7 +48,7 @@ def _filter(node: Any, scope: Scope) -> Value:
     return Value(f"list_filter({value.sql}, lambda {names[0]}: {test})", value.type, nan=value.nan)
 
 
-def _match(name: str) -> Callable[[Any, Scope], Value]:
+def _match(name: str) -> Handler:
     """any_match, all_match and none_match, NULL where a NULL leaves it open."""
 
     def translate(node: Any, scope: Scope) -> Value:
@@ -138,7 +137,7 @@ def _map_filter(node: Any, scope: Scope) -> Value:
     )
 
 
-HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
+HANDLERS: dict[str, Handler] = {
     "transform": _transform, "filter": _filter, "reduce": _reduce, "zip_with": _zip_with,
     "transform_values": _transform_values, "map_filter": _map_filter,
     **{name: _match(name) for name in ("any_match", "all_match", "none_match")},

@@ -1,17 +1,77 @@
-"""Arrays as sets, maps joined, arrays sorted by a lambda, and the equality of arrays and rows.
+"""Arrays, maps and rows: how they are made and taken apart, arrays as sets, maps joined, arrays sorted by a lambda.
 
-Sets take values for the same as IS NOT DISTINCT FROM does: NULL is NULL, and NaN is NaN. Equality is of three values:
-one unequal part makes it false, else a NULL leaves it open.
+Sets take values for the same as IS NOT DISTINCT FROM does: NULL is NULL, and NaN is NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from stockkit.athena import lambdas, types
+from stockkit.athena import types
+from stockkit.athena.functions import lambdas, simple
+from stockkit.athena.reads import only
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, coerced, fail, refuse, text, unanswered, unified
+from stockkit.athena.values import Handler, Scope, Value, arguments, coerced, fail, quoted, refuse, unanswered, unified
+
+
+def field(value: Value, name: str, node: Any) -> Value:
+    """A field of a row, by its name."""
+    if name not in value.type.names:
+        raise refuse(node, f"a {value.type} has no field {name!r}.")
+    place = value.type.names.index(name)
+    return Value(f"({value.sql})[{quoted(types.field(value.type, place))}]", value.type.args[place], nan=True)
+
+
+def dot(node: Any, scope: Scope) -> Value:
+    """row.field, where the row is itself an expression."""
+    if type(node.expression).__name__ != "Identifier":
+        raise refuse(node, "functions are called by their bare name.")
+    whole = scope.value(node.this)
+    if whole.type.name != "row":
+        raise refuse(node, f"only a row has fields, this is {whole.type}.")
+    return field(whole, node.expression.name.lower(), node)
+
+
+def array(node: Any, scope: Scope) -> Value:
+    """ARRAY[…], of the common type of its items."""
+    items = unified([scope.value(one) for one in node.expressions], node)
+    kind = items[0].type if items else types.UNKNOWN
+    sql = f"CAST([{', '.join(one.sql for one in items)}] AS {types.array(kind).local})"
+    return Value(sql, types.array(kind), nan=any(one.nan for one in items))
+
+
+def bracket(node: Any, scope: Scope) -> Value:
+    """value[index]: an element, a map's value, a row's field; fails where there is none."""
+    only(node, "this", "expressions")
+    if len(node.expressions) != 1:
+        raise refuse(node, "one index is expected.")
+    whole, index = scope.value(node.this), scope.value(node.expressions[0])
+    if whole.type.name == "array" and index.type.whole:
+        return _element(whole, index)
+    if whole.type.name == "map":
+        key = coerced(index, whole.type.args[0], node)
+        absent = fail("Key not present in map", whole.type.args[1])
+        sql = (
+            f"CASE WHEN {whole.sql} IS NOT NULL AND {key.sql} IS NOT NULL AND NOT map_contains({whole.sql}, {key.sql})"
+            f" THEN {absent} ELSE map_extract_value({whole.sql}, {key.sql}) END"
+        )
+        return Value(sql, whole.type.args[1], nan=whole.nan)
+    if whole.type.name == "row" and isinstance(index.const, int) and 1 <= index.const <= len(whole.type.args):
+        place = index.const - 1
+        return Value(f"({whole.sql})[{quoted(types.field(whole.type, place))}]", whole.type.args[place], nan=True)
+    raise refuse(node, f"Cannot use {index.type} for subscript of {whole.type}.")
+
+
+def _element(whole: Value, index: Value) -> Value:
+    kind = whole.type.args[0]
+    tests = [
+        ("> len(" + whole.sql + ")", "Array subscript must be less than or equal to array length"),
+        ("= 0", "SQL array indices start at 1"),
+        ("< 0", "Array subscript is negative"),
+    ]
+    sql = " ".join(f"WHEN {index.sql} {test} THEN {fail(message, kind)}" for test, message in tests)
+    return Value(f"CASE {sql} ELSE ({whole.sql})[{index.sql}] END", kind, nan=whole.nan)
+
 
 _FIRSTS = "list_filter({0}, lambda e, k: list_position({0}, e) = k)"
 _UNION = _FIRSTS.format("n.u")
@@ -28,9 +88,7 @@ _OVERLAP = (
 
 
 def _two_arrays(node: Any, scope: Scope) -> tuple[Value, Value]:
-    from stockkit.athena import calls
-
-    one, other = calls.arguments(node, scope, 2, 2)
+    one, other = arguments(node, scope, 2, 2)
     if {one.type.name, other.type.name} - {"array", "unknown"} or one.type == other.type == types.UNKNOWN:
         raise refuse(node, f"expected two arrays, found {one.type} and {other.type}.")
     one, other = unified([one, other], node)
@@ -71,9 +129,7 @@ def _overlap(node: Any, scope: Scope) -> Value:
 
 def _map_concat(node: Any, scope: Scope) -> Value:
     """map_concat: of a key that is there twice the last map has the value; its entries come first."""
-    from stockkit.athena import calls
-
-    maps = unified(calls.arguments(node, scope, 2, 99), node)
+    maps = unified(arguments(node, scope, 2, 99), node)
     if maps[0].type.name != "map":
         raise refuse(node, f"expected maps, found {maps[0].type}.")
     parts = ", ".join(f"'m{k}': {one.sql}" for k, one in enumerate(maps))
@@ -94,13 +150,11 @@ def _transform_keys(node: Any, scope: Scope) -> Value:
 
 
 def _array_sort(node: Any, scope: Scope) -> Value:
-    from stockkit.athena import calls
-
     if len(node.expressions) != 2:
-        (value,) = calls.arguments(node, scope, 1, 1)
+        (value,) = arguments(node, scope, 1, 1)
         if value.type.name == "array" and value.type.args[0].name in ("array", "map", "row"):
             raise refuse(node, f"{value.type} is sorted by a lambda only.")
-        return calls.simple("array_sort", [value], node)
+        return simple.call("array_sort", [value], node)
     return _sorted_by(node, scope)
 
 
@@ -141,44 +195,21 @@ def _in_order(kind: Type) -> str:
     return f"list_transform([{{'x': n.x, 'c': n.c, 'b': {before}}}], lambda n: {body})[1]"
 
 
-def equality(symbol: str, one: Value, other: Value, node: Any) -> Value:
-    """= and <> of two arrays or rows, IS [NOT] DISTINCT FROM of them."""
-    if symbol.endswith("DISTINCT FROM"):
-        if one.type.local != other.type.local:
-            raise refuse(node, f"{one.type} and {other.type} are compared by = only: CAST one of them.")
-        return Value(f"({one.sql} {symbol} {other.sql})", types.BOOLEAN)
-    if symbol not in ("=", "<>"):
-        raise refuse(node, f"{one.type} is not ordered here: compare its parts.")
-    equal = _equal(Value("n.a", one.type, nan=True), Value("n.b", other.type, nan=True), node)
-    sql = f"list_transform([{{'a': {one.sql}, 'b': {other.sql}}}], lambda n: {equal})[1]"
-    return Value(f"(NOT {sql})" if symbol == "<>" else sql, types.BOOLEAN)
+def _listed(name: str) -> Handler:
+    """contains, array_position and array_remove: an equality that must not meet NaN."""
+
+    def translate(node: Any, scope: Scope) -> Value:
+        values = arguments(node, scope, 2, 2)
+        kind = values[0].type.args[0] if values[0].type.name == "array" else types.UNKNOWN
+        if kind.name in ("array", "map", "row") or (kind.floating and any(value.nan for value in values)):
+            raise refuse(node, f"{name} compares {kind}, which may hold NaN or NULL inside: use filter or any_match.")
+        return simple.call(name, values, node)
+
+    return translate
 
 
-def _equal(one: Value, other: Value, node: Any) -> str:
-    """Whether two values are equal part by part, in three values."""
-    from stockkit.athena import operators
-
-    if one.type.name == other.type.name == "row":
-        places = range(len(one.type.args))
-        parts = " AND ".join(_equal(_part(one, k), _part(other, k), node) for k in places)
-        return f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN ({parts}) END"
-    if one.type.name == other.type.name == "array":
-        place = f"q{str(one.type).count('array')}"
-        a, b = (Value(f"({side.sql})[{place}]", side.type.args[0], nan=True) for side in (one, other))
-        tests = f"list_transform(range(1, len({one.sql}) + 1), lambda {place}: {_equal(a, b, node)})"
-        return (
-            f"CASE WHEN {one.sql} IS NULL OR {other.sql} IS NULL THEN NULL WHEN len({one.sql}) <> len({other.sql})"
-            f" THEN FALSE WHEN list_contains({tests}, FALSE) THEN FALSE"
-            f" WHEN list_count({tests}) < len({one.sql}) THEN NULL ELSE TRUE END"
-        )
-    return operators.comparison("=", one, other, node).sql
-
-
-def _part(value: Value, place: int) -> Value:
-    return Value(f"({value.sql})[{text(types.field(value.type, place))}]", value.type.args[place], nan=True)
-
-
-HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
+HANDLERS: dict[str, Handler] = {
     "array_union": _union, "array_intersect": _intersect, "array_except": _except, "arrays_overlap": _overlap,
     "map_concat": _map_concat, "transform_keys": _transform_keys, "array_sort": _array_sort,
+    **{name: _listed(name) for name in ("contains", "array_position", "array_remove")},
 }  # fmt: skip

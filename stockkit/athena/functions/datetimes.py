@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from stockkit.athena import intervals, types
-from stockkit.athena.casts import from_local, local_time, to_digits
+from stockkit.athena import casts, intervals, types
+from stockkit.athena.functions import simple
+from stockkit.athena.intervals import from_local, local_time, to_digits
 from stockkit.athena.types import Type
-from stockkit.athena.values import Value, coerced, fail, null, refuse, text
+from stockkit.athena.values import Handler, Scope, Value, arguments, coerced, fail, null, on_values, quoted, refuse
 
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 MILLIS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000,
@@ -20,7 +23,7 @@ FIELDS = {"year": "year", "quarter": "quarter", "month": "month", "week": "week"
           "second": "second", "millisecond": "millisecond"}  # fmt: skip
 
 
-def unit_of(value: Value, kind: Type, node: Any) -> str:
+def _unit_of(value: Value, kind: Type, node: Any) -> str:
     """A unit given as text, where it fits the type of the moment."""
     unit = value.const.lower() if isinstance(value.const, str) else None
     allowed = ON_DATES if kind == types.DATE else (*MILLIS, *MONTHS)
@@ -29,11 +32,11 @@ def unit_of(value: Value, kind: Type, node: Any) -> str:
     return str(unit)
 
 
-def date_add(unit: Value, count: Value, value: Value, node: Any) -> Value:
+def _date_add(unit: Value, count: Value, value: Value, node: Any) -> Value:
     """date_add: month ends are clamped; hours and less are of the instant, days and more of the clock."""
     if value.type == types.UNKNOWN:
         return null()
-    name, number = unit_of(unit, value.type, node), coerced(count, types.BIGINT, node).sql
+    name, number = _unit_of(unit, value.type, node), coerced(count, types.BIGINT, node).sql
     if name in MONTHS:
         return from_local(f"({local_time(value)} + to_months(CAST({number} * {MONTHS[name]} AS INTEGER)))", value.type)
     if name in ("day", "week"):
@@ -42,16 +45,16 @@ def date_add(unit: Value, count: Value, value: Value, node: Any) -> Value:
     return to_digits(Value(f"({value.sql} + to_milliseconds({number} * {MILLIS[name]}))", value.type), value.type)
 
 
-def date_trunc(unit: Value, value: Value, node: Any) -> Value:
+def _date_trunc(unit: Value, value: Value, node: Any) -> Value:
     """date_trunc: the type stays."""
     if value.type == types.UNKNOWN:
         return null()
-    name = unit_of(unit, value.type, node)
+    name = _unit_of(unit, value.type, node)
     name = "milliseconds" if name == "millisecond" else name
     return from_local(f"date_trunc('{name}', {local_time(value)})", value.type)
 
 
-def date_diff(unit: Value, start: Value, end: Value, node: Any) -> Value:
+def _date_diff(unit: Value, start: Value, end: Value, node: Any) -> Value:
     """date_diff: complete units, towards zero."""
     if types.UNKNOWN in (start.type, end.type):
         return null(types.BIGINT)
@@ -61,7 +64,7 @@ def date_diff(unit: Value, start: Value, end: Value, node: Any) -> Value:
         end = replace(end, type=kind)
     if kind is None or not kind.moment:
         raise refuse(node, f"Cannot count between {start.type} and {end.type}.")
-    name = unit_of(unit, kind, node)
+    name = _unit_of(unit, kind, node)
     start, end = coerced(start, kind, node), coerced(end, kind, node)
     if kind == types.DATE and name in ("day", "week"):
         days = f"CAST({end.sql} - {start.sql} AS BIGINT)"
@@ -88,7 +91,7 @@ def _to_millis(sql: str) -> str:
     return f"date_trunc('milliseconds', {sql})"
 
 
-def extracted(name: str, value: Value, node: Any) -> Value:
+def _extracted(name: str, value: Value, node: Any) -> Value:
     """A field of a moment, as a bigint; weeks are ISO weeks, Monday is day 1."""
     if value.type == types.UNKNOWN:
         return null(types.BIGINT)
@@ -102,13 +105,14 @@ def extracted(name: str, value: Value, node: Any) -> Value:
     return Value(f"CAST({f'{sql} % 1000' if part == 'millisecond' else sql} AS BIGINT)", types.BIGINT)
 
 
-def rezoned(value: Value, zone: str, node: Any) -> Value:
+def _rezoned(value: Value, zone: Value, node: Any) -> Value:
     """The same instant shown in another zone; a timestamp without one is taken for UTC, the session's."""
+    name = casts.checked_zone(zone.const, node)
     if value.type == types.UNKNOWN:
         return null()
     if value.type.name not in ("timestamp", "zoned"):
         raise refuse(node, f"only a timestamp has a zone, this is {value.type}.")
-    kind = Type("zoned", (value.type.args[0], zone))
+    kind = Type("zoned", (value.type.args[0], name))
     utc = coerced(value, Type("zoned", (value.type.args[0], "UTC"))) if value.type.name == "timestamp" else value
     return replace(utc, type=kind)
 
@@ -123,30 +127,26 @@ JODA = {"y": "%Y", "yy": "%y", "yyyy": "%Y", "Y": "%Y", "YYYY": "%Y", "M": "%-m"
         "s": "%-S", "ss": "%S", "SSS": "%g", "a": "%p", "ww": "%V", "x": "%G", "xxxx": "%G"}  # fmt: skip
 
 
-def mysql_pattern(pattern: Any, table: dict[str, str], node: Any) -> str:
+def _mysql_pattern(pattern: Any, node: Any) -> str:
     """A date_format pattern in the local engine's letters."""
-    import re
-
     if not isinstance(pattern, str):
         raise refuse(node, "the pattern must be a text known before the query runs.")
 
-    def letter(found: re.Match[str]) -> str:
-        if found.group(1) not in table:
-            raise refuse(node, f"%{found.group(1)} is not translated.")
-        return table[found.group(1)]
+    def letter(match: re.Match[str]) -> str:
+        if match.group(1) not in MYSQL:
+            raise refuse(node, f"%{match.group(1)} is not translated.")
+        return MYSQL[match.group(1)]
 
     return re.sub(r"%(.?)", letter, pattern, flags=re.DOTALL)
 
 
-def joda_pattern(pattern: Any, node: Any) -> str:
+def _joda_pattern(pattern: Any, node: Any) -> str:
     """A format_datetime pattern in the local engine's letters."""
-    import re
-
     if not isinstance(pattern, str) or pattern.count("'") % 2:
         raise refuse(node, "the pattern must be a text known before the query runs, its quotes in pairs.")
 
-    def part(found: re.Match[str]) -> str:
-        piece = found.group(0)
+    def part(match: re.Match[str]) -> str:
+        piece = match.group(0)
         if piece.startswith("'"):
             return (piece[1:-1].replace("''", "'") or "'").replace("%", "%%")
         if piece[0].isalpha() and piece not in JODA:
@@ -156,7 +156,7 @@ def joda_pattern(pattern: Any, node: Any) -> str:
     return re.sub(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z']+", part, pattern)
 
 
-def formatted(value: Value, pattern: str, node: Any) -> Value:
+def _formatted(value: Value, pattern: str, node: Any) -> Value:
     """A moment spelled by a pattern of the local engine."""
     if value.type == types.UNKNOWN:
         return null(types.VARCHAR)
@@ -166,10 +166,10 @@ def formatted(value: Value, pattern: str, node: Any) -> Value:
     clock = local_time(value)
     if value.type.args and value.type.args[0] > 3:
         clock = to_digits(Value(clock, millis), millis).sql
-    return Value(f"strftime({clock}, {text(pattern)})", types.VARCHAR)
+    return Value(f"strftime({clock}, {quoted(pattern)})", types.VARCHAR)
 
 
-def sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:
+def _date_sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:
     """sequence over dates, a day or a given interval apart; each entry is counted from the start."""
     if step is not None and not (step.type.name == "interval" and isinstance(step.const, int)):
         raise refuse(node, "the step between dates is an interval that is known before the query runs.")
@@ -180,7 +180,7 @@ def sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:
     gap = str(months or millis // MILLIS["day"])
     if step is None:
         gap = f"(CASE WHEN {start.sql} <= {stop.sql} THEN 1 ELSE -1 END)"
-    span = date_diff(Value("", types.VARCHAR, "month" if months else "day"), start, stop, node).sql
+    span = _date_diff(Value("", types.VARCHAR, "month" if months else "day"), start, stop, node).sql
     kind, unit = types.array(types.DATE), "to_months" if months else "to_days"
     against = fail("sequence stop value should lie in the direction of the step", kind)
     long = fail("result of sequence function must not have more than 10000 entries", kind)
@@ -190,3 +190,63 @@ def sequence(start: Value, stop: Value, step: Value | None, node: Any) -> Value:
         f"ELSE list_transform(range({span} // {gap} + 1), lambda place: {one}) END"
     )
     return Value(sql, kind)
+
+
+def _date_format(value: Value, pattern: Value, node: Any) -> Value:
+    return _formatted(value, _mysql_pattern(pattern.const, node), node)
+
+
+def _format_datetime(value: Value, pattern: Value, node: Any) -> Value:
+    return _formatted(value, _joda_pattern(pattern.const, node), node)
+
+
+def _from_unixtime(node: Any, scope: Scope) -> Value:
+    seconds, *zone = arguments(node, scope, 1, 2)
+    kind = Type("zoned", (3, casts.checked_zone(zone[0].const, node) if zone else "UTC"))
+    millis = f"CAST(round({coerced(seconds, types.DOUBLE, node).sql} * 1000) AS BIGINT)"
+    return Value(f"(make_timestamp({millis} * 1000) AT TIME ZONE 'UTC')", kind)
+
+
+def _with_timezone(value: Value, zone: Value, node: Any) -> Value:
+    if value.type.name != "timestamp":
+        raise refuse(node, f"expected a timestamp without zone, found {value.type}.")
+    return from_local(value.sql, Type("zoned", (value.type.args[0], casts.checked_zone(zone.const, node))))
+
+
+def _sequence(node: Any, scope: Scope) -> Value:
+    values = arguments(node, scope, 2, 3)
+    if values[0].type == values[1].type == types.DATE:
+        return _date_sequence(values[0], values[1], values[2] if len(values) == 3 else None, node)
+    return simple.call("sequence", values, node)
+
+
+def _to_milliseconds(value: Value, node: Any) -> Value:
+    if value.type != intervals.SECONDS:
+        raise refuse(node, f"Unexpected parameters ({value.type}) for function to_milliseconds.")
+    return Value(value.sql, types.BIGINT)
+
+
+EXTRACTED = ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DAY_OF_MONTH", "DAY_OF_WEEK", "DOW", "DAY_OF_YEAR", "DOY",
+             "YEAR_OF_WEEK", "YOW", "HOUR", "MINUTE", "SECOND")  # fmt: skip
+
+
+def extract(node: Any, scope: Scope) -> Value:
+    """EXTRACT(field FROM moment)."""
+    if node.this.name.upper() not in EXTRACTED:
+        raise refuse(node, f"EXTRACT takes one of {', '.join(EXTRACTED)}.")
+    return _extracted(node.this.name, scope.value(node.expression), node)
+
+
+def at_time_zone(node: Any, scope: Scope) -> Value:
+    """moment AT TIME ZONE 'zone'."""
+    return _rezoned(scope.value(node.this), scope.value(node.args["zone"]), node)
+
+
+HANDLERS: dict[str, Handler] = {
+    "date_add": on_values(_date_add, 3), "date_diff": on_values(_date_diff, 3), "date_trunc": on_values(_date_trunc, 2),
+    "date_format": on_values(_date_format, 2), "format_datetime": on_values(_format_datetime, 2),
+    "at_timezone": on_values(_rezoned, 2), "with_timezone": on_values(_with_timezone, 2),
+    "from_unixtime": _from_unixtime, "sequence": _sequence, "to_milliseconds": on_values(_to_milliseconds, 1),
+    "date": on_values(lambda value, node: casts.cast(value, types.DATE, node), 1),
+    **{name: on_values(partial(_extracted, name), 1) for name in FIELDS},
+}  # fmt: skip

@@ -2,8 +2,9 @@
 
 A single letter stands for a type: T, U, K, V any, W whole numbers, F real and double, M dates and timestamps. The
 further lines of an entry are indented.
-Written after the pages "Mathematical", "String", "Array", "Map" and "Date and time functions and operators" of
-Trino's documentation. What can fail does so by a cast that cannot succeed, see `values.fail`.
+Written after the pages "Mathematical", "Bitwise", "String", "Array", "Map" and "Date and time functions and
+operators" of Trino's documentation. What is outside of a mathematical function's domain is NaN, an integer that a
+result cannot hold fails; what can fail does so by a cast that cannot succeed, see `values.fail`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 # the results that cannot be NaN unless an argument is
 STAYS = {"abs", "sign", "round", "truncate", "floor", "ceil", "ceiling", "nullif", "element_at", "array_sort", "slice",
          "array_distinct", "flatten", "map", "map_values", "map_keys", "reverse", "array_remove", "repeat"}  # fmt: skip
-
 WHITE = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(28) || chr(29) || chr(30) || chr(31) || " + (
     " || ".join(f"chr({code})" for code in (0x1680, *range(0x2000, 0x2007), *range(0x2008, 0x200B), 0x2028, 0x2029,
                                             0x205F, 0x3000))
@@ -22,7 +22,7 @@ def _fail(message: str) -> str:
     return f"CAST(CAST('!{message}' AS BIGINT) AS VARCHAR)::{{local}}"
 
 
-def refused(message: str) -> str:
+def _unanswered(message: str) -> str:
     """The failure of `values.unanswered`, for an entry of the table."""
     return f"CAST(timezone('!{message}', TIMESTAMP '2000-01-01') AS VARCHAR)::{{local}}"
 
@@ -92,7 +92,7 @@ _LEVENSHTEIN = (
     "CASE WHEN {0} IS NULL OR {1} IS NULL THEN NULL WHEN strlen({0} || {1}) = length({0} || {1}) THEN "
     "CAST(levenshtein({0}, {1}) AS BIGINT) ELSE list_transform([list_distinct("
     + _LETTERS.replace("{0}", "{0} || {1}") + ")], lambda known: CASE WHEN len(known) > 127 THEN "
-    + refused("levenshtein_distance of more than 127 different letters is not translated")
+    + _unanswered("levenshtein_distance of more than 127 different letters is not translated")
     + " ELSE CAST(levenshtein(" + _CODED + ", " + _CODED.replace("{0}", "{1}") + ") AS BIGINT) END)[1] END"
 )  # fmt: skip
 _BINS = (
@@ -100,7 +100,7 @@ _BINS = (
     + _fail("Operand cannot be NaN")
     + " WHEN list_count({1}) < len({1}) OR list_sort({1}) <> {1}"
     + " OR list_bool_or(list_transform({1}, lambda edge: NOT isfinite(edge)))"
-    + " THEN " + refused("bins must be finite and sorted in ascending order")
+    + " THEN " + _unanswered("bins must be finite and sorted in ascending order")
     + " ELSE CAST(len(list_filter({1}, lambda edge: edge <= {0})) AS BIGINT) END"
 )  # fmt: skip
 _STRPOS = "CAST(strpos({0}, {1}) AS BIGINT)"
@@ -112,7 +112,51 @@ def _with(template: str, **parts: str) -> str:
     return template
 
 
+WIDTHS = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
+_LOG = "CASE WHEN {x} < 0 THEN " + NAN + " WHEN {x} = 0 THEN CAST('-inf' AS DOUBLE) ELSE ln({x}) END"
+_NEGATIVE = "WHEN {1} < 0 THEN " + _unanswered("a shift by a negative number of bits is not translated")
+_ROUND_WHOLE = (
+    "CASE WHEN {1} >= 0 THEN {0} WHEN {1} < -18 THEN " + _fail("numerical overflow") + " ELSE CAST(sign({0}) * "
+    "((abs(CAST({0} AS HUGEINT)) + {f} // 2) // {f}) * {f} AS {local}) END"
+).replace("{f}", "CAST(pow(10, greatest(-{1}, 0)) AS HUGEINT)")
+_BIT_COUNT = (
+    "CASE WHEN {1} < 2 OR {1} > 64 THEN " + _fail("Bits specified in bit_count must be between 2 and 64")
+    + " WHEN {0} >= {half} OR {0} < -{half} THEN " + _fail("Number must be representable with the bits specified")
+    + " ELSE CAST(bit_count(CASE WHEN {0} < 0 THEN {0} + 2 * {half} ELSE CAST({0} AS HUGEINT) END) AS BIGINT) END"
+).replace("{half}", "CAST(pow(2, {1} - 1) AS HUGEINT)")  # fmt: skip
+
+
+def _shifts(kind: str, width: int) -> str:
+    """The three shifts of one type: bits that leave it on the left are lost, and the sign is its first bit."""
+    whole, half = 2**width, 2 ** (width - 1)
+    kept = f"((CAST({{0}} AS HUGEINT) & (({whole} // {{power}}) - 1)) * {{power}})"
+    left = f"CASE WHEN {kept} >= {half} THEN {kept} - {whole} ELSE {kept} END"
+    unsigned = f"(CASE WHEN {{0}} < 0 THEN {{0}} + CAST({whole} AS HUGEINT) ELSE {{0}} END // {{power}})"
+    lines = [
+        f"bitwise_left_shift({kind};integer)->{kind} = CASE {_NEGATIVE}"
+        f" WHEN {{1}} >= {width} THEN 0 ELSE CAST({left} AS {{local}}) END",
+        f"bitwise_right_shift({kind};integer)->{kind} = CASE {_NEGATIVE}"
+        f" WHEN {{1}} >= {width} THEN 0 WHEN {{1}} = 0 THEN {{0}} ELSE CAST({unsigned} AS {{local}}) END",
+        f"bitwise_right_shift_arithmetic({kind};integer)->{kind} = CASE {_NEGATIVE}"
+        f" WHEN {{1}} >= {width} THEN CASE WHEN {{0}} < 0 THEN -1 ELSE 0 END"
+        " ELSE CAST({0} >> greatest({1}, 0) AS {local}) END",
+    ]
+    return "\n".join(lines).replace("{power}", "CAST(pow(2, greatest({1}, 0)) AS HUGEINT)")
+
+
 SIGNATURES = f"""
+round(W;integer)->W = {_ROUND_WHOLE}
+asin(double)->double = CASE WHEN abs({{0}}) > 1 THEN {NAN} ELSE asin({{0}}) END
+acos(double)->double = CASE WHEN abs({{0}}) > 1 THEN {NAN} ELSE acos({{0}}) END
+sinh(double)->double = sinh({{0}})
+cosh(double)->double = cosh({{0}})
+log(double;double)->double = (({_LOG.replace("{x}", "{1}")}) / ({_LOG.replace("{x}", "{0}")}))
+bitwise_and(bigint;bigint)->bigint = ({{0}} & {{1}})
+bitwise_or(bigint;bigint)->bigint = ({{0}} | {{1}})
+bitwise_xor(bigint;bigint)->bigint = xor({{0}}, {{1}})
+bitwise_not(bigint)->bigint = (~{{0}})
+bit_count(bigint;bigint)->bigint = {_BIT_COUNT}
+{chr(10).join(_shifts(kind, width) for kind, width in WIDTHS.items())}
 abs(W)->W = abs({{0}})
 abs(F)->F = abs({{0}})
 sign(W)->W = CAST(sign({{0}}) AS {{local}})
@@ -183,7 +227,7 @@ array_distinct(array<T>)->array<T> = list_filter({{0}}, lambda item, place: list
 array_sort(array<T>)->array<T> = list_sort({{0}}, 'ASC', 'NULLS LAST')
 array_max(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) AND NOT {_HAS_NULL} THEN {NAN}
     WHEN {_HAS_NULL} THEN NULL ELSE list_max({{0}}) END
-array_min(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) THEN {refused("array_min of NaN is not translated")}
+array_min(array<F>)->F = CASE WHEN list_contains({{0}}, {NAN}) THEN {_unanswered("array_min of NaN is not translated")}
     WHEN {_HAS_NULL} THEN NULL ELSE list_min({{0}}) END
 array_max(array<T>)->T = CASE WHEN {_HAS_NULL} THEN NULL ELSE list_max({{0}}) END
 array_min(array<T>)->T = CASE WHEN {_HAS_NULL} THEN NULL ELSE list_min({{0}}) END

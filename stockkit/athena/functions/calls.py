@@ -1,33 +1,87 @@
-"""Functions that need more than a line: patterns known before the run, decimals, any number of arguments."""
+"""Function calls: the list of what is known to mean the same, or is translated to it. All others are refused."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-from stockkit.athena import calls, casts, datetimes, intervals, java_format, operators, types
+from stockkit.athena import operators, types
+from stockkit.athena.functions import (
+    aggregates,
+    date_parsing,
+    datetimes,
+    documents,
+    java_format,
+    lambdas,
+    regex,
+    simple,
+    structures,
+)
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, coerced, null, once, refuse, text, unanswered, unified
+from stockkit.athena.values import (
+    Handler,
+    Scope,
+    Value,
+    arguments,
+    coerced,
+    null,
+    on_values,
+    once,
+    quoted,
+    refuse,
+    tried,
+    unanswered,
+    unified,
+)
+from stockkit.errors import did_you_mean
+
+CLOCK = ("now", "current_date", "current_timestamp", "localtimestamp", "random", "rand", "uuid", "shuffle")
+
+
+def call(node: Any, scope: Scope) -> Value:
+    """Translate a call by the function's name."""
+    name = node.name.lower()
+    if name in HANDLERS:
+        return HANDLERS[name](node, scope)
+    if name in simple.FUNCTIONS:
+        return simple.call(name, [scope.value(argument) for argument in node.expressions], node)
+    if name in CLOCK:
+        raise refuse(node, "the answer would change from run to run: give the day or number as a :parameter.")
+    near = did_you_mean(name, [*simple.FUNCTIONS, *HANDLERS])
+    raise refuse(node, f"the function {name} is not translated; use Athena for it.{near}")
+
+
+def trim(node: Any, scope: Scope) -> Value:
+    """TRIM([LEADING | TRAILING | BOTH] [characters] FROM text)."""
+    name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "BOTH").upper(), "trim")
+    given = [node.this, *([node.expression] if node.expression else [])]
+    return simple.call(name, [scope.value(one) for one in given], node)
+
+
+def substring(node: Any, scope: Scope) -> Value:
+    """SUBSTRING(text FROM start FOR length), or with commas."""
+    given = [node.this, node.args.get("start"), node.args.get("length")]
+    return simple.call("substr", [scope.value(one) for one in given if one is not None], node)
+
+
+def position(node: Any, scope: Scope) -> Value:
+    """POSITION(part IN text)."""
+    return simple.call("strpos", [scope.value(node.this), scope.value(node.args["substr"])], node)
 
 
 def _try(node: Any, scope: Scope) -> Value:
-    from stockkit.athena import expressions
-
     if len(node.expressions) != 1:
         raise refuse(node, "expected 1 argument.")
-    return expressions.tried(lambda inner: inner.value(node.expressions[0]), scope)
+    return tried(lambda inner: inner.value(node.expressions[0]), scope)
 
 
 def _coalesce(node: Any, scope: Scope) -> Value:
-    values = unified(calls.arguments(node, scope, 2, 99), node)
+    values = unified(arguments(node, scope, 2, 99), node)
     sql = f"coalesce({', '.join(value.sql for value in values)})"
     return Value(sql, values[0].type, nan=any(value.nan for value in values))
 
 
-def _nullif(node: Any, scope: Scope) -> Value:
-    one, other = calls.arguments(node, scope, 2, 2)
-
+def _nullif(one: Value, other: Value, node: Any) -> Value:
     def made(values: list[Value]) -> str:
         same = operators.comparison("=", values[0], values[1], node)
         return f"CASE WHEN {same.sql} THEN NULL ELSE {values[0].sql} END"
@@ -35,9 +89,9 @@ def _nullif(node: Any, scope: Scope) -> Value:
     return Value(once([one, other], made), one.type, nan=one.nan)
 
 
-def _extreme(name: str) -> Callable[[Any, Scope], Value]:
+def _extreme(name: str) -> Handler:
     def translate(node: Any, scope: Scope) -> Value:
-        values = unified(calls.arguments(node, scope, 1, 99), node)
+        values = unified(arguments(node, scope, 1, 99), node)
         kind = values[0].type
         if not (kind.number or kind.moment or kind.name in ("varchar", "boolean", "unknown")):
             raise refuse(node, f"{kind} is not ordered.")
@@ -55,7 +109,7 @@ def _extreme(name: str) -> Callable[[Any, Scope], Value]:
 
 
 def _concat(node: Any, scope: Scope) -> Value:
-    values = calls.arguments(node, scope, 2, 99)
+    values = arguments(node, scope, 2, 99)
     whole = values[0]
     for value in values[1:]:
         whole = operators.joined(whole, value, node)
@@ -63,92 +117,28 @@ def _concat(node: Any, scope: Scope) -> Value:
 
 
 def _concat_ws(node: Any, scope: Scope) -> Value:
-    values = [coerced(value, types.VARCHAR, node) for value in calls.arguments(node, scope, 2, 99)]
+    values = [coerced(value, types.VARCHAR, node) for value in arguments(node, scope, 2, 99)]
     return Value(f"concat_ws({', '.join(value.sql for value in values)})", types.VARCHAR)
-
-
-def _format(node: Any, scope: Scope) -> Value:
-    pattern, *values = calls.arguments(node, scope, 1, 99)
-    return java_format.java_format(pattern.const, values, node)
-
-
-def _date_add(node: Any, scope: Scope) -> Value:
-    unit, count, value = calls.arguments(node, scope, 3, 3)
-    return datetimes.date_add(unit, count, value, node)
-
-
-def _date_diff(node: Any, scope: Scope) -> Value:
-    unit, start, end = calls.arguments(node, scope, 3, 3)
-    return datetimes.date_diff(unit, start, end, node)
-
-
-def _date_trunc(node: Any, scope: Scope) -> Value:
-    unit, value = calls.arguments(node, scope, 2, 2)
-    return datetimes.date_trunc(unit, value, node)
-
-
-def _date_format(node: Any, scope: Scope) -> Value:
-    value, pattern = calls.arguments(node, scope, 2, 2)
-    return datetimes.formatted(value, datetimes.mysql_pattern(pattern.const, datetimes.MYSQL, node), node)
-
-
-def _format_datetime(node: Any, scope: Scope) -> Value:
-    value, pattern = calls.arguments(node, scope, 2, 2)
-    return datetimes.formatted(value, datetimes.joda_pattern(pattern.const, node), node)
-
-
-def _field(name: str) -> Callable[[Any, Scope], Value]:
-    return lambda node, scope: datetimes.extracted(name, calls.arguments(node, scope, 1, 1)[0], node)
-
-
-def _from_unixtime(node: Any, scope: Scope) -> Value:
-    seconds, *zone = calls.arguments(node, scope, 1, 2)
-    kind = Type("zoned", (3, casts.checked_zone(zone[0].const, node) if zone else "UTC"))
-    millis = f"CAST(round({coerced(seconds, types.DOUBLE, node).sql} * 1000) AS BIGINT)"
-    return Value(f"(make_timestamp({millis} * 1000) AT TIME ZONE 'UTC')", kind)
-
-
-def _at_timezone(node: Any, scope: Scope) -> Value:
-    value, zone = calls.arguments(node, scope, 2, 2)
-    return datetimes.rezoned(value, casts.checked_zone(zone.const, node), node)
-
-
-def _with_timezone(node: Any, scope: Scope) -> Value:
-    value, zone = calls.arguments(node, scope, 2, 2)
-    if value.type.name != "timestamp":
-        raise refuse(node, f"expected a timestamp without zone, found {value.type}.")
-    return casts.from_local(value.sql, Type("zoned", (value.type.args[0], casts.checked_zone(zone.const, node))))
-
-
-def _sequence(node: Any, scope: Scope) -> Value:
-    values = calls.arguments(node, scope, 2, 3)
-    if values[0].type == values[1].type == types.DATE:
-        return datetimes.sequence(values[0], values[1], values[2] if len(values) == 3 else None, node)
-    return calls.simple("sequence", values, node)
-
-
-def _date(node: Any, scope: Scope) -> Value:
-    return casts.cast(calls.arguments(node, scope, 1, 1)[0], types.DATE, node)
 
 
 def row(node: Any, scope: Scope) -> Value:
     """ROW(…), or values in parentheses."""
-    values = calls.arguments(node, scope, 1, 99)
+    values = arguments(node, scope, 1, 99)
     kind = Type("row", tuple(value.type for value in values), (None,) * len(values))
     parts = (f"'{types.field(kind, k)}': {value.sql}" for k, value in enumerate(values))
     return Value(f"{{{', '.join(parts)}}}", kind, nan=True)
 
 
-def _rounding(name: str) -> Callable[[Any, Scope], Value]:
+def _rounding(name: str) -> Handler:
     """round, floor, ceil, truncate, abs, sign and mod, which give a decimal for a decimal."""
 
     def translate(node: Any, scope: Scope) -> Value:
-        values = calls.arguments(node, scope, 1, 2)
+        values = arguments(node, scope, 1, 2)
         if name == "mod" and len(values) == 2 and any(value.type.floating for value in values):
             return operators.arithmetic("%", values[0], values[1], node)
         if values[0].type.name == "decimal" or (name == "mod" and values[-1].type.name == "decimal"):
             return null(values[0].type) if types.UNKNOWN in (v.type for v in values) else _decimal(name, values, node)
-        return calls.simple(name, values, node)
+        return simple.call(name, values, node)
 
     return translate
 
@@ -192,46 +182,22 @@ def _cut_once(value: Value, lost: int, shift: int, kind: Type, half: str) -> str
     return operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind)
 
 
-def _to_milliseconds(node: Any, scope: Scope) -> Value:
-    (value,) = calls.arguments(node, scope, 1, 1)
-    if value.type != intervals.SECONDS:
-        raise refuse(node, f"Unexpected parameters ({value.type}) for function to_milliseconds.")
-    return Value(value.sql, types.BIGINT)
-
-
 def _typeof(node: Any, scope: Scope) -> Value:
     """typeof: the name of the type, where it is the same here; the length of a varchar is not kept here."""
-    (value,) = calls.arguments(node, scope, 1, 1)
+    (value,) = arguments(node, scope, 1, 1)
     named = type(node.expressions[0]).__name__ in ("Cast", "TryCast") and not node.expressions[0].to.expressions
     if "varchar" in str(value.type) and not (named and value.type == types.VARCHAR):
         raise refuse(node, "the length of a varchar is not kept here: CAST(x AS varchar) has the type varchar.")
     name = value.type.name if value.type.name == "unknown" else str(value.type)
     name = re.sub(r"(decimal\([0-9]+), ", r"\1,", name)
-    return Value(text(name), types.VARCHAR, name)
+    return Value(quoted(name), types.VARCHAR, name)
 
 
-def _listed(name: str) -> Callable[[Any, Scope], Value]:
-    """contains, array_position and array_remove: an equality that must not meet NaN."""
-
-    def translate(node: Any, scope: Scope) -> Value:
-        values = calls.arguments(node, scope, 2, 2)
-        kind = values[0].type.args[0] if values[0].type.name == "array" else types.UNKNOWN
-        if kind.name in ("array", "map", "row") or (kind.floating and any(value.nan for value in values)):
-            raise refuse(node, f"{name} compares {kind}, which may hold NaN or NULL inside: use filter or any_match.")
-        return calls.simple(name, values, node)
-
-    return translate
-
-
-HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
-    "try": _try, "coalesce": _coalesce, "nullif": _nullif, "greatest": _extreme("greatest"), "least": _extreme("least"),
-    "concat": _concat, "concat_ws": _concat_ws, "format": _format, "date_add": _date_add, "date_diff": _date_diff,
-    "date_trunc": _date_trunc, "date_format": _date_format, "format_datetime": _format_datetime,
-    "from_unixtime": _from_unixtime, "at_timezone": _at_timezone,
-    "with_timezone": _with_timezone, "sequence": _sequence, "date": _date, "row": row,
-    **{name: _field(name) for name in datetimes.FIELDS},
+HANDLERS: dict[str, Handler] = {
+    "try": _try, "coalesce": _coalesce, "nullif": on_values(_nullif, 2), "greatest": _extreme("greatest"),
+    "least": _extreme("least"), "concat": _concat, "concat_ws": _concat_ws, "row": row, "typeof": _typeof,
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
-    "typeof": _typeof, "to_milliseconds": _to_milliseconds,
-    **{name: _listed(name) for name in ("contains", "array_position", "array_remove")},
-    **java_format.HANDLERS,
+    **dict.fromkeys(aggregates.NAMES, aggregates.aggregate),
+    **datetimes.HANDLERS, **date_parsing.HANDLERS, **documents.HANDLERS, **java_format.HANDLERS, **lambdas.HANDLERS,
+    **regex.HANDLERS, **structures.HANDLERS,
 }  # fmt: skip

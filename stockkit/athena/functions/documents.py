@@ -7,12 +7,11 @@ the engines spell differently (a number with an exponent or zeros at its end, th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, fail, refuse, text, unanswered
+from stockkit.athena.values import Handler, Scope, Value, arguments, fail, quoted, refuse, unanswered
 
 JSON = Type("json")
 STEP = re.compile(r'\.([A-Za-z0-9_:]+)|\[([A-Za-z0-9_]+)\]|\["([^"\\*\[\]]+)"\]')
@@ -24,9 +23,7 @@ KEY = r"[A-Za-z0-9_ -]+"
 
 
 def _given(node: Any, scope: Scope, least: int, most: int) -> tuple[Value, list[Value]]:
-    from stockkit.athena import calls
-
-    value, *rest = calls.arguments(node, scope, least, most)
+    value, *rest = arguments(node, scope, least, most)
     if value.type not in (types.VARCHAR, JSON, types.UNKNOWN):
         raise refuse(node, f"expected varchar or json, found {value.type}.")
     return value, rest
@@ -44,7 +41,7 @@ def _steps(path: Any, node: Any) -> list[str]:
 def _step(name: str) -> str:
     """The part of the document n.j under a name, or at a place where the name is a number and n.j an array."""
     place = f" WHEN 'ARRAY' THEN json_extract(n.j, '$[{int(name)}]')" if re.fullmatch(r"[0-9]{1,9}", name) else ""
-    key = text(f'$."{name}"')
+    key = quoted(f'$."{name}"')
     return f"CASE json_type(n.j) WHEN 'OBJECT' THEN json_extract(n.j, {key}){place} END"
 
 
@@ -55,8 +52,8 @@ def _part(value: Value, path: Any, body: str, node: Any, *, broken: str = "") ->
     extractor stops there and not before.
     """
     wrong = unanswered("this text is no JSON, or JSON that is not translated", types.VARCHAR)
-    shape = broken or f"CASE WHEN regexp_matches(n.t, {text(BEGINNING)}) THEN {wrong} END"
-    lenient = f"regexp_matches(n.t, {text(LENIENT)})"
+    shape = broken or f"CASE WHEN regexp_matches(n.t, {quoted(BEGINNING)}) THEN {wrong} END"
+    lenient = f"regexp_matches(n.t, {quoted(LENIENT)})"
     kept = f"CASE WHEN {lenient} THEN {wrong} WHEN n.t IS NULL OR json_valid(n.t) THEN n.t ELSE {shape} END"
     documents = [f"CAST({kept} AS JSON)", *(_step(name) for name in _steps(path, node))]
     sql = f"[{{'t': CAST({value.sql} AS VARCHAR)}}]"
@@ -68,7 +65,7 @@ def _part(value: Value, path: Any, body: str, node: Any, *, broken: str = "") ->
 def _number(kind: Type) -> str:
     """Stops where a number of the document may be spelled otherwise."""
     odd = unanswered("a number of this JSON is spelled in a way that is not translated", kind)
-    return f"regexp_matches(n.t, {text(ODD_NUMBER)}) THEN {odd}"
+    return f"regexp_matches(n.t, {quoted(ODD_NUMBER)}) THEN {odd}"
 
 
 def _extract(node: Any, scope: Scope) -> Value:
@@ -143,7 +140,7 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     return Value(_part(value, "$", body, node), kind)
 
 
-HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
+HANDLERS: dict[str, Handler] = {
     "json_extract": _extract, "json_extract_scalar": _extract_scalar, "json_parse": _parse, "json_format": _format,
     "json_array_length": _array_length, "is_json_scalar": _is_scalar,
 }  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stockkit.athena import expressions, intervals, operators, statistics, types
+from stockkit.athena import intervals, operators, types
+from stockkit.athena.reads import only
 from stockkit.athena.types import Type
-from stockkit.athena.values import Query, Scope, Value, coerced, fail, only, refuse, text, unanswered
+from stockkit.athena.values import Scope, Value, coerced, condition, fail, hoisted, quoted, refuse, unanswered
 
 # what gives NULL in Athena where the result is not finite
 MOMENTS = {"corr": 2, "covar_pop": 2, "covar_samp": 2, "regr_slope": 2, "regr_intercept": 2, "stddev": 1,
@@ -16,14 +17,25 @@ FINITE = ("corr", "regr_slope", "regr_intercept")
 RANKS = {"row_number": "bigint", "rank": "bigint", "dense_rank": "bigint", "percent_rank": "double",
          "cume_dist": "double"}  # fmt: skip
 VALUES = ("lag", "lead", "first_value", "last_value", "nth_value")
-NAMES = (*MOMENTS, *statistics.BITS, *statistics.SHAPES,
+BITS = {"bitwise_and_agg": "bit_and", "bitwise_or_agg": "bit_or", "bitwise_xor_agg": "bit_xor"}
+MOST = 10_000  # the most values that Athena keeps for max(x, n)
+_SUM = "list_sum(list_transform(n.d, lambda d: pow(d, {})))"
+SHAPES = {  # of the deviations n.d; Trino's CentralMomentsAggregation
+    "skewness": (3, f"sqrt(n.k) * {_SUM.format(3)} / pow({_SUM.format(2)}, 1.5)"),
+    "kurtosis": (
+        4,
+        f"(n.k - 1) * n.k * (n.k + 1) / ((n.k - 2) * (n.k - 3)) * {_SUM.format(4)} / pow({_SUM.format(2)}, 2)"
+        " - 3 * (n.k - 1) * (n.k - 1) / ((n.k - 2) * (n.k - 3))",
+    ),
+}
+NAMES = (*MOMENTS, *BITS, *SHAPES,
          "count", "count_if", "sum", "avg", "min", "max", "min_by", "max_by", "arbitrary", "any_value",
          "array_agg", "map_agg", "histogram", "bool_and", "bool_or", "every", "approx_percentile", "approx_distinct",
          "geometric_mean", "grouping")  # fmt: skip
 
 
 def aggregate(node: Any, scope: Scope, *, test: str = "", over: str | None = None) -> Value:
-    """An aggregate; `test` is its FILTER, `over` its window. Each call of the SQL carries the slot ``{tail}``."""
+    """An aggregate; `test` is its FILTER, `over` its window, which its SQL has the slot ``\\0`` for after each call."""
     name, written, outer = node.name.lower(), list(node.expressions), scope
     scope = replace(scope, hoisted=None)
     order, distinct = "", False
@@ -45,7 +57,7 @@ def aggregate(node: Any, scope: Scope, *, test: str = "", over: str | None = Non
         result = _row_by_row(result, scope.value(written[0]), "DISTINCT " if distinct else "")
     tail = (f" FILTER (WHERE {test})" if test else "") + ("" if over is None else f" OVER ({over})")
     filled = Value(result.sql.replace("\0", tail), result.type, nan=result.nan)
-    return expressions.hoisted(filled, outer)
+    return hoisted(filled, outer)
 
 
 def _translated(name: str, written: list[Any], extra: tuple[str, str], node: Any, scope: Scope) -> Value:
@@ -85,10 +97,10 @@ def _of_one(name: str, value: Value, distinct: str, order: str, node: Any) -> Va
         return Value(f"CAST(histogram({sql})\0 AS {result.local})", result)
     if name in ("min", "max"):
         return _extreme(name, value, distinct, node)
-    if name in statistics.SHAPES:
-        return statistics.shape(name, value, node)
-    if name in statistics.BITS:
-        return statistics.bits(name, value, node)
+    if name in SHAPES:
+        return _shape(name, value, node)
+    if name in BITS:
+        return _bits(name, value, node)
     if name == "geometric_mean":
         return Value(f"exp(avg(ln({coerced(value, types.DOUBLE, node).sql}))\0)", types.DOUBLE, nan=True)
     return _total(name, value, distinct, node)
@@ -123,10 +135,13 @@ def _row_by_row(total: Value, value: Value, distinct: str) -> Value:
 
 
 def _largest(name: str, values: list[Value], node: Any) -> Value:
+    """max(x, n) and min(x, n): the n largest or smallest, without NULLs, NULL where there is none."""
     value, number = values
     _extreme(name, value, "", node)
-    found = statistics.largest(name, value, number, node)
-    return replace(found, sql=_without_nan(name, value, found.sql, found.type))
+    if not isinstance(number.const, int) or isinstance(number.const, bool) or not 1 <= number.const <= MOST:
+        raise refuse(node, f"n must be a known whole number from 1 to {MOST}.")
+    kind = types.array(value.type)
+    return Value(_without_nan(name, value, f"{name}({value.sql}, {number.const})\0", kind), kind)
 
 
 def _extreme(name: str, value: Value, distinct: str, node: Any) -> Value:
@@ -207,7 +222,7 @@ def _percentile(values: list[Value], node: Any) -> Value:
 
 def filtered(node: Any, scope: Scope) -> Value:
     """aggregate FILTER (WHERE condition)."""
-    test = expressions.condition(node.expression.this, replace(scope, hoisted=None))
+    test = condition(node.expression.this, replace(scope, hoisted=None))
     if type(node.this).__name__ == "GroupConcat":
         return listagg(node.this, scope, test=test)
     if type(node.this).__name__ != "Anonymous" or node.this.name.lower() not in NAMES:
@@ -233,8 +248,8 @@ def listagg(node: Any, scope: Scope, *, test: str = "", over: str | None = None)
     if not isinstance(separator, str):
         raise refuse(node, "the separator must be a known text.")
     tail = (f" FILTER (WHERE {test})" if test else "") + ("" if over is None else f" OVER ({over})")
-    sql = f"string_agg({distinct}{value}, {text(separator)}{order_by(node.this.expressions, scope)}){tail}"
-    return expressions.hoisted(Value(sql, types.VARCHAR), outer)
+    sql = f"string_agg({distinct}{value}, {quoted(separator)}{order_by(node.this.expressions, scope)}){tail}"
+    return hoisted(Value(sql, types.VARCHAR), outer)
 
 
 def order_by(keys: list[Any], scope: Scope) -> str:
@@ -263,7 +278,7 @@ def windowed(node: Any, scope: Scope) -> Value:
     only(node, "this", "partition_by", "order", "spec", "over")
     if node.args["over"] != "OVER":
         raise refuse(node, f"{node.args['over']} is not translated.")
-    return expressions.hoisted(_window(node, replace(scope, hoisted=None)), scope)
+    return hoisted(_window(node, replace(scope, hoisted=None)), scope)
 
 
 def _window(node: Any, scope: Scope) -> Value:
@@ -348,4 +363,19 @@ def _bound(spec: Any, side: str, kind: str, keys: list[Value], scope: Scope) -> 
     return f"{number} {way}"
 
 
-__all__ = ["NAMES", "Query", "aggregate", "direction", "filtered", "listagg", "order_by", "windowed"]
+def _shape(name: str, value: Value, node: Any) -> Value:
+    """skewness and kurtosis of central moments, NULL for fewer than 3 and 4 values."""
+    least, formula = SHAPES[name]
+    values = f"list_filter(list({coerced(value, types.DOUBLE, node).sql})\0, lambda d: d IS NOT NULL)"
+    deviations = "{'k': CAST(len(n.x) AS DOUBLE), 'd': list_transform(n.x, lambda d: d - n.m)}"
+    result = f"CASE WHEN n.k >= {least} THEN {formula} END"
+    steps = (f"[{{'x': {values}}}]", "[{'x': n.x, 'm': list_avg(n.x)}]", f"[{deviations}]")
+    sql = result
+    for step in reversed(steps):
+        sql = f"list_transform({step}, lambda n: {sql})[1]"
+    return Value(sql, types.DOUBLE, nan=True)
+
+
+def _bits(name: str, value: Value, node: Any) -> Value:
+    """The bits that all, any or an odd number of the values have."""
+    return Value(f"{BITS[name]}({coerced(value, types.BIGINT, node).sql})\0", types.BIGINT)

@@ -7,13 +7,12 @@ it may; what is not in the text is of 1970-01-01 00:00, and a month or day witho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, coerced, refuse, text, unanswered
+from stockkit.athena.values import Handler, Value, coerced, on_values, quoted, refuse, unanswered
 
 MONTH_NAMES = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
                "November", "December")  # fmt: skip
@@ -34,13 +33,13 @@ class Reading:
     parts: list[str] = field(default_factory=list)
 
 
-def date_parse(value: Value, pattern: Any, node: Any) -> Value:
+def _date_parse(value: Value, pattern: Value, node: Any) -> Value:
     """date_parse: a timestamp(3)."""
-    if not isinstance(pattern, str):
+    if not isinstance(pattern.const, str):
         raise refuse(node, "the pattern must be a text known before the query runs.")
-    reading = _reading(re.sub(r"%([Tr])", lambda found: LONG[found.group(1)], pattern), node)
+    reading = _reading(re.sub(r"%([Tr])", lambda match: LONG[match.group(1)], pattern.const), node)
     sql = coerced(value, types.VARCHAR, node).sql
-    matched = f"regexp_full_match(n.t, {text(reading.pattern)})"
+    matched = f"regexp_full_match(n.t, {quoted(reading.pattern)})"
     parsed = _moment(reading, node)
     body = f"CASE WHEN NOT {matched} THEN {_invalid('TIMESTAMP')} ELSE {parsed} END"
     return Value(f"list_transform([{{'t': {sql}}}], lambda n: {body})[1]", types.TIMESTAMP)
@@ -88,7 +87,7 @@ def _names(letter: str) -> list[str]:
 def _moment(reading: Reading, node: Any) -> str:
     """The timestamp of what the groups of a reading give."""
     taken = {
-        name: f"regexp_extract(n.t, {text(f'^{reading.pattern}$')}, {k + 1})" for k, name in enumerate(reading.parts)
+        name: f"regexp_extract(n.t, {quoted(f'^{reading.pattern}$')}, {k + 1})" for k, name in enumerate(reading.parts)
     }
     number = {name: f"CAST({sql} AS BIGINT)" for name, sql in taken.items()}
     dated = {"month", "name", "day", "day_of_year"} & taken.keys()
@@ -101,7 +100,7 @@ def _moment(reading: Reading, node: Any) -> str:
         year = f"({number['short']} + CASE WHEN {number['short']} < 70 THEN 2000 ELSE 1900 END)"
     month, day = number.get("month", "1"), number.get("day", "1")
     if "name" in taken:
-        names = ", ".join(text(word[:3].lower()) for word in MONTH_NAMES)
+        names = ", ".join(quoted(word[:3].lower()) for word in MONTH_NAMES)
         month = f"list_position([{names}], lower(substr({taken['name']}, 1, 3)))"
     date = f"make_date({year}, {month}, {day})"
     if "day_of_year" in taken:
@@ -126,7 +125,7 @@ def _with_time(date: str, taken: dict[str, str], number: dict[str, str], node: A
     past = f"(({hour} * 60 + {number.get('minute', '0')}) * 60 + {number.get('second', '0')}) * 1000 + {millis}"
     moment = f"CAST({date} AS TIMESTAMP) + to_milliseconds({past})"
     if "weekday" in taken:
-        names = ", ".join(text(word[:3].lower()) for word in DAY_NAMES)
+        names = ", ".join(quoted(word[:3].lower()) for word in DAY_NAMES)
         place = f"list_position([{names}], lower(substr({taken['weekday']}, 1, 3)))"
         message = unanswered("a day of the week that is not that of the date is not translated", types.TIMESTAMP)
         moment = f"CASE WHEN {place} <> date_part('isodow', {date}) THEN {message} ELSE {moment} END"
@@ -141,7 +140,9 @@ LETTERS = r"[0-9TWZ:.,+-]+"
 
 
 def _group(pattern: str, place: int, otherwise: str) -> str:
-    return f"CAST(coalesce(nullif(regexp_extract(n.t, {text(f'^{pattern}$')}, {place}), ''), '{otherwise}') AS BIGINT)"
+    return (
+        f"CAST(coalesce(nullif(regexp_extract(n.t, {quoted(f'^{pattern}$')}, {place}), ''), '{otherwise}') AS BIGINT)"
+    )
 
 
 def _iso_date(rest: str) -> str:
@@ -160,11 +161,11 @@ def _iso_date(rest: str) -> str:
         f" AS DATE) ELSE {_invalid('DATE')} END"
     )
     shapes = ((DAY, day), (ORDINAL, ordinal), (WEEK, week))
-    tests = (f"WHEN regexp_full_match(n.t, {text(shape + rest)}) THEN {sql}" for shape, sql in shapes)
+    tests = (f"WHEN regexp_full_match(n.t, {quoted(shape + rest)}) THEN {sql}" for shape, sql in shapes)
     return " ".join(tests)
 
 
-def iso_date(value: Value, node: Any) -> Value:
+def _from_iso_date(value: Value, node: Any) -> Value:
     """from_iso8601_date: a calendar, ordinal or week date."""
     sql = coerced(value, types.VARCHAR, node).sql
     body = f"CASE {_iso_date('')} ELSE {_otherwise(types.DATE)} END"
@@ -174,18 +175,18 @@ def iso_date(value: Value, node: Any) -> Value:
 def _otherwise(kind: Type) -> str:
     """What is none of the shapes: no ISO 8601 for sure where it has other letters, else not translated."""
     unread = unanswered("this spelling of ISO 8601 is not translated", kind)
-    known = f"regexp_full_match(n.t, {text(LETTERS)})"
+    known = f"regexp_full_match(n.t, {quoted(LETTERS)})"
     return f"CASE WHEN n.t IS NULL THEN NULL WHEN {known} THEN {unread} ELSE {_invalid(kind.local)} END"
 
 
-def iso_timestamp(value: Value, node: Any) -> Value:
+def _from_iso_timestamp(value: Value, node: Any) -> Value:
     """from_iso8601_timestamp: a timestamp(3) with time zone; without an offset in the text it is UTC.
 
     A value keeps the offset that its text has in Athena, so that other offsets than UTC's are not translated.
     """
     sql, kind = coerced(value, types.VARCHAR, node).sql, Type("zoned", (3, "UTC"))
     rest = f"(?:{TIME}{ZONE})?"
-    whole = text(f"^[^T]*{TIME}{ZONE}$")
+    whole = quoted(f"^[^T]*{TIME}{ZONE}$")
     hour, minute, second = (f"coalesce(nullif(regexp_extract(n.t, {whole}, {k}), ''), '0')" for k in (1, 2, 3))
     fraction = f"rpad(regexp_extract(n.t, {whole}, 4), 3, '0')[1:3]"
     past = f"((CAST({hour} AS BIGINT) * 60 + CAST({minute} AS BIGINT)) * 60 + CAST({second} AS BIGINT)) * 1000"
@@ -196,21 +197,7 @@ def iso_timestamp(value: Value, node: Any) -> Value:
     return Value(f"(list_transform([{{'t': {sql}}}], lambda n: {body})[1] AT TIME ZONE 'UTC')", kind)
 
 
-def _one(parse: Callable[[Value, Any], Value]) -> Callable[[Any, Scope], Value]:
-    from stockkit.athena import calls
-
-    return lambda node, scope: parse(calls.arguments(node, scope, 1, 1)[0], node)
-
-
-def _date_parse(node: Any, scope: Scope) -> Value:
-    from stockkit.athena import calls
-
-    value, pattern = calls.arguments(node, scope, 2, 2)
-    return date_parse(value, pattern.const, node)
-
-
-HANDLERS: dict[str, Callable[[Any, Scope], Value]] = {
-    "date_parse": _date_parse,
-    "from_iso8601_date": lambda node, scope: _one(iso_date)(node, scope),
-    "from_iso8601_timestamp": lambda node, scope: _one(iso_timestamp)(node, scope),
-}
+HANDLERS: dict[str, Handler] = {
+    "date_parse": on_values(_date_parse, 2), "from_iso8601_date": on_values(_from_iso_date, 1),
+    "from_iso8601_timestamp": on_values(_from_iso_timestamp, 1),
+}  # fmt: skip
