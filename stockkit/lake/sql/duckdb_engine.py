@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from stockkit.athena.values import quoted
 from stockkit.errors import QueryError
 
 SECONDS, GIGABYTES, ROWS = 300.0, 4.0, 10_000_000
@@ -225,8 +226,3 @@ def reason(error: Exception, written: Mapping[str, str]) -> str:
     if "Max expression depth" in said:
         return "the statement is nested deeper than the engine takes: give its inner parts names with WITH"
     return said.splitlines()[0][:300]
-
-
-def quoted(text: str) -> str:
-    """A string literal of the engine."""
-    return "'" + text.replace("'", "''") + "'"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from stockkit import athena
 from stockkit.athena.types import Type
+from stockkit.athena.values import identifier, quoted
 from stockkit.errors import QueryError
 from stockkit.lake import commits, frames
 from stockkit.lake.commits import TableLocation
@@ -150,14 +151,14 @@ def _scan_sql(name: str, files: Relation, marker: str) -> str:
 
     if files.rows is not None:
         columns = ", ".join(_handed(field) for field in files.schema)
-        return f"SELECT {columns} FROM {_column(HANDED.format(name))}"
+        return f"SELECT {columns} FROM {identifier(HANDED.format(name))}"
     if not files.paths:
         kinds = ((field.name, from_arrow(field.type, f"{name}.{field.name}").local) for field in files.schema)
-        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {_column(one)}' for one, kind in kinds)} WHERE FALSE"
+        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {identifier(one)}' for one, kind in kinds)} WHERE FALSE"
     columns = ", ".join(_source(field.name, files.partitions) for field in files.schema)
     hive = ", hive_partitioning = false"
     if files.partitions:
-        texts = ", ".join(f"{duckdb_engine.quoted(one)}: VARCHAR" for one in files.partitions)
+        texts = ", ".join(f"{quoted(one)}: VARCHAR" for one in files.partitions)
         hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
     # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
     options = f"union_by_name = {str(not files.alike).lower()}, can_have_nan = true{hive}"
@@ -166,24 +167,20 @@ def _scan_sql(name: str, files: Relation, marker: str) -> str:
 
 def _source(name: str, partitions: Sequence[str]) -> str:
     """A column of the files; a partition's is wrapped, as DuckDB 2.0.0 fails on two windows over a bare one."""
-    return _wrapped(name) if name in partitions else _column(name)
+    return _wrapped(name) if name in partitions else identifier(name)
 
 
 def _handed(field: Any) -> str:
     """A column of rows handed over; a floating one is wrapped, or Arrow would drop rows by extremes without NaN."""
     import pyarrow as pa
 
-    return _wrapped(field.name) if pa.types.is_floating(field.type) else _column(field.name)
+    return _wrapped(field.name) if pa.types.is_floating(field.type) else identifier(field.name)
 
 
 def _wrapped(name: str) -> str:
     """A column through which no filter is pushed down to where it is read."""
-    column = _column(name)
+    column = identifier(name)
     return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}"
-
-
-def _column(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:
