@@ -23,21 +23,32 @@ from stockkit.lake.tables import Lake
 
 ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
-
+# The files that take longest, longest first: with short ones left for the end, the workers end together
+LONG = ["test_spark", "test_chain", "test_readme", "test_own_data", "test_notebook_on_spark", "test_short_histories",
+        "test_causality", "test_runner", "test_ledger", "test_registry", "test_judge", "test_plots_of_many",
+        "test_own_market", "test_user_file", "test_report", "test_causality_of_fits", "test_missing_split",
+        "test_serving_fuzz", "test_live_source", "test_feature_table", "test_ledger_scoring"]  # fmt: skip
 
 # a machine that is busy makes an example slow, not wrong
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+# beside a second worker, notebooks that fit in processes of their own take longer; tests/test_chain.py lets them
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 # a shell that starts the tests in the background has them ignore Ctrl-C, and with them every process that they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
 def require(part: str) -> str:
     """The path of a program; skip where it is missing, fail where STOCKKIT_REQUIRE names it."""
-    found = shutil.which(part)
-    if found is None:
+    program = shutil.which(part)
+    if program is None:
         lacking(part, f"{part} is missing")
-    return str(found)
+    return str(program)
 
 
 def lacking(part: str, missing: str) -> None:
@@ -103,7 +114,7 @@ def make_workbook(folder: Path, *, own_notebooks: bool = False) -> Path:
 def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, in the workbook's folder."""
     command = [sys.executable, "-m", "stockkit.cli", *words]
-    return subprocess.run(command, cwd=workbook, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=workbook, capture_output=True, text=True, check=False, timeout=900)
 
 
 def manifest_of(workbook: Path) -> dict[str, Any]:

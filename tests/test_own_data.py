@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import nbformat
 import numpy as np
 import pytest
 
 from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
+from tests import cells
 from tests.conftest import make_workbook, manifest_of, stockkit
+from tests.test_chain import nbval, snapshot
 
 
 def nasdaq(folder, bars):
@@ -31,24 +34,26 @@ WRITE = {"IBM": nasdaq, "MSFT": without_volume, "BRK.B": plain}
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
-    workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
     rng = np.random.default_rng(5)
     for symbol, count in {"IBM": 900, "MSFT": 300, "BRK.B": 40}.items():
         bars = simulate.bars([symbol], count=count, last="2019-06-28", rng=rng)
         WRITE[symbol](folder, bars)
-    words = [
-        "-p",
-        'symbols=["IBM","MSFT","BRK.B","XYZ"]',
-        "-p",
-        f"source=folder:{folder}",
-        "-p",
-        "horizon=5",
-        "-p",
-        "horizons=[5]",
-    ]
-    done = stockkit(workbook, "run", "params/sample.yaml", *words)
+    return folder
+
+
+def run(workbook, folder):
+    """The chain with a few models; tests/test_chain.py runs all of them."""
+    given = ["symbols=[IBM, MSFT, BRK.B, XYZ]", f"source=folder:{folder}", "horizon=5", "horizons=[5]",
+             "tried=[random_walk, drift, lasso, ewma]"]  # fmt: skip
+    return stockkit(workbook, "run", "params/sample.yaml", *(word for value in given for word in ("-p", value)))
+
+
+@pytest.fixture(scope="module")
+def chain(folder, tmp_path_factory):
+    workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
+    done = run(workbook, folder)
     return {**manifest_of(workbook), "workbook": workbook, "done": done}
 
 
@@ -88,10 +93,26 @@ def test_a_symbol_with_too_little_history_is_said_to_be_left_out(chain):
     assert "BRK.B" in chain["headlines"]["verdict"]["detail"]
 
 
+def test_a_run_anew_gives_the_same_bytes_in_tables_and_notebooks(chain, folder, tmp_path):
+    workbook = make_workbook(tmp_path / "again")
+    assert run(workbook, folder).returncode == 3
+    notebooks, tables = snapshot(workbook)
+    assert len(notebooks) == 6
+    assert len(tables) == 10, "prices and features of three symbols, forecasts and scores of two"
+    assert (notebooks, tables) == snapshot(chain["workbook"])
+
+
+def test_nbval_finds_the_same_numbers_again(chain):
+    pages = sorted(chain["folder"].glob("*.ipynb"))
+    done = nbval(chain["folder"], *pages)
+    assert done.returncode == 0, done.stdout[-3000:]
+    count = sum(cell.cell_type == "code" for page in pages for cell in nbformat.read(page, as_version=4).cells)
+    assert f"{count} passed" in done.stdout
+
+
 def test_a_month_of_one_symbol_runs_through_and_says_that_nothing_can_be_judged(tmp_path):
     workbook = make_workbook(tmp_path / "book")
     bars = simulate.bars(["IBM"], count=21, last="2019-06-28", rng=np.random.default_rng(5))
     (tmp_path / "IBM.csv").write_bytes(simulate.csv_bytes(bars))
-    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "symbols=[IBM]", "-p", f"source=folder:{tmp_path}")
-    assert done.returncode == 0, done.stderr
-    assert manifest_of(workbook)["headlines"]["verdict"]["text"] == "Nothing could be judged"
+    pages = cells.chain(workbook, symbols=["IBM"], source=f"folder:{tmp_path}", horizons=[1, 5], refit=504)
+    assert pages["04_model"].headlines["verdict"]["text"] == "Nothing could be judged"
