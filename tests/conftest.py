@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import hypothesis
 import pandas as pd
 import pytest
 
+from stockkit import cli
 from stockkit.files import Folder
 from stockkit.intake import ingest
 from stockkit.lake.tables import Lake
@@ -111,10 +113,23 @@ def make_workbook(folder: Path, *, own_notebooks: bool = False) -> Path:
     return folder
 
 
-def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def stockkit_process(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, in the workbook's folder."""
     command = [sys.executable, "-m", "stockkit.cli", *words]
     return subprocess.run(command, cwd=workbook, capture_output=True, text=True, check=False, timeout=900)
+
+
+def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in the workbook's folder, without the second that a process of its own takes to start."""
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, chdir(workbook), redirect_stdout(out), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["stockkit", *words])
+        patch.setattr(cli, "_leave", sys.exit)
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    code = left.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
 def manifest_of(workbook: Path) -> dict[str, Any]:

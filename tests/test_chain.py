@@ -17,7 +17,7 @@ from stockkit.files import Folder
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.records import ledger, registry
 from tests.aws import environment
-from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit
+from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
 from tests.workbook.test_report import loads
 
@@ -30,7 +30,7 @@ def chain(tmp_path_factory):
     workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LOKY_MAX_CPU_COUNT")
-        done = stockkit(workbook, "run", "params/sample.yaml")
+        done = stockkit_process(workbook, "run", "params/sample.yaml")
     assert done.returncode == 0, done.stderr
     return {**manifest_of(workbook), "workbook": workbook, "stdout": done.stdout, "stderr": done.stderr}
 
@@ -130,7 +130,7 @@ def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook
     shutil.rmtree(workbook / "reports")
     before = snapshot(workbook)[1]
     for name in ("01_ingest", "04_model"):
-        assert stockkit(workbook, "run", "params/sample.yaml", "--only", name).returncode == 0
+        assert stockkit_process(workbook, "run", "params/sample.yaml", "--only", name).returncode == 0
     notebooks, after = snapshot(workbook)
     assert after == before
     for name in ("01_ingest.ipynb", "04_model.ipynb"):
@@ -192,7 +192,7 @@ def test_run_json_is_plain_json_as_its_schema_says(chain):
 def test_the_same_notebooks_run_on_a_lake_on_s3(chain, seaweed_address, tmp_path, monkeypatch):
     environment(seaweed_address, monkeypatch)
     workbook, place = make_workbook(tmp_path), "s3://lake/chain/lake"
-    done = stockkit(workbook, "run", "params/sample.yaml", "-p", f"lake={place}", "--until", "02_query")
+    done = stockkit_process(workbook, "run", "params/sample.yaml", "-p", f"lake={place}", "--until", "02_query")
     assert done.returncode == 0, done.stderr
     on_s3, here = open_lake(place), Lake(Folder(chain["workbook"] / "data/lake"), workbook)
     pd.testing.assert_frame_equal(on_s3.read("prices"), here.read("prices"))

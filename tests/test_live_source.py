@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conftest import make_workbook, stockkit
+from tests.conftest import make_workbook, stockkit_process
 from tests.intake import alphavantage_server as av
 
 CANARY = "CANARY7Q2ZKEY"
@@ -22,7 +22,9 @@ def workbook(tmp_path, monkeypatch):
 
 def ingest(workbook, server, monkeypatch, *words):
     monkeypatch.setenv("STOCKKIT_ALPHAVANTAGE_URL", server.url)
-    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "--until", "01_ingest", *words)
+    done = stockkit_process(
+        workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "--until", "01_ingest", *words
+    )
     newest = max(workbook.glob("reports/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     return done, json.loads(newest.read_text()), newest.parent
 
@@ -65,7 +67,7 @@ def test_the_search_for_the_key_finds_it(tmp_path):
 
 def test_without_a_key_no_notebook_starts_and_the_way_to_give_one_is_said(workbook, monkeypatch):
     monkeypatch.delenv("STOCKKIT_SECRET_ALPHAVANTAGE")
-    done = stockkit(workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "-p", "symbols=[IBM]")
+    done = stockkit_process(workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "-p", "symbols=[IBM]")
     assert done.returncode == 2
     assert "STOCKKIT_SECRET_ALPHAVANTAGE" in done.stderr
     assert "Traceback" not in done.stderr
@@ -79,7 +81,7 @@ def test_a_second_source_that_denies_the_splits_is_told_in_the_report(workbook, 
         (other / f"{symbol}.csv").write_bytes((workbook / "data" / "sample" / f"{symbol}.csv").read_bytes())
     (other / "actions.csv").write_text("symbol,ex_date,kind,value\nAAPL,2014-06-09,split,7\n")
     words = ["-p", "symbols=[AAPL, META]", "-p", f"check=folder:{other}", "--until", "01_ingest"]
-    done = stockkit(workbook, "run", "params/sample.yaml", *words)
+    done = stockkit_process(workbook, "run", "params/sample.yaml", *words)
     assert done.returncode == 3, done.stderr
     (path,) = workbook.glob("reports/*/run.json")
     manifest = json.loads(path.read_text())

@@ -10,7 +10,7 @@ from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from tests import cells
-from tests.conftest import make_workbook, manifest_of, stockkit
+from tests.conftest import make_workbook, manifest_of, stockkit_process
 from tests.test_chain import nbval, snapshot
 
 
@@ -47,7 +47,7 @@ def run(workbook, folder):
     """The chain with a few models; tests/test_chain.py runs all of them."""
     given = ["symbols=[IBM, MSFT, BRK.B, XYZ]", f"source=folder:{folder}", "horizon=5", "horizons=[5]",
              "tried=[random_walk, drift, lasso, ewma]"]  # fmt: skip
-    return stockkit(workbook, "run", "params/sample.yaml", *(word for value in given for word in ("-p", value)))
+    return stockkit_process(workbook, "run", "params/sample.yaml", *(word for value in given for word in ("-p", value)))
 
 
 @pytest.fixture(scope="module")

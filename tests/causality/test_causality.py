@@ -75,7 +75,9 @@ def test_some_leaks_are_seen_by_one_check_only(leaking):
 
 
 def test_the_verdicts_do_not_hang_on_the_seed():
-    assert causality.audit({name: function for name, _, function in LEAKS}, seed=1).leaks == [n for n, _, _ in LEAKS]
+    some = {name: function for name, _, function in LEAKS[1::5]}
+    assert len(some) == 10
+    assert causality.audit(some, seed=1).leaks == list(some)
 
 
 def test_real_bars_give_the_same_verdicts(prices):

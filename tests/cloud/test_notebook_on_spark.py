@@ -10,7 +10,7 @@ import pandas as pd
 from stockkit import features
 from stockkit.files import Folder
 from stockkit.lake.tables import Lake
-from tests.conftest import lacking, make_workbook, manifest_of, stockkit
+from tests.conftest import lacking, make_workbook, manifest_of, stockkit_process
 
 
 def test_the_chain_with_spark_stores_what_this_process_computes_and_shows_hives_answer(tmp_path):
@@ -18,7 +18,7 @@ def test_the_chain_with_spark_stores_what_this_process_computes_and_shows_hives_
         lacking("spark", "pyspark is missing: make spark")
     workbook = make_workbook(tmp_path)
     words = ("-p", "engine=spark", "-p", "groups=[basic, cross]", "-p", "symbols=[AAPL, META]", "-p", "dtype=float32")
-    done = stockkit(workbook, "run", "params/sample.yaml", "--until", "03_features", *words)
+    done = stockkit_process(workbook, "run", "params/sample.yaml", "--until", "03_features", *words)
     assert done.returncode == 0, done.stderr
     lake = Lake(Folder(workbook / "data" / "lake"), workbook)
     table, names = lake.read("features"), features.names("basic", "cross")

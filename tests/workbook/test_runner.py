@@ -15,7 +15,7 @@ import pytest
 
 from stockkit.errors import RunError
 from stockkit.workbook import runner
-from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit
+from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
 
 OPEN = "from stockkit import hand_over, headline, open_lake\nbook = open_lake(lake)"
@@ -44,14 +44,14 @@ def add(workbook, name, *cells, reads=(), writes=()):
     nbformat.write(document, workbook / "notebooks" / f"{name}.ipynb")
 
 
-def run(workbook, *names, words=()):
+def run(workbook, *names, words=(), command=stockkit):
     (workbook / "params" / "own.yaml").write_text(f"notebooks: [{', '.join(names)}]\nlake: data/lake\n")
-    return stockkit(workbook, "run", "params/own.yaml", *words)
+    return command(workbook, "run", "params/own.yaml", *words)
 
 
 def test_what_a_kernel_logs_of_itself_is_not_shown(workbook):
     add(workbook, "01_loud", OPEN, WRITE, "get_ipython().kernel.log.error('planted')", "hand_over(book)", writes=["t1"])
-    done = run(workbook, "01_loud")
+    done = run(workbook, "01_loud", command=stockkit_process)
     assert (done.returncode, "planted" in done.stderr) == (0, False), done.stderr
 
 
@@ -243,7 +243,7 @@ def test_a_key_in_the_environment_reaches_nothing_that_a_run_publishes(workbook,
     monkeypatch.setenv("STOCKKIT_SECRET_CANARY", "Canary0123456789")
     add(workbook, "01_x", OPEN, "import os\nkey = os.environ['STOCKKIT_SECRET_CANARY']\nprint(dict(os.environ))",
         "headline(note=key, warnings=[key], missing_symbols={'A': key})", "raise ValueError(key)")  # fmt: skip
-    done = run(workbook, "01_x")
+    done = run(workbook, "01_x", command=stockkit_process)
     assert done.returncode == 1
     assert "ValueError: ***" in done.stderr
     published = {path.name: path.read_text() for path in workbook.glob("reports/**/*") if path.is_file()}
