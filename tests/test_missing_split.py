@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stockkit.market import actions, simulate
-from tests.conftest import make_workbook, manifest_of, stockkit, stockkit_process
+from tests.conftest import make_workbook, manifest_of, stockkit
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,7 @@ def run(book, *words):
     workbook, folder = book
     symbols = "symbols=[IBM, MSFT]"
     source = f"source=folder:{folder}"
-    return stockkit_process(
-        workbook, "run", "params/sample.yaml", "-p", symbols, "-p", source, "--until", "01_ingest", *words
-    )
+    return stockkit(workbook, "run", "params/sample.yaml", "-p", symbols, "-p", source, "--until", "01_ingest", *words)
 
 
 def test_a_history_on_two_scales_is_incomplete_and_the_way_out_works(book):
