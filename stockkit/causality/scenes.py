@@ -50,7 +50,7 @@ def practice_bars(rng: np.random.Generator, *, count: int = SESSIONS) -> pd.Data
     days without volume, jumps of the close, splits in `close_raw` and dividends.
     """
     bars = simulate.bars(["AAA", "BBB", "CCC"], count=count, rng=rng)
-    level = bars["symbol"].map({"AAA": 1.0, "BBB": 0.04, "CCC": 25.0}).to_numpy(dtype="float64")
+    level = bars["symbol"].map({"AAA": 1.0, "BBB": 0.04, "CCC": 25.0}).to_numpy(dtype="float64", copy=True)
     jumps = np.where(rng.random(len(bars)) < 0.01, np.exp(rng.normal(0, 0.15, len(bars))), 1.0)
     level *= pd.Series(jumps).groupby(bars["symbol"].to_numpy()).cumprod().to_numpy()
     bars[list(PRICES)] = bars[list(PRICES)].mul(level, axis=0)

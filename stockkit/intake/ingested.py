@@ -137,7 +137,7 @@ def refused(made: Ingested, calendar: str) -> dict[str, str]:
     last = made.prices.groupby("symbol")["date"].max()
     rows = refused_sessions(made, calendar)
     rows = rows[rows["symbol"].isin(last.index)]
-    newest = rows["day"] > rows["symbol"].map(last)
+    newest = rows["day"] > last.reindex(rows["symbol"]).to_numpy()
     reasons = {}
     for symbol, refusals in rows[newest | rows["rule"].isin(jumps.STRETCH_RULES)].groupby("symbol"):
         why = ", ".join(f"{rule} {count:,}" for rule, count in refusals["rule"].value_counts().items())
