@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from stockkit.files import Folder
@@ -77,16 +74,3 @@ def test_without_the_table_the_error_names_the_command_that_makes_it(tmp_path, w
     done = run(tmp_path, word)
     assert done.returncode == 2
     assert "stockkit run" in done.stderr
-
-
-def test_a_command_ends_with_its_own_exit_code_whatever_its_libraries_do_at_exit():
-    code = (
-        "import atexit, threading, typer, stockkit.cli as cli\n"
-        "atexit.register(print, 'cleaned up')\n"
-        "threading.Thread(target=threading.Event().wait).start()  # one that would keep the interpreter for ever\n"
-        "@cli.app.command()\n"
-        "def odd():\n    print('said'); raise typer.Exit(3)\n"
-        "import sys; sys.argv = ['stockkit', 'odd']; cli.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout.split()) == (3, ["said", "cleaned", "up"]), done

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import stockkit
 from stockkit.cli.shared import EXIT_FAILED, fail
 from stockkit.errors import ParamError, did_you_mean
 
@@ -56,16 +57,15 @@ def run(names: Sequence[str], functions: Sequence[str], lake: str | None, *, cut
         ParamError: an unknown feature, a function that is not there. LakeError: no such lake or table.
     """
     from stockkit import causality
-    from stockkit.lake.tables import open_lake
 
     function_names = [place.rpartition(":")[2] for place in functions]
     if len(set(function_names)) < len(function_names):
         raise ParamError(f"two of the functions {', '.join(functions)} have one name: audit them one at a time.")
     by_name = dict(zip(function_names, map(function_at, functions), strict=True))
-    prices = open_lake(lake).read("prices") if lake else None
+    prices = stockkit.open_lake(lake).read("prices") if lake else None
     subjects: list[Any] = [list(names) or None] if names or not by_name else []
     subjects += [by_name] if by_name else []
-    return causality.combined([causality.audit(one, prices, cuts=cuts, at_open=at_open) for one in subjects])
+    return causality.combined([causality.audit(subject, prices, cuts=cuts, at_open=at_open) for subject in subjects])
 
 
 def function_at(place: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 
 app = typer.Typer(no_args_is_help=True, help="Look at the sealed forecasts, and prove them unchanged.")
@@ -21,12 +22,11 @@ def list_(
 ) -> None:
     """Show the newest forecast of each symbol, model and horizon, in percent."""
     from stockkit.lake import frames
-    from stockkit.lake.tables import open_lake
     from stockkit.market import schema
     from stockkit.records import ledger
 
     wanted = {"symbol": symbol and schema.check_symbol(symbol), "model": model}
-    rows = ledger.newest(ledger.sealed(open_lake(lake)))
+    rows = ledger.newest(ledger.sealed(stockkit.open_lake(lake)))
     for name, value in wanted.items():
         rows = rows[rows[name] == value] if value else rows
     if rows.empty:
@@ -48,10 +48,9 @@ def verify(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Prove that no sealed forecast was edited, removed or added; exit code 1 where one was."""
-    from stockkit.lake.tables import open_lake
     from stockkit.records import ledger
 
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     problems = ledger.verify(opened, head)
     if len(problems):
         print(problems.to_string(index=False, na_rep="-"))
@@ -67,10 +66,9 @@ def export(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Write predictions/SYMBOL.csv below the lake: the newest forecast of each model and horizon."""
-    from stockkit.lake.tables import open_lake
     from stockkit.records import ledger
 
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     written = ledger.export(opened, symbols or None, every=every)
     for file in written.values():
         print(opened.files.uri(file))

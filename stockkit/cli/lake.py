@@ -1,33 +1,49 @@
-"""`stockkit lake`: look into the lake's tables."""
+"""`stockkit lake`: look into the lake's tables; splits and dividends that a source lacks."""
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stockkit.cli import actions
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, LakeOption, fail
+import stockkit
+from stockkit.cli.shared import (
+    EXIT_FAILED,
+    EXIT_INCOMPLETE,
+    AllowOption,
+    AnswersOption,
+    CalendarOption,
+    DatesOption,
+    LakeOption,
+    checked,
+    fail,
+)
 from stockkit.errors import StockkitError
 
 app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
-app.add_typer(actions.app, name="actions")
+actions = typer.Typer(no_args_is_help=True, help="Splits and dividends that a source lacks.")
+app.add_typer(actions, name="actions")
 
 SQL_EXAMPLE = """Example: stockkit lake sql "SELECT count(*) AS n FROM prices WHERE symbol = :s" -p s=META --csv
 --time-limit 60 --memory-limit 2 --row-limit 1000"""
 REBUILD_EXAMPLE = """Example: stockkit lake rebuild --as-of 2023-06-30 --into prices_then --source folder
 --calendar XHKG --dates DMY --allow fractional_volume"""
+SUGGEST_EXAMPLE = """Example: stockkit lake actions suggest --source folder --calendar XHKG --dates DMY
+--allow fractional_volume --into my.csv"""
+
+NEXT = """Look through {file}: the evidence stands above each line. Then put its lines into the folder's actions.csv,
+or for any source run `stockkit lake actions add {file}`, and run the chain again."""
 
 
 @app.command()
 def tables(lake: LakeOption = "data/lake") -> None:
     """List the tables with version, rows and what a row is."""
     from stockkit.lake.contracts import TABLES
-    from stockkit.lake.tables import open_lake
 
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     names = opened.tables()
     if not names:
         raise StockkitError(f"{opened.files} has no tables yet: `stockkit run params/sample.yaml` makes them.")
@@ -61,7 +77,6 @@ def sql(
 ) -> None:
     """Answer one SELECT over the tables, or SHOW TABLES, SHOW COLUMNS FROM t, DESCRIBE t."""
     from stockkit.lake import frames
-    from stockkit.lake.tables import open_lake
 
     given: dict[str, list[str]] = {}
     for name, _, value in (pair.partition("=") for pair in parameter or []):
@@ -75,8 +90,8 @@ def sql(
     }
     if taken := sorted(set(given) & set(limits)):
         raise StockkitError(f"-p {taken[0]}: this name is an option of its own, --{taken[0].replace('_', '-')}.")
-    values: dict[str, Any] = {name: one if len(one) > 1 else one[0] for name, one in given.items()}
-    answer = open_lake(lake).sql(text, **limits, **values)
+    values: dict[str, Any] = {name: texts if len(texts) > 1 else texts[0] for name, texts in given.items()}
+    answer = stockkit.open_lake(lake).sql(text, **limits, **values)
     print(frames.to_csv(answer), end="") if csv else print(answer.to_string(index=False, max_rows=40))
     if moment := answer.attrs.get("as_of"):
         print(f"the statement's clock stood at {moment}", file=sys.stderr)
@@ -94,22 +109,17 @@ def _text_of(path: Path) -> str:
 @app.command(epilog=REBUILD_EXAMPLE)
 def rebuild(
     as_of: Annotated[str, typer.Option("--as-of", metavar="DAY", help="YYYY-MM-DD, or latest.")] = "latest",
-    source: Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")] = None,
+    source: AnswersOption = None,
     into: Annotated[str, typer.Option(help="The table to write.")] = "prices",
-    calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
-    dates: Annotated[str, typer.Option(help="DMY, MDY or YMD, where files do not tell.")] = "auto",
-    allow: Annotated[list[str] | None, typer.Option(help="A rule that is not applied; as in a run.")] = None,
+    calendar: CalendarOption = "XNYS",
+    dates: DatesOption = "auto",
+    allow: AllowOption = None,
     lake: LakeOption = "data/lake",
 ) -> None:
     """Make the prices anew from the raw zone, as they were knowable at the end of a day; latest undoes it."""
-    from stockkit.intake import ingest
-    from stockkit.lake.tables import open_lake
-    from stockkit.workbook import params
-
-    opened = open_lake(lake)
-    how: dict[str, Any] = {"calendar": calendar, "dates": dates, "allow": allow or []}
-    checked = {name: params.check(name, value) for name, value in how.items()}
-    made = ingest.rebuild(opened, params.check("as_of", as_of), source=source, into=into, **checked)
+    opened = stockkit.open_lake(lake)
+    how = checked(as_of=as_of, calendar=calendar, dates=dates, allow=allow or [])
+    made = stockkit.ingest.rebuild(opened, source=source, into=into, **how)
     when = "as known now" if as_of == "latest" else f"as knowable at the end of {as_of}"
     print(f"{into} version {opened.version(into)}: {len(made.prices):,} rows {when}")
     if made.missing:
@@ -117,34 +127,28 @@ def rebuild(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-@app.command(epilog="Example: stockkit lake features basic -s 0005.HK --calendar XHKG --whole")
-def features(
+@app.command("features", epilog="Example: stockkit lake features basic -s 0005.HK --calendar XHKG --whole")
+def update_features(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features or groups.")] = None,
     symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
     dtype: Annotated[str, typer.Option(help="float64, or float32 for half the space.")] = "float64",
-    calendar: Annotated[str, typer.Option(help="The exchange, as an ISO market code.")] = "XNYS",
+    calendar: CalendarOption = "XNYS",
     whole: Annotated[bool, typer.Option("--whole", help="Compute everything, whatever is stored.")] = False,
     lake: LakeOption = "data/lake",
 ) -> None:
     """Bring the features up to date with the prices; the group basic by default."""
-    from stockkit import features as catalogue
-    from stockkit.lake import feature_table
-    from stockkit.lake.tables import open_lake
-    from stockkit.workbook import params, progress
+    from stockkit.workbook import progress
 
-    chosen = catalogue.named(names or ["basic"])
-    exchange = params.check("calendar", calendar)
-    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "calendar": exchange, "recompute": whole}
+    chosen = stockkit.features.named(names or ["basic"])
+    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "recompute": whole, **checked(calendar=calendar)}
     with progress.bar("features") as bar:
-        print(feature_table.update(open_lake(lake), chosen, **how, on_done=bar))
+        print(stockkit.feature_table.update(stockkit.open_lake(lake), chosen, **how, on_done=bar))
 
 
 @app.command()
 def crawl(lake: LakeOption = "data/lake") -> None:
     """Catalogue the raw zone, one partition a source and symbol; print what changed since the last time."""
-    from stockkit.lake.tables import open_lake
-
-    print(open_lake(lake).crawl(show=lambda line: print(line, file=sys.stderr)))
+    print(stockkit.open_lake(lake).crawl(show=lambda line: print(line, file=sys.stderr)))
 
 
 @app.command(epilog="Example: stockkit lake history prices")
@@ -153,10 +157,8 @@ def history(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Tell every commit of TABLE, newest first, with the run that made it."""
-    from stockkit.lake.tables import open_lake
-
-    told = open_lake(lake).history(table)
-    print(told.assign(timestamp=told["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")).to_string(index=False))
+    commits = stockkit.open_lake(lake).history(table)
+    print(commits.assign(timestamp=commits["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")).to_string(index=False))
 
 
 @app.command(epilog="Example: stockkit lake vacuum features --keep 24 --delete")
@@ -167,9 +169,7 @@ def vacuum(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Delete the files of TABLE that no version of the last HOURS uses."""
-    from stockkit.lake.tables import open_lake
-
-    names = open_lake(lake).vacuum(table, keep=keep, dry_run=not delete)
+    names = stockkit.open_lake(lake).vacuum(table, keep=keep, dry_run=not delete)
     print(*names, f"{len(names)} files {'deleted' if delete else 'would be deleted; add --delete to do it'}", sep="\n")
 
 
@@ -179,21 +179,65 @@ def optimize(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Put the many small files of TABLE into one a symbol; no row changes."""
-    from stockkit.lake.tables import open_lake
-
-    done = open_lake(lake).optimize(table)
+    done = stockkit.open_lake(lake).optimize(table)
     print(f"{table}: {done['files_removed']} files became {done['files_added']}")
 
 
 @app.command()
 def verify(lake: LakeOption = "data/lake") -> None:
     """Check every raw file, and every file and row of every table; exit code 1 where something is wrong."""
-    from stockkit.lake.tables import open_lake
-
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     problems = opened.verify()
     if len(problems):
         print(problems.to_string(index=False, max_colwidth=None))
         fail(f"{len(problems)} problems in {opened.files}")
         raise typer.Exit(EXIT_FAILED)
     print(f"{len(opened.tables())} tables are whole: {', '.join(opened.tables()) or 'none there'}")
+
+
+@actions.command(epilog=SUGGEST_EXAMPLE)
+def suggest(
+    source: AnswersOption = None,
+    calendar: CalendarOption = "XNYS",
+    dates: DatesOption = "auto",
+    allow: AllowOption = None,
+    into: Annotated[Path, typer.Option(help="The file to write.")] = Path("actions.suggested.csv"),
+    lake: LakeOption = "data/lake",
+) -> None:
+    """List the jumps that no split explains, each with the ratio that would, and write them down to look through."""
+    from stockkit.files import write_atomically
+    from stockkit.market import jumps
+
+    how = checked(calendar=calendar, dates=dates, allow=allow or [])
+    suggestions = stockkit.ingest.suggest(stockkit.open_lake(lake), source=source, **how)
+    if not len(suggestions):
+        print("no jump is unexplained: nothing to suggest")
+        return
+    text = jumps.csv_lines(suggestions)
+    if into.exists() and _body(into) != text.encode():
+        raise StockkitError(f"{into} is there already and says something else: move it away, or name another: --into.")
+    write_atomically(into, text.encode(), way_out="Name another file: --into.")
+    for row in suggestions.to_dict("records"):
+        what = f"split {jumps.spelt(row['ratio'])}" if row["kind"] == jumps.SPLIT else row["kind"]
+        print(f"{row['symbol']:<8} {row['ex_date']:%Y-%m-%d}  {what:<17} {row['evidence']}")
+    print(NEXT.format(file=into))
+
+
+@actions.command()
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of symbol, ex_date, kind, value.")],
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Add the splits and dividends of FILE for every source; they are kept with the raw answers."""
+    import pandas as pd
+
+    now = pd.Timestamp(datetime.now(UTC)).floor("s")
+    kept = stockkit.ingest.add_actions(stockkit.open_lake(lake), _body(file), file=str(file), now=now)
+    print(f"{len(kept)} actions are added to what sources say; run the chain again, or `stockkit lake rebuild`")
+
+
+def _body(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StockkitError(f"{path} cannot be read: {error.strerror}.") from error

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 
 app = typer.Typer(no_args_is_help=True, help="List and show saved models; change who is champion, through the gate.")
@@ -16,18 +17,17 @@ VersionArgument = Annotated[str, typer.Argument(metavar="MODEL-hN/VERSION", help
 @app.command("list")
 def list_all(lake: LakeOption = "data/lake") -> None:
     """List every saved model with its evidence, the champion marked; exit code 1 where one is broken."""
-    from stockkit.lake.tables import open_lake
     from stockkit.records import registry
 
-    opened = open_lake(lake)
-    found = registry.list_models(opened)
-    if found.empty:
+    opened = stockkit.open_lake(lake)
+    models = registry.list_models(opened)
+    if models.empty:
         print(f"{opened.files} has no saved models yet.")
         return
-    shown = found.drop(columns=["problem", "model"]).fillna({"as_of": "", "made_at": "", "champion": ""})
+    shown = models.drop(columns=["problem", "model"]).fillna({"as_of": "", "made_at": "", "champion": ""})
     shown["made_at"] = shown["made_at"].str.slice(0, 16)
     print(shown.reset_index().to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}"))
-    broken = found[found["problem"] != ""]
+    broken = models[models["problem"] != ""]
     if len(broken):
         fail(*(f"{version}: {problem}" for version, problem in broken["problem"].items()))
         raise typer.Exit(EXIT_FAILED)
@@ -41,10 +41,9 @@ def show(
     lake: LakeOption = "data/lake",
 ) -> None:
     """Show the card of one model, its files checked, and the history of its horizon's champions."""
-    from stockkit.lake.tables import open_lake
     from stockkit.records import registry
 
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     model, _, version = name.partition("/")
     saved = registry.find(opened, model, version or ("newest" if "-" in model else "champion"))
     saved.trained()
@@ -61,10 +60,9 @@ def promote(version: VersionArgument, lake: LakeOption = "data/lake") -> None:
     """Make a saved model champion of its horizon if it passes the gate; else exit code 1 and nothing changed."""
     import pandas as pd
 
-    from stockkit.lake.tables import open_lake
     from stockkit.records import registry
 
-    decision = registry.promote(open_lake(lake), version, at=pd.Timestamp.now("UTC"))
+    decision = registry.promote(stockkit.open_lake(lake), version, at=pd.Timestamp.now("UTC"))
     if decision.entry is None:
         fail(f"{version} did not pass the gate; nothing was changed.", *decision.judgement.reasons)
         raise typer.Exit(EXIT_FAILED)
@@ -80,10 +78,9 @@ def rollback(
     """Go back to the champion before; nothing is deleted."""
     import pandas as pd
 
-    from stockkit.lake.tables import open_lake
     from stockkit.records import registry
 
-    entry = registry.rollback(open_lake(lake), horizon, at=pd.Timestamp.now("UTC"))
+    entry = registry.rollback(stockkit.open_lake(lake), horizon, at=pd.Timestamp.now("UTC"))
     print(
         f"{entry.version or 'no model'} is champion of horizon {horizon} (entry {entry.number}).",
         *entry.reasons,

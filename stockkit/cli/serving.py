@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import ParamError
 
@@ -57,9 +58,7 @@ def _example(trained: Trained, lake: str) -> str:
     """A body of one row: the newest session in the lake of the first symbol that the model knows."""
     import json
 
-    from stockkit.lake.tables import open_lake
-
-    opened = open_lake(lake)
+    opened = stockkit.open_lake(lake)
     prices = opened.read("prices", symbols=trained.symbols, columns=["symbol", "date", "close"])
     if prices.empty:
         raise ParamError(
@@ -70,8 +69,8 @@ def _example(trained: Trained, lake: str) -> str:
     sent: dict[str, object] = {"symbol": symbol, "date": f"{row['date']:%Y-%m-%d}", "close": float(row["close"])}
     if trained.used:
         described = opened.read("features", symbols=[symbol], columns=["symbol", "date", *trained.used])
-        own = described[described["date"] == row["date"]].iloc[-1:]
-        known = own.iloc[0] if len(own) else dict.fromkeys(trained.used, float("nan"))
+        same_day = described[described["date"] == row["date"]].iloc[-1:]
+        known = same_day.iloc[0] if len(same_day) else dict.fromkeys(trained.used, float("nan"))
         sent |= {name: None if known[name] != known[name] else float(known[name]) for name in trained.used}
     return json.dumps({"rows": [sent]})
 
@@ -83,10 +82,9 @@ def _from_folder(folder: Path) -> Trained:
 
 
 def _from_lake(lake: str, name: str, version: str) -> Trained:
-    from stockkit.lake.tables import open_lake
     from stockkit.records import registry
 
-    return registry.load(open_lake(lake), name, version)
+    return registry.load(stockkit.open_lake(lake), name, version)
 
 
 def train(
