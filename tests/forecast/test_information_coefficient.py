@@ -11,7 +11,7 @@ from scipy import signal, stats
 
 from stockkit import features
 from stockkit.errors import ParamError, SchemaError
-from stockkit.forecast.judge import information_coefficient, ranks
+from stockkit.forecast.judge import information_coefficient
 from stockkit.market import simulate
 
 WAYS = ("symbols", "time")
@@ -97,9 +97,8 @@ def test_what_follows_a_random_walk_seems_to_forecast_only_when_ranks_know_the_y
     honest = information_coefficient.overall(judged(table, bars, across="time"))
     assert (honest["ic"].abs() < 2.5 * honest["se"]).all()
     year = bars["date"].drop_duplicates().dt.year.to_numpy()
-    monkeypatch.setattr(
-        ranks, "past_ranks", lambda values: 2 * pd.DataFrame(values).groupby(year).rank(pct=True).to_numpy() - 1
-    )
+    within_year = lambda values: 2 * pd.DataFrame(values).groupby(year).rank(pct=True).to_numpy() - 1  # noqa: E731
+    monkeypatch.setattr(information_coefficient, "past_ranks", within_year)
     hindsight = information_coefficient.overall(judged(table, bars, across="time"))
     assert (hindsight["ic"] < -4 * hindsight["se"]).all()
 

@@ -74,7 +74,7 @@ def pair(rows: pd.DataFrame) -> Paired:
         raise ForecastError("a forecast without a symbol, model, horizon or as_of cannot be scored: drop the row.")
     place = symbol * (horizon.max() + 1) + horizon
     series = pd.factorize(place * (model.max() + 1) + model)[0]
-    order = np.argsort(series * len(days) + day)  # no two are equal, or the check below says so
+    order = np.argsort(series * len(days) + day)  # no two are equal: checked below
     series, day, place = series[order], day[order], place[order]
     starts = np.flatnonzero(np.diff(series, prepend=-1))
     keys = rows[SERIES].iloc[order[starts]].reset_index(drop=True)
@@ -106,11 +106,7 @@ def _column(rows: pd.DataFrame, name: str, order: np.ndarray) -> np.ndarray:
 def _walk(keys: pd.DataFrame, series: np.ndarray, where: np.ndarray) -> np.ndarray:
     """For each row, the row of the random walk with the same number in `where` (symbol, horizon and session)."""
     rows = np.flatnonzero((keys["model"] == RANDOM_WALK).to_numpy(dtype=bool)[series])
-    if not len(rows):
-        return np.full(len(series), -1)
-    rows = rows[np.argsort(where[rows])]
-    at = np.minimum(np.searchsorted(where[rows], where), len(rows) - 1)
-    return np.where(where[rows[at]] == where, rows[at], -1)
+    return np.append(rows, -1)[pd.Index(where[rows]).get_indexer(where)]
 
 
 def _check_walks(keys: pd.DataFrame, compared: np.ndarray) -> None:

@@ -1,9 +1,9 @@
 """The drift alarm: whether a model still does what it was trusted for, watched for ever at a stated false-alarm rate.
 
-A bettor starts with 1 and bets, outcome by outcome, against the claim that all is well; no bet is in his favour if the
-claim holds. The capital is then a test supermartingale, and by Ville's inequality it ever reaches c with probability at
-most 1/c (Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference"). So one
-may look after each outcome, and stop or go on as one likes, and the rate holds over the whole life of a model.
+A capital of 1 is bet, outcome by outcome, against the claim that all is well; no bet gains on average if the claim
+holds. The capital is then a test supermartingale, and by Ville's inequality it ever reaches c with probability at
+most 1/c (Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference"). So the
+rate holds over the whole life of a model, looked at after each outcome, for as long as one likes.
 
 The claim is a band for the chance of a miss given all outcomes before, not one number. Where volatility clusters,
 misses come in clusters, also of intervals that hold 90 % in the long run: after a shock the chance is over 10 % until

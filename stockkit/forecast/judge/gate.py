@@ -1,7 +1,7 @@
-"""The gate to being champion: no worse than who is champion now, and intervals that cover what they claim.
+"""The gate to being champion: no worse than the present champion, and intervals that cover what they claim.
 
-It asks for no proof of being better: who beats the random walk is for `scores` to say. It keeps out what is
-measurably worse, and what promises a risk that it does not keep.
+It needs no proof of being better: `scores` judges which model beats the random walk. It refuses what is measurably
+worse, and intervals that do not cover what they claim.
 """
 
 from __future__ import annotations

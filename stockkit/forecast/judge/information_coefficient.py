@@ -6,7 +6,7 @@ Kahn 2000, chapter 6), and one number a session, the mean of which is judged. Ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ParamError, SchemaError
-from stockkit.forecast.judge import ranks
+from stockkit.forecast.judge.losses import centred_ranks
 from stockkit.forecast.judge.multiple_testing import holm, mean_error
 
 COEFFICIENTS: dict[str, str] = {
@@ -28,6 +28,7 @@ COEFFICIENTS: dict[str, str] = {
     "n": "int64",
     "reason": "string",
 }
+MIN_PAST = 60  # values that a symbol must have had before one more is ranked among them
 MIN_SESSIONS = 20  # with fewer, an error of the mean means little
 MIN_WAVES = 4  # under that, the error of overlapping returns is a guess
 
@@ -66,7 +67,7 @@ def by_year(
     Across symbols, each session has one: Spearman's correlation over the symbols between the feature and the log
     return of the `horizon` sessions after; the year's is their mean (Fama and MacBeth 1973 in ranks). It asks
     which symbol to prefer, and is not defined for one symbol or a feature that all symbols share.
-    Across time, each value is ranked among its own symbol's past (`ranks.MIN_PAST` values or more), the return among
+    Across time, each value is ranked among its own symbol's past (`MIN_PAST` values or more), the return among
     all of the symbol's, and the year's is the mean product of the two centred ranks, scaled as a correlation. It asks
     when to be in, and works for one symbol. Features ranked within their year would know its end, and then all that
     follow the price seem to forecast (Stambaugh 1999): of random walks, RSI would be found at the 5 % level in 8 of
@@ -92,10 +93,10 @@ def by_year(
         ParamError: an unknown name, horizon or way. SchemaError: a column missing or a row that stands twice.
     """
     _check(table, prices, names, horizon, across)
-    grid = ranks.arrange(table, prices, horizon)
+    grid = arrange(table, prices, horizon)
     years = grid.days.astype("datetime64[Y]").astype("int64") + 1970
     edges = {int(year): slice(*np.searchsorted(years, [year, year + 1])) for year in np.unique(years)}
-    daily = ranks.across_symbols(grid, table, names) if across == "symbols" else ranks.across_time(grid, table, names)
+    daily = across_symbols(grid, table, names) if across == "symbols" else across_time(grid, table, names)
     rows = [(name, year, *_line(values, span, horizon)) for name, values in daily for year, span in edges.items()]
     return pd.DataFrame(rows, columns=list(COEFFICIENTS)).astype(COEFFICIENTS)
 
@@ -197,7 +198,7 @@ def _check(table: pd.DataFrame, prices: pd.DataFrame, names: Sequence[str], hori
         raise ParamError(f"{unknown[0]!r} is no feature of the table: compute it first, or leave it out of the names.")
 
 
-def _line(daily: ranks.Daily, span: slice, horizon: int) -> tuple[float, float, float, float, int, str]:
+def _line(daily: Daily, span: slice, horizon: int) -> tuple[float, float, float, float, int, str]:
     """ic, se, df, p, n and reason of one feature in one year."""
     from scipy import stats
 
@@ -217,3 +218,83 @@ def _line(daily: ranks.Daily, span: slice, horizon: int) -> tuple[float, float, 
         return *nothing, n, "no spread over sessions"
     mean = float(values.mean())
     return mean, error, df, float(2 * stats.t.sf(abs(mean) / error, df)), n, ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where each row of a table stands in a grid of sessions and symbols, and the return that followed."""
+
+    days: np.ndarray  # (sessions,), datetime64, ascending
+    at: tuple[np.ndarray, np.ndarray]  # session and symbol of each row, (rows,) each
+    returns: np.ndarray  # (sessions, symbols), log return of the sessions after, NaN where it is not known
+
+    def fill(self, values: np.ndarray) -> np.ndarray:
+        """Values (rows,) as (sessions, symbols), NaN where there is none or it is not finite."""
+        out = np.full(self.returns.shape, np.nan)
+        out[self.at] = np.where(np.isfinite(values), values, np.nan)
+        return out
+
+
+@dataclass(frozen=True)
+class Daily:
+    """What each session adds to the coefficient of one feature, (sessions,) each, and why there is none."""
+
+    product: np.ndarray  # NaN on a session without
+    feature: np.ndarray
+    outcome: np.ndarray
+    reason: str
+
+
+def arrange(table: pd.DataFrame, prices: pd.DataFrame, horizon: int) -> Grid:
+    """Place the rows of `table` and the log returns of each symbol's own `horizon` sessions after, from `prices`."""
+    ordered = prices[["symbol", "date", "close"]].sort_values(["symbol", "date"], ignore_index=True)
+    close = ordered["close"].to_numpy(dtype="float64")
+    log_close = np.log(close, out=np.full(len(close), np.nan), where=close > 0)
+    ahead = pd.Series(log_close).groupby(ordered["symbol"]).shift(-horizon).to_numpy() - log_close
+    days, day = np.unique(table["date"].to_numpy(), return_inverse=True)
+    symbol, symbols = pd.factorize(table["symbol"])
+    at = pd.Index(days).get_indexer(ordered["date"]), symbols.get_indexer(ordered["symbol"])
+    both = (at[0] >= 0) & (at[1] >= 0)
+    returns = np.full((len(days), len(symbols)), np.nan)
+    returns[at[0][both], at[1][both]] = ahead[both]
+    return Grid(days, (day, symbol), returns)
+
+
+def across_symbols(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
+    """Spearman's correlation over the symbols on every session, feature by feature; `names` are columns of `table`."""
+    ones = np.ones(len(grid.days))
+    alone = "one symbol: nothing to rank it against, ask across time" if grid.returns.shape[1] < 2 else ""
+    paired = np.isfinite(grid.returns)
+    outcome = centred_ranks(grid.returns)
+    for name in names:
+        values = grid.fill(table[name].to_numpy(dtype="float64"))
+        both = np.isfinite(values) & paired
+        differs = (both != paired).any(axis=1)
+        ranked = outcome.copy()
+        ranked[differs] = centred_ranks(np.where(both, grid.returns, np.nan)[differs])
+        ranks = centred_ranks(np.where(both, values, np.nan))
+        spread = np.sqrt((ranks**2).sum(axis=1) * (ranked**2).sum(axis=1))
+        with np.errstate(invalid="ignore"):
+            coefficient = np.where(spread > 0, (ranks * ranked).sum(axis=1) / spread, np.nan)
+        shared = "" if (ranks != 0).any() or not both.any() else "all symbols share its value: ask across time"
+        yield name, Daily(coefficient, ones, ones, alone or shared)
+
+
+def across_time(grid: Grid, table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Daily]]:
+    """Products of a value's place in its symbol's past and its return's among all of the symbol's, summed a session."""
+    known = np.isfinite(grid.returns)
+    returns = np.where(known, centred_ranks(grid.returns.T).T / np.maximum(known.sum(axis=0), 1), np.nan)
+    for name in names:
+        ranks = past_ranks(grid.fill(table[name].to_numpy(dtype="float64")))
+        both = np.isfinite(ranks) & np.isfinite(returns)
+        centred, outcome = np.where(both, ranks, 0.0), np.where(both, returns, 0.0)
+        product = np.where(both.any(axis=1), (centred * outcome).sum(axis=1), np.nan)
+        constant = "" if centred.any() or not both.any() else "it never changed"
+        yield name, Daily(product, (centred**2).sum(axis=1), (outcome**2).sum(axis=1), constant)
+
+
+def past_ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value among those of its column so far, -1 (lowest) to 1; NaN with too few before it."""
+    ranks = pd.DataFrame(values).expanding(MIN_PAST + 1).rank().to_numpy()
+    count = np.maximum(np.isfinite(values).cumsum(axis=0), 1)
+    return (2 * ranks - 1) / count - 1

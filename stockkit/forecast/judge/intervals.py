@@ -34,9 +34,9 @@ def conformal(
     section 2): of the n newest known scores |actual − mean| / sigma of the same symbol, model and horizon, the
     ⌈(n + 1)(1 − a)⌉-th smallest. The tail a starts at the claim's own c, 0.20, 0.10 or 0.05; whenever the outcome of
     a row with bounds becomes known, it moves to a + rate (c − miss), miss being 1 if the outcome lay outside, else 0.
-    Outcomes h sessions long overlap, so that misses come by the dozen and as many scores say less. Steps as large as
-    at one session then drive the tail to and fro, and at 20 sessions made bands some 7 % too wide; steps of
-    1 / h of it were too small to hold the claim for every symbol.
+    Outcomes h sessions long overlap, so that misses come in clusters and as many scores hold less. Steps as large as at
+    one session then drive the tail to and fro, and at 20 sessions made bands some 7 % too wide; steps of 1 / h of
+    it were too small to hold the claim for every symbol.
 
     The outcome of a row is known `horizon` rows later, when its target session has closed; where sessions are missing
     between rows that is later, never sooner. So the bounds of row t depend on mean and sigma of rows up to t and on
@@ -215,7 +215,7 @@ def _widths(score: np.ndarray, day: np.ndarray, now: np.ndarray, horizon: int) -
 
 
 def borrowers_in_words(young: Sequence[str]) -> str:
-    """What a page says of the symbols that `borrowers` names; nothing where there are none."""
+    """The sentence on the symbols that `borrowers` names; empty where there are none."""
     if not young:
         return ""
     few = ", ".join(young[:FEW]) + (f" and {len(young) - FEW} more" if len(young) > FEW else "")

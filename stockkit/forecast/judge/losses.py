@@ -8,7 +8,6 @@ import numpy as np
 
 from stockkit.forecast.judge.diebold_mariano import Paired
 from stockkit.forecast.judge.multiple_testing import clopper_pearson
-from stockkit.forecast.judge.ranks import centred_ranks
 
 QUANTILES = {"lo95": 0.025, "lo90": 0.05, "lo80": 0.1, "mean": 0.5, "hi80": 0.9, "hi90": 0.95, "hi95": 0.975}
 
@@ -114,6 +113,15 @@ def _centred(paired: Paired, values: np.ndarray, known: np.ndarray) -> np.ndarra
     centred = np.where(known, values - middle[paired.series], 0.0)
     most = np.maximum.reduceat(np.abs(centred), paired.starts)
     return np.where((most <= 1e-12 * np.abs(middle))[paired.series], 0.0, centred)
+
+
+def centred_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks along each row (ties share their mean) less the mean rank; 0 where the value is NaN."""
+    from scipy import stats
+
+    known = np.isfinite(values)
+    ranks = stats.rankdata(np.where(known, values, np.inf), axis=1)  # the unknown come last, so leave ranks alone
+    return np.where(known, ranks - (known.sum(axis=1, keepdims=True) + 1) / 2, 0.0)
 
 
 def rank_correlations(mean: np.ndarray, actual: np.ndarray) -> np.ndarray:

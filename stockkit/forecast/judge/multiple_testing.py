@@ -143,7 +143,7 @@ def against_walk(gain: np.ndarray, apart: np.ndarray, product: np.ndarray, *, ho
         product: (n,) of outcome and forecast, both less the random walk's and of mean square 1.
         nests: whether the model contains the random walk as a special case.
     """
-    if len(gain) and not gain.any():  # a model that says the same as the random walk is no try at beating it
+    if len(gain) and not gain.any():  # a model equal to the random walk is not a try at beating it
         return Trial()
     error, freedom = mean_error(product, horizon) if len(product) else (np.nan, 0)
     p = clark_west(gain, apart, horizon) if nests else diebold_mariano(gain, horizon)

@@ -48,7 +48,7 @@ SERIES = ["model", "horizon"]
 ALL = "all_"  # what the columns over all symbols begin with where they stand beside those of each symbol
 NAMED = 5  # symbols that a sentence bears
 LEVEL = 0.05  # the chance allowed of a single false claim
-MIN_SYMBOLS = 5  # with fewer, a rank correlation across symbols says next to nothing
+MIN_SYMBOLS = 5  # with fewer, a rank correlation across symbols tells next to nothing
 NESTING = models.nesting()
 
 
@@ -136,8 +136,8 @@ def board(rows: pd.DataFrame, *, nesting: Collection[str] = NESTING) -> Board:
         Spearman's correlation across symbols (5 symbols or more). The tests are of the series of session means, each
         symbol's losses first divided by the mean of the random walk's, so that a wild symbol counts no more.
 
-        NaN where a figure has no rows to stand on; tests are NaN for the random walk, and for a model that says the
-        same. No rows give no scores. With horizon > 1 outcomes overlap, and hit_lo to hit_hi is narrower than it should
+        NaN where a figure has no rows to stand on; tests are NaN for the random walk, and for a model equal to
+        it. No rows give no scores. With horizon > 1 outcomes overlap, and hit_lo to hit_hi is narrower than it should
         be; the tests allow for it, counting overlap in sessions of any symbol.
 
     Raises:
@@ -368,7 +368,7 @@ def _daily_rank_ic(paired: Paired, series: np.ndarray, rows: np.ndarray, horizon
 
 
 def verdict(board: Board, *, level: float = LEVEL, trials: int | None = None) -> Verdict:
-    """Say what may be said of a board: who beats the random walk after Holm's correction, or that nobody does.
+    """The verdict on a board: which models beat the random walk after Holm's correction, or that none does.
 
     Of prices first, then of risk (whose intervals score better), then what the tests could have found at all.
 
@@ -432,7 +432,7 @@ def _claim(model: str, does: str, horizon: int, p: float) -> str:
 def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
     """The models whose intervals are shown to be better than the random walk's, and the sentence on risk."""
     p = "winkler90_holm"
-    if p not in board.by_symbol:  # scores of before
+    if p not in board.by_symbol:  # scores written by an earlier version
         return (), ""
     tables = [table[table[p].notna()] for table in (board.by_symbol, board.overall)]
     tried = sum(map(len, tables))
@@ -448,7 +448,7 @@ def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
 
 def _power(board: Board) -> str:
     """How much a forecast would have had to tell to be found: the middle of the models, over all symbols if it can."""
-    if "ic_80" not in board.by_symbol:  # scores of before
+    if "ic_80" not in board.by_symbol:  # scores written by an earlier version
         return ""
     pooled = board.overall[board.overall["ic_80"].notna()]
     table = pooled if len(pooled) else board.by_symbol

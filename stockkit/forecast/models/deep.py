@@ -237,7 +237,7 @@ def _net(hidden: int, channels: int) -> Any:
 
 
 def _first_weights(net: Any, rng: np.random.Generator) -> None:
-    """Uniform within 1 / sqrt(hidden), as PyTorch does it, but a head of 0: the untrained network says 0."""
+    """Uniform within 1 / sqrt(hidden), as PyTorch does it, but a head of 0: the untrained network forecasts 0."""
     import torch
 
     reach = net["lstm"].hidden_size ** -0.5
@@ -248,7 +248,7 @@ def _first_weights(net: Any, rng: np.random.Generator) -> None:
 
 
 def _run(net: Any, inputs: torch.Tensor, ends: np.ndarray, window: int) -> torch.Tensor:
-    """What the network says at the rows `ends`, shape (len(ends),)."""
+    """The network's output at the rows `ends`, shape (len(ends),)."""
     states, _ = net["lstm"](inputs[ends[:, None] + np.arange(1 - window, 1)])
     return net["head"](states[:, -1])[:, 0]
 

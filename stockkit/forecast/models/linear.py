@@ -87,7 +87,7 @@ class ElasticNet:
         self._check(features, complete, train.horizon, train.series[0].names)
         x, y = features[complete], target[complete]
         centre, scale = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(scale > 1e-12 * np.abs(centre), scale, np.inf)  # a feature that never changes says nothing
+        scale = np.where(scale > 1e-12 * np.abs(centre), scale, np.inf)  # a feature that never changes drops out
         x = (x - centre) / scale
         paths = [self._errors(x, y, ratio, train.horizon) for ratio in self.ratios]
         best = int(np.argmin([errors.min() for _, errors in paths]))

@@ -164,7 +164,7 @@ def _check_past(series: Series, labels: np.ndarray, horizon: int, cut: np.dateti
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What a model says of m rows.
+    """A model's forecast of m rows.
 
     Attributes:
         mean: (m,) h-session log return; NaN: no forecast of that row.
@@ -196,8 +196,8 @@ class Model(Protocol):
     """A recipe, not yet fitted; `fit` is given nothing later than the cut.
 
     A model that sets ``pooled = True`` is fitted once to all symbols; any other to each symbol by itself.
-    One that sets ``nests_random_walk = True`` says that for some value of what it fits (all slopes 0, say) its mean is
-    0 everywhere, so that it is judged by Clark and West's test; any other by Diebold and Mariano's.
+    One that sets ``nests_random_walk = True`` states that for some value of what it fits (all slopes 0) its mean is 0
+    everywhere, so that it is judged by Clark and West's test; any other by Diebold and Mariano's.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""How far the close may move: the volatility that scales every interval, and models that say nothing else."""
+"""How far the close may move: the volatility that scales every interval, and models that forecast nothing else."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from stockkit.forecast.models.protocol import LONGEST_STEP, Forecast, Series, Tr
 DECAY = 0.94  # of RiskMetrics (J.P. Morgan and Reuters 1996, table 5.8), for daily returns
 CALM = 0.02  # the share of the weight that the long-run variance has in the usual one
 START = 20  # returns whose mean square the average starts from
-FEWEST = 100  # returns that a GARCH is fitted to; on fewer its persistence is anybody's guess
+FEWEST = 100  # returns that a GARCH is fitted to; fewer do not determine its persistence
 NO_ARCH = 1e-6  # an alpha under it is 0: the search ends at its bound, or at a rounding error from it
-LIGHTEST = 2.06  # degrees of freedom; arch stops at 2.05, and there the variance is whatever one likes
+LIGHTEST = 2.06  # degrees of freedom; arch stops at 2.05, where the variance is not determined
 
 
 def known_returns(series: Series, since: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -106,7 +106,7 @@ def latest(
 ) -> Backtest:
     """Forecast from each symbol's last session, fitted on every label that ended before it; arguments as in `run`.
 
-    A symbol whose last session is over a week older than the panel's is left out, and `skipped` says so.
+    A symbol whose last session is over a week older than the panel's is left out, with the reason in `skipped`.
     """
     names_of(models)
     histories = Histories.from_frame(panel, features, horizon).traded()
@@ -121,7 +121,7 @@ def latest(
 def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
     """The rows of `run` with those of `latest` appended, in the place of the backtest's own at that session.
 
-    Each session then stands once, with none left out, which is what `intervals` wants.
+    Each session then stands once, with none left out, as `intervals` needs it.
     Sorted by symbol, model and as_of.
     """
     both = pd.concat([past, newest], ignore_index=True) if len(past) and len(newest) else past if len(past) else newest

@@ -1,4 +1,4 @@
-"""Fits inside the folds: each model is shown a fold's past, forecasts its sessions, and is checked not to peek."""
+"""Fits inside the folds: each model is fitted to a fold's past, forecasts it, and is checked for look-ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One question put to several models: how they would have done at a horizon, and what they say now."""
+"""Several models at one horizon: their backtest, their newest forecasts, and both as rows with intervals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(
     min_train: int = 250,
     **how: Any,
 ) -> Study:
-    """Backtest the models, let them forecast from the last session, and give every forecast its intervals.
+    """Backtest the models, forecast from the last session, and add the intervals of every forecast.
 
     Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.run`; of `min_train`
     as many more as the features ask for, see `sessions_before`.
