@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import SchemaError
-from stockkit.market import simulate
+from stockkit.market import schema, simulate
 
 SESSIONS = 560  # two years and a quarter: every month of the year twice, and room for a look-back of a year
 SPLIT = 7  # for one: no power of two, which would divide without rounding
@@ -76,11 +76,7 @@ def ordered(bars: pd.DataFrame) -> pd.DataFrame:
     """
     if not isinstance(bars, pd.DataFrame):
         raise SchemaError(f"the audit needs bars as a frame, found {type(bars).__name__}.")
-    for name in ("symbol", "date"):
-        if name not in bars.columns:
-            raise SchemaError(f"bars lack the column {name!r}; they have {', '.join(map(str, bars.columns))}.")
-    if not pd.api.types.is_datetime64_dtype(bars["date"]):  # sessions are days, without a time zone
-        raise SchemaError(f"bars: 'date' must be datetime64[ns], found {bars['date'].dtype}. Use pd.to_datetime.")
+    bars = schema.conform(bars, {name: schema.BARS[name] for name in ("symbol", "date")})
     if bars[["symbol", "date"]].isna().to_numpy().any():
         raise SchemaError("bars have rows without a symbol or date: drop them first.")
     if bars["date"].nunique() < 30:

@@ -165,7 +165,7 @@ def compute(
         known, edges if full is None else schema.symbol_edges(known["symbol"]), since=start, calendar=calendar
     )
     late = part.rows_from(part.starts)
-    _check(known.iloc[late])
+    schema.check_values(known.iloc[late])
     given = {f.within: known[label(*f.within)].to_numpy() for f in chosen if f.within and label(*f.within) in known}
     block = np.empty((len(chosen), int(part.counts.sum())), dtype)
     engine.fill(part, chosen, block, given=given, warm_up=warm_up, threads=threads)
@@ -235,27 +235,18 @@ def _known(name: str, among: Collection[str], what: str) -> str:
 
 def _complete(bars: pd.DataFrame) -> np.ndarray | None:
     """Which rows have all prices; None where all have."""
-    whole = np.ones(len(bars), bool)
+    complete = np.ones(len(bars), bool)
     for column in PRICES:
-        if column in bars and bars[column].dtype.kind == "f":
-            whole &= ~np.isnan(bars[column].to_numpy())
-    return None if whole.all() else whole
+        complete &= ~np.isnan(bars[column].to_numpy())
+    return None if complete.all() else complete
 
 
 def _sorted(bars: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The bars in order of symbol and date, themselves where they are already; and where symbols start."""
-    holed = {"volume": "float64"} if "volume" in bars and bars["volume"].dtype == "float64" else {}
-    schema.check_frame(bars, {**schema.BARS, **holed}, what="bars")  # a part of rows may have all their volumes
+    bars = schema.conform(bars)
     edges = schema.symbol_edges(bars["symbol"])
     if schema.disorder(bars, edges) is not None:
         bars = bars.sort_values(["symbol", "date"], ignore_index=True)
         schema.check_order(bars)
         edges = schema.symbol_edges(bars["symbol"])
     return bars, edges
-
-
-def _check(bars: pd.DataFrame) -> None:
-    """Raise where a complete row breaks the contract; whole volumes that a NaN had made floats are fine."""
-    if "volume" in bars and bars["volume"].dtype == "float64" and (bars["volume"] % 1 == 0).all():
-        bars = bars.assign(volume=bars["volume"].astype("int64"))
-    schema.check_values(bars)

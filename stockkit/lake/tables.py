@@ -145,7 +145,7 @@ class Lake:
             SchemaError: the frame breaks the table's contract. LakeError: it cannot be written.
         """
         contract = TABLES[table].contract if table in TABLES else {}
-        schema.check_frame(frame, contract, what=table)
+        frame = schema.conform(frame, contract, what=table)
         if table == "prices":
             schema.check_bars(frame, contract=schema.PRICES, signed=True, what=table)
         named = schema.check_symbols(symbols)

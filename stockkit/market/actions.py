@@ -207,6 +207,7 @@ def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
         A new frame: the same bars split-adjusted, plus close_raw, split_factor and dividend (cash a share in
         the adjusted units of close).
     """
+    raw, actions = schema.conform(raw), schema.conform(actions, ACTIONS, what="actions")
     dates = raw["date"].to_numpy()
     codes, names = pd.factorize(raw["symbol"])
     factor, dividend = np.ones(len(raw)), np.zeros(len(raw))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit.features import CATALOGUE
+from stockkit.market import schema
 from stockkit.plots.figure import DOWN, INK, MUTED, UP, Plot, blank, canvas, chart, dated, finish, log_scale, span
 
 MEANS = {"to_sma_20": ("SMA 20", "--"), "to_sma_50": ("SMA 50", "-."), "to_sma_200": ("SMA 200", ":")}
@@ -30,6 +31,7 @@ def price_with_indicators(bars: pd.DataFrame, table: pd.DataFrame, symbol: str, 
         symbol: whose.
         last: sessions shown; the bands are computed before the cut.
     """
+    bars = schema.conform(bars, schema.BARS, what="bars")
     shown = bars[bars["symbol"] == symbol].sort_values("date")
     if shown.empty or shown["close"].isna().all():
         return blank(f"No prices of {symbol} to show")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.market import schema
 from stockkit.plots.figure import (
     COLOURS,
     DOWN,
@@ -40,6 +41,7 @@ def fan(prices: pd.DataFrame, forecasts: pd.DataFrame, *, last: int = 20) -> Plo
     """
     if forecasts.empty:
         return blank("No forecast to show: no symbol has enough history")
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     plot, pairs = panels(symbols_of(forecasts))
     rows = forecasts.set_index("symbol")
     for symbol, axis in pairs:

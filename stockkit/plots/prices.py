@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stockkit import features
+from stockkit.market import schema
 from stockkit.plots.figure import (
     COLOURS,
     DASHES,
@@ -32,6 +33,7 @@ from stockkit.plots.figure import (
 
 def adjustment(prices: pd.DataFrame) -> Plot:
     """As-traded against split-adjusted closes of the symbol with the largest split (frame: schema.PRICES)."""
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     widest = str(prices.loc[prices["split_factor"].idxmax(), "symbol"])
     bars = prices[prices["symbol"] == widest]
     steps = bars[bars["split_factor"] != bars["split_factor"].shift(1)].iloc[1:]
@@ -55,6 +57,7 @@ def adjustment(prices: pd.DataFrame) -> Plot:
 
 def price_bars(prices: pd.DataFrame) -> Plot:
     """The last close of each symbol as a bar, with its 52-week low and high (frame: schema.BARS)."""
+    prices = schema.conform(prices, schema.BARS, what="prices")
     year = prices.groupby("symbol").tail(252).groupby("symbol").agg(low=("low", "min"), high=("high", "max"))
     every = prices.groupby("symbol")["close"].last().sort_values()
     last = first_and_last(every)
@@ -71,6 +74,7 @@ def price_bars(prices: pd.DataFrame) -> Plot:
 
 def deepest_falls(prices: pd.DataFrame, count: int = 2) -> list[str]:
     """The symbols with the deepest maximum drawdown of the close, deepest first."""
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     peak = prices.groupby("symbol")["close"].cummax()
     worst = (prices["close"] / peak - 1).groupby(prices["symbol"]).min()
     return [str(symbol) for symbol in worst.sort_values().index[:count]]
@@ -78,6 +82,7 @@ def deepest_falls(prices: pd.DataFrame, count: int = 2) -> list[str]:
 
 def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
     """Closes of a few symbols and, below, how far each stands under its peak (frame: schema.BARS)."""
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     plot, axes = canvas(4.6, 2, 1, sharex=True, height_ratios=[2, 1])
     worst = {}
     for k, symbol in enumerate(symbols):
@@ -97,6 +102,7 @@ def through_time(prices: pd.DataFrame, symbols: Sequence[str]) -> Plot:
 
 def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
     """The last bars of one symbol as candlesticks with SMA-5 and SMA-20, volume below (frame: schema.BARS)."""
+    prices = schema.conform(prices, schema.BARS, what="prices")
     bars = prices[prices["symbol"] == symbol]
     lines = features.compute(bars, ["sma_5", "sma_20"]).tail(last)
     bars = bars.tail(last)
@@ -133,6 +139,7 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
     """Daily log returns of each symbol against the normal curve of equal spread (frame: schema.BARS)."""
     import seaborn
 
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     returns = prices.assign(percent=_log_returns(prices) * 100).dropna(subset="percent")
     if returns.empty:
         return blank("No returns to show: no symbol has two sessions")
@@ -159,6 +166,7 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
 
 def walks(bars: pd.DataFrame, paths: pd.DataFrame, symbol: str) -> Plot:
     """One real symbol among simulated random walks of equal drift and volatility, each starting at 100."""
+    bars = schema.conform(bars, schema.CLOSES, what="bars")
     plot, axis = chart(3.2)
     for k, (_, path) in enumerate(paths.groupby("symbol")):
         close = path["close"].to_numpy()

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.market import schema
 from stockkit.plots.figure import ROWS, Plot, blank, chart, finish, span
 
 
 def correlation(prices: pd.DataFrame) -> Plot:
     """Correlation of daily log returns between symbols, as a heat map (frame: schema.BARS)."""
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     returns = np.log(prices["close"]).groupby(prices["symbol"]).diff()
     wide = prices.assign(r=returns).pivot(index="date", columns="symbol", values="r")
     return heat(wide.corr(), "daily log returns", 0.55)
@@ -53,6 +55,7 @@ def _cells(values: pd.DataFrame, height: float, label: str, **style: Any) -> Plo
 
 def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
     """Bars a year and symbol as a heat map, rejects marked in the title (frames: schema.PRICES, REJECTS)."""
+    prices = schema.conform(prices, schema.CLOSES, what="prices")
     counts = prices.groupby(["symbol", prices["date"].dt.year]).size().unstack(fill_value=0)
     total = len(counts)
     if total > ROWS:  # those with the fewest bars: there something may be missing

@@ -352,7 +352,7 @@ def test_what_cannot_be_audited_is_refused(what, error, told):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda b: b.drop(columns="date"), "lack the column 'date'"),
+        (lambda b: b.drop(columns="date"), "lacks the column 'date'"),
         (lambda b: b.assign(date=b["date"].astype(str)), "must be datetime64"),
         (lambda b: b.assign(date=b["date"].dt.tz_localize("UTC")), r"found datetime64\[ns, UTC\]"),
         (lambda b: b[b["date"] < b["date"].unique()[20]], "20 sessions are too few"),

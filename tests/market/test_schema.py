@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +60,8 @@ def bars():
 
 
 def test_simulated_bars_keep_the_contract(bars):
-    assert schema.check_bars(bars) is bars
+    cast = schema.cast(bars, schema.BARS)
+    assert schema.check_bars(cast) is cast
 
 
 def broken(column, value):
@@ -69,9 +75,6 @@ def broken(column, value):
     ("change", "says"),
     [
         (lambda b: b.drop(columns="low"), "lacks the column 'low'"),
-        (lambda b: b.astype({"close": "float32"}), "'close' must be float64, found float32"),
-        (lambda b: b.astype({"volume": "float64"}), "'volume' must be int64, found float64"),
-        (lambda b: b.astype({"symbol": "object"}), "'symbol' must be string, found object"),
         (lambda b: b.assign(date=b["date"].astype(str)), "'date' must be datetime64"),
         (broken("close", np.nan), "close is not a finite price above zero in row 3"),
         (broken("open", -1.0), "open is not a finite price"),
@@ -85,3 +88,94 @@ def broken(column, value):
 def test_bars_that_break_the_contract_are_named(bars, change, says):
     with pytest.raises(SchemaError, match=says):
         schema.check_bars(change(bars))
+
+
+SAME = {
+    "symbol: object": lambda b: b.astype({"symbol": "object"}),
+    "symbol: string of Python": lambda b: b.astype({"symbol": "string[python]"}),
+    "symbol: string of Arrow": lambda b: b.astype({"symbol": "string[pyarrow]"}),
+    "symbol: pandas 3": lambda b: b.astype({"symbol": pd.StringDtype(na_value=np.nan)}),
+    "symbol: Arrow's own": lambda b: b.astype({"symbol": pd.ArrowDtype(pa.large_string())}),
+    "symbol: category": lambda b: b.astype({"symbol": "category"}),
+    **{f"date: {unit}": lambda b, unit=unit: b.assign(date=b["date"].dt.as_unit(unit)) for unit in ("s", "ms", "us")},
+    "date: objects": lambda b: b.assign(date=b["date"].dt.date),
+    "date: Arrow's own": lambda b: b.astype({"date": pd.ArrowDtype(pa.timestamp("us"))}),
+    "prices: whole": lambda b: b.assign(**{c: [1, 2, 3] for c in PRICES}),
+    "prices: narrow": lambda b: b.assign(**{c: np.array([1, 2, 3], "float32") for c in PRICES}),
+    "prices: objects": lambda b: b.assign(close=b["close"].astype(object)),
+    "prices: nullable": lambda b: b.astype({"close": "Float64"}),
+    **{f"volume: {kind}": lambda b, kind=kind: b.astype({"volume": kind})
+       for kind in ("int32", "uint32", "uint64", "Int64", "float64", "float32", "object")},
+    "more columns": lambda b: b.assign(name="x", at=pd.Timestamp("2020-01-01", tz="UTC")),
+    "an index": lambda b: b.set_axis([7, 7, 7]),
+}  # fmt: skip
+PRICES = ("open", "high", "low", "close")
+
+
+@pytest.fixture
+def three():
+    bars = simulate.bars(["AAA"], count=3, rng=np.random.default_rng(1))
+    return bars.assign(**{c: [1.0, 2.0, 3.0] for c in PRICES}, volume=[1, 2, 3])
+
+
+@pytest.mark.parametrize("way", SAME)
+def test_bars_as_users_make_them_are_taken_as_they_are_meant(three, way):
+    made = SAME[way](three)
+    before = made.copy()
+    checked = schema.check_bars(made)
+    pd.testing.assert_frame_equal(made, before)
+    assert list(checked) == list(made)
+    for name in schema.BARS:
+        assert checked[name].tolist() == three[name].tolist()
+    schema.check_frame(checked, schema.BARS, what="bars")
+
+
+def test_an_empty_frame_has_no_value_to_lose():
+    checked = schema.check_bars(pd.DataFrame(columns=list(schema.BARS)))
+    schema.check_frame(checked, schema.BARS, what="bars")
+
+
+def test_a_volume_that_is_not_known_stays_so(three):
+    checked = schema.check_bars(three.assign(volume=pd.array([1, None, 3], dtype="Int64")))
+    assert checked["volume"].dtype == "float64"
+    assert checked["volume"].isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda b: b.assign(symbol=["AAA", 7, "AAA"]), "'symbol' must be string, found object, of which 7 in row 1"),
+        (lambda b: b.assign(symbol=[1, 1, 1]), "'symbol' must be string, found int64, of which .*1.* in row 0"),
+        (lambda b: b.assign(symbol=[b"AAA"] * 3), "'symbol' must be string, found object, of which b'AAA'"),
+        (lambda b: b.assign(symbol=["AAA", None, "AAA"]), "symbol is empty in row 1"),
+        (lambda b: b.assign(symbol=["AAA", np.nan, "AAA"]), "symbol is empty in row 1"),
+        (lambda b: b.assign(date=["2020-01-01"] * 3), "'2020-01-01' in row 0 .* pd.to_datetime.frame.'date'."),
+        (lambda b: b.assign(date=b["date"].dt.tz_localize("UTC")), "found datetime64.ns, UTC.*tz_localize.None."),
+        (lambda b: b.assign(date=pd.Series(["2020-01-01", "9999-12-31", "2020-01-02"]).astype("datetime64[s]")),
+         "9999-12-31.* in row 1 .* 2262-04-11"),
+        (lambda b: b.assign(date=[date(2020, 1, 1), date(9999, 12, 31), date(2020, 1, 2)]), "9999, 12, 31. in row 1"),
+        (lambda b: b.assign(date=b["date"].where(b.index != 1)), "date is missing in row 1"),
+        (lambda b: b.assign(date=b["date"].dt.as_unit("s") + np.timedelta64(1, "h")), "time of day in row 0"),
+        (lambda b: b.assign(close=["1", "2", "3"]), "'close' must be float64, found .*'1' in row 0 .*to_numeric"),
+        (lambda b: b.assign(close=[1.0, "n/a", 3.0]), "'close' must be float64, found object, of which 'n/a' in row 1"),
+        (lambda b: b.assign(close=[1.0, True, 3.0]), "'close' must be float64, found object, of which True in row 1"),
+        (lambda b: b.assign(close=[True] * 3), "'close' must be float64, found bool"),
+        (lambda b: b.assign(close=[1, 2**53 + 1, 3]), "'close' must be float64, found int64, of which .*740993"),
+        (lambda b: b.assign(close=[Decimal(1)] * 3), "'close' must be float64, found object, of which Decimal"),
+        (lambda b: b.assign(volume=[1.0, 2.5, 3.0]), "must be int64, found float64, of which .*2.5.* in row 1"),
+        (lambda b: b.assign(volume=np.array([1, 2**63, 3], "uint64")), "found uint64, of which .*775808.* in row 1"),
+        (lambda b: b.assign(volume=[1, np.inf, 3]), "must be int64, found float64, of which .*inf.* in row 1"),
+        (lambda b: pd.concat([b, b[["close"]]], axis=1), "more than one column 'close'"),
+        (lambda b: b.set_index(["symbol", "date"]), "lacks the column 'symbol'.* reset_index.. first"),
+        (lambda b: pd.concat({"Close": b[["close"]]}, axis=1), "columns have 2 levels"),
+    ],
+)  # fmt: skip
+def test_bars_that_cannot_be_converted_without_loss_are_refused_by_column_dtype_and_value(three, change, says):
+    with pytest.raises(SchemaError, match=says):
+        schema.check_bars(change(three))
+
+
+def test_a_fault_that_is_put_into_the_table_is_found_in_bars_that_are_sound_otherwise(three, monkeypatch):
+    monkeypatch.setitem(schema.FAULTS, "nobody traded", lambda bars, lowest: bars["volume"] == 0)
+    with pytest.raises(SchemaError, match="nobody traded in row 1"):
+        schema.check_bars(three.assign(volume=[1, 0, 3]))

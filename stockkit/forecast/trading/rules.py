@@ -97,7 +97,8 @@ def trade(
     """
     if threshold < 0 or min(costs, default=-1) < 0:
         raise ForecastError(f"threshold {threshold}, costs {list(costs)}: give none below 0, and one cost or more.")
-    schema.check_order(schema.check_frame(prices, OPENS, what="prices"), what="prices")
+    prices = schema.conform(prices, OPENS, what="prices")
+    schema.check_order(prices, what="prices")
     books = {} if rows.empty else _books(pair(rows), _opens(prices), threshold)
     groups: dict[tuple[str, int], list[Book]] = {}
     for (_, model, horizon), book in books.items():

@@ -55,14 +55,14 @@ class Histories:
         Raises:
             ForecastError: a column is missing, there are no rows, or they are not sorted by symbol and session.
         """
-        symbols = _check(frame, features)
+        frame = _conforming(frame, features)
         values = np.ascontiguousarray(frame[list(features)].to_numpy(dtype="float64", na_value=np.nan))
         values.setflags(write=False)  # a model that scales in place would spoil the next one's input
         close = frame["close"].to_numpy(dtype="float64", na_value=np.nan)
         date = frame["date"].to_numpy(dtype="datetime64[ns]")
         by_symbol, skipped = {}, {}
         for first, last in itertools.pairwise(schema.symbol_edges(frame["symbol"]).tolist()):
-            symbol, rows = str(symbols[first]), slice(first, last)
+            symbol, rows = str(frame["symbol"].iloc[first]), slice(first, last)
             try:
                 series = Series(symbol, date[rows], close[rows], values[rows], tuple(features))
                 by_symbol[symbol] = _history(series, horizon, first)
@@ -111,14 +111,15 @@ def _history(series: Series, horizon: int, start: int) -> SymbolHistory:
     return SymbolHistory(series, labels, volatility.usual(series, horizon), start)
 
 
-def _check(frame: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
-    """The symbols of a panel that is fit to use."""
+def _conforming(frame: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """A panel that is fit to use, its symbols, dates and closes as `schema.conform` makes them."""
     missing = [name for name in ("symbol", "date", "close", *features) if name not in frame.columns]
     if missing:
         raise ForecastError(f"the panel has no column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}.")
     if frame.empty:
         raise ForecastError("the panel has no rows: ingest and compute features first.")
+    frame = schema.conform(frame, schema.CLOSES, what="the panel")
     symbols, later = frame["symbol"].to_numpy(dtype=str), frame["date"].diff().gt(pd.Timedelta(0)).to_numpy()
     if not ((symbols[1:] > symbols[:-1]) | ((symbols[1:] == symbols[:-1]) & later[1:])).all():
         raise ForecastError("the panel is not sorted or repeats a session: sort_values(['symbol', 'date']) first.")
-    return symbols
+    return frame
