@@ -134,6 +134,10 @@ def main(bars: pd.DataFrame) -> None:
         whole = lambda names=names: features.compute(bars, names)  # noqa: E731
         new = lambda names=names: features.compute(bars, names, since=newest)  # noqa: E731
         say(f"one new day, {what} / all days", *best(new, whole, runs=2), "(<= 0.02)")
+    for kind in ("object", "string[python]", "category"):
+        other = bars.assign(symbol=bars["symbol"].astype(kind), date=bars["date"].astype("datetime64[s]"))
+        seconds = best(lambda other=other: features.compute(other, NAMES), ours)
+        say(f"symbols as {kind}, dates in seconds / Arrow and nanoseconds", *seconds, "(<= 1.2)")
     for what, names in [("20 basic features", NAMES), ("alpha158", features.names("alpha158"))]:
         size = len(bars) * (8 * len(names) + 16) / 1e9
         peak(f"{what} / its output of {size:.2f} GB", compute, bars, names, size=size, limit="(<= 2.5)")

@@ -29,6 +29,15 @@ def test_a_feature_is_valid_from_its_look_back_on_and_not_before(bars, name):
     assert own[look_back:].all()
 
 
+@pytest.mark.parametrize("kind", ["object", "string[python]", "category"])
+def test_bars_of_other_dtypes_give_the_same_features(bars, kind):
+    other = bars.assign(name="x", date=bars["date"].astype("datetime64[s]"), volume=bars["volume"].astype("int32"))
+    given = other.astype({"symbol": kind})
+    pd.testing.assert_frame_equal(
+        features.compute(given, ["ret_5", "rank_ret_5"]), features.compute(bars, ["ret_5", "rank_ret_5"])
+    )
+
+
 def test_shuffled_rows_give_the_same_features_and_stay_as_they_were(bars):
     shuffled = bars.sample(frac=1, random_state=1)
     before = shuffled.copy()
