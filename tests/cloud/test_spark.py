@@ -178,7 +178,7 @@ def test_bars_that_break_their_contract_name_the_symbol_and_store_nothing(spark,
         prices[list(features.schema.BARS)].iloc[:3].assign(close=-1.0).astype({"symbol": object})
     )
     with pytest.raises(SparkError, match=r"features of AAPL .*not a finite price"):
-        on_spark.write_features(bad, priced, ["ret_1"], ["AAPL"])
+        on_spark.write_features(bad, priced, on_spark.Work(str(priced.folder), "features", ("ret_1",)), ["AAPL"])
     assert priced.tables() == ["prices"]
 
 
@@ -520,8 +520,9 @@ from stockkit.market import simulate
 symbols = ["TRUE", "^GSPC", "M&M.NS"]
 spark = session.session()
 bars = simulate.bars(symbols, count=60, rng=np.random.default_rng(7)).astype({"symbol": object})
+work = feature_job.Work(sys.argv[1], "features", ("ret_1", "vol_20"))
 for _ in range(2):
-    print(feature_job.write_features(spark.createDataFrame(bars), open_lake(sys.argv[1]), ["ret_1", "vol_20"], symbols))
+    print(feature_job.write_features(spark.createDataFrame(bars), open_lake(sys.argv[1]), work, symbols))
 """
 
 

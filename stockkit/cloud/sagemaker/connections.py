@@ -62,7 +62,7 @@ class Lingering:
                     while more:
                         await receiving()
             except TimeoutError:
-                pass  # it has had its time; the connection is closed
+                pass  # the time is over; the connection is closed
             await send({"type": "http.response.body", "body": b""})
 
         await self.app(scope, receiving, sending)

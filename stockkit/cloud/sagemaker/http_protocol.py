@@ -22,7 +22,7 @@ class _Limited(H11Protocol):
     limits = Limits()
     head_timer: asyncio.TimerHandle | None = None
     answer_timer: asyncio.TimerHandle | None = None
-    ended = False  # all is said; what still comes is thrown away
+    ended = False  # the answer is sent; what still comes is thrown away
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

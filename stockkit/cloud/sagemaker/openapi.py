@@ -1,4 +1,4 @@
-"""What the server says of itself: an OpenAPI document of the very model that it serves, and a page for people."""
+"""The server's OpenAPI document, made for the model that it serves, and its page for people."""
 
 from __future__ import annotations
 

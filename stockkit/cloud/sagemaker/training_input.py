@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,13 @@ def hyperparameters(path: Path) -> Hyperparameters:
         ParamError: an unknown name (with the nearest known one), or a value of another type.
     """
     given = document(path)
-    known = {field.name: _READERS[str(field.type)] for field in fields(Hyperparameters)}
     wanted: dict[str, Any] = {}
     for name, text in given.items():
         if NOT_OURS.fullmatch(name):
             continue
-        if name not in known:
-            raise ParamError(f"hyperparameter {name[:60]!r} is unknown.{_hint(name, list(known))}")
-        wanted[name] = known[name](name, _text(name, text))
+        if name not in _READERS:
+            raise ParamError(f"hyperparameter {name[:60]!r} is unknown.{_hint(name, list(_READERS))}")
+        wanted[name] = _READERS[name](name, _text(name, text))
     return Hyperparameters(**wanted)
 
 
@@ -194,11 +193,9 @@ def _names(name: str, text: str) -> tuple[str, ...]:
     return names
 
 
-def _word(name: str, text: str) -> str:
-    return text
-
-
-_READERS: Mapping[str, Callable[[str, str], Any]] = {"str": _word, "int": _whole, "tuple[str, ...]": _names}
+_READERS: Mapping[str, Callable[[str, str], Any]] = {
+    "model": lambda name, text: text, "horizon": _whole, "features": _names, "min_train": _whole, "step": _whole,
+}  # fmt: skip
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -72,41 +72,26 @@ def features_to_lake(
     """
     if plugin:
         plugin.load()
-    wanted = _checked_names(names)
+    address = str(lake.folder.absolute() if lake.folder else lake.files)
+    work = Work(address, table, tuple(_checked_names(names, dtype)), dtype, calendar, plugin)
     chosen = symbols_of(lake, source, symbols)
     bars = read(spark, lake, source, symbols=chosen).select(*schema.BARS)
-    return write_features(bars, lake, wanted, chosen, table=table, dtype=dtype, calendar=calendar, plugin=plugin)
+    return write_features(bars, lake, work, chosen)
 
 
-def write_features(
-    bars: DataFrame,
-    lake: Lake,
-    names: Sequence[str],
-    symbols: Sequence[str],
-    *,
-    table: str = "features",
-    dtype: str = "float64",
-    calendar: str = sessions.DEFAULT,
-    plugin: Plugin | None = None,
-) -> int:
-    """`features_to_lake` of a Spark frame of bars, as `schema.BARS`, wherever it is from.
-
-    Raises:
-        ParamError, LakeError, SparkError: as there.
-    """
-    place = str(lake.folder.absolute() if lake.folder else lake.files)
-    work = Work(place, table, tuple(_checked_names(names, dtype)), dtype, calendar, plugin)
-    chosen = schema.check_symbols(symbols)
+def write_features(bars: DataFrame, lake: Lake, work: Work, symbols: Sequence[str]) -> int:
+    """Do the work on a Spark frame of bars, as `schema.BARS`, wherever it is from; else as `features_to_lake`."""
     done = dict[str, data_files.DataFile]()
 
     def make(stored: Mapping[str, str]) -> list[data_files.DataFile]:
-        # a part without a file leans on what the table held then: another writer may have replaced it meanwhile
-        open_ = [s for s in chosen if s not in done or (not done[s].path and done[s].digest != stored.get(s))]
-        done.update(_run(work.with_stored(stored), bars, open_) if open_ else {})
-        return [done[symbol] for symbol in chosen]
+        # an entry without a file leans on what the table held then: another writer may have replaced it meanwhile
+        open_ = [s for s in symbols if s not in done or (not done[s].path and done[s].digest != stored.get(s))]
+        done.update(_run(replace(work, stored=dict(stored)), bars, open_) if open_ else {})
+        return [done[symbol] for symbol in symbols]
 
-    version = lake.replace(table, arrow_schema(names, dtype), make)
-    log.info("event=features table=%s version=%d symbols=%d features=%d", table, version, len(chosen), len(names))
+    version = lake.replace(work.table, arrow_schema(work.names, work.dtype), make)
+    counts = len(symbols), len(work.names)
+    log.info("event=features table=%s version=%d symbols=%d features=%d", work.table, version, *counts)
     return version
 
 
@@ -122,10 +107,6 @@ class Work:
     plugin: Plugin | None = None
     stored: Mapping[str, str] = field(default_factory=dict)
 
-    def with_stored(self, stored: Mapping[str, str]) -> Work:
-        """The same work on a table that holds these digests."""
-        return replace(self, stored=dict(stored))
-
     def load(self) -> None:
         """Make this process know the plugin's features."""
         if self.plugin:
@@ -138,10 +119,10 @@ class Work:
             self.load()
             rows = features.compute(as_bars(bars), list(self.names), dtype=self.dtype, calendar=self.calendar)
             location = TableLocation(self.table, open_lake(self.lake).files)
-            part = data_files.write(location, symbol, rows, stored=self.stored.get(symbol))
+            file = data_files.write(location, symbol, rows, stored=self.stored.get(symbol))
         except StockkitError as error:
             return pd.DataFrame([(symbol, "", "", 0, "", str(error))], columns=_FIELDS)
-        return pd.DataFrame([(symbol, part.digest, part.path, part.size, part.stats, "")], columns=_FIELDS)
+        return pd.DataFrame([(*astuple(file), "")], columns=_FIELDS)
 
 
 _FIELDS = [column.split()[0] for column in ANSWER.split(", ")]
@@ -164,8 +145,7 @@ def _run(work: Work, bars: DataFrame, symbols: Sequence[str]) -> dict[str, data_
     rows = _collected(asked.repartition(tasks, "symbol").groupBy("symbol").applyInPandas(_function(work.run), ANSWER))
     if failed := sorted((row["symbol"], row["error"]) for row in rows if row["error"]):
         raise SparkError(f"features of {failed[0][0]} (and {len(failed) - 1} more symbols) failed: {failed[0][1]}")
-    done = {row["symbol"]: data_files.DataFile(row["symbol"], row["digest"], row["path"], row["size"], row["stats"])
-             for row in rows}  # fmt: skip
+    done = {row["symbol"]: data_files.DataFile(*row[:-1]) for row in rows}
     if set(done) != set(symbols):
         odd = sorted(set(done) ^ set(symbols))[0]
         raise SparkError(f"Spark was asked for {len(symbols)} symbols and returned {len(done)}; {odd!r} is in one "
@@ -222,7 +202,7 @@ def _collected(frame: DataFrame) -> list[Any]:
         raise SparkError(f"Spark failed, nothing was committed: {(python or lines)[-1][:500]}") from error
 
 
-def _checked_names(names: Sequence[str] | None, dtype: str = "float64") -> list[str]:
+def _checked_names(names: Sequence[str] | None, dtype: str) -> list[str]:
     known = [feature.name for feature in features.check_names(names, dtype)]
     if not known:
         raise ParamError("no feature is named: name at least one, as in ret_1.")

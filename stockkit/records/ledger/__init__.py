@@ -19,21 +19,5 @@ from stockkit.records.ledger.csv_export import export
 from stockkit.records.ledger.scoring import BACKTEST, LEDGER, SEALED, closed, keep_scores, outcomes, score
 from stockkit.records.ledger.sealing import TABLE, data_version, head, newest, seal, sealed, verify, versions
 
-__all__ = [
-    "BACKTEST",
-    "LEDGER",
-    "SEALED",
-    "TABLE",
-    "closed",
-    "data_version",
-    "export",
-    "head",
-    "keep_scores",
-    "newest",
-    "outcomes",
-    "score",
-    "seal",
-    "sealed",
-    "verify",
-    "versions",
-]
+__all__ = ["BACKTEST", "LEDGER", "SEALED", "TABLE", "closed", "data_version", "export", "head", "keep_scores", "newest",
+           "outcomes", "score", "seal", "sealed", "verify", "versions"]  # fmt: skip

@@ -1,9 +1,10 @@
 """Who is champion of a horizon: entries that are only ever added, ``models/champion-h1/00000001.json`` and so on.
 
 An entry is created only where there is none of its number, so that of two promotions at once one wins and the other
-is told. The last entry is the champion; nothing is ever changed or deleted. Each entry carries the SHA-256 of the file
+raises. The last entry is the champion; nothing is ever changed or deleted. Each entry carries the SHA-256 of the file
 of the one before, and ``models/champion-h1/head.json`` the number and SHA-256 of the last: an entry that was edited,
-added by hand or taken away is an error, not obeyed. Who can write the lake and works out all hashes anew is not found.
+added by hand or taken away is an error, not obeyed. Whoever can write the lake and computes all hashes anew is not
+detected.
 """
 
 from __future__ import annotations
@@ -158,8 +159,8 @@ def promote(lake: Lake, version: str, *, at: pd.Timestamp) -> Decision:
     It is judged by the evidence saved with it (`gate.judge`). The champion's rows on those sessions are those of its
     model in that evidence, where the champion is another model; where the same model was trained anew, or the
     evidence lacks the champion's, they are those that the champion was saved with. Where the same model's are so old
-    that they have fewer than 100 sessions in common, the random walk stands in for it. Who is champion already stays
-    it, and the decision of then is given again.
+    that they have fewer than 100 sessions in common, the random walk stands in for it. A champion stays champion,
+    and the decision of its promotion is returned again.
 
     Args:
         lake: where.
@@ -196,26 +197,26 @@ def rollback(lake: Lake, horizon: int, *, at: pd.Timestamp) -> Entry:
         LakeError: there is no champion, none before a champion that is whole, or another change came first.
     """
     entries = history(lake, horizon)
-    reign = _reign(entries)
-    if not reign:
+    standing = _standing(entries)
+    if not standing:
         raise LakeError(f"horizon {horizon} has no champion: there is nothing to go back from.")
     passed_over = []
-    for key in reversed(reign[:-1]):
-        if not (trouble := _trouble(lake, key)):
+    for key in reversed(standing[:-1]):
+        if not (problem := _problem(lake, key)):
             break
-        passed_over.append(f"{key} was passed over: {trouble}")
+        passed_over.append(f"{key} was passed over: {problem}")
     else:
         key = None
-        broken = _trouble(lake, reign[-1])
+        broken = _problem(lake, standing[-1])
         if not broken:
-            raise LakeError(f"{reign[-1]} is the first champion of horizon {horizon}: there is none to go back to.")
+            raise LakeError(f"{standing[-1]} is the first champion of horizon {horizon}: there is none to go back to.")
         passed_over.append(broken)
-    reasons = (f"Back from {reign[-1]} to {key or 'no champion'}.", *passed_over)
-    change = {"version": key, "before": reign[-1], "action": ROLLED_BACK, "at": at.isoformat(), "figures": {}}
+    reasons = (f"Back from {standing[-1]} to {key or 'no champion'}.", *passed_over)
+    change = {"version": key, "before": standing[-1], "action": ROLLED_BACK, "at": at.isoformat(), "figures": {}}
     return _append(lake, horizon, entries, reasons=reasons, **change)
 
 
-def _reign(entries: Iterable[Entry]) -> list[str]:
+def _standing(entries: Iterable[Entry]) -> list[str]:
     """The champions that stand, oldest first: a rollback takes away those after the one that it goes back to."""
     standing: list[str] = []
     for entry in entries:
@@ -227,7 +228,7 @@ def _reign(entries: Iterable[Entry]) -> list[str]:
     return standing
 
 
-def _trouble(lake: Lake, key: str) -> str:
+def _problem(lake: Lake, key: str) -> str:
     try:
         saved_model.at(lake.files, key).trained()
     except LakeError as error:

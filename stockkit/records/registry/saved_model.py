@@ -165,10 +165,7 @@ class SavedModel:
 
     def _trained(self, fitted: dict[str, Any]) -> Trained:
         try:
-            known = {
-                symbol: Calibration(_number(sigma), _widths(*widths))
-                for symbol, (sigma, widths) in self.card["calibration"].items()
-            }
+            known = {symbol: _calibration(encoded) for symbol, encoded in self.card["calibration"].items()}
             day = np.datetime64(self.card["as_of"], "ns")
         except (TypeError, ValueError) as error:
             raise LakeError(f"the calibration or the session cannot be read ({error})") from error
@@ -177,12 +174,9 @@ class SavedModel:
         return Trained(self.card["model"], self.card["horizon"], names, day, fitted, known, members)
 
 
-def _widths(low: Any, middle: Any, high: Any) -> tuple[float, float, float]:
-    return _number(low), _number(middle), _number(high)
-
-
-def _number(encoded: Any) -> float:
-    return float(encoding.decode(encoded, Attachments()))
+def _calibration(encoded: Any) -> Calibration:
+    sigma, (low, middle, high) = encoding.decode(encoded, Attachments())
+    return Calibration(float(sigma), (float(low), float(middle), float(high)))
 
 
 def read(files: Files, folder: str) -> SavedModel:
