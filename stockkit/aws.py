@@ -69,10 +69,10 @@ class Session:
         Raises:
             LakeError: boto3 finds no credentials.
         """
-        found = self.boto3_session.get_credentials()
-        if found is None:
+        credentials = self.boto3_session.get_credentials()
+        if credentials is None:
             raise LakeError("no AWS credentials were found: run `aws configure`, or set AWS_PROFILE.")
-        now = found.get_frozen_credentials()
+        now = credentials.get_frozen_credentials()
         options = {
             "AWS_ACCESS_KEY_ID": now.access_key,
             "AWS_SECRET_ACCESS_KEY": now.secret_key,

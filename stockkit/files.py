@@ -56,8 +56,8 @@ class Folder:
 
     def names(self, key: str) -> list[str]:
         """The names of the files directly in the folder `key`, ascending; parts of unfinished writes left out."""
-        found = (path for path in (self.path / key).glob("*") if path.is_file())
-        return sorted(path.name for path in found if not path.name.startswith("."))
+        files = (path for path in (self.path / key).glob("*") if path.is_file())
+        return sorted(path.name for path in files if not path.name.startswith("."))
 
     def folders(self, key: str) -> list[str]:
         """The names of the folders directly in `key`, ascending."""
@@ -114,20 +114,20 @@ class Bucket:
     def names(self, key: str) -> list[str]:
         """The names of the objects directly below `key`, ascending."""
         start = self._full(key) + "/"
-        found = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
-        return sorted(name.removeprefix(start) for name in found if name != start)
+        keys = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
+        return sorted(name.removeprefix(start) for name in keys if name != start)
 
     def folders(self, key: str) -> list[str]:
         """The names of the common prefixes directly below `key`, ascending."""
         start = self._full(key) + "/"
-        found = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
-        return sorted(name.removeprefix(start).rstrip("/") for name in found)
+        keys = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
+        return sorted(name.removeprefix(start).rstrip("/") for name in keys)
 
     def has_folder(self, key: str) -> bool:
         """Whether there is an object below `key`."""
         with self._explained("list"):
-            found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self._full(key) + "/", MaxKeys=1)
-        return bool(found.get("KeyCount"))
+            page = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self._full(key) + "/", MaxKeys=1)
+        return bool(page.get("KeyCount"))
 
     def read(self, key: str) -> bytes | None:
         """The bytes of an object, None where there is none."""
@@ -202,8 +202,8 @@ def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code, told = _code(error), error.response.get("Error", {})
-        raise LakeError(f"{what}: {code}: {told.get('Message', '')[:200]}. {way_out(code, otherwise)}") from error
+        code, details = _code(error), error.response.get("Error", {})
+        raise LakeError(f"{what}: {code}: {details.get('Message', '')[:200]}. {way_out(code, otherwise)}") from error
     except BotoCoreError as error:
         raise LakeError(f"{what}: {error}. Is the address right, and the network there?") from error
 
@@ -212,17 +212,17 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
-def way_out(said: str, otherwise: str = AGAIN) -> str:
+def way_out(text: str, otherwise: str = AGAIN) -> str:
     """What helps against an error of S3 or another service, by the code that is somewhere in its text."""
-    codes = set(re.findall(r"\w+", said))
+    codes = set(re.findall(r"\w+", text))
     return next((way for known, way in WAYS.items() if codes & set(known.split())), otherwise)
 
 
 def shortened(error: Exception) -> str:
     """What an error says in one line; the code of S3 first, which stands at the end of a long text."""
-    said = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
-    code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", said)), "")
-    return f"{code}: {said}"[:300] if code else said[:300]
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
+    code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", text)), "")
+    return f"{code}: {text}"[:300] if code else text[:300]
 
 
 def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:

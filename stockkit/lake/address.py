@@ -50,16 +50,16 @@ def parse(lake: str) -> Address | None:
 
 
 def _options(lake: str, query: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
             hint = did_you_mean(name, OPTIONS, f"Known: {', '.join(OPTIONS)}.")
             raise LakeError(f"lake {lake!r}: there is no option {name!r}.{hint}")
-        if name in found:
+        if name in options:
             raise LakeError(f"lake {lake!r}: the option {name!r} is given twice.")
         if not OPTIONS[name].fullmatch(value):
             raise LakeError(f"lake {lake!r}: {name} cannot be {value!r}.")
-        found[name] = value
-    if "database" not in found and found:
-        raise LakeError(f"lake {lake!r}: {next(iter(found))} needs a database; add database=stock_data.")
-    return found
+        options[name] = value
+    if "database" not in options and options:
+        raise LakeError(f"lake {lake!r}: {next(iter(options))} needs a database; add database=stock_data.")
+    return options

@@ -158,7 +158,9 @@ def _left(location: TableLocation, before: int | None, mark: str) -> Any:
         return after
     newer = range(after.version(), -1 if before is None else before, -1)
     # not of history(), which misnumbers commits while others commit
-    version = next((one for one in newer if mark.encode() in (location.files.read(location.log(one)) or b"")), before)
+    version = next(
+        (number for number in newer if mark.encode() in (location.files.read(location.log(number)) or b"")), before
+    )
     if version is not None and version != after.version():
         after.load_as_version(version)
     return after
@@ -172,8 +174,8 @@ def history(location: TableLocation, delta: Any) -> list[dict[str, Any]]:
     listed = delta.history()
     lines = (location.files.read(location.log(delta.version())) or b"").splitlines()
     infos = [info for line in lines if (info := json.loads(line).get("commitInfo"))]
-    newer = next((k for k, one in enumerate(listed) if infos and _told(one) == _told(infos[0])), 0)
-    return [{**one, "version": delta.version() - k} for k, one in enumerate(listed[newer:])]
+    newer = next((k for k, commit in enumerate(listed) if infos and _signature(commit) == _signature(infos[0])), 0)
+    return [{**commit, "version": delta.version() - k} for k, commit in enumerate(listed[newer:])]
 
 
 def logged_files(delta: Any) -> Any:
@@ -198,9 +200,9 @@ def set_properties(delta: Any, properties: Mapping[str, str]) -> None:
             delta.alter.set_table_properties(dict(properties))
 
 
-def _told(info: Mapping[str, Any]) -> list[Any]:
+def _signature(commit: Mapping[str, Any]) -> list[Any]:
     """What tells a commit from others."""
-    return [info.get(name) for name in (MARK, "timestamp", "operation")]
+    return [commit.get(name) for name in (MARK, "timestamp", "operation")]
 
 
 def _moved(location: TableLocation, version: int | None) -> bool:

@@ -142,22 +142,22 @@ def read(
     answer that a clock set back dates before another one.
     """
     kept, faults = _listing(files, source, symbol)
-    kept = [one for one, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
-    bodies = {one.key: _body(files, one) for one in kept}
-    sound = [one for one in kept if isinstance(bodies[one.key], bytes)]
+    kept = [file for file, since in zip(kept, _known_at(kept), strict=True) if until is None or since < until]
+    bodies = {file.key: _body(files, file) for file in kept}
+    sound = [file for file in kept if isinstance(bodies[file.key], bytes)]
     faults += [body for body in bodies.values() if isinstance(body, Fault)]
     return Holding(_answers(sound, bodies, symbol, kept), [*faults, *_set_back(kept)], kept)
 
 
 def holdings(files: Files) -> dict[str, list[str]]:
     """The sources that the raw zone holds answers of, each with its symbols, ascending."""
-    found: dict[str, list[str]] = {}
+    by_source: dict[str, list[str]] = {}
     for source in files.folders("raw"):
         names = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
         symbols = [name for name in names if _is_symbol(name)]
         if source.startswith("source=") and symbols:
-            found[source.partition("=")[2]] = symbols
-    return found
+            by_source[source.partition("=")[2]] = symbols
+    return by_source
 
 
 def order(file: str) -> tuple[int, str]:
@@ -201,7 +201,7 @@ def _listing(files: Files, source: str, symbol: str | None) -> tuple[list[_Kept]
     """The files of a folder in the order of arrival, and those that are none of ours."""
     folder = _folder(source, symbol)
     named = [(f"{folder}/{name}", _parsed(f"{folder}/{name}")) for name in files.names(folder)]
-    return sorted(one for _, one in named if one), [_foreign(key) for key, one in named if not one]
+    return sorted(file for _, file in named if file), [_foreign(key) for key, file in named if not file]
 
 
 def _parsed(key: str) -> _Kept | None:
@@ -216,12 +216,12 @@ def _foreign(key: str) -> Fault:
 
 def _known_at(kept: Sequence[_Kept]) -> list[pd.Timestamp]:
     """Since when each answer was known: no earlier than those that arrived before it, whatever the clock said."""
-    return list(accumulate((one.fetched_at for one in kept), max))
+    return list(accumulate((file.fetched_at for file in kept), max))
 
 
 def _set_back(kept: Sequence[_Kept]) -> list[Fault]:
     """A fault where the newest answer is dated before one that arrived earlier."""
-    if not kept or (newest := max(one.fetched_at for one in kept)) == kept[-1].fetched_at:
+    if not kept or (newest := max(file.fetched_at for file in kept)) == kept[-1].fetched_at:
         return []
     last = kept[-1]
     return [
@@ -252,11 +252,11 @@ def _body(files: Files, kept: _Kept) -> bytes | Fault:
 
 
 def _answers(
-    sound: Sequence[_Kept], bodies: Mapping[str, bytes | Fault | None], symbol: str | None, every: Sequence[_Kept]
+    sound: Sequence[_Kept], bodies: Mapping[str, bytes | Fault | None], symbol: str | None, listed: Sequence[_Kept]
 ) -> list[Answer]:
-    since = {one.key: moment for one, moment in zip(every, _known_at(every), strict=True)}
+    since = {file.key: moment for file, moment in zip(listed, _known_at(listed), strict=True)}
     return [
-        Answer(symbol or "", body, one.key, one.fetched_at, since[one.key])
-        for one in sound
-        if isinstance(body := bodies[one.key], bytes)
+        Answer(symbol or "", body, file.key, file.fetched_at, since[file.key])
+        for file in sound
+        if isinstance(body := bodies[file.key], bytes)
     ]

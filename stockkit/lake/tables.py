@@ -110,8 +110,8 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """The version of a table, None where it does not exist."""
-        found = self.location(table).open()
-        return None if found is None else int(found.version())
+        delta = self.location(table).open()
+        return None if delta is None else int(delta.version())
 
     def count(self, table: str) -> int:
         """The number of rows of a table, from its log alone."""
@@ -296,14 +296,14 @@ class Lake:
         Raises:
             LakeError: no such table; names the command that makes it.
         """
-        found = self.location(table).open()
-        if found is None:
+        delta = self.location(table).open()
+        if delta is None:
             known = self.tables()
             hint = did_you_mean(table, known, "`stockkit run params/sample.yaml` makes the tables.")
             raise LakeError(f"there is no table {table!r} in {self.files} (it has {', '.join(known) or 'none'}).{hint}")
-        if (pin := self._pin(table)) is not None and pin < found.version():
-            found.load_as_version(pin)
-        return found
+        if (pin := self._pin(table)) is not None and pin < delta.version():
+            delta.load_as_version(pin)
+        return delta
 
     def _pin(self, table: str) -> int | None:
         """The version of a table that this process has to read; None where the newest counts."""

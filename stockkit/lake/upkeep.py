@@ -41,23 +41,22 @@ def history(location: TableLocation, delta: Any) -> pd.DataFrame:
     Columns: version, timestamp (UTC), operation, run (the id of the run that made it), and the rows and files
     added and removed; NA where the log does not tell, as with the rows that a replacement removed.
     """
-    told = [(one, one.get("operationMetrics") or {}) for one in commits.history(location, delta)]
     rows = [
         {
-            "version": one["version"],
-            "timestamp": pd.Timestamp(one["timestamp"], unit="ms", tz="UTC"),
-            "operation": one.get("operation"),
-            "run": one.get("run"),
-            **{column: _metric(metrics, names) for column, names in METRICS.items()},
+            "version": commit["version"],
+            "timestamp": pd.Timestamp(commit["timestamp"], unit="ms", tz="UTC"),
+            "operation": commit.get("operation"),
+            "run": commit.get("run"),
+            **{column: _metric(commit.get("operationMetrics") or {}, names) for column, names in METRICS.items()},
         }
-        for one, metrics in told
+        for commit in commits.history(location, delta)
     ]
     return pd.DataFrame(rows, columns=list(HISTORY)).astype(HISTORY)
 
 
 def _metric(metrics: Mapping[str, Any], names: Sequence[str]) -> Any:
-    found = next((metrics[name] for name in names if metrics.get(name) is not None), None)
-    return pd.NA if found is None else int(found)
+    count = next((metrics[name] for name in names if metrics.get(name) is not None), None)
+    return pd.NA if count is None else int(count)
 
 
 def vacuum(location: TableLocation, *, keep: float, dry_run: bool) -> list[str]:
@@ -104,9 +103,9 @@ def verify(files: Files, locations: Sequence[TableLocation]) -> pd.DataFrame:
     file that a table's log names exists, has the size that the log says and as many readable rows; rows keep the
     table's contract; no key is there twice; `prices` has only symbols that the raw zone knows.
     """
-    found = [("raw", fault.problem, fault.file, fault.detail) for fault in raw.verify(files)]
-    found += [(location.name, *fault) for location in locations for fault in _faults(location)]
-    return pd.DataFrame(found, columns=PROBLEMS, dtype="string")
+    problems = [("raw", fault.problem, fault.file, fault.detail) for fault in raw.verify(files)]
+    problems += [(location.name, *fault) for location in locations for fault in _faults(location)]
+    return pd.DataFrame(problems, columns=PROBLEMS, dtype="string")
 
 
 def _faults(location: TableLocation) -> Iterator[tuple[str, str, str]]:
@@ -144,10 +143,10 @@ def _file_fault(location: TableLocation, name: str, size: int, rows: int | None)
     if len(body) != size:
         return "wrong size", f"{len(body)} bytes, the log says {size}"
     try:
-        found = pq.read_table(pa.BufferReader(body)).num_rows
+        count = pq.read_table(pa.BufferReader(body)).num_rows
     except (OSError, pa.ArrowException) as error:
         return "file unreadable", str(error)[:200]
-    return ("wrong rows", f"{found} rows, the log says {rows}") if rows is not None and found != rows else None
+    return ("wrong rows", f"{count} rows, the log says {rows}") if rows is not None and count != rows else None
 
 
 def _row_faults(location: TableLocation, frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:

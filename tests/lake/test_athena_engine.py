@@ -41,9 +41,9 @@ def cloud(aws):
 
 def will_answer(address, columns, rows):
     """Queue a result at moto for the next query."""
-    told = [[{"VarCharValue": value} if value is not None else {} for value in row] for row in rows]
+    cells = [[{"VarCharValue": value} if value is not None else {} for value in row] for row in rows]
     data = {
-        "rows": [{"Data": [{"VarCharValue": name} for name, _ in columns]}, *({"Data": row} for row in told)],
+        "rows": [{"Data": [{"VarCharValue": name} for name, _ in columns]}, *({"Data": row} for row in cells)],
         "column_info": [{"CatalogName": "hive", "SchemaName": "", "TableName": "", "Name": name, "Label": name,
                          "Type": kind, "Precision": 0, "Scale": 0, "Nullable": "UNKNOWN", "CaseSensitive": False}
                         for name, kind in columns],
@@ -140,8 +140,8 @@ def test_an_answer_older_than_the_last_commit_is_never_reused():
     now = 1_700_000_000.0
 
     def age(seconds):
-        told = athena_engine.reuse(int((now - seconds) * 1000), now)["ResultReuseByAgeConfiguration"]
-        return told.get("MaxAgeInMinutes") if told["Enabled"] else 0
+        age = athena_engine.reuse(int((now - seconds) * 1000), now)["ResultReuseByAgeConfiguration"]
+        return age.get("MaxAgeInMinutes") if age["Enabled"] else 0
 
     assert [age(0), age(119), age(120), age(3600), age(10**9)] == [0, 0, 1, 59, 10_080]
     assert age(-60) == 0

@@ -66,9 +66,9 @@ def test_without_one_it_is_the_moment_of_asking_the_same_all_through_the_stateme
     before = dt.datetime.now(dt.UTC)
     answer = lake.sql("SELECT now() AS a, current_timestamp AS b FROM bars")
     assert answer["a"][0] == answer["b"][0]
-    said = dt.datetime.fromisoformat(answer.attrs["as_of"])
-    assert before <= said <= dt.datetime.now(dt.UTC)
-    assert abs(answer["a"][0] - said) < pd.Timedelta("1ms")
+    moment = dt.datetime.fromisoformat(answer.attrs["as_of"])
+    assert before <= moment <= dt.datetime.now(dt.UTC)
+    assert abs(answer["a"][0] - moment) < pd.Timedelta("1ms")
 
 
 def test_athena_is_sent_the_same_moment(lake, monkeypatch):
@@ -91,9 +91,9 @@ def test_tables_and_columns_are_shown(lake):
     assert lake.sql("SHOW TABLES")["tab_name"].tolist() == ["bars", "bonds"]
     assert lake.sql("show tables in stock_data like 'bo*';")["tab_name"].tolist() == ["bonds"]
     assert lake.sql("SHOW COLUMNS FROM bars")["field"].tolist() == ["symbol", "date", "x", "n"]
-    told = lake.sql("DESCRIBE stock_data.Bars")
-    assert list(told) == ["col_name", "data_type", "comment"]
-    assert told["data_type"].tolist() == ["string", "date", "double", "bigint"]
+    described = lake.sql("DESCRIBE stock_data.Bars")
+    assert list(described) == ["col_name", "data_type", "comment"]
+    assert described["data_type"].tolist() == ["string", "date", "double", "bigint"]
 
 
 def test_a_table_that_is_not_there_is_not_described(lake):

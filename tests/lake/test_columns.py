@@ -25,7 +25,7 @@ def lake(tmp_path):
 def rows(symbols=("A", "B"), close=1.5):
     kinds = {"symbol": "string", "close": "float64", "volume": "int64"}
     return pd.concat([
-        pd.DataFrame({"symbol": one, "date": DAYS, "close": [close, None], "volume": [7, 8]}) for one in symbols
+        pd.DataFrame({"symbol": symbol, "date": DAYS, "close": [close, None], "volume": [7, 8]}) for symbol in symbols
     ], ignore_index=True).astype(kinds)  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_a_retyped_column_whose_values_would_be_lost_is_refused(lake, monkeypatc
 
 def test_without_a_contract_the_tables_type_stays_where_it_holds_the_values(lake):
     lake.write("t", rows(), symbols=["A", "B"])
-    whole = rows().assign(volume=[7.0, 8.0, 7.0, 8.0])
-    assert lake.write("t", whole, symbols=["A", "B"]) == 0
-    lake.write("t", whole.assign(volume=0.5), symbols=["A", "B"])
+    new = rows().assign(volume=[7.0, 8.0, 7.0, 8.0])
+    assert lake.write("t", new, symbols=["A", "B"]) == 0
+    lake.write("t", new.assign(volume=0.5), symbols=["A", "B"])
     assert kind_of(lake, "volume") == "double"

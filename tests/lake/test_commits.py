@@ -68,7 +68,7 @@ def test_a_data_file_that_is_gone_is_an_error_with_the_way_out(lake):
 
 
 @pytest.mark.parametrize(
-    ("said", "way"),
+    ("text", "way"),
     [
         ("RequestTimeTooSkewed", "clock right"),
         ("Generic S3 error: ... <Code>RequestTimeTooSkewed</Code>", "clock right"),
@@ -80,8 +80,8 @@ def test_a_data_file_that_is_gone_is_an_error_with_the_way_out(lake):
         ("SlowDown", "try again"),
     ],
 )
-def test_each_error_of_s3_has_its_own_way_out(said, way):
-    assert way in way_out(said)
+def test_each_error_of_s3_has_its_own_way_out(text, way):
+    assert way in way_out(text)
 
 
 @pytest.fixture

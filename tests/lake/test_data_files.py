@@ -29,22 +29,22 @@ def rows(symbol: str, value: float = 1.0, count: int = 3) -> pd.DataFrame:
 def replace(lake: Lake, *frames: pd.DataFrame, columns: pa.Schema = COLUMNS) -> int:
     """What a driver with its workers does, in one process."""
 
-    def make(held):
+    def make(stored):
         named = [(str(frame["symbol"].iloc[0]), frame) for frame in frames]
         return [
-            data_files.write(lake.location("features"), name, frame, stored=held.get(name)) for name, frame in named
+            data_files.write(lake.location("features"), name, frame, stored=stored.get(name)) for name, frame in named
         ]
 
     return lake.replace("features", columns, make)
 
 
-def told(lake: Lake) -> list[list[object]]:
+def contents(lake: Lake) -> list[list[object]]:
     return lake.read("features")[["symbol", "value"]].drop_duplicates().values.tolist()
 
 
 def test_files_of_odd_symbols_become_a_table_that_everybody_reads(lake):
     assert replace(lake, *(rows(symbol) for symbol in ODD)) == 0
-    assert told(lake) == [[symbol, 1.0] for symbol in sorted(ODD)]
+    assert contents(lake) == [[symbol, 1.0] for symbol in sorted(ODD)]
     assert set(lake.sql("SELECT symbol, count(*) AS n FROM features GROUP BY symbol")["n"]) == {3}
     assert lake.verify().empty
     protocol = lake.delta("features").protocol()
@@ -54,7 +54,7 @@ def test_files_of_odd_symbols_become_a_table_that_everybody_reads(lake):
 def test_a_commit_replaces_the_symbols_it_names_and_tells_the_history(lake):
     replace(lake, rows("A"), rows("B"))
     assert replace(lake, rows("A", 2.0, count=2)) == 1
-    assert told(lake) == [["A", 2.0], ["B", 1.0]]
+    assert contents(lake) == [["A", 2.0], ["B", 1.0]]
     first = lake.history("features").iloc[0]
     assert first[["rows_added", "files_added", "files_removed"]].tolist() == [2, 1, 1]
 
@@ -62,7 +62,7 @@ def test_a_commit_replaces_the_symbols_it_names_and_tells_the_history(lake):
 def test_rows_that_another_writer_stored_are_replaced_as_well(lake):
     lake.write("features", pd.concat([rows("A", 5.0), rows("B", 6.0)], ignore_index=True), symbols=["A", "B"])
     replace(lake, rows("A", 7.0))
-    assert told(lake) == [["A", 7.0], ["B", 6.0]]
+    assert contents(lake) == [["A", 7.0], ["B", 6.0]]
 
 
 def test_equal_rows_make_no_version_and_no_file(lake):
@@ -83,7 +83,7 @@ def test_a_column_of_another_type_is_refused(lake):
     replace(lake, rows("A"))
     with pytest.raises(LakeError, match="the column 'value' as double, found int64"):
         replace(lake, rows("A", 2.0), columns=pa.schema([*list(COLUMNS)[:2], ("value", pa.int64())]))
-    assert told(lake) == [["A", 1.0]]
+    assert contents(lake) == [["A", 1.0]]
 
 
 @pytest.mark.parametrize("symbol", ["../../etc", "A/B", "", "A'; --"])
@@ -107,10 +107,10 @@ def test_a_part_that_leans_on_what_the_table_held_is_made_anew_after_a_conflict(
     replace(lake, rows("A"))
     asked = []
 
-    def make(held):
-        asked.append(held["A"])
+    def make(stored):
+        asked.append(stored["A"])
         part = data_files.write(
-            lake.location("features"), "A", rows("A", 2.0 if len(asked) > 1 else 1.0), stored=held["A"]
+            lake.location("features"), "A", rows("A", 2.0 if len(asked) > 1 else 1.0), stored=stored["A"]
         )
         other = data_files.write(lake.location("features"), "B", rows("B"))
         if len(asked) == 1:
@@ -119,21 +119,21 @@ def test_a_part_that_leans_on_what_the_table_held_is_made_anew_after_a_conflict(
 
     lake.replace("features", COLUMNS, make)
     assert len(asked) == 2
-    assert told(lake) == [["A", 2.0], ["B", 1.0]]
+    assert contents(lake) == [["A", 2.0], ["B", 1.0]]
 
 
 def test_a_symbol_that_another_driver_adds_meanwhile_is_replaced_not_doubled(lake):
     replace(lake, rows("A"))
     calls = []
 
-    def make(held):
-        calls.append(held)
+    def make(stored):
+        calls.append(stored)
         if len(calls) == 1:
             replace(Lake(lake.files, ROOT), rows("B", 9.0))
         return [data_files.write(lake.location("features"), "B", rows("B", 2.0))]
 
     lake.replace("features", COLUMNS, make)
-    assert told(lake) == [["A", 1.0], ["B", 2.0]]
+    assert contents(lake) == [["A", 1.0], ["B", 2.0]]
     assert lake.verify().empty
 
 
@@ -142,7 +142,7 @@ def test_drivers_at_once_double_nothing(lake, exists):
     if exists:
         replace(lake, rows("A", -1.0))
     values = [float(number) for number in range(6)]
-    tasks = [lambda own, v=v: replace(own, rows("A", v), rows(f"S{int(v)}", v)) for v in values]
+    tasks = [lambda writer, v=v: replace(writer, rows("A", v), rows(f"S{int(v)}", v)) for v in values]
     assert writers(lake, *tasks) == []
     assert lake.verify().empty
     assert len(lake.read("features")) == 3 * 7
@@ -152,12 +152,12 @@ def test_drivers_at_once_double_nothing(lake, exists):
 def test_files_that_no_commit_names_are_invisible_and_vacuum_takes_them(lake, monkeypatch):
     replace(lake, rows("A"))
     left = data_files.write(lake.location("features"), "A", rows("A", 2.0))
-    assert told(lake) == [["A", 1.0]]
+    assert contents(lake) == [["A", 1.0]]
     assert lake.verify().empty
     assert lake.vacuum("features") == []  # it may be of a run that is going on
     monkeypatch.setattr("stockkit.lake.upkeep.SHORTEST", 0.0)
     assert lake.vacuum("features", keep=0, dry_run=False) == [left.path]
-    assert told(lake) == [["A", 1.0]]
+    assert contents(lake) == [["A", 1.0]]
 
 
 DRIVER = """
@@ -182,8 +182,8 @@ def test_a_driver_killed_around_its_commit_leaves_wholly_the_old_or_wholly_the_n
         driver.stdout.readline()
         threading.Event().wait(0.004 * moment)
         driver.kill()
-    found = Lake(lake.files, Path()).read("features")
-    assert (len(found), found["value"].nunique()) == (2000, 1)
+    rows_read = Lake(lake.files, Path()).read("features")
+    assert (len(rows_read), rows_read["value"].nunique()) == (2000, 1)
     assert lake.verify().empty
     replace(lake, *(rows(symbol, 0.5, 500) for symbol in "ABCD"))
-    assert (len(lake.read("features")), told(lake)[0]) == (2000, ["A", 0.5])
+    assert (len(lake.read("features")), contents(lake)[0]) == (2000, ["A", 0.5])

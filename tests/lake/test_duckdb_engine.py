@@ -92,8 +92,8 @@ def test_the_command_takes_the_limits(lake):
     tried = {"time_limit must": "--time-limit=0", "more than 5 rows": "--row-limit=5",
              "memory_limit must": "--memory-limit=0", "--row-limit": "-prow_limit=3"}  # fmt: skip
     for says, option in tried.items():
-        found = CliRunner().invoke(app, [*asked, option])
-        assert says in str(found.exception)
+        done = CliRunner().invoke(app, [*asked, option])
+        assert says in str(done.exception)
 
 
 def test_one_connection_is_kept_and_a_table_changed_meanwhile_is_seen(lake):

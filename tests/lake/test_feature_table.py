@@ -48,9 +48,9 @@ def put(lake: Lake, bars: pd.DataFrame) -> None:
 def assert_true(lake: Lake, names: list[str], dtype: str = "float64") -> None:
     """What is stored is bit for bit what everything computed at once gives."""
     bars = lake.read("prices")[list(schema.BARS)]
-    found = lake.read("features")
+    rows = lake.read("features")
     expected = features.compute(bars, names, dtype=dtype)
-    pd.testing.assert_frame_equal(found, expected.astype({"symbol": found["symbol"].dtype}), check_exact=True)
+    pd.testing.assert_frame_equal(rows, expected.astype({"symbol": rows["symbol"].dtype}), check_exact=True)
     assert "features" not in set(lake.verify()["table"])
 
 
@@ -68,8 +68,8 @@ def test_new_sessions_are_appended_and_equal_a_computation_of_everything(lake, b
     feature_table.update(lake, names)
     before = set(lake.delta("features").file_uris())
     put(lake, bars[bars["date"] < bars["date"].unique()[302]])
-    found = feature_table.update(lake, names)
-    assert (found.full, found.rows, set(found.since)) == ([], 6, set(SYMBOLS))
+    update = feature_table.update(lake, names)
+    assert (update.full, update.rows, set(update.since)) == ([], 6, set(SYMBOLS))
     assert before < set(lake.delta("features").file_uris()), "stored files were written again"
     assert_true(lake, names)
 
@@ -77,8 +77,8 @@ def test_new_sessions_are_appended_and_equal_a_computation_of_everything(lake, b
 def test_one_symbol_with_a_new_session_leaves_the_others_alone(lake, bars):
     feature_table.update(lake, ALONE)
     put(lake, bars[(bars["symbol"] == "BBB") & (bars["date"] < bars["date"].unique()[301])])
-    found = feature_table.update(lake, ALONE)
-    assert (list(found.since), found.kept, found.rows) == (["BBB"], ["AAA", "NAN"], 1)
+    update = feature_table.update(lake, ALONE)
+    assert (list(update.since), update.kept, update.rows) == (["BBB"], ["AAA", "NAN"], 1)
     assert_true(lake, ALONE)
 
 
@@ -87,8 +87,8 @@ def test_a_correction_of_the_past_is_computed_from_there_on(lake, bars):
     old = bars[bars["date"] < bars["date"].unique()[300]]
     at = old.index[old["symbol"] == "AAA"][200]
     put(lake, old.assign(volume=old["volume"].where(old.index != at, 5)))
-    found = feature_table.update(lake, NAMES)
-    assert set(found.since.values()) == {bars["date"].unique()[200]}
+    update = feature_table.update(lake, NAMES)
+    assert set(update.since.values()) == {bars["date"].unique()[200]}
     assert_true(lake, NAMES)
 
 
@@ -104,9 +104,9 @@ def test_a_split_makes_a_symbol_whole_again(lake, bars):
 def test_a_session_that_is_withdrawn_goes(lake, bars):
     feature_table.update(lake, ALONE)
     put(lake, bars[bars["date"] < bars["date"].unique()[299]])
-    found = feature_table.update(lake, ALONE)
-    assert found.rows == 0
-    assert set(found.since) == set(SYMBOLS)
+    update = feature_table.update(lake, ALONE)
+    assert update.rows == 0
+    assert set(update.since) == set(SYMBOLS)
     assert_true(lake, ALONE)
 
 
@@ -161,13 +161,13 @@ def test_some_symbols_only_leave_the_rows_of_others(lake):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(lake):
-    for bad, error, said in [
+    for bad, error, says in [
         ({"symbols": ["ZZZ"]}, LakeError, "no rows of 'ZZZ'"),
         ({"names": ["rsi14"]}, ParamError, "rsi_14"),
         ({"names": ["ret_1", "ret_1"]}, ParamError, "each once"),
         ({"dtype": "int"}, ParamError, "dtype"),
     ]:
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=says):
             feature_table.update(lake, **bad)
     assert lake.version("features") is None
 
@@ -191,8 +191,8 @@ def test_two_updates_at_once_double_nothing(lake, bars):
         return feature_table.update(Lake(lake.files, lake.root), NAMES)
 
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(work, range(2)))
-    assert sorted(one.rows for one in found) == [0, 60]
+        updates = list(pool.map(work, range(2)))
+    assert sorted(update.rows for update in updates) == [0, 60]
     assert_true(lake, NAMES)
 
 
@@ -225,8 +225,8 @@ def test_prices_made_anew_are_other_prices_whatever_their_version(lake, bars):
 def test_a_symbol_that_the_prices_have_no_more_goes(lake):
     feature_table.update(lake, NAMES)
     lake.write("prices", lake.read("prices", symbols=["AAA"]).iloc[:0], symbols=["NAN"])
-    found = feature_table.update(lake, NAMES)
-    assert (found.gone, "1 removed" in str(found)) == (["NAN"], True)
+    update = feature_table.update(lake, NAMES)
+    assert (update.gone, "1 removed" in str(update)) == (["NAN"], True)
     assert_true(lake, NAMES)
 
 
@@ -263,8 +263,8 @@ def after(bars: pd.DataFrame, every: pd.DataFrame, what: str, symbol: str, at: i
     """The bars after one piece of news on a symbol; `at` says which of its sessions, or how many."""
     mine = bars["symbol"] == symbol
     if what in ("gone", "back"):
-        whole = every[(every["symbol"] == symbol) & (what == "back")]
-        return pd.concat([bars[~mine], whole]).sort_values(["symbol", "date"], ignore_index=True)
+        restored = every[(every["symbol"] == symbol) & (what == "back")]
+        return pd.concat([bars[~mine], restored]).sort_values(["symbol", "date"], ignore_index=True)
     if what == "new":
         return pd.concat([bars[~mine], every[every["symbol"] == symbol].iloc[: mine.sum() + at % 3]]).sort_values(
             ["symbol", "date"], ignore_index=True
@@ -287,19 +287,19 @@ def test_any_sequence_of_definitions_and_news_equals_computing_anew(steps, tmp_p
         for one in news:
             bars = after(bars, every, *one)
         lake.write("prices", prices_of(bars), symbols=SYMBOLS)
-        held = sorted(set(bars["symbol"]))
-        wanted = None if some is None or not set(some) & set(held) else sorted(set(some) & set(held))
+        priced = sorted(set(bars["symbol"]))
+        wanted = None if some is None or not set(some) & set(priced) else sorted(set(some) & set(priced))
         feature_table.update(lake, names, symbols=wanted, dtype=dtype, calendar=calendar, threads=1)
         if tidied:
             lake.optimize("features")
         stored = lake.read("features")
-        chosen = bars[bars["symbol"].isin(wanted or held)].reset_index(drop=True)
+        chosen = bars[bars["symbol"].isin(wanted or priced)].reset_index(drop=True)
         anew = features.compute(chosen, names, dtype=dtype, calendar=calendar)
-        found = stored[stored["symbol"].isin(wanted or held)].reset_index(drop=True)
+        kept = stored[stored["symbol"].isin(wanted or priced)].reset_index(drop=True)
         if wanted is None:
             assert set(stored) == set(anew)
             assert set(stored.dtypes.astype(str)) == set(anew.dtypes.astype(str)) | {"string"} - {"object"}
-            assert set(stored["symbol"]) == set(held)
-        assert len(found) == len(anew)
+            assert set(stored["symbol"]) == set(priced)
+        assert len(kept) == len(anew)
         for name in names:
-            pd.testing.assert_series_equal(found[name], anew[name], check_exact=True, check_dtype=wanted is None)
+            pd.testing.assert_series_equal(kept[name], anew[name], check_exact=True, check_dtype=wanted is None)

@@ -79,5 +79,5 @@ def test_everything_else_is_exported_as_it_is():
 
 
 def test_the_command_exports_what_a_spreadsheet_can_open(tmp_path):
-    found = CliRunner().invoke(app, ["sql", "SELECT '=1+1' AS a, -1 AS b", "--csv", "--lake", str(tmp_path)])
-    assert found.stdout == "a,b\n'=1+1,-1\n"
+    done = CliRunner().invoke(app, ["sql", "SELECT '=1+1' AS a, -1 AS b", "--csv", "--lake", str(tmp_path)])
+    assert done.stdout == "a,b\n'=1+1,-1\n"

@@ -56,13 +56,13 @@ def versions(lake, table):
 
 def test_a_commit_registers_the_delta_table_as_athena_wants_it(cloud):
     cloud.write("t", frame(["A"]), symbols=["A"])
-    told = described(cloud, "t")
-    assert told["TableType"] == "EXTERNAL_TABLE"
-    assert told["Parameters"]["table_type"] == "DELTA"
-    assert told["Parameters"]["spark.sql.sources.provider"] == "delta"
-    assert told["StorageDescriptor"]["Location"] == cloud.files.uri("tables/t")
-    assert told["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"] == cloud.files.uri("tables/t")
-    assert [(column["Name"], column["Type"]) for column in told["StorageDescriptor"]["Columns"]] == [
+    table = described(cloud, "t")
+    assert table["TableType"] == "EXTERNAL_TABLE"
+    assert table["Parameters"]["table_type"] == "DELTA"
+    assert table["Parameters"]["spark.sql.sources.provider"] == "delta"
+    assert table["StorageDescriptor"]["Location"] == cloud.files.uri("tables/t")
+    assert table["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"] == cloud.files.uri("tables/t")
+    assert [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]] == [
         ("symbol", "string"), ("date", "date"), ("value", "double"), ("seen", "timestamp"),
     ]  # fmt: skip
 
@@ -97,10 +97,10 @@ def test_the_columns_of_a_csv_become_names_that_glue_takes():
 def test_a_crawl_registers_the_raw_zone_with_one_partition_a_symbol(cloud):
     keep(cloud, SIX)
     assert str(cloud.crawl()) == "1 table changed, 6 partitions added"
-    told = described(cloud, "raw")
-    assert [key["Name"] for key in told["PartitionKeys"]] == ["source", "symbol"]
-    assert told["Parameters"]["skip.header.line.count"] == "1"
-    assert [c["Name"] for c in told["StorageDescriptor"]["Columns"]] == [
+    table = described(cloud, "raw")
+    assert [key["Name"] for key in table["PartitionKeys"]] == ["source", "symbol"]
+    assert table["Parameters"]["skip.header.line.count"] == "1"
+    assert [c["Name"] for c in table["StorageDescriptor"]["Columns"]] == [
         "timestamp",
         "open",
         "high",
@@ -109,8 +109,8 @@ def test_a_crawl_registers_the_raw_zone_with_one_partition_a_symbol(cloud):
         "volume",
     ]
     client = cloud.files.session.client("glue")
-    found = client.get_partitions(DatabaseName=cloud.engine.database, TableName="raw")["Partitions"]
-    places = {one["Values"][1]: one["StorageDescriptor"]["Location"] for one in found}
+    crawled = client.get_partitions(DatabaseName=cloud.engine.database, TableName="raw")["Partitions"]
+    places = {partition["Values"][1]: partition["StorageDescriptor"]["Location"] for partition in crawled}
     assert places == {symbol: cloud.files.uri(f"raw/source=sample/symbol={symbol}/") for symbol in SIX}
 
 
@@ -120,8 +120,8 @@ def test_a_second_crawl_finds_nothing_and_the_next_symbol_is_one_partition(cloud
     cloud.crawl()
     assert str(cloud.crawl()) == "0 tables changed, 0 partitions added"
     keep(cloud, ["NVDA"])
-    found = cloud.crawl()
-    assert (str(found), found.names) == ("1 table changed, 1 partition added", ("sample/NVDA",))
+    crawled = cloud.crawl()
+    assert (str(crawled), crawled.names) == ("1 table changed, 1 partition added", ("sample/NVDA",))
 
 
 def test_a_crawl_adds_more_partitions_than_one_call_takes_and_takes_lost_ones_out(cloud):
@@ -176,8 +176,8 @@ def metrics(**counts):
     return ("get_crawler_metrics", {"CrawlerNameList": ["c"]}, {"CrawlerMetricsList": [{"CrawlerName": "c", **counts}]})
 
 
-def crawls(*found):
-    return ("list_crawls", {"CrawlerName": "c", "MaxResults": 1}, {"Crawls": list(found)})
+def crawls(*summaries):
+    return ("list_crawls", {"CrawlerName": "c", "MaxResults": 1}, {"Crawls": list(summaries)})
 
 
 def test_a_crawler_is_started_waited_for_and_its_changes_are_told(aws):
@@ -186,8 +186,8 @@ def test_a_crawler_is_started_waited_for_and_its_changes_are_told(aws):
         crawls({"CrawlId": "1", "Summary": SUMMARY}),
     )  # fmt: skip
     lines, waits = [], []
-    found = crawl.with_crawler(client, "c", show=lines.append, wait=waits.append)
-    assert str(found) == "1 table changed, 6 partitions added"
+    crawled = crawl.with_crawler(client, "c", show=lines.append, wait=waits.append)
+    assert str(crawled) == "1 table changed, 6 partitions added"
     assert lines == ["crawler c: running, 0 s", "crawler c: running, 5 s"]
     assert waits == [5.0, 5.0]
     stubber.assert_no_pending_responses()
@@ -198,8 +198,8 @@ def test_a_crawler_that_runs_already_is_joined_and_an_unreadable_summary_is_not_
         ("start_crawler", NAMED, "CrawlerRunningException"), ended("SUCCEEDED"), metrics(TablesCreated=1),
         crawls({"CrawlId": "1", "Summary": "?"}),
     )  # fmt: skip
-    found = crawl.with_crawler(client, "c", show=lambda line: None)
-    assert str(found) == "1 table changed, partitions not told"
+    crawled = crawl.with_crawler(client, "c", show=lambda line: None)
+    assert str(crawled) == "1 table changed, partitions not told"
 
 
 def test_a_crawler_that_failed_is_never_reported_as_success(aws):
@@ -223,14 +223,14 @@ def test_the_command_looks_after_a_lake(tmp_path, lake):
     for value in (1.0, 2.0):
         add(lake, "t", frame(["A"], value).assign(n=np.nan))
     keep(lake, SIX)
-    said = {
+    expected_of = {
         "crawl": "1 table changed, 6 partitions added",
         "history t": "interactive",
         "vacuum t": "0 files would be deleted",
         "verify": "1 tables are whole: t",
         "optimize t": "t: 2 files became 1",
     }
-    for words, expected in said.items():
+    for words, expected in expected_of.items():
         done = stockkit(ROOT, "lake", *words.split(), "--lake", str(lake.folder))
         assert (done.returncode, expected in done.stdout) == (0, True), (words, done)
     for path in (lake.folder / "tables/t").rglob("*.parquet"):

@@ -152,8 +152,8 @@ def test_what_the_lake_writes_holds_no_nan_but_null(tmp_path):
     lake.write("t", cells, symbols=["A"])
     add(lake, "u", cells)
     for table in ("t", "u"):
-        told = lake.sql(f"SELECT count(x) AS known, count_if(is_nan(x)) AS nan, sum(x) AS total FROM {table}")
-        assert told.iloc[0].tolist() == [1, 0, 1.0]
+        counts = lake.sql(f"SELECT count(x) AS known, count_if(is_nan(x)) AS nan, sum(x) AS total FROM {table}")
+        assert counts.iloc[0].tolist() == [1, 0, 1.0]
         assert np.isnan(lake.read(table)["x"]).tolist() == [False, True]
 
 

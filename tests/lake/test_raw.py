@@ -65,11 +65,11 @@ def bodies(root, **how):
 
 
 def test_answers_of_the_same_second_count_in_the_order_of_their_arrival(tmp_path):
-    told = [f"answer {k}".encode() for k in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 1)]
-    for body in told:
+    sent = [f"answer {k}".encode() for k in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 1)]
+    for body in sent:
         raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
-    assert bodies(tmp_path) == told
-    assert bodies(tmp_path)[-1] == told[-1]
+    assert bodies(tmp_path) == sent
+    assert bodies(tmp_path)[-1] == sent[-1]
 
 
 def test_an_answer_that_comes_back_after_another_one_in_the_same_second_is_the_newest(tmp_path):
@@ -82,11 +82,11 @@ def test_after_a_clock_was_set_back_the_later_answer_still_counts_and_it_is_said
     raw.keep(Folder(tmp_path), "s", "A", b"old", TUESDAY)
     kept = raw.keep(Folder(tmp_path), "s", "A", b"new", MONDAY)
     assert "clock_set_back" in caplog.text
-    found = raw.read(Folder(tmp_path), "s", "A")
-    assert [answer.body for answer in found.answers] == [b"old", b"new"]
-    assert [(fault.problem, fault.file) for fault in found.faults] == [(raw.SET_BACK, kept.file)]
-    assert found.answers[1].fetched_at == MONDAY
-    assert found.answers[1].since == TUESDAY, "nothing is known before what arrived earlier"
+    holding = raw.read(Folder(tmp_path), "s", "A")
+    assert [answer.body for answer in holding.answers] == [b"old", b"new"]
+    assert [(fault.problem, fault.file) for fault in holding.faults] == [(raw.SET_BACK, kept.file)]
+    assert holding.answers[1].fetched_at == MONDAY
+    assert holding.answers[1].since == TUESDAY, "nothing is known before what arrived earlier"
     assert bodies(tmp_path, until=TUESDAY) == []
     raw.keep(Folder(tmp_path), "s", "A", b"right again", TUESDAY + SECOND)
     assert raw.read(Folder(tmp_path), "s", "A").faults == []
@@ -121,14 +121,14 @@ def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_k
     for _ in range(5):
         writers[2].stdout.readline()
     writers[2].kill()
-    told = int((writers[2].communicate()[0].split() or [b"4"])[-1])
+    sent = int((writers[2].communicate()[0].split() or [b"4"])[-1])
     assert [writer.wait() for writer in writers[:2]] == [0, 0]
     writers[0].stdout.close(), writers[1].stdout.close()
-    found = bodies(tmp_path)
+    answers = bodies(tmp_path)
     assert raw.read(Folder(tmp_path), "s", "A").faults == []
-    for name, count in (("x", 12), ("y", 12), ("z", told + 1)):
-        own = [body for body in found if body.startswith(name.encode())]
-        assert own[:count] == [f"{name} {k}".encode() for k in range(count)]
+    for name, count in (("x", 12), ("y", 12), ("z", sent + 1)):
+        of_writer = [body for body in answers if body.startswith(name.encode())]
+        assert of_writer[:count] == [f"{name} {k}".encode() for k in range(count)]
 
 
 @pytest.mark.parametrize("harm", [lambda body: body[: len(body) // 2], lambda body: body[:-1] + b"7", lambda _: b""])
@@ -136,10 +136,10 @@ def test_a_file_that_was_changed_is_not_used_and_named(tmp_path, harm):
     for body in (b"one", b"two two two"):
         kept = raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     (tmp_path / kept.file).write_bytes(harm(b"two two two"))
-    found = raw.read(Folder(tmp_path), "s", "A")
-    assert [answer.body for answer in found.answers] == [b"one"]
-    assert found.damaged == [kept.file]
-    assert "its name says" in found.faults[0].detail
+    holding = raw.read(Folder(tmp_path), "s", "A")
+    assert [answer.body for answer in holding.answers] == [b"one"]
+    assert holding.damaged == [kept.file]
+    assert "its name says" in holding.faults[0].detail
     raw.keep(Folder(tmp_path), "s", "A", b"two two two", TUESDAY)
     assert bodies(tmp_path) == [b"one", b"two two two"]
 
@@ -154,9 +154,9 @@ def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     assert [answer.file for answer in raw.read(Folder(tmp_path), "s", "A").answers] == [kept.file]
-    found = list(raw.verify(Folder(tmp_path)))
-    assert {fault.problem for fault in found} == {raw.FOREIGN}
-    assert {fault.file for fault in found} == {*foreign[:-1], "raw/source=s/symbol=a b"}
+    faults = list(raw.verify(Folder(tmp_path)))
+    assert {fault.problem for fault in faults} == {raw.FOREIGN}
+    assert {fault.file for fault in faults} == {*foreign[:-1], "raw/source=s/symbol=a b"}
     assert raw.holdings(Folder(tmp_path)) == {"s": ["A"]}
 
 

@@ -61,10 +61,10 @@ def test_sql_on_a_plain_s3_lake_runs_here(lake):
 
 def test_the_kept_questions_have_the_same_answers_on_s3_as_in_a_folder(lake, prices, tmp_path):
     folder = open_lake(str(tmp_path / "lake"), root=ROOT)
-    for one in (lake, folder):
-        one.write("prices", prices, symbols=SYMBOLS)
+    for place in (lake, folder):
+        place.write("prices", prices, symbols=SYMBOLS)
     for name in sorted(path.stem for path in (ROOT / "sql").glob("*.sql")):
-        asked = [one.ask(name, symbols=SYMBOLS) for one in (lake, folder)]
+        asked = [place.ask(name, symbols=SYMBOLS) for place in (lake, folder)]
         pd.testing.assert_frame_equal(*asked)
 
 
@@ -100,11 +100,11 @@ def test_schema_evolution_history_optimize_and_the_protocol_are_the_same_on_s3(l
 def test_verify_finds_a_lost_and_a_changed_object(lake):
     lake.write("t", frame(["A", "B"]), symbols=["A", "B"])
     s3 = lake.files.session.client("s3")
-    one, two = (
+    first, second = (
         o["Key"] for o in s3.list_objects_v2(Bucket="lake", Prefix=f"{lake.files.prefix}/tables/t/symbol=")["Contents"]
     )
-    s3.delete_object(Bucket="lake", Key=one)
-    s3.put_object(Bucket="lake", Key=two, Body=b"PAR1")
+    s3.delete_object(Bucket="lake", Key=first)
+    s3.put_object(Bucket="lake", Key=second, Body=b"PAR1")
     assert list(lake.verify()["problem"]) == ["file missing", "wrong size"]
 
 
@@ -128,8 +128,8 @@ def writer(place, symbols, count):
 
 def test_three_processes_that_write_different_symbols_at_once_lose_nothing(place, lake):
     running = [writer(place, symbol, 5) for symbol in "ABC"]
-    told = [one.communicate() for one in running]
-    assert [one.returncode for one in running] == [0, 0, 0], told
+    outputs = [writer.communicate() for writer in running]
+    assert [writer.returncode for writer in running] == [0, 0, 0], outputs
     rows = lake.read("t").groupby("symbol")["value"].agg(["size", "min", "max"])
     assert rows.to_numpy().tolist() == [[2000, 5, 5]] * 3
     assert lake.version("t") == 14
@@ -137,8 +137,8 @@ def test_three_processes_that_write_different_symbols_at_once_lose_nothing(place
 
 def test_two_processes_that_write_the_same_symbol_leave_the_rows_of_one(place, lake):
     running = [writer(place, "A", 4) for _ in range(2)]
-    told = [one.communicate() for one in running]
-    assert [one.returncode for one in running] == [0, 0], told
+    outputs = [writer.communicate() for writer in running]
+    assert [writer.returncode for writer in running] == [0, 0], outputs
     assert lake.read("t")["value"].tolist() == [4.0] * 2000
 
 
@@ -213,11 +213,11 @@ def test_a_wrong_address_is_refused_with_the_part_that_is_wrong(lake, says):
 
 
 def test_raw_answers_on_s3_count_in_the_order_of_their_arrival_and_are_checked(lake):
-    told = [b"three", b"one", b"two", b"one"]
-    for body in told:
+    sent = [b"three", b"one", b"two", b"one"]
+    for body in sent:
         kept = raw.keep(lake.files, "s", "A", body, MONDAY)
-    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == told
+    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == sent
     lake.files.note(kept.file, b"on")
     lake.files.note("raw/source=s/symbol=A/.hidden", b"")
-    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == told[:3]
+    assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == sent[:3]
     assert set(lake.verify()["problem"]) == {raw.DAMAGED, raw.FOREIGN}

@@ -38,8 +38,8 @@ def add(lake, table, rows):
 
 def hashes(lake, table):
     """The multiset of the contents of a table's data files."""
-    found = (lake.folder / "tables" / table).rglob("*.parquet")
-    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in found)
+    files = (lake.folder / "tables" / table).rglob("*.parquet")
+    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
 
 
 def test_what_is_written_is_read_back_with_the_same_values_and_dtypes(lake, prices):
@@ -70,8 +70,8 @@ def test_writing_what_is_there_makes_no_new_version_nan_included(lake):
 
 def test_two_lakes_written_alike_hold_the_same_bytes(tmp_path, prices):
     lakes = [Lake(Folder(tmp_path / name), ROOT) for name in ("one", "two")]
-    for each in lakes:
-        each.write("prices", prices, symbols=sorted(set(prices["symbol"])))
+    for lake in lakes:
+        lake.write("prices", prices, symbols=sorted(set(prices["symbol"])))
     assert hashes(lakes[0], "prices") == hashes(lakes[1], "prices")
     assert len(hashes(lakes[0], "prices")) == 6
 
@@ -154,12 +154,12 @@ def test_the_history_tells_version_time_run_and_rows_newest_first(lake, monkeypa
     for number in (1, 2):
         monkeypatch.setenv("STOCKKIT_RUN", f"run-{number}")
         lake.write("t", frame(["A", "B"], float(number)), symbols=["A", "B"])
-    told = lake.history("t")
-    assert list(told["version"]) == [1, 0]
-    assert list(told["run"]) == ["run-2", "run-1"]
-    assert list(told["rows_added"]) == [2, 2]
-    assert told["timestamp"].dt.tz is not None
-    assert told["timestamp"].is_monotonic_decreasing
+    history = lake.history("t")
+    assert list(history["version"]) == [1, 0]
+    assert list(history["run"]) == ["run-2", "run-1"]
+    assert list(history["rows_added"]) == [2, 2]
+    assert history["timestamp"].dt.tz is not None
+    assert history["timestamp"].is_monotonic_decreasing
 
 
 def test_the_history_numbers_commits_truly_though_others_committed_since_the_table_was_opened(lake):
@@ -168,8 +168,8 @@ def test_the_history_numbers_commits_truly_though_others_committed_since_the_tab
     files = opened.history()[0]["operationMetrics"]["num_added_files"]
     for value in (2.0, 3.0):
         lake.write("t", frame(["A", "B"], value), symbols=["A", "B"])
-    found = upkeep.history(commits.TableLocation("t", lake.files), opened)
-    assert found[["version", "files_added"]].to_numpy().tolist() == [[0, files]]
+    history = upkeep.history(commits.TableLocation("t", lake.files), opened)
+    assert history[["version", "files_added"]].to_numpy().tolist() == [[0, files]]
     opened.update_incremental()
     assert upkeep.history(commits.TableLocation("t", lake.files), opened)["version"].tolist() == [2, 1, 0]
 
@@ -205,7 +205,7 @@ def test_optimize_puts_small_files_into_one_and_changes_no_row(lake):
 
 
 @pytest.fixture
-def whole(lake, prices):
+def book(lake, prices):
     """A lake whose prices and odd symbols pass every check."""
     symbols = sorted(set(prices["symbol"]))
     for symbol in symbols:
@@ -224,35 +224,35 @@ def data_file(lake, table="prices"):
     return sorted((lake.folder / "tables" / table).rglob("*.parquet"))[0]
 
 
-def test_verify_finds_a_missing_file(whole):
-    data_file(whole).unlink()
-    assert problems(whole) == [["prices", "file missing"]]
+def test_verify_finds_a_missing_file(book):
+    data_file(book).unlink()
+    assert problems(book) == [["prices", "file missing"]]
 
 
-def test_verify_finds_a_file_of_another_size_also_of_an_odd_symbol(whole):
-    data_file(whole).write_bytes(b"PAR1")
-    data_file(whole, "odd").write_bytes(b"PAR1")
-    assert problems(whole) == [["odd", "wrong size"], ["prices", "wrong size"]]
+def test_verify_finds_a_file_of_another_size_also_of_an_odd_symbol(book):
+    data_file(book).write_bytes(b"PAR1")
+    data_file(book, "odd").write_bytes(b"PAR1")
+    assert problems(book) == [["odd", "wrong size"], ["prices", "wrong size"]]
 
 
-def test_verify_finds_a_file_of_the_right_size_that_cannot_be_read(whole):
-    path = data_file(whole)
+def test_verify_finds_a_file_of_the_right_size_that_cannot_be_read(book):
+    path = data_file(book)
     path.write_bytes(b"x" * path.stat().st_size)
-    assert problems(whole) == [["prices", "file unreadable"]]
+    assert problems(book) == [["prices", "file unreadable"]]
 
 
-def test_verify_finds_a_log_that_cannot_be_read(whole):
-    (whole.folder / "tables/prices/_delta_log/00000000000000000000.json").write_text("{")
-    assert problems(whole) == [["prices", "log unreadable"]]
+def test_verify_finds_a_log_that_cannot_be_read(book):
+    (book.folder / "tables/prices/_delta_log/00000000000000000000.json").write_text("{")
+    assert problems(book) == [["prices", "log unreadable"]]
 
 
-def test_verify_finds_broken_contracts_doubled_keys_and_prices_from_nowhere(whole, prices):
+def test_verify_finds_broken_contracts_doubled_keys_and_prices_from_nowhere(book, prices):
     bad = prices[prices["symbol"] == "AAPL"].assign(symbol="NEW", close=-1.0).astype({"symbol": "string"})
     rows = frames.to_arrow(pd.concat([bad, bad.iloc[:1]]))
-    commits.commit(whole.location("prices"), lambda now: commits.Rows(rows, None))
-    found = whole.verify()
-    assert set(found["problem"]) == {"contract broken", "key twice", "no raw answer"}
-    assert found["detail"].str.contains("NEW").all()
+    commits.commit(book.location("prices"), lambda now: commits.Rows(rows, None))
+    faults = book.verify()
+    assert set(faults["problem"]) == {"contract broken", "key twice", "no raw answer"}
+    assert faults["detail"].str.contains("NEW").all()
 
 
 def writers(lake, *tasks):
@@ -260,10 +260,10 @@ def writers(lake, *tasks):
     start, failed = threading.Barrier(len(tasks)), []
 
     def work(task):
-        own = Lake(lake.files, ROOT)
+        writer = Lake(lake.files, ROOT)
         start.wait()
         try:
-            task(own)
+            task(writer)
         except Exception as error:
             failed.append(error)
 
@@ -280,20 +280,20 @@ def test_writers_of_different_symbols_at_once_lose_no_row(lake, exists):
     names = [f"S{number}" for number in range(8)]
     if exists:
         lake.write("t", frame(names, 0.0), symbols=names)
-    assert writers(lake, *[lambda own, s=s: own.write("t", frame([s], 1.0), symbols=[s]) for s in names]) == []
+    assert writers(lake, *[lambda writer, s=s: writer.write("t", frame([s], 1.0), symbols=[s]) for s in names]) == []
     assert lake.read("t")[["symbol", "value"]].values.tolist() == [[name, 1.0] for name in names]
 
 
 def test_of_writers_of_the_same_symbol_one_wins_wholly(lake):
     rows = [pd.concat([frame(["A"], float(v))] * 50, ignore_index=True) for v in range(6)]
-    assert writers(lake, *[lambda own, r=r: own.write("t", r, symbols=["A"]) for r in rows]) == []
+    assert writers(lake, *[lambda writer, r=r: writer.write("t", r, symbols=["A"]) for r in rows]) == []
     left = lake.read("t")["value"]
     assert (len(left), left.nunique()) == (50, 1)
 
 
 def test_appends_at_once_lose_and_double_no_row(lake):
     rows = [frame(["A"], float(v)) for v in range(6)]
-    assert writers(lake, *[lambda own, r=r: add(own, "t", r) for r in rows]) == []
+    assert writers(lake, *[lambda writer, r=r: add(writer, "t", r) for r in rows]) == []
     assert sorted(lake.read("t")["value"]) == [float(v) for v in range(6)]
 
 

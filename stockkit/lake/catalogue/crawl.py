@@ -51,11 +51,11 @@ def crawl(files: Files, catalogue: glue.Catalogue | None, show: Callable[[str], 
 
 def discover(files: Files) -> Partitions:
     """The partitions of the raw zone, each with the columns that its source's CSVs have now."""
-    found: Partitions = {}
+    partitions: Partitions = {}
     for source, symbols in raw.holdings(files).items():
         columns = _columns(files, f"raw/source={source}/symbol={symbols[0]}")
-        found |= dict.fromkeys([(source, symbol) for symbol in symbols], columns)
-    return found
+        partitions |= dict.fromkeys([(source, symbol) for symbol in symbols], columns)
+    return partitions
 
 
 def _columns(files: Files, folder: str) -> list[str]:
@@ -77,11 +77,11 @@ def by_listing(files: Files) -> Crawl:
     before: Partitions = {(source, symbol): columns for source, symbol, columns in memory}
     now = discover(files)
     described = any(before[key] != now[key] for key in before.keys() & now.keys())
-    found = difference(before, now, described=described)
-    if found.tables_changed:
+    changes = difference(before, now, described=described)
+    if changes.tables_changed:
         rows = [[source, symbol, columns] for (source, symbol), columns in sorted(now.items())]
         files.note(MEMORY, (json.dumps(rows, indent=0) + "\n").encode())
-    return found
+    return changes
 
 
 def into_glue(files: Files, catalogue: glue.Catalogue) -> Crawl:

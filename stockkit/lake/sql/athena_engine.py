@@ -160,19 +160,19 @@ def ask(
 
 def bills(asked: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a question asked: question, rows, engine, mb_scanned, cost_usd and reused (NA where it ran here)."""
-    told = [
+    rows = [
         {
-            "question": one["question"],
-            "rows": one["rows"],
-            "engine": "Athena" if "query_id" in one else "DuckDB, here",
-            "mb_scanned": one["bytes_scanned"] / MB if "query_id" in one else None,
-            "cost_usd": one.get("cost_usd"),
-            "reused": one.get("reused"),
+            "question": question["question"],
+            "rows": question["rows"],
+            "engine": "Athena" if "query_id" in question else "DuckDB, here",
+            "mb_scanned": question["bytes_scanned"] / MB if "query_id" in question else None,
+            "cost_usd": question.get("cost_usd"),
+            "reused": question.get("reused"),
         }
-        for one in asked
+        for question in asked
     ]
     kinds = {"mb_scanned": "Float64", "cost_usd": "Float64", "reused": "boolean"}
-    return pd.DataFrame(told, columns=["question", "rows", "engine", *kinds]).astype(kinds)
+    return pd.DataFrame(rows, columns=["question", "rows", "engine", *kinds]).astype(kinds)
 
 
 def reuse(last_commit: int, now: float) -> dict[str, Any]:
@@ -202,18 +202,18 @@ def placeholders(text: str | athena.Statement, parameters: Mapping[str, Any]) ->
         if colon.token_type != TokenType.COLON or name.start != colon.end + 1 or not name.text.isidentifier():
             continue
         given = parameters[name.text]
-        items = [literal(one) for one in (given if isinstance(given, list) else [given])]
-        pieces += [text[end : colon.start], ", ".join(one if one in CALLS else "?" for one in items)]
-        values += [one for one in items if one not in CALLS]
+        items = [literal(item) for item in (given if isinstance(given, list) else [given])]
+        pieces += [text[end : colon.start], ", ".join(item if item in CALLS else "?" for item in items)]
+        values += [item for item in items if item not in CALLS]
         end = name.end + 1
     return "".join([*pieces, text[end:]]), values
 
 
 def _bill(metadata: Mapping[str, Any]) -> Bill:
-    told = metadata.get("Statistics", {})
-    reused = bool(told.get("ResultReuseInformation", {}).get("ReusedPreviousResult", False))
-    scanned = int(told.get("DataScannedInBytes", 0))
-    milliseconds = int(told.get("EngineExecutionTimeInMillis", 0))
+    statistics = metadata.get("Statistics", {})
+    reused = bool(statistics.get("ResultReuseInformation", {}).get("ReusedPreviousResult", False))
+    scanned = int(statistics.get("DataScannedInBytes", 0))
+    milliseconds = int(statistics.get("EngineExecutionTimeInMillis", 0))
     return Bill(str(metadata.get("QueryExecutionId")), scanned, cost(scanned, reused=reused), milliseconds, reused)
 
 

@@ -213,16 +213,16 @@ def ceiling(size: int) -> Iterator[None]:
 
 def reason(error: Exception, written: Mapping[str, str]) -> str:
     """What went wrong, in Athena's words where they are known, and columns as the statement has `written` them."""
-    said = str(error)
-    column = re.search(r'column "?([^"]+)"? must appear in the GROUP BY', said)
+    text = str(error)
+    column = re.search(r'column "?([^"]+)"? must appear in the GROUP BY', text)
     if column:
         name = written.get(column.group(1), column.group(1))
         return f"'{name}' must be an aggregate expression or appear in GROUP BY clause"
-    words = re.search(r"string '!(.*?)' to INT|TimeZone '!(.*?)'!", said)
+    words = re.search(r"string '!(.*?)' to INT|TimeZone '!(.*?)'!", text)
     if words:
         return words.group(1) or words.group(2)
-    if "ivision by zero" in said:
+    if "ivision by zero" in text:
         return "Division by zero"
-    if "Max expression depth" in said:
+    if "Max expression depth" in text:
         return "the statement is nested deeper than the engine takes: give its inner parts names with WITH"
-    return said.splitlines()[0][:300]
+    return text.splitlines()[0][:300]

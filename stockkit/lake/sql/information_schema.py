@@ -35,14 +35,14 @@ def answer(text: str, tables: Callable[[], Sequence[str]], delta: Callable[[str]
     Raises:
         LakeError: no such table. QueryError: a pattern that cannot be read.
     """
-    said = text.strip().removesuffix(";").strip()
-    if found := SHOW_TABLES.fullmatch(said):
-        return _texts(tab_name=[name for name in tables() if _matches(name, found.group(1))])
-    if found := SHOW_COLUMNS.fullmatch(said):
-        return _texts(field=[field.name for field in frames.columns(delta(found.group(1).lower()))])
-    if found := DESCRIBE.fullmatch(said):
-        fields = frames.columns(delta(found.group(1).lower()))
-        return _texts(col_name=[one.name for one in fields], data_type=[_kind(one.type) for one in fields],
+    plain = text.strip().removesuffix(";").strip()
+    if shown := SHOW_TABLES.fullmatch(plain):
+        return _texts(tab_name=[name for name in tables() if _matches(name, shown.group(1))])
+    if shown := SHOW_COLUMNS.fullmatch(plain):
+        return _texts(field=[field.name for field in frames.columns(delta(shown.group(1).lower()))])
+    if shown := DESCRIBE.fullmatch(plain):
+        fields = frames.columns(delta(shown.group(1).lower()))
+        return _texts(col_name=[field.name for field in fields], data_type=[_kind(field.type) for field in fields],
                       comment=["" for _ in fields])  # fmt: skip
     return None
 
@@ -70,8 +70,8 @@ def information(
 def _columns(table: str, delta: Any) -> list[tuple[Any, ...]]:
     """The rows of information_schema.columns of a table, from its name on."""
     return [
-        (table, one.name.lower(), place, None, "YES" if one.nullable else "NO", _trino_kind(one.type))
-        for place, one in enumerate(frames.columns(delta), 1)
+        (table, field.name.lower(), number, None, "YES" if field.nullable else "NO", _trino_kind(field.type))
+        for number, field in enumerate(frames.columns(delta), 1)
     ]
 
 

@@ -25,47 +25,47 @@ def shape(
         return None
 
 
-def is_nested(found: athena.Translation) -> bool:
+def is_nested(translated: athena.Translation) -> bool:
     """Whether an answer has an array, map or row."""
-    return any(kind.name in KINDS for kind in found.types)
+    return any(kind.name in KINDS for kind in translated.types)
 
 
-def empty(found: athena.Translation | None) -> pd.DataFrame:
+def empty(translated: athena.Translation | None) -> pd.DataFrame:
     """The answer without rows."""
-    return pd.DataFrame(columns=list(found.names) if found else [], dtype="object")
+    return pd.DataFrame(columns=list(translated.names) if translated else [], dtype="object")
 
 
-def restored(answer: pd.DataFrame, statement: athena.Statement, found: athena.Translation) -> pd.DataFrame:
+def restored(answer: pd.DataFrame, statement: athena.Statement, translated: athena.Translation) -> pd.DataFrame:
     """An unloaded answer under its names, with lists and dicts, in the order that the statement asks for.
 
     Raises:
         QueryError: it is ordered by what the answer does not hold: an unloaded answer comes in any order.
     """
     frame = answer.copy()
-    frame.columns = pd.Index(found.names)
-    for by, descending, nulls_first in reversed(_order(statement, found)):
+    frame.columns = pd.Index(translated.names)
+    for by, descending, nulls_first in reversed(_order(statement, translated)):
         place = "first" if nulls_first else "last"
         frame = frame.sort_values(by, ascending=not descending, kind="stable", na_position=place)
     frame = frame.reset_index(drop=True)
-    for k, kind in enumerate(found.types):
+    for k, kind in enumerate(translated.types):
         if kind.name in KINDS:
             cells = [scan.plain_object(_listed(cell), kind) for cell in frame.iloc[:, k]]
             frame.isetitem(k, pd.Series(cells, dtype="object"))
     return frame
 
 
-def _order(statement: athena.Statement, found: athena.Translation) -> list[tuple[str, bool, bool]]:
+def _order(statement: athena.Statement, translated: athena.Translation) -> list[tuple[str, bool, bool]]:
     order = statement.tree.args.get("order")
     keys = []
-    for one in order.expressions if order is not None else ():
-        name = one.this.name.lower() if type(one.this).__name__ in ("Column", "Literal") else ""
-        name = found.names[int(name) - 1] if name.isdigit() and 0 < int(name) <= len(found.names) else name
-        if name not in found.names or found.types[found.names.index(name)].name in KINDS:
+    for key in order.expressions if order is not None else ():
+        name = key.this.name.lower() if type(key.this).__name__ in ("Column", "Literal") else ""
+        name = translated.names[int(name) - 1] if name.isdigit() and 0 < int(name) <= len(translated.names) else name
+        if name not in translated.names or translated.types[translated.names.index(name)].name in KINDS:
             raise QueryError(
-                f"ORDER BY {one.this.sql(dialect='trino')[:80]}: an answer with arrays, maps or rows comes from Athena "
+                f"ORDER BY {key.this.sql(dialect='trino')[:80]}: an answer with arrays, maps or rows comes from Athena "
                 "in any order and is put in order here: order it by columns that it has, which are none of these."
             )
-        keys.append((name, bool(one.args.get("desc")), bool(one.args.get("nulls_first"))))
+        keys.append((name, bool(key.args.get("desc")), bool(key.args.get("nulls_first"))))
     return keys
 
 
@@ -87,8 +87,8 @@ def refuse_text(client: Any, query_id: str) -> None:
     Raises:
         QueryError: names the column and the way out.
     """
-    told = client.get_query_results(QueryExecutionId=query_id, MaxResults=1)["ResultSet"]["ResultSetMetadata"]
-    for column in told["ColumnInfo"]:
+    metadata = client.get_query_results(QueryExecutionId=query_id, MaxResults=1)["ResultSet"]["ResultSetMetadata"]
+    for column in metadata["ColumnInfo"]:
         if column["Type"] in KINDS:
             raise QueryError(
                 f"column {column['Name']!r} of the answer is of type {column['Type']}, which Athena gives as text "

@@ -93,7 +93,7 @@ def relation(location: TableLocation, delta: Any) -> Relation:
 
 def run(
     text: str | athena.Statement,
-    files: Mapping[str, Relation],
+    relations: Mapping[str, Relation],
     parameters: Mapping[str, Any],
     limits: duckdb_engine.Limits = LIMITS,
 ) -> pd.DataFrame:
@@ -102,36 +102,36 @@ def run(
     Args:
         text: Athena SQL; ``:name`` stands for a bound parameter, which is always data, never SQL. A list fits
             where ``IN (:name)`` stands. Or what `athena.parse` made of it.
-        files: the files of each table that it reads.
+        relations: the files of each table that it reads.
         parameters: a value for every ``:name``.
         limits: what it may take.
 
     Raises:
         QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, it fails, or takes too much.
     """
-    answer, translated = rows(text, files, parameters, limits)
+    answer, translated = rows(text, relations, parameters, limits)
     return _frame(answer, translated)
 
 
 def rows(
     text: str | athena.Statement,
-    files: Mapping[str, Relation],
+    relations: Mapping[str, Relation],
     parameters: Mapping[str, Any],
     limits: duckdb_engine.Limits = LIMITS,
 ) -> tuple[Any, athena.Translation]:
     """The answer to a SELECT as a pyarrow table, which tells NULL from NaN, and its translation; else as `run`."""
     import duckdb
 
-    schemas = {name: one.schema for name, one in files.items()}
-    lists = {f"files_{k}": name for k, name in enumerate(files)}
-    queries = {name: _scan_sql(name, files[name], marker) for marker, name in lists.items()}
+    schemas = {name: relation.schema for name, relation in relations.items()}
+    markers = {f"files_{k}": name for k, name in enumerate(relations)}
+    queries = {name: _scan_sql(name, relations[name], marker) for marker, name in markers.items()}
     statement = athena.parse(text)
     translated = athena.translate(statement, schemas, parameters, queries)
-    paths = {marker: list(files[name].paths) for marker, name in lists.items() if f"${marker}," in translated.sql}
-    handed = {HANDED.format(name): one.rows for name, one in files.items() if one.rows is not None}
+    paths = {marker: list(relations[name].paths) for marker, name in markers.items() if f"${marker}," in translated.sql}
+    handed = {HANDED.format(name): relation.rows for name, relation in relations.items() if relation.rows is not None}
     try:
         return duckdb_engine.answer(
-            _home(files), translated.sql, {**translated.bound, **paths}, handed, limits
+            _home(relations), translated.sql, {**translated.bound, **paths}, handed, limits
         ), translated
     except duckdb.Error as error:
         raise QueryError(
@@ -139,29 +139,30 @@ def rows(
         ) from error
 
 
-def _home(files: Mapping[str, Relation]) -> str:
+def _home(relations: Mapping[str, Relation]) -> str:
     """The folder that has the tables asked for, empty where their rows are handed over."""
-    near = {one.folder.rstrip("/").rpartition("/")[0] for one in files.values() if one.rows is None}
+    near = {relation.folder.rstrip("/").rpartition("/")[0] for relation in relations.values() if relation.rows is None}
     return min(near, default="")
 
 
-def _scan_sql(name: str, files: Relation, marker: str) -> str:
+def _scan_sql(name: str, relation: Relation, marker: str) -> str:
     """The query that reads a table, in the engine's SQL; its list of files is bound, which is faster than written."""
     from stockkit.athena.types import from_arrow
 
-    if files.rows is not None:
-        columns = ", ".join(_handed(field) for field in files.schema)
+    if relation.rows is not None:
+        columns = ", ".join(_handed(field) for field in relation.schema)
         return f"SELECT {columns} FROM {identifier(HANDED.format(name))}"
-    if not files.paths:
-        kinds = ((field.name, from_arrow(field.type, f"{name}.{field.name}").local) for field in files.schema)
-        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {identifier(one)}' for one, kind in kinds)} WHERE FALSE"
-    columns = ", ".join(_source(field.name, files.partitions) for field in files.schema)
+    if not relation.paths:
+        kinds = {field.name: from_arrow(field.type, f"{name}.{field.name}").local for field in relation.schema}
+        columns = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(column)}" for column, kind in kinds.items())
+        return f"SELECT {columns} WHERE FALSE"
+    columns = ", ".join(_source(field.name, relation.partitions) for field in relation.schema)
     hive = ", hive_partitioning = false"
-    if files.partitions:
-        texts = ", ".join(f"{quoted(one)}: VARCHAR" for one in files.partitions)
+    if relation.partitions:
+        texts = ", ".join(f"{quoted(column)}: VARCHAR" for column in relation.partitions)
         hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
     # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
-    options = f"union_by_name = {str(not files.alike).lower()}, can_have_nan = true{hive}"
+    options = f"union_by_name = {str(not relation.alike).lower()}, can_have_nan = true{hive}"
     return f"SELECT {columns} FROM read_parquet(${marker}, {options})"
 
 
@@ -222,5 +223,5 @@ def plain_object(value: Any, kind: Type) -> Any:
         pairs = value.items() if isinstance(value, dict) else value
         return {plain_object(key, kind.args[0]): plain_object(item, kind.args[1]) for key, item in pairs}
     if kind.name == "row":
-        return {name: plain_object(item, one) for (name, item), one in zip(value.items(), kind.args, strict=True)}
+        return {name: plain_object(item, field) for (name, item), field in zip(value.items(), kind.args, strict=True)}
     return value
