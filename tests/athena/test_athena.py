@@ -10,16 +10,42 @@ import pandas as pd
 import pytest
 
 from stockkit import athena
-from stockkit.athena import values
+from stockkit.athena import reads, values
 from stockkit.errors import QueryError
 from stockkit.lake.sql import scan
 from tests.athena import corpus_functions as functions
 from tests.athena import corpus_kinds
 from tests.athena.corpus import CORPUS, FAILING, HOSTILE, QUERIES, REFUSED, D, day
 
+# read by none, because they change nothing: how a name was quoted, that a type has others inside, FIRST for NEXT, ROWS
+UNREAD = {("Identifier", "quoted"), ("DataType", "nested"), ("Fetch", "direction"), ("LimitOptions", "rows")}
+
+
+class Recorded(dict):
+    """The arguments of a node, which remember those that were asked for."""
+
+    def __init__(self, given: dict) -> None:
+        super().__init__(given)
+        self.read: set[str] = set()
+
+    def get(self, name, default=None):
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
 
 def ask(text: str, **parameters: Any) -> pd.DataFrame:
     return scan.run(text, {}, parameters)
+
+
+def unread(statement: athena.Statement) -> set[tuple[str, str]]:
+    """The arguments of a translated statement, whose nodes are `Recorded`, that no handler read."""
+    carried = {(type(node).__name__, name) for node in statement.tree.walk()
+               for name in reads.carried(node) if name not in node.args.read}  # fmt: skip
+    return carried - UNREAD
 
 
 def plain(value: Any) -> Any:
@@ -34,10 +60,18 @@ def one(text: str) -> Any:
     return value
 
 
-def rows(text: str) -> list[tuple[Any, ...]]:
-    """The cells of the answer; a NULL is None, whatever its column's dtype would make of it."""
-    nulls = [column.is_null().to_pylist() for column in scan.rows(text, {}, {})[0].columns]
-    frame = ask(text)
+def rows(text: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """The cells of the answer; a NULL is None, whatever its column's dtype would make of it.
+
+    Each statement is parsed, translated and run once: this looks also at that nothing of it was passed over.
+    """
+    statement = athena.parse(text)
+    for node in statement.tree.walk():
+        node.args = Recorded(node.args)
+    answer, translation = scan.rows(statement, {}, parameters)
+    assert not unread(statement), f"{text!r} carries what no handler read"
+    nulls = [column.is_null().to_pylist() for column in answer.columns]
+    frame = scan.as_frame(answer, translation)
     columns = [
         [None if null else plain(value) for value, null in zip(frame.iloc[:, k], nulls[k], strict=True)]
         for k in range(frame.shape[1])
@@ -128,7 +162,7 @@ def test_whole_numbers_beside_nulls_stay_exact():
      (dt.datetime(2020, 1, 2, 3), day("2020-01-02 03:00")), (pd.Timestamp("2020-01-02"), day("2020-01-02"))],
 )  # fmt: skip
 def test_a_parameter_keeps_its_value_and_type(value, expected):
-    assert plain(ask("SELECT :v", v=value).iloc[0, 0]) == expected
+    assert rows("SELECT :v", v=value) == [(expected,)]
 
 
 def test_a_parameter_that_cannot_be_bound_is_refused():

@@ -110,7 +110,7 @@ def run(
         QueryError: not a SELECT, cannot be translated faithfully, a parameter is missing, it fails, or takes too much.
     """
     answer, translated = rows(text, relations, parameters, limits)
-    return _frame(answer, translated)
+    return as_frame(answer, translated)
 
 
 def rows(
@@ -184,7 +184,7 @@ def _wrapped(name: str) -> str:
     return f"CASE WHEN {column} IS NOT NULL THEN {column} END AS {column}"
 
 
-def _frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:
+def as_frame(answer: Any, translated: athena.Translation) -> pd.DataFrame:
     """The answer under Athena's names and types: dates as datetime64[ns], text as string, decimals as Decimal."""
     columns = [_series(answer.column(k), kind) for k, kind in enumerate(translated.types)]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
