@@ -17,7 +17,7 @@ from stockkit.athena.types import Type
 from stockkit.athena.values import NOTHING, Value, coerced, fail, once, quoted, refuse, unanswered
 
 PATTERNS = {
-    "whole": r"[+-]?[0-9]+",
+    "integral": r"[+-]?[0-9]+",
     "decimal": r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?",
     "floating": r"\s*[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|NaN|Infinity)\s*",
     "boolean": r"(?i)t|f|true|false|1|0",
@@ -26,7 +26,7 @@ PATTERNS = {
 }
 # what Athena takes beside these: other digits, years of more or fewer than four of them, hexadecimal floating numbers
 WIDER = {
-    "whole": r"[+-]?\pN+",
+    "integral": r"[+-]?\pN+",
     "decimal": r"[+-]?(\pN+(\.\pN*)?|\.\pN+)([eE][+-]?\pN+)?",
     "floating": r"[\x00-\x20]*[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|NaN|Infinity"
     r"|0[xX][0-9a-fA-F.]+[pP][+-]?[0-9]+[fFdD]?)[\x00-\x20]*",
@@ -42,10 +42,10 @@ SQL_NAMES = {"INT": "integer", "BIGINT": "bigint", "SMALLINT": "smallint", "TINY
 def named_type(node: Any) -> tuple[Type, int | None]:
     """The type that CAST names, and the length of a varchar(n)."""
     name = node.this.name if hasattr(node.this, "name") else str(node.this)
-    given = [one.this for one in node.expressions if one.key == "datatypeparam"]
-    if not all(one.key == "literal" and not one.is_string and one.name.isdigit() for one in given):
+    given = [argument.this for argument in node.expressions if argument.key == "datatypeparam"]
+    if not all(argument.key == "literal" and not argument.is_string and argument.name.isdigit() for argument in given):
         raise refuse(node, "the digits or length of a type are whole numbers.")
-    sizes = [int(one.name) for one in given]
+    sizes = [int(argument.name) for argument in given]
     if name == "VARCHAR":
         return types.VARCHAR, sizes[0] if sizes else None
     if name in SQL_NAMES and not node.expressions:
@@ -58,7 +58,7 @@ def named_type(node: Any) -> tuple[Type, int | None]:
         digits = sizes[0] if sizes else 3
         return (Type("timestamp", (digits,)) if name == "TIMESTAMP" else Type("zoned", (digits, "UTC"))), None
     if name in ("ARRAY", "MAP") and node.expressions:
-        return Type(name.lower(), tuple(_plain_type(one) for one in node.expressions)), None
+        return Type(name.lower(), tuple(_plain_type(argument) for argument in node.expressions)), None
     if name == "STRUCT":
         return _row_type(node), None
     raise refuse(node, "this type is not translated; use Athena for it.")
@@ -73,7 +73,8 @@ def _plain_type(node: Any) -> Type:
 
 def _row_type(node: Any) -> Type:
     fields = [
-        (one.name.lower(), one.args["kind"]) if one.key == "columndef" else (None, one) for one in node.expressions
+        (field.name.lower(), field.args["kind"]) if field.key == "columndef" else (None, field)
+        for field in node.expressions
     ]
     return Type("row", tuple(_plain_type(kind) for _, kind in fields), tuple(name for name, _ in fields))
 
@@ -107,7 +108,7 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
         return _floating_text(value)
     if source.floating and kind.name == "boolean":
         return Value(f"({value.sql} <> 0)", kind)
-    if source.floating and kind.whole:
+    if source.floating and kind.integral:
         return Value(f"CAST(round({value.sql}) AS {kind.local})", kind)
     if source.name == "boolean" and kind.name == "decimal" and kind.args[0] == kind.args[1]:
         return _boolean_to_fraction(value, kind)
@@ -128,7 +129,7 @@ def _boolean_to_fraction(value: Value, kind: Type) -> Value:
 
 
 def _from_varchar(value: Value, kind: Type, node: Any) -> Value:
-    shape = "whole" if kind.whole else "floating" if kind.floating else kind.name
+    shape = "integral" if kind.integral else "floating" if kind.floating else kind.name
     if shape not in PATTERNS:
         raise refuse(node, f"Cannot cast varchar to {kind}: not translated.")
     if isinstance(value.const, str) and re.fullmatch(PATTERNS[shape], value.const):
@@ -169,13 +170,13 @@ def _as_date(value: str) -> Any:
 
 def _zoned_literal(node: Any, value: Value) -> Value:
     """TIMESTAMP '2012-10-31 01:00 UTC': the instant, and the zone that it is shown in."""
-    found = re.fullmatch(rf"({PATTERNS['timestamp']}) ?([A-Za-z_/]+|[+-][0-9]{{2}}:[0-9]{{2}})", str(value.const))
-    if not found:
+    match = re.fullmatch(rf"({PATTERNS['timestamp']}) ?([A-Za-z_/]+|[+-][0-9]{{2}}:[0-9]{{2}})", str(value.const))
+    if not match:
         raise refuse(node, "give the zone in the text, as in TIMESTAMP '2012-10-31 01:00 UTC'.")
-    zone = checked_zone(found.groups()[-1], node)
+    zone = checked_zone(match.groups()[-1], node)
     digits = named_type(node.to)[0].args[0]
     clock = to_digits(
-        Value(f"CAST({quoted(found.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
+        Value(f"CAST({quoted(match.group(1))} AS TIMESTAMP)", types.TIMESTAMP), Type("timestamp", (digits,))
     )
     return Value(f"({clock.sql} AT TIME ZONE {quoted(zone)})", Type("zoned", (digits, zone)))
 

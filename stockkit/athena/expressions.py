@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from stockkit.athena import casts, intervals, operators, parser, types
@@ -17,6 +16,7 @@ from stockkit.athena.values import (
     coerced,
     condition,
     hoisted,
+    new_row,
     one_column,
     quoted,
     refuse,
@@ -66,9 +66,9 @@ def _literal(node: Any, scope: Scope) -> Value:
 
 
 def _decimal_literal(written: str, node: Any) -> Value:
-    whole, _, fraction = written.lstrip("+-").partition(".")
-    digits = len(whole.lstrip("0")) + len(fraction)  # zeros before the number are no digits of its type
-    if not whole + fraction or digits > 38:
+    integral, _, fraction = written.lstrip("+-").partition(".")
+    digits = len(integral.lstrip("0")) + len(fraction)  # zeros before the number are no digits of its type
+    if not integral + fraction or digits > 38:
         raise refuse(node, "a decimal has 1 to 38 digits.")
     kind = types.decimal(max(digits, 1), len(fraction))
     return Value(f"CAST({quoted(written)} AS {kind.local})", kind, float(written))
@@ -86,21 +86,21 @@ def _column(node: Any, scope: Scope) -> Value:
     if type(node.this).__name__ == "Star":
         raise refuse(node, "`*` stands only in SELECT and count(*).")
     name, table = node.name.lower(), node.table.lower()
-    found = scope.column(name, table) if not node.args.get("db") else None
-    if found is None and table:
-        whole = scope.column(table, node.text("db").lower())
-        if whole is not None and whole.type.name == "row":
-            return structures.field(whole, name, node)
-    if found is None:
+    value = scope.column(name, table) if not node.args.get("db") else None
+    if value is None and table:
+        row = scope.column(table, node.text("db").lower())
+        if row is not None and row.type.name == "row":
+            return structures.field(row, name, node)
+    if value is None:
         raise refuse(node, f"Column cannot be resolved.{scope.nearest(name)}")
-    return found
+    return value
 
 
 def _variable(node: Any, scope: Scope) -> Value:
-    found = scope.variables.get(node.name.lower())
-    if found is None:
+    value = scope.variables.get(node.name.lower())
+    if value is None:
         raise refuse(node, "not known here.")
-    return found
+    return value
 
 
 def _logic(word: str) -> Handler:
@@ -128,22 +128,22 @@ def _in(node: Any, scope: Scope) -> Value:
     if node.args.get("query"):
         return _in_query(node, left, scope)
     members = _members(node, scope)
-    tests = [operators.comparison("=", left, one, node) for one in members]
-    if left.nan or left.type.name in ("array", "row") or not all(left.type == one.type for one in members):
+    tests = [operators.comparison("=", left, member, node) for member in members]
+    if left.nan or left.type.name in ("array", "row") or not all(left.type == member.type for member in members):
         return Value(f"({' OR '.join(test.sql for test in tests)})", types.BOOLEAN)
-    return Value(f"({left.sql} IN ({', '.join(one.sql for one in members)}))", types.BOOLEAN)
+    return Value(f"({left.sql} IN ({', '.join(member.sql for member in members)}))", types.BOOLEAN)
 
 
 def _members(node: Any, scope: Scope) -> list[Value]:
     """The values after IN, where a parameter may be a list."""
     members = []
-    for one in node.expressions:
-        given = scope.context.parameters.get(one.name) if type(one).__name__ == "Placeholder" else None
+    for member in node.expressions:
+        given = scope.context.parameters.get(member.name) if type(member).__name__ == "Placeholder" else None
         if not isinstance(given, list | tuple):
-            members.append(scope.value(one))
+            members.append(scope.value(member))
             continue
         for k, value in enumerate(given):
-            name, kind = f"l_{one.name}_{k}", types.from_value(value)
+            name, kind = f"l_{member.name}_{k}", types.from_value(value)
             scope.context.bound[name] = value
             members.append(Value(f"CAST(${name} AS {kind.local})", kind, value))
     return members
@@ -275,24 +275,22 @@ def _over_rows(node: Any, scope: Scope) -> Value:
     if type(subquery).__name__ not in ("Subquery", "Select", "Union", "Intersect", "Except", "Values"):
         raise refuse(node, f"{word} takes a subquery: use any_match or all_match for arrays.")
     left = scope.value(node.this)
-    found = one_column(subquery, scope)
-    test = operators.comparison(symbol, left, found.columns[0].value, node).sql
-    return _asked(test, ANY if word == "ANY" else ALL, found, scope)
+    query = one_column(subquery, scope)
+    test = operators.comparison(symbol, left, query.columns[0].value, node).sql
+    return _asked(test, ANY if word == "ANY" else ALL, query, scope)
 
 
-def _row_in(node: Any, left: Value, found: Query, scope: Scope) -> Value:
+def _row_in(node: Any, left: Value, query: Query, scope: Scope) -> Value:
     """(a, b) IN (SELECT c, d …)."""
-    if left.type.name != "row" or len(left.type.args) != len(found.columns):
-        raise refuse(node, f"the subquery gives {len(found.columns)} columns for {left.type}.")
-    kind = replace(left.type, args=tuple(c.value.type for c in found.columns), names=(None,) * len(found.columns))
-    parts = (f"'{types.field(kind, k)}': {column.value.sql}" for k, column in enumerate(found.columns))
-    right = Value(f"{{{', '.join(parts)}}}", kind, nan=True)
-    return _asked(operators.comparison("=", left, right, node).sql, ANY, found, scope)
+    if left.type.name != "row" or len(left.type.args) != len(query.columns):
+        raise refuse(node, f"the subquery gives {len(query.columns)} columns for {left.type}.")
+    right = new_row([column.value for column in query.columns])
+    return _asked(operators.comparison("=", left, right, node).sql, ANY, query, scope)
 
 
-def _asked(test: str, question: str, found: Query, scope: Scope) -> Value:
+def _asked(test: str, question: str, query: Query, scope: Scope) -> Value:
     outer, inner = scope.context.fresh("s"), scope.context.fresh("s")
-    tests = f"SELECT ({test}) AS b FROM ({found.sql}) AS {inner}"
+    tests = f"SELECT ({test}) AS b FROM ({query.sql}) AS {inner}"
     sql = f"(SELECT {question.format(f'{outer}.b')} FROM ({tests}) AS {outer})"
     return hoisted(Value(sql, types.BOOLEAN), scope)
 

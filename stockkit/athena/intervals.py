@@ -48,9 +48,9 @@ def negative(value: Value) -> Value:
 
 def arithmetic(symbol: str, one: Value, other: Value, node: Any) -> Value:
     """Two values of which one is an interval."""
-    found = combined(symbol, one, other, node)
-    if found is not None:
-        return found
+    result = combined(symbol, one, other, node)
+    if result is not None:
+        return result
     value, span = (other, one) if one.type.name == "interval" else (one, other)
     if value.type == types.UNKNOWN and symbol in ("+", "-"):
         return null()
@@ -74,7 +74,7 @@ def combined(symbol: str, one: Value, other: Value, node: Any) -> Value | None:
 
 
 def _scaled(symbol: str, span: Value, number: Value, node: Any) -> Value:
-    if number.type.whole and symbol == "*":
+    if number.type.integral and symbol == "*":
         constant = (
             span.const * number.const if isinstance(span.const, int) and isinstance(number.const, int) else NOTHING
         )
@@ -120,9 +120,11 @@ def moved(symbol: str, value: Value, span: Value, node: Any) -> Value:
 
 def part(name: str, value: Value, node: Any) -> Value:
     """day, hour, minute, second or millisecond of an interval, year or month of one of months, with its sign."""
-    whole = {"day": (None, DAY), "hour": (DAY, MILLIS["hour"]), "minute": (MILLIS["hour"], MILLIS["minute"]),
+    time_parts = {"day": (None, DAY), "hour": (DAY, MILLIS["hour"]), "minute": (MILLIS["hour"], MILLIS["minute"]),
              "second": (MILLIS["minute"], 1000), "millisecond": (1000, 1)}  # fmt: skip
-    parts: dict[str, tuple[int | None, int]] = {"year": (None, 12), "month": (12, 1)} if value.type == MONTHS else whole
+    parts: dict[str, tuple[int | None, int]] = (
+        {"year": (None, 12), "month": (12, 1)} if value.type == MONTHS else time_parts
+    )
     if name not in parts:
         raise refuse(node, f"there is no {name} of an {value.type}.")
     rest, unit = parts[name]
@@ -154,8 +156,10 @@ def frame_offset(span: Value, key: Value, node: Any) -> str:
     """The offset of a RANGE frame in the local engine, for the key that the window is ordered by."""
     if span.type.name == "interval" and key.type.moment and isinstance(span.const, int) and span.const >= 0:
         return _moment_offset(span, key, node)
-    whole = isinstance(span.const, int) and not isinstance(span.const, bool) and span.type.whole and span.const >= 0
-    if whole and key.type.whole:
+    integral = (
+        isinstance(span.const, int) and not isinstance(span.const, bool) and span.type.integral and span.const >= 0
+    )
+    if integral and key.type.integral:
         return str(span.const)
     number = isinstance(span.const, int | float) and not isinstance(span.const, bool) and span.const >= 0
     if number and key.type == types.DOUBLE and span.type.number and not key.nan:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stockkit.athena import intervals, types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Value, coerced, null, quoted, refuse
+from stockkit.athena.values import Value, coerced, null, refuse, row_field
 
 SYMBOLS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mod": "%"}
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=",
@@ -33,7 +33,7 @@ def arithmetic(symbol: str, one: Value, other: Value, node: Any) -> Value:
         return _decimal(symbol, one, other)
     kind = types.INTEGER if kind.name == "unknown" else kind
     a, b = coerced(one, kind).sql, coerced(other, kind).sql
-    if kind.whole:
+    if kind.integral:
         return Value(f"({a} {'//' if symbol == '/' else symbol} {b})", kind)
     return Value(f"({a} {symbol} {b})", kind, nan=True)
 
@@ -43,9 +43,9 @@ def _decimal(symbol: str, one: Value, other: Value) -> Value:
         return null(one.type if other.type == types.UNKNOWN else other.type)
     one, other = coerced(one, types.as_decimal(one.type)), coerced(other, types.as_decimal(other.type))
     (p1, s1), (p2, s2) = one.type.args, other.type.args
-    whole, scale = max(p1 - s1, p2 - s2), max(s1, s2)
+    integral, scale = max(p1 - s1, p2 - s2), max(s1, s2)
     if symbol in "+-":
-        kind = types.decimal(1 + whole + scale, scale)
+        kind = types.decimal(1 + integral + scale, scale)
         a, b = (f"CAST({side.sql} AS {kind.local})" for side in (one, other))
         return Value(f"CAST({a} {symbol} {b} AS {kind.local})", kind)
     if symbol == "*":
@@ -151,7 +151,7 @@ def _equal(one: Value, other: Value, node: Any) -> str:
     """Whether two values are equal part by part, in three values."""
     if one.type.name == other.type.name == "row":
         places = range(len(one.type.args))
-        parts = " AND ".join(_equal(_part(one, k), _part(other, k), node) for k in places)
+        parts = " AND ".join(_equal(row_field(one, k), row_field(other, k), node) for k in places)
         return f"CASE WHEN {one.sql} IS NOT NULL AND {other.sql} IS NOT NULL THEN ({parts}) END"
     if one.type.name == other.type.name == "array":
         place = f"q{str(one.type).count('array')}"
@@ -163,7 +163,3 @@ def _equal(one: Value, other: Value, node: Any) -> str:
             f" WHEN list_count({tests}) < len({one.sql}) THEN NULL ELSE TRUE END"
         )
     return comparison("=", one, other, node).sql
-
-
-def _part(value: Value, place: int) -> Value:
-    return Value(f"({value.sql})[{quoted(types.field(value.type, place))}]", value.type.args[place], nan=True)

@@ -362,15 +362,15 @@ def _write_out_windows(tree: Any) -> None:
         for window in select.find_all(exp.Window):
             if window.args.get("alias") is None or window.find_ancestor(exp.Select) is not select:
                 continue
-            found = named.get(window.args["alias"].name.lower())
+            definition = named.get(window.args["alias"].name.lower())
             parts = ("partition_by", "order", "spec")
-            twice = found is None or any(found.args.get(part) and window.args.get(part) for part in parts)
-            if found is None or twice or window.args.get("partition_by") or found.args.get("alias"):
+            twice = definition is None or any(definition.args.get(part) and window.args.get(part) for part in parts)
+            if definition is None or twice or window.args.get("partition_by") or definition.args.get("alias"):
                 raise QueryError(f"{shown(window)}: there is no such window, or it is not used as it is written.")
             window.set("alias", None)
             for part in parts:
-                if found.args.get(part):
-                    window.set(part, found.args[part])
+                if definition.args.get(part):
+                    window.set(part, definition.args[part])
 
 
 def table_names(statement: Any) -> set[str]:

@@ -41,17 +41,17 @@ def statement(
     return _shown(query(node, Scope(context)), node), context
 
 
-def _shown(found: Query, node: Any) -> Query:
+def _shown(answer: Query, node: Any) -> Query:
     """The answer with its intervals spelled out."""
-    kinds = [column.value.type for column in found.columns]
+    kinds = [column.value.type for column in answer.columns]
     if any("interval" in str(kind) and kind.name != "interval" for kind in kinds):
         raise refuse(node, "an interval inside an array, map or row is not shown: use date_diff.")
     if not any(kind.name == "interval" for kind in kinds):
-        return found
-    names = [column.value.sql for column in found.columns]
+        return answer
+    names = [column.value.sql for column in answer.columns]
     cells = (intervals.spelled(n, k) if k.name == "interval" else n for n, k in zip(names, kinds, strict=True))
     selected = ", ".join(f"{cell} AS {name}" for cell, name in zip(cells, names, strict=True))
-    return replace(found, sql=f"SELECT {selected} FROM ({found.sql}) AS s")
+    return replace(answer, sql=f"SELECT {selected} FROM ({answer.sql}) AS s")
 
 
 def query(node: Any, outer: Scope) -> Query:
@@ -59,21 +59,21 @@ def query(node: Any, outer: Scope) -> Query:
     name = type(node).__name__
     scope, prefix = _with(node, Scope(outer.context, outer))
     if name == "Select":
-        found = _select(node, scope)
+        answer = _select(node, scope)
     elif name in SET_OPERATIONS:
-        found = _set_operation(node, scope)
+        answer = _set_operation(node, scope)
     elif name == "Subquery":
         only(node, "this", *ENDINGS)
-        found = query(node.this, scope)
+        answer = query(node.this, scope)
         if any(node.args.get(part) for part in ENDINGS[:3]):
-            found = _ended(node, found, scope)
+            answer = _ended(node, answer, scope)
     elif name == "Values":
-        found = sources.values(node, scope)
+        answer = sources.values(node, scope)
         if any(node.args.get(part) for part in ENDINGS[:3]):
-            found = _ended(node, found, scope)
+            answer = _ended(node, answer, scope)
     else:
         raise refuse(node, f"{name.upper()} is not translated.")
-    return replace(found, sql=prefix + found.sql)
+    return replace(answer, sql=prefix + answer.sql)
 
 
 def _with(node: Any, scope: Scope) -> tuple[Scope, str]:
@@ -89,15 +89,15 @@ def _with(node: Any, scope: Scope) -> tuple[Scope, str]:
             raise refuse(cte, f"WITH query name {name!r} specified more than once.")
         if clause.args.get("recursive") and _reads(cte.this, name):
             steps = scope.context.fresh("w")
-            found = _recursive(cte, name, steps, scope)
-            parts.append(f"{steps} AS ({found.sql})")
-            found = replace(found, sql=_all_within_depth(found, steps))
+            answer = _recursive(cte, name, steps, scope)
+            parts.append(f"{steps} AS ({answer.sql})")
+            answer = replace(answer, sql=_all_within_depth(answer, steps))
         else:
-            found = query(cte.this, scope)
-        columns = sources.renamed(found.columns, cte.args["alias"], cte)
+            answer = query(cte.this, scope)
+        columns = sources.renamed(answer.columns, cte.args["alias"], cte)
         reading = Query(local, tuple(Column(c.name, c.value) for c in columns))
         scope = replace(scope, ctes={**scope.ctes, name: reading})
-        parts.append(f"{local} AS ({found.sql})")
+        parts.append(f"{local} AS ({answer.sql})")
     word = "RECURSIVE " if clause.args.get("recursive") else ""
     return scope, f"WITH {word}{', '.join(parts)} "
 
@@ -157,8 +157,8 @@ def _select(node: Any, scope: Scope, steps: str = "") -> Query:
         return _with_ties(Query(" ".join(part for part in parts if part), columns), keys, ties, scope)
     if ties is None:
         parts += _ending(node, items, scope, distinct is not None)
-    found = Query(" ".join(part for part in parts if part), columns)
-    return found if ties is None else _ended(node, found, scope)
+    answer = Query(" ".join(part for part in parts if part), columns)
+    return answer if ties is None else _ended(node, answer, scope)
 
 
 def _check_correlation(node: Any, scope: Scope) -> None:
@@ -169,8 +169,8 @@ def _check_correlation(node: Any, scope: Scope) -> None:
         return
     here = replace(scope, parent=None)
     where = node.args["where"].this.unnest()
-    for one in where.flatten() if isinstance(where, exp.And) else [where]:
-        test = one.unnest()
+    for part in where.flatten() if isinstance(where, exp.And) else [where]:
+        test = part.unnest()
         columns = [(column.name.lower(), column.table.lower()) for column in test.find_all(exp.Column)]
         outer = any(here.column(*names) is None and scope.column(*names) is not None for names in columns)
         if outer and not isinstance(test, exp.EQ):
@@ -188,9 +188,9 @@ def _plain(column: Column) -> Column:
 
 def _items(node: Any, scope: Scope) -> list[Item]:
     items: list[Item] = []
-    for one in node.expressions:
-        alias = one.alias.lower() if type(one).__name__ == "Alias" else None
-        inner = one.this if alias is not None else one
+    for item in node.expressions:
+        alias = item.alias.lower() if type(item).__name__ == "Alias" else None
+        inner = item.this if alias is not None else item
         if type(inner).__name__ == "Star" or (type(inner).__name__ == "Column" and type(inner.this).__name__ == "Star"):
             items += _star(inner, scope)
             continue
@@ -211,17 +211,19 @@ def _star(node: Any, scope: Scope) -> list[Item]:
 
 
 def _next_step(node: Any, scope: Scope, steps: str) -> Item:
-    found = [c.value for r in scope.relations for c in r.columns if c.name is None and c.value.sql.endswith(".depth")]
-    if len(found) != 1:
+    counters = [
+        c.value for r in scope.relations for c in r.columns if c.name is None and c.value.sql.endswith(".depth")
+    ]
+    if len(counters) != 1:
         raise refuse(node, "a recursive step reads its own WITH exactly once, in FROM.")
-    return Item(None, Value(f"({found[0].sql} + 1)", types.INTEGER), scope.context.fresh("c"))
+    return Item(None, Value(f"({counters[0].sql} + 1)", types.INTEGER), scope.context.fresh("c"))
 
 
-def _all_within_depth(found: Query, steps: str) -> str:
+def _all_within_depth(answer: Query, steps: str) -> str:
     """The rows of all steps; fails where the last step that is allowed still gave one."""
     limit = fail(f"Recursion depth limit exceeded ({DEPTH})", types.BOOLEAN)
     test = f"(SELECT CASE WHEN max(depth) >= {DEPTH} THEN {limit} ELSE TRUE END FROM {steps})"
-    return f"SELECT {', '.join(column.value.sql for column in found.columns)} FROM {steps} WHERE {test}"
+    return f"SELECT {', '.join(column.value.sql for column in answer.columns)} FROM {steps} WHERE {test}"
 
 
 def _group(node: Any, items: list[Item], scope: Scope) -> str:
@@ -293,15 +295,15 @@ def _tie_keys(node: Any, items: list[Item], scope: Scope, outputs_only: bool) ->
     return keys
 
 
-def _with_ties(found: Query, keys: list[tuple[str, str, str]], clause: Any, scope: Scope) -> Query:
-    """The first rows, and those that are ordered like the last of them; `found` gives the keys under their names."""
+def _with_ties(answer: Query, keys: list[tuple[str, str, str]], clause: Any, scope: Scope) -> Query:
+    """The first rows, and those that are ordered like the last of them; `answer` gives the keys under their names."""
     inner, outer, place = (scope.context.fresh(letter) for letter in "ssc")
     order = ", ".join(f"{name} {way}" for _, name, way in keys)
-    ranked = f"SELECT *, rank() OVER (ORDER BY {order}) AS {place} FROM ({found.sql}) AS {inner}"
-    columns = ", ".join(column.value.sql for column in found.columns)
+    ranked = f"SELECT *, rank() OVER (ORDER BY {order}) AS {place} FROM ({answer.sql}) AS {inner}"
+    columns = ", ".join(column.value.sql for column in answer.columns)
     limit = _count(clause, clause.args.get("count"), scope)
     sql = f"SELECT {columns} FROM ({ranked}) AS {outer} WHERE {place} <= {limit} ORDER BY {place}"
-    return Query(sql, found.columns)
+    return Query(sql, answer.columns)
 
 
 def _order_key(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> str:
@@ -343,8 +345,8 @@ def _set_operation(node: Any, scope: Scope) -> Query:
     sql = f"{sides[0]} {word}{'' if node.args.get('distinct') else ' ALL'} {sides[1]}"
     pairs = zip(left.columns, right.columns, kinds, names, strict=True)
     columns = tuple(Column(a.name, Value(n, k, nan=a.value.nan or b.value.nan)) for a, b, k, n in pairs)
-    found = Query(sql, columns)
-    return _ended(node, found, scope) if any(node.args.get(part) for part in ENDINGS[:3]) else found
+    answer = Query(sql, columns)
+    return _ended(node, answer, scope) if any(node.args.get(part) for part in ENDINGS[:3]) else answer
 
 
 def _taken_for(side: Query, kinds: list[types.Type], names: list[str], node: Any, scope: Scope) -> str:
@@ -353,15 +355,15 @@ def _taken_for(side: Query, kinds: list[types.Type], names: list[str], node: Any
     return f"(SELECT {columns} FROM ({side.sql}) AS {scope.context.fresh('s')})"
 
 
-def _ended(node: Any, found: Query, scope: Scope) -> Query:
+def _ended(node: Any, answer: Query, scope: Scope) -> Query:
     """A query in parentheses, or a set operation, with ORDER BY and LIMIT of its own."""
     local = scope.context.fresh("s")
-    items = [Item(c.name, Value(c.value.sql, c.value.type), c.value.sql) for c in found.columns]
-    relation = Relation(None, tuple(Column(c.name, c.value) for c in found.columns))
+    items = [Item(c.name, Value(c.value.sql, c.value.type), c.value.sql) for c in answer.columns]
+    relation = Relation(None, tuple(Column(c.name, c.value) for c in answer.columns))
     inner, ties = replace(scope, relations=(relation,)), _ties(node)
     if ties is not None:
         keys = _tie_keys(node, items, inner, True)
-        named = f"SELECT *, {', '.join(f'{sql} AS {name}' for sql, name, _ in keys)} FROM ({found.sql}) AS {local}"
-        return _with_ties(Query(named, found.columns), keys, ties, scope)
+        named = f"SELECT *, {', '.join(f'{sql} AS {name}' for sql, name, _ in keys)} FROM ({answer.sql}) AS {local}"
+        return _with_ties(Query(named, answer.columns), keys, ties, scope)
     ending = _ending(node, items, inner, True)
-    return Query(f"SELECT * FROM ({found.sql}) AS {local} {' '.join(ending)}", found.columns)
+    return Query(f"SELECT * FROM ({answer.sql}) AS {local} {' '.join(ending)}", answer.columns)

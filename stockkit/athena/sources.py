@@ -77,8 +77,8 @@ def _source(node: Any, scope: Scope) -> tuple[Relation, str]:
         return _table(node, scope)
     if name == "Subquery":
         only(node, "this", "alias", "with_")
-        found = scope.context.query(node.this, replace(scope, relations=()))
-        return _derived(found, node, scope)
+        query = scope.context.query(node.this, replace(scope, relations=()))
+        return _derived(query, node, scope)
     if name == "Lateral":
         return _lateral(node, scope)
     if name == "Values":
@@ -91,10 +91,10 @@ def _source(node: Any, scope: Scope) -> tuple[Relation, str]:
 def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
     only(node, "this", "alias", "db", "catalog")
     name, local = node.name.lower(), scope.context.fresh("t")
-    found = None if node.db else scope.cte(name)
-    if found is not None:
-        relation = _relation(found.columns, node, local, name, scope)
-        return relation, f"{found.sql} AS {local}"
+    cte = None if node.db else scope.cte(name)
+    if cte is not None:
+        relation = _relation(cte.columns, node, local, name, scope)
+        return relation, f"{cte.sql} AS {local}"
     key = table_key(node)
     kinds = scope.context.schemas[key]
     columns = tuple(
@@ -113,14 +113,14 @@ def _lateral(node: Any, scope: Scope) -> tuple[Relation, str]:
     if type(node.this).__name__ != "Subquery":
         raise refuse(node, "LATERAL takes a subquery.")
     only(node.this, "this", "with_")
-    found = scope.context.query(node.this, scope)
-    relation, sql = _derived(found, node, scope)
+    query = scope.context.query(node.this, scope)
+    relation, sql = _derived(query, node, scope)
     return relation, f"LATERAL {sql}"
 
 
-def _derived(found: Query, node: Any, scope: Scope) -> tuple[Relation, str]:
+def _derived(query: Query, node: Any, scope: Scope) -> tuple[Relation, str]:
     local = scope.context.fresh("t")
-    return _relation(found.columns, node, local, None, scope), f"({found.sql}) AS {local}"
+    return _relation(query.columns, node, local, None, scope), f"({query.sql}) AS {local}"
 
 
 def _relation(columns: tuple[Column, ...], node: Any, local: str, name: str | None, scope: Scope) -> Relation:
@@ -134,7 +134,7 @@ def _relation(columns: tuple[Column, ...], node: Any, local: str, name: str | No
 
 def renamed(columns: tuple[Column, ...], alias: Any, node: Any) -> tuple[Column, ...]:
     """The columns under the names of ``AS t (a, b)``."""
-    names = [one.name.lower() for one in alias.args.get("columns") or ()]
+    names = [column.name.lower() for column in alias.args.get("columns") or ()]
     seen = [column for column in columns if column.value.sql != "depth"]
     if not names:
         return columns
@@ -146,7 +146,7 @@ def renamed(columns: tuple[Column, ...], alias: Any, node: Any) -> tuple[Column,
 def values(node: Any, scope: Scope) -> Query:
     """VALUES (…), (…): each column of one type."""
     only(node, "expressions", "alias", "with_", "order", "limit", "offset")
-    rows = [one.expressions if type(one).__name__ == "Tuple" else [one] for one in node.expressions]
+    rows = [row.expressions if type(row).__name__ == "Tuple" else [row] for row in node.expressions]
     if len({len(row) for row in rows}) != 1:
         raise refuse(node, "Values rows have mismatched sizes.")
     table = [[scope.value(cell) for cell in row] for row in rows]
@@ -166,7 +166,7 @@ def values(node: Any, scope: Scope) -> Query:
 def _unnest(node: Any, scope: Scope) -> tuple[Relation, str]:
     """UNNEST(arrays and maps): one row an element, short ones filled with NULL."""
     only(node, "expressions", "alias", "offset")
-    given = [scope.value(one) for one in node.expressions]
+    given = [scope.value(argument) for argument in node.expressions]
     lists: list[Value] = []
     for value in given:
         if value.type.name == "map":
@@ -179,10 +179,10 @@ def _unnest(node: Any, scope: Scope) -> tuple[Relation, str]:
         else:
             raise refuse(node, f"Cannot unnest {value.type}.")
     names = [scope.context.fresh("c") for _ in lists]
-    cells = [f"unnest({one.sql}) AS {name}" for one, name in zip(lists, names, strict=True)]
-    columns = [Column(None, Value(n, one.type.args[0], nan=one.nan)) for one, n in zip(lists, names, strict=True)]
+    cells = [f"unnest({array.sql}) AS {name}" for array, name in zip(lists, names, strict=True)]
+    columns = [Column(None, Value(n, array.type.args[0], nan=array.nan)) for array, n in zip(lists, names, strict=True)]
     if node.args.get("offset"):
-        longest = f"greatest({', '.join(f'len({one.sql})' for one in lists)})"
+        longest = f"greatest({', '.join(f'len({array.sql})' for array in lists)})"
         place = scope.context.fresh("c")
         cells.append(f"unnest(generate_series(1, {longest})) AS {place}")
         columns.append(Column(None, Value(place, types.BIGINT)))
@@ -197,7 +197,7 @@ def _fields(value: Value) -> list[Value]:
 
 def _aliased(node: Any, columns: tuple[Column, ...], sql: str, scope: Scope) -> tuple[Relation, str]:
     alias, local = node.args.get("alias"), scope.context.fresh("t")
-    names = [one.name.lower() for one in (alias.args.get("columns") or ())] if alias is not None else []
+    names = [column.name.lower() for column in (alias.args.get("columns") or ())] if alias is not None else []
     offset = node.args.get("offset")
     if names and getattr(offset, "name", None) and len(names) == len(columns) - 1:
         names.append(offset.name.lower())

@@ -7,9 +7,9 @@ from typing import Any
 
 from stockkit.errors import QueryError
 
-WHOLE = ("tinyint", "smallint", "integer", "bigint")
+INTEGRAL = ("tinyint", "smallint", "integer", "bigint")
 FLOATING = ("real", "double")
-LADDER = (*WHOLE, "decimal", *FLOATING)
+LADDER = (*INTEGRAL, "decimal", *FLOATING)
 DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 LOCAL = {"boolean": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT",
          "real": "FLOAT", "double": "DOUBLE", "varchar": "VARCHAR", "date": "DATE", "timestamp": "TIMESTAMP",
@@ -35,9 +35,9 @@ class Type:
         return f"{self.name}({', '.join(map(str, self.args))})" if self.args else self.name
 
     @property
-    def whole(self) -> bool:
+    def integral(self) -> bool:
         """Whether it is an integer type."""
-        return self.name in WHOLE
+        return self.name in INTEGRAL
 
     @property
     def floating(self) -> bool:
@@ -168,8 +168,8 @@ def from_value(value: Any) -> Type:
     if isinstance(value, int):
         return INTEGER if abs(value) < 2**31 else BIGINT
     if isinstance(value, Decimal):
-        whole, _, fraction = f"{abs(value):f}".partition(".")
-        return decimal(max(len(whole.lstrip("0")) + len(fraction), 1), len(fraction))
+        integral, _, fraction = f"{abs(value):f}".partition(".")
+        return decimal(max(len(integral.lstrip("0")) + len(fraction), 1), len(fraction))
     if isinstance(value, dt.datetime):
         return Type("zoned", (6, "UTC")) if value.tzinfo else Type("timestamp", (6,))
     if isinstance(value, dt.date):

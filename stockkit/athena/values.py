@@ -109,11 +109,11 @@ class Scope:
             QueryError: more than one relation has it.
         """
         near = [r for r in self.relations if not table or r.alias == table]
-        found = [c.value for r in near for c in r.columns if c.name == name]
-        if len(found) > 1:
+        values = [c.value for r in near for c in r.columns if c.name == name]
+        if len(values) > 1:
             raise QueryError(f"column {name!r} is ambiguous: write the table before it, as in t.{name}.")
-        if found:
-            return found[0]
+        if values:
+            return values[0]
         return self.parent.column(name, table) if self.parent else None
 
     def nearest(self, name: str) -> str:
@@ -164,6 +164,18 @@ def unanswered(message: str, kind: Type) -> str:
     A time zone that cannot be: the one failure with a message of ours that the local engine's TRY lets through.
     """
     return f"CAST(timezone({quoted('!' + message)}, TIMESTAMP '2000-01-01') AS VARCHAR)::{kind.local}"
+
+
+def new_row(values: list[Value]) -> Value:
+    """A row of values, without names."""
+    kind = Type("row", tuple(value.type for value in values), (None,) * len(values))
+    parts = (f"'{types.field(kind, k)}': {value.sql}" for k, value in enumerate(values))
+    return Value(f"{{{', '.join(parts)}}}", kind, nan=True)
+
+
+def row_field(row: Value, place: int) -> Value:
+    """The field of a row at a place."""
+    return Value(f"({row.sql})[{quoted(types.field(row.type, place))}]", row.type.args[place], nan=True)
 
 
 def coerced(value: Value, kind: Type, node: Any = None) -> Value:

@@ -119,7 +119,7 @@ def _total(name: str, value: Value, distinct: str, node: Any) -> Value:
         return intervals.total(name, value, distinct)
     if not kind.number:
         raise refuse(node, f"Unexpected parameters ({kind}) for function {name}.")
-    if name == "sum" and kind.whole:
+    if name == "sum" and kind.integral:
         return Value(f"CAST(sum({distinct}{sql})\0 AS BIGINT)", types.BIGINT)
     result = kind if kind.floating else types.DOUBLE
     return Value(f"CAST({name}({distinct}{sql})\0 AS {result.local})", result, nan=True)

@@ -24,6 +24,7 @@ from stockkit.athena.values import (
     Value,
     arguments,
     coerced,
+    new_row,
     null,
     on_values,
     once,
@@ -110,10 +111,10 @@ def _extreme(name: str) -> Handler:
 
 def _concat(node: Any, scope: Scope) -> Value:
     values = arguments(node, scope, 2, 99)
-    whole = values[0]
+    joined = values[0]
     for value in values[1:]:
-        whole = operators.joined(whole, value, node)
-    return whole
+        joined = operators.joined(joined, value, node)
+    return joined
 
 
 def _concat_ws(node: Any, scope: Scope) -> Value:
@@ -123,10 +124,7 @@ def _concat_ws(node: Any, scope: Scope) -> Value:
 
 def row(node: Any, scope: Scope) -> Value:
     """ROW(…), or values in parentheses."""
-    values = arguments(node, scope, 1, 99)
-    kind = Type("row", tuple(value.type for value in values), (None,) * len(values))
-    parts = (f"'{types.field(kind, k)}': {value.sql}" for k, value in enumerate(values))
-    return Value(f"{{{', '.join(parts)}}}", kind, nan=True)
+    return new_row(arguments(node, scope, 1, 99))
 
 
 def _rounding(name: str) -> Handler:
@@ -163,9 +161,9 @@ def _decimal(name: str, values: list[Value], node: Any) -> Value:
             return Value(f"CAST({value.sql} AS {wider.local})", wider)
         return _cut(value, digits, wider, f"{10 ** (scale - digits) // 2}" if name == "round" else "0")
     if name in ("round", "floor", "ceil", "ceiling") and len(values) == 1:
-        whole = types.decimal(precision - scale + min(1, scale), 0)
+        integral = types.decimal(precision - scale + min(1, scale), 0)
         wide = f"CAST({value.sql} AS {types.decimal(precision + 1, scale).local})"
-        return Value(f"CAST({'ceil' if name == 'ceiling' else name}({wide}) AS {whole.local})", whole)
+        return Value(f"CAST({'ceil' if name == 'ceiling' else name}({wide}) AS {integral.local})", integral)
     raise refuse(node, f"{name} of a {kind} is not translated like this: CAST to double.")
 
 
@@ -177,9 +175,9 @@ def _cut(value: Value, digits: int, kind: Type, half: str) -> Value:
 
 def _cut_once(value: Value, lost: int, shift: int, kind: Type, half: str) -> str:
     """The same: `lost` digits fewer, then `shift` places up."""
-    whole = f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)"
+    digits = f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)"
     parts = f"[{{'u': abs({operators.unscaled(value)}) + {half}, 's': CAST(sign({value.sql}) AS HUGEINT)}}]"
-    return operators.rescaled(f"list_transform({parts}, lambda n: {whole})[1]", kind)
+    return operators.rescaled(f"list_transform({parts}, lambda n: {digits})[1]", kind)
 
 
 def _typeof(node: Any, scope: Scope) -> Value:

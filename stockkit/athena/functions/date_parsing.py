@@ -186,9 +186,9 @@ def _from_iso_timestamp(value: Value, node: Any) -> Value:
     """
     sql, kind = coerced(value, types.VARCHAR, node).sql, Type("zoned", (3, "UTC"))
     rest = f"(?:{TIME}{ZONE})?"
-    whole = quoted(f"^[^T]*{TIME}{ZONE}$")
-    hour, minute, second = (f"coalesce(nullif(regexp_extract(n.t, {whole}, {k}), ''), '0')" for k in (1, 2, 3))
-    fraction = f"rpad(regexp_extract(n.t, {whole}, 4), 3, '0')[1:3]"
+    pattern = quoted(f"^[^T]*{TIME}{ZONE}$")
+    hour, minute, second = (f"coalesce(nullif(regexp_extract(n.t, {pattern}, {k}), ''), '0')" for k in (1, 2, 3))
+    fraction = f"rpad(regexp_extract(n.t, {pattern}, 4), 3, '0')[1:3]"
     past = f"((CAST({hour} AS BIGINT) * 60 + CAST({minute} AS BIGINT)) * 60 + CAST({second} AS BIGINT)) * 1000"
     bad = f"CAST({hour} AS BIGINT) > 23 OR CAST({minute} AS BIGINT) > 59 OR CAST({second} AS BIGINT) > 59"
     date = f"CASE {_iso_date(rest)} ELSE {_otherwise(types.DATE)} END"

@@ -32,10 +32,10 @@ def _given(node: Any, scope: Scope, least: int, most: int) -> tuple[Value, list[
 def _steps(path: Any, node: Any) -> list[str]:
     if not isinstance(path, str) or not path.startswith("$"):
         raise refuse(node, "the path must be a text known before the query runs that begins with $.")
-    found = list(STEP.finditer(path, 1))
-    if "".join(one.group(0) for one in found) != path[1:]:
+    steps = list(STEP.finditer(path, 1))
+    if "".join(step.group(0) for step in steps) != path[1:]:
         raise refuse(node, f'the path {path!r} is not translated: write $ with .name, [place] or ["name"] behind it.')
-    return [next(part for part in one.groups() if part is not None) for one in found]
+    return [next(part for part in step.groups() if part is not None) for step in steps]
 
 
 def _step(name: str) -> str:
@@ -131,7 +131,7 @@ def cast(value: Value, kind: Type, node: Any) -> Value:
     tests = {"varchar": f"json_type(n.j) = 'VARCHAR' OR json_type(n.j) = 'BOOLEAN' OR {number}",
              "boolean": "json_type(n.j) = 'BOOLEAN'",
              "double": f"json_type(n.j) = 'DOUBLE' OR {number}"}  # fmt: skip
-    if kind.name not in tests and not kind.whole:
+    if kind.name not in tests and not kind.integral:
         raise refuse(node, f"json is cast to varchar, whole numbers, double and boolean only, not to {kind}.")
     body = (
         f"CASE WHEN json_type(n.j) = 'NULL' THEN NULL WHEN {tests.get(kind.name, number)} "

@@ -20,16 +20,16 @@ def _format(node: Any, scope: Scope) -> Value:
     if not isinstance(pattern, str):
         raise refuse(node, "the pattern must be a text known before the query runs.")
     parts, place = [], 0
-    for found in SPEC.finditer(pattern):
-        _no_percent(pattern[place : found.start()], node)
-        parts.append(quoted(pattern[place : found.start()]))
-        place = found.end()
-        if found["literal"]:
-            parts.append(quoted("%") if found["literal"] == "%" else "chr(10)")
+    for spec in SPEC.finditer(pattern):
+        _no_percent(pattern[place : spec.start()], node)
+        parts.append(quoted(pattern[place : spec.start()]))
+        place = spec.end()
+        if spec["literal"]:
+            parts.append(quoted("%") if spec["literal"] == "%" else "chr(10)")
         elif not values:
             raise refuse(node, "the pattern asks for more values than are given.")
         else:
-            parts.append(_spelled(found, values.pop(0), node))
+            parts.append(_spelled(spec, values.pop(0), node))
     _no_percent(pattern[place:], node)
     parts.append(quoted(pattern[place:]))
     kept = [part for part in parts if part != "''"] or ["''"]
@@ -41,31 +41,31 @@ def _no_percent(rest: str, node: Any) -> None:
         raise refuse(node, f"{rest[rest.index('%') :][:6]!r} in the pattern is not translated: use %s %d %.2f %x %%.")
 
 
-def _spelled(found: re.Match[str], value: Value, node: Any) -> str:
-    flags, kind = found["flags"], found["kind"]
+def _spelled(spec: re.Match[str], value: Value, node: Any) -> str:
+    flags, kind = spec["flags"], spec["kind"]
     if kind == "s":
-        body, sign = _as_text(found, value, node), "''"
-    elif kind in "xX" and value.type.whole and not set(flags) - {"-", "0"}:
+        body, sign = _as_text(spec, value, node), "''"
+    elif kind in "xX" and value.type.integral and not set(flags) - {"-", "0"}:
         body, sign = f"printf('%{kind}', {value.sql})", "''"
         message = unanswered("%x of a negative number is not translated", types.VARCHAR)
         body = f"CASE WHEN {value.sql} < 0 THEN {message} ELSE {body} END"
-    elif kind == "d" and value.type.whole and not found["digits"]:
+    elif kind == "d" and value.type.integral and not spec["digits"]:
         body = f"CAST(abs(CAST({value.sql} AS HUGEINT)) AS VARCHAR)"
         sign = _sign(value, flags)
     elif kind == "f" and value.type.name in ("double", "decimal"):
-        body, sign = _fixed(value, int(found["digits"] or 6)), _sign(value, flags)
+        body, sign = _fixed(value, int(spec["digits"] or 6)), _sign(value, flags)
     else:
         raise refuse(node, f"%{kind} does not take {value.type} here; use %d for whole numbers and %.2f for others.")
     if "," in flags:
         body = _grouped(body)
-    padded = _padded(body, sign, flags, int(found["width"] or 0))
+    padded = _padded(body, sign, flags, int(spec["width"] or 0))
     absent = unanswered("format of NULL: use coalesce", types.VARCHAR)
     return f"CASE WHEN {value.sql} IS NULL THEN {absent} ELSE {padded} END"
 
 
-def _as_text(found: re.Match[str], value: Value, node: Any) -> str:
-    simple = value.type.whole or value.type.name in ("varchar", "boolean", "date", "decimal")
-    if not simple or found["digits"] or set(found["flags"]) - {"-"}:
+def _as_text(spec: re.Match[str], value: Value, node: Any) -> str:
+    simple = value.type.integral or value.type.name in ("varchar", "boolean", "date", "decimal")
+    if not simple or spec["digits"] or set(spec["flags"]) - {"-"}:
         raise refuse(node, f"%s of {value.type} is spelled by Java: use %.2f, date_format or CAST.")
     return casts.cast(value, types.VARCHAR, node).sql
 
@@ -85,8 +85,8 @@ def _sign(value: Value, flags: str) -> str:
 
 
 def _grouped(body: str) -> str:
-    whole = f"format('{{:,}}', CAST(string_split({body}, '.')[1] AS HUGEINT))"
-    return f"({whole} || coalesce('.' || string_split({body}, '.')[2], ''))"
+    integral = f"format('{{:,}}', CAST(string_split({body}, '.')[1] AS HUGEINT))"
+    return f"({integral} || coalesce('.' || string_split({body}, '.')[2], ''))"
 
 
 def _padded(body: str, sign: str, flags: str, width: int) -> str:

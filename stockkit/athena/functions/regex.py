@@ -97,7 +97,7 @@ def _regexp_replace(node: Any, scope: Scope) -> Value:
     new = rest[0].const if rest else ""
     if not isinstance(new, str) or "\\" in new or re.search(r"\$(?![0-9])|\$[0-9]{2}", new):
         raise refuse(node, "the replacement must be a known text with $1 to $9 for groups, without backslashes.")
-    if any(int(found) > re.compile(pattern).groups for found in re.findall(r"\$([0-9])", new)):
+    if any(int(group) > re.compile(pattern).groups for group in re.findall(r"\$([0-9])", new)):
         raise refuse(node, "the replacement names a group that the pattern lacks.")
     replacement = re.sub(r"\$([0-9])", r"\\\1", new)
     return Value(f"regexp_replace({sql}, {quoted(pattern)}, {quoted(replacement)}, 'g')", types.VARCHAR)

@@ -128,10 +128,10 @@ _BIT_COUNT = (
 
 def _shifts(kind: str, width: int) -> str:
     """The three shifts of one type: bits that leave it on the left are lost, and the sign is its first bit."""
-    whole, half = 2**width, 2 ** (width - 1)
-    kept = f"((CAST({{0}} AS HUGEINT) & (({whole} // {{power}}) - 1)) * {{power}})"
-    left = f"CASE WHEN {kept} >= {half} THEN {kept} - {whole} ELSE {kept} END"
-    unsigned = f"(CASE WHEN {{0}} < 0 THEN {{0}} + CAST({whole} AS HUGEINT) ELSE {{0}} END // {{power}})"
+    modulus, half = 2**width, 2 ** (width - 1)
+    kept = f"((CAST({{0}} AS HUGEINT) & (({modulus} // {{power}}) - 1)) * {{power}})"
+    left = f"CASE WHEN {kept} >= {half} THEN {kept} - {modulus} ELSE {kept} END"
+    unsigned = f"(CASE WHEN {{0}} < 0 THEN {{0}} + CAST({modulus} AS HUGEINT) ELSE {{0}} END // {{power}})"
     lines = [
         f"bitwise_left_shift({kind};integer)->{kind} = CASE {_NEGATIVE}"
         f" WHEN {{1}} >= {width} THEN 0 ELSE CAST({left} AS {{local}}) END",

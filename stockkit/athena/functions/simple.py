@@ -24,9 +24,9 @@ class Signature:
 def _functions() -> dict[str, list[Signature]]:
     table: dict[str, list[Signature]] = {}
     for entry in re.split(r"\n(?! )", SIGNATURES.strip()):
-        found = re.fullmatch(r"(\w+(?:,\w+)*)\((.*?)\)->(\S+) =\s(.*)", entry, re.DOTALL)
-        assert found, entry
-        names, takes, gives, sql = found.groups()
+        match = re.fullmatch(r"(\w+(?:,\w+)*)\((.*?)\)->(\S+) =\s(.*)", entry, re.DOTALL)
+        assert match, entry
+        names, takes, gives, sql = match.groups()
         for name in names.split(","):
             one = Signature(tuple(_read(t) for t in takes.split(";") if t), _read(gives), sql)
             table.setdefault(name, []).append(one)
@@ -34,9 +34,9 @@ def _functions() -> dict[str, list[Signature]]:
 
 
 def _read(written: str) -> Type:
-    found = re.fullmatch(r"(array|map)<(.*)>", written)
-    if found:
-        return Type(found.group(1), tuple(_read(one) for one in found.group(2).split(",")))
+    match = re.fullmatch(r"(array|map)<(.*)>", written)
+    if match:
+        return Type(match.group(1), tuple(_read(one) for one in match.group(2).split(",")))
     return types.TIMESTAMP if written == "timestamp" else types.ZONED if written == "zoned" else Type(written)
 
 
@@ -46,19 +46,20 @@ def call(name: str, values: list[Value], node: Any) -> Value:
     Raises:
         QueryError: no signature of it takes these values.
     """
-    for one in FUNCTIONS[name]:
-        bindings = _bound(one, values)
+    for signature in FUNCTIONS[name]:
+        bindings = _bound(signature, values)
         if bindings is None:
             continue
         wanted = [
-            v.type if _same_moment(k, v.type) else _filled(k, bindings) for k, v in zip(one.takes, values, strict=True)
+            v.type if _same_moment(k, v.type) else _filled(k, bindings)
+            for k, v in zip(signature.takes, values, strict=True)
         ]
         given = [coerced(v, kind, node) for v, kind in zip(values, wanted, strict=True)]
-        gives = _filled(one.gives, bindings)
+        gives = _filled(signature.gives, bindings)
         nan = any(v.nan for v in values) if name in STAYS else True
-        return Value(_filled_in(one.sql, given, gives), gives, nan=nan)
-    found = ", ".join(str(value.type) for value in values)
-    raise refuse(node, f"Unexpected parameters ({found}) for function {name}. CAST them, or use Athena.")
+        return Value(_filled_in(signature.sql, given, gives), gives, nan=nan)
+    given_types = ", ".join(str(value.type) for value in values)
+    raise refuse(node, f"Unexpected parameters ({given_types}) for function {name}. CAST them, or use Athena.")
 
 
 def _filled_in(template: str, given: list[Value], gives: Type) -> str:
@@ -71,15 +72,15 @@ def _filled_in(template: str, given: list[Value], gives: Type) -> str:
     return once(given, made) if twice else made(given)
 
 
-GROUPS = {"W": types.WHOLE, "F": types.FLOATING, "M": ("date", "timestamp", "zoned")}
+GROUPS = {"W": types.INTEGRAL, "F": types.FLOATING, "M": ("date", "timestamp", "zoned")}
 
 
-def _bound(one: Signature, values: list[Value]) -> dict[str, Type] | None:
+def _bound(signature: Signature, values: list[Value]) -> dict[str, Type] | None:
     """What the letters of a signature stand for, None where the values do not fit."""
     bindings: dict[str, Type] = {}
-    if len(one.takes) != len(values):
+    if len(signature.takes) != len(values):
         return None
-    return bindings if all(_fits(k, v.type, bindings) for k, v in zip(one.takes, values, strict=True)) else None
+    return bindings if all(_fits(k, v.type, bindings) for k, v in zip(signature.takes, values, strict=True)) else None
 
 
 def _same_moment(kind: Type, given: Type) -> bool:

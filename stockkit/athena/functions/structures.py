@@ -11,33 +11,43 @@ from stockkit.athena import types
 from stockkit.athena.functions import lambdas, simple
 from stockkit.athena.reads import only
 from stockkit.athena.types import Type
-from stockkit.athena.values import Handler, Scope, Value, arguments, coerced, fail, quoted, refuse, unanswered, unified
+from stockkit.athena.values import (
+    Handler,
+    Scope,
+    Value,
+    arguments,
+    coerced,
+    fail,
+    refuse,
+    row_field,
+    unanswered,
+    unified,
+)
 
 
 def field(value: Value, name: str, node: Any) -> Value:
     """A field of a row, by its name."""
     if name not in value.type.names:
         raise refuse(node, f"a {value.type} has no field {name!r}.")
-    place = value.type.names.index(name)
-    return Value(f"({value.sql})[{quoted(types.field(value.type, place))}]", value.type.args[place], nan=True)
+    return row_field(value, value.type.names.index(name))
 
 
 def dot(node: Any, scope: Scope) -> Value:
     """row.field, where the row is itself an expression."""
     if type(node.expression).__name__ != "Identifier":
         raise refuse(node, "functions are called by their bare name.")
-    whole = scope.value(node.this)
-    if whole.type.name != "row":
-        raise refuse(node, f"only a row has fields, this is {whole.type}.")
-    return field(whole, node.expression.name.lower(), node)
+    container = scope.value(node.this)
+    if container.type.name != "row":
+        raise refuse(node, f"only a row has fields, this is {container.type}.")
+    return field(container, node.expression.name.lower(), node)
 
 
 def array(node: Any, scope: Scope) -> Value:
     """ARRAY[…], of the common type of its items."""
-    items = unified([scope.value(one) for one in node.expressions], node)
+    items = unified([scope.value(item) for item in node.expressions], node)
     kind = items[0].type if items else types.UNKNOWN
-    sql = f"CAST([{', '.join(one.sql for one in items)}] AS {types.array(kind).local})"
-    return Value(sql, types.array(kind), nan=any(one.nan for one in items))
+    sql = f"CAST([{', '.join(item.sql for item in items)}] AS {types.array(kind).local})"
+    return Value(sql, types.array(kind), nan=any(item.nan for item in items))
 
 
 def bracket(node: Any, scope: Scope) -> Value:
@@ -45,32 +55,32 @@ def bracket(node: Any, scope: Scope) -> Value:
     only(node, "this", "expressions")
     if len(node.expressions) != 1:
         raise refuse(node, "one index is expected.")
-    whole, index = scope.value(node.this), scope.value(node.expressions[0])
-    if whole.type.name == "array" and index.type.whole:
-        return _element(whole, index)
-    if whole.type.name == "map":
-        key = coerced(index, whole.type.args[0], node)
-        absent = fail("Key not present in map", whole.type.args[1])
+    container, index = scope.value(node.this), scope.value(node.expressions[0])
+    if container.type.name == "array" and index.type.integral:
+        return _element(container, index)
+    if container.type.name == "map":
+        key = coerced(index, container.type.args[0], node)
+        absent = fail("Key not present in map", container.type.args[1])
         sql = (
-            f"CASE WHEN {whole.sql} IS NOT NULL AND {key.sql} IS NOT NULL AND NOT map_contains({whole.sql}, {key.sql})"
-            f" THEN {absent} ELSE map_extract_value({whole.sql}, {key.sql}) END"
+            f"CASE WHEN {container.sql} IS NOT NULL AND {key.sql} IS NOT NULL"
+            f" AND NOT map_contains({container.sql}, {key.sql}) THEN {absent}"
+            f" ELSE map_extract_value({container.sql}, {key.sql}) END"
         )
-        return Value(sql, whole.type.args[1], nan=whole.nan)
-    if whole.type.name == "row" and isinstance(index.const, int) and 1 <= index.const <= len(whole.type.args):
-        place = index.const - 1
-        return Value(f"({whole.sql})[{quoted(types.field(whole.type, place))}]", whole.type.args[place], nan=True)
-    raise refuse(node, f"Cannot use {index.type} for subscript of {whole.type}.")
+        return Value(sql, container.type.args[1], nan=container.nan)
+    if container.type.name == "row" and isinstance(index.const, int) and 1 <= index.const <= len(container.type.args):
+        return row_field(container, index.const - 1)
+    raise refuse(node, f"Cannot use {index.type} for subscript of {container.type}.")
 
 
-def _element(whole: Value, index: Value) -> Value:
-    kind = whole.type.args[0]
+def _element(container: Value, index: Value) -> Value:
+    kind = container.type.args[0]
     tests = [
-        ("> len(" + whole.sql + ")", "Array subscript must be less than or equal to array length"),
+        ("> len(" + container.sql + ")", "Array subscript must be less than or equal to array length"),
         ("= 0", "SQL array indices start at 1"),
         ("< 0", "Array subscript is negative"),
     ]
     sql = " ".join(f"WHEN {index.sql} {test} THEN {fail(message, kind)}" for test, message in tests)
-    return Value(f"CASE {sql} ELSE ({whole.sql})[{index.sql}] END", kind, nan=whole.nan)
+    return Value(f"CASE {sql} ELSE ({container.sql})[{index.sql}] END", kind, nan=container.nan)
 
 
 _FIRSTS = "list_filter({0}, lambda e, k: list_position({0}, e) = k)"
@@ -132,7 +142,7 @@ def _map_concat(node: Any, scope: Scope) -> Value:
     maps = unified(arguments(node, scope, 2, 99), node)
     if maps[0].type.name != "map":
         raise refuse(node, f"expected maps, found {maps[0].type}.")
-    parts = ", ".join(f"'m{k}': {one.sql}" for k, one in enumerate(maps))
+    parts = ", ".join(f"'m{k}': {part.sql}" for k, part in enumerate(maps))
     entries = " || ".join(f"map_entries(n.m{k})" for k in reversed(range(len(maps))))
     keys = "list_transform(n.e, lambda e: e.key)"
     firsts = "list_filter(n.e, lambda e, k: list_position(n.k, e.key) = k)"
@@ -166,16 +176,16 @@ def _sorted_by(node: Any, scope: Scope) -> Value:
     value = scope.value(node.expressions[0])
     if value.type.name != "array":
         raise refuse(node, f"expected an array, found {value.type}.")
-    whole, i, j = (f"v{scope.depth + k}" for k in range(3))
-    sides = [Value(f"({whole}.x)[{place}]", value.type.args[0], nan=True) for place in (i, j)]
-    inner = scope.inside({"": Value(whole, types.UNKNOWN), " ": Value(i, types.UNKNOWN), "  ": Value(j, types.UNKNOWN)})
+    outer, i, j = (f"v{scope.depth + k}" for k in range(3))
+    sides = [Value(f"({outer}.x)[{place}]", value.type.args[0], nan=True) for place in (i, j)]
+    inner = scope.inside({"": Value(outer, types.UNKNOWN), " ": Value(i, types.UNKNOWN), "  ": Value(j, types.UNKNOWN)})
     body = coerced(lambdas.applied(node.expressions[1], inner, list(sides)), types.BIGINT, node).sql
     wrong = fail("Lambda comparator must return either -1, 0, or 1", types.BIGINT)
     cell = f"CASE WHEN {i} = {j} THEN 0 WHEN ({body}) IN (-1, 0, 1) THEN {body} ELSE {wrong} END"
-    places = f"range(1, len({whole}.x) + 1)"
+    places = f"range(1, len({outer}.x) + 1)"
     table = f"list_transform({places}, lambda {i}: list_transform({places}, lambda {j}: {cell}))"
     sql = (
-        f"list_transform([{{'x': {value.sql}}}], lambda {whole}: list_transform([{{'x': {whole}.x, 'c': {table}}}], "
+        f"list_transform([{{'x': {value.sql}}}], lambda {outer}: list_transform([{{'x': {outer}.x, 'c': {table}}}], "
         f"lambda n: {_in_order(value.type)})[1])[1]"
     )
     return Value(f"{sql}", value.type, nan=value.nan)
