@@ -73,29 +73,6 @@ def test_only_its_own_target_installs_a_large_package(target, own, package):
     assert package not in steps(target)
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])
-def test_every_file_that_a_document_links_to_exists(path):
-    text = (ROOT / path).read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_every_command_in_the_readme_exists():
-    from typer.main import get_command
-
-    from stockkit.cli import app
-
-    commands = get_command(app).commands
-    shown = re.findall(r"^(?:\$ )?stockkit (.+)$", (ROOT / "README.md").read_text(), re.M)
-    assert shown
-    for line in shown:
-        words = line.split()
-        assert words[0] in commands or words[0].startswith("--"), line
-        if words[0] == "lake":
-            assert words[1] in commands["lake"].commands, line
-
-
 def test_the_changelog_knows_the_version():
     import stockkit
 

@@ -1,4 +1,4 @@
-"""README and help are executed: every block runs literally, in order, in a workbook in which the chain has run."""
+"""README and docs/ are executed: every block runs literally, in order, in a workbook in which the chain has run."""
 
 from __future__ import annotations
 
@@ -18,24 +18,21 @@ from typing import Any, NamedTuple
 import boto3
 import numpy as np
 import pytest
-import typer
 import yaml
 
 from stockkit import features
-from stockkit.cli import app
 from stockkit.files import Folder
 from stockkit.lake import feature_table
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from stockkit.records import ledger, registry
-from stockkit.workbook.execution import limits
-from stockkit.workbook.notebooks import load
 from tests import aws, cells
 from tests.conftest import ROOT, make_workbook
 from tests.intake import alphavantage_server
 
 SYMBOLS = ["AAPL", "META", "NFLX", "NVDA"]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = ["README.md", *dict.fromkeys(re.findall(r"docs/\w+\.md", README))]  # in the order of reading
 FILES = {  # what the lines say that a user has
     "my_features.py": "def momentum(bars):\n    return bars.groupby('symbol')['close'].pct_change(21)\n",
 }
@@ -92,7 +89,7 @@ def blocks(text: str, name: str) -> list[Block]:
     return [Block(f"{name}:{text[: one.start()].count(chr(10)) + 1}", one[2].strip(), one[3]) for one in found]
 
 
-ALL = [block for path in DOCUMENTS for block in blocks(path.read_text(), path.name)]
+ALL = [block for name in DOCUMENTS for block in blocks((ROOT / name).read_text(), name)]
 
 
 class Book:
@@ -261,45 +258,3 @@ def test_a_block_that_does_not_run_is_seen(book, text, says):
     (planted,) = blocks(f"words\n\n{text}\n", "planted")
     with pytest.raises(AssertionError, match=says):
         book.run(planted)
-
-
-def commands(command: Any = None, words: tuple[str, ...] = ("stockkit",)) -> Iterator[tuple[str, Any]]:
-    """Every command that help shows, with the words that call it."""
-    command = command or typer.main.get_command(app)
-    if not hasattr(command, "commands"):
-        yield " ".join(words), command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, (*words, name))
-
-
-HELP = dict(commands())
-README = (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("name", HELP)
-def test_every_command_and_option_is_in_the_readme_or_in_an_example_of_its_help(name):
-    text = f"{README}\n{HELP[name].epilog or ''}"
-    assert name in text or name.removeprefix("stockkit lake ") in text
-    options = [max(own.opts, key=len) for own in HELP[name].params if own.param_type_name == "option"]
-    assert [option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)] == []
-
-
-EXAMPLES = [
-    " ".join(line.split()) for command in HELP.values() for line in re.findall(r"stockkit [^;]+", command.epilog or "")
-]
-
-
-@pytest.mark.parametrize("line", EXAMPLES)
-def test_the_examples_of_help_are_lines_that_the_command_takes(line):
-    name = max((one for one in HELP if line.startswith(f"{one} ")), key=len)
-    HELP[name].make_context(name, shlex.split(line.removeprefix(name)))
-
-
-def test_every_parameter_that_the_readme_names_is_one_of_a_notebook():
-    notebooks = [load(path.parent, path.stem) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    known = {name for notebook in notebooks for name in notebook.parameters} | set(limits.DEFAULTS)
-    named = set(re.findall(r"-p '?(\w+)=", README))
-    table = re.search(r"\| name \| default \| meaning \|\n\|.*\n((?:\|.*\n)+)", README)[1]
-    named |= {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert len(named) > 15
-    assert named - known == {"name"}, "as in -p name=value"
