@@ -42,8 +42,9 @@ def hand_over(lake: Lake, symbols: Sequence[str] = (), *, empty: Mapping[str, st
     Example:
         >>> hand_over(open_lake("data/lake"), ["AAPL"])  # doctest: +SKIP
     """
-    held = {part["symbol"] for part in lake.delta("prices").partitions()} if symbols and lake.count("prices") else set()
-    absent = [symbol for symbol in symbols if symbol not in held]
+    partitions = lake.delta("prices").partitions() if symbols and lake.count("prices") else []
+    priced = {partition["symbol"] for partition in partitions}
+    absent = [symbol for symbol in symbols if symbol not in priced]
     if absent:
         why = "the lake has no prices of it: run 01_ingest with it"
         _display({}, pd.DataFrame({"symbol": absent, "absent": why}))

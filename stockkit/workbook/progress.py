@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,38 +41,26 @@ class Lines:
 
 @dataclass
 class Live:
-    """A live line on a terminal: notebook, cell k of n, seconds; ended notebooks stay above it."""
+    """A live line on a terminal: notebook, cell k of n, time; ended notebooks stay above it."""
 
-    _console: Any = None
-    _status: Any = None
-    _label: str = ""
-    _cell: str = ""
-    _started: float = 0.0
-
-    def __post_init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True)
+    console: Any = None
+    _bar: Any = None
 
     def step(self, name: str, number: int, of: int) -> None:
-        from rich.live import Live as RichLive
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-        self._label, self._cell, self._started = f"[{number}/{of}] {name}", "starting", time.monotonic()
-        self._status = RichLive(get_renderable=self._line, console=self._console, transient=True)
-        self._status.start()
+        columns = (TextColumn("  {task.description:<24} cell"), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = _bar(*columns, console=self.console)
+        self._bar.add_task(f"[{number}/{of}] {name}", total=None)
+        self._bar.start()
 
     def cell(self, number: int, of: int) -> None:
-        self._cell = f"cell {number} of {of}"
+        self._bar.update(self._bar.task_ids[0], completed=number, total=of)
 
     def done(self, status: str, seconds: float) -> None:
-        self._status.stop()
-        mark = "[green]✓[/]" if status == "succeeded" else "[red]✗[/]"
-        self._console.print(f"{mark} {self._label:<24} {status:<10} {seconds:5.1f} s", highlight=False)
-
-    def _line(self) -> Any:
-        from rich.text import Text
-
-        return Text(f"  {self._label:<24} {self._cell:<16} {time.monotonic() - self._started:5.1f} s")
+        self._bar.stop()
+        mark, label = "[green]✓[/]" if status == "succeeded" else "[red]✗[/]", self._bar.tasks[0].description
+        self._bar.console.print(f"{mark} {label:<24} {status:<10} {seconds:5.1f} s", highlight=False)
 
 
 def for_terminal() -> Progress:
@@ -87,9 +74,13 @@ def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda name, done, of: None
         return
+    with _bar() as shown:
+        task = shown.add_task(what)
+        yield lambda name, done, of: shown.update(task, description=f"{what} {name}", completed=done, total=of)
+
+
+def _bar(*columns: Any, console: Any = None) -> Any:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what)
-        yield lambda name, done, of: shown.update(task, description=f"{what} {name}", completed=done, total=of)
+    return Bar(*columns, console=console or Console(stderr=True), transient=True)

@@ -133,15 +133,15 @@ def _steps(run: Json, folder: Path) -> list[Json]:
 
 def _common(run: Json) -> Json:
     """What every page says of its run: the date it stands for, how fresh the data is, how to run it again."""
-    found = run.get("headlines") or {}
-    last = found.get("last_session") or {}
+    headlines = run.get("headlines") or {}
+    last = headlines.get("last_session") or {}
     newest = max(last.values(), default=None)
     return {
-        "as_of": found.get("as_of"),
+        "as_of": headlines.get("as_of"),
         "last_session": newest,
         "lagging": {symbol: session for symbol, session in sorted(last.items()) if session != newest},
         "age": _days(newest, run.get("started_at")),
-        "command": _command(run, found),
+        "command": _command(run, headlines.get("as_of")),
     }
 
 
@@ -152,11 +152,11 @@ def _days(session: object, started_at: object) -> int | None:
         return None
 
 
-def _command(run: Json, found: Json) -> str:
+def _command(run: Json, as_of: str | None) -> str:
     """The command that makes the run again: every value spelt out, as the file may change; `as_of` as it was meant."""
     values = {name: value for name, value in (run.get("parameters") or {}).items() if value is not None}
-    if "as_of" in values and found.get("as_of"):
-        values["as_of"] = found["as_of"]
+    if "as_of" in values and as_of:
+        values["as_of"] = as_of
     words = ["stockkit", "run", str(run.get("params_file") or "params/sample.yaml")]
     for name, value in values.items():
         bare = isinstance(value, str) and re.fullmatch(r"[\w./:^=-]+", value) and value != "null"

@@ -25,6 +25,7 @@ from stockkit import features
 from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
 from stockkit.market import schema
+from stockkit.workbook import params
 from stockkit.workbook.engines import ENGINES
 
 MODULE = "stockkit_user_file"
@@ -79,11 +80,11 @@ def load(path: str, root: Path | None = None) -> UserFile:
     for name in new:
         if name in schema.PRICES:
             raise ParamError(f"{path}: a feature cannot be called {name!r}, which is a column of prices.")
-    found = UserFile(path, new, tuple(_models(path, module)))
-    if not found.features and not found.models:
+    loaded = UserFile(path, new, tuple(_models(path, module)))
+    if not loaded.features and not loaded.models:
         raise ParamError(f"{path} adds nothing: call features.register(…) for a feature, list models in {NAMES} = […].")
     _send_by_value(module)
-    return found
+    return loaded
 
 
 _loaded: list[str] = []
@@ -138,9 +139,9 @@ def _models(path: str, module: ModuleType) -> Iterator[Any]:
 
     listed = getattr(module, NAMES, None)
     if listed is None:
-        own = [name for name, value in vars(module).items() if _is_model_class(value, module)]
-        if own:
-            raise ParamError(f"{path} defines the model {own[0]} but lists none: add {NAMES} = [{own[0]}()].")
+        classes = [key for key, value in vars(module).items() if _is_model_class(value, module)]
+        if classes:
+            raise ParamError(f"{path} defines the model {classes[0]} but lists none: add {NAMES} = [{classes[0]}()].")
         return
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise ParamError(f"{path}: {NAMES} must be a list of models, found a {type(listed).__name__}.")
@@ -160,8 +161,8 @@ def _models(path: str, module: ModuleType) -> Iterator[Any]:
 
 
 def _is_model_class(value: Any, module: ModuleType) -> bool:
-    own = isinstance(value, type) and value.__module__ == module.__name__
-    return own and callable(getattr(value, "fit", None)) and hasattr(value, "name")
+    is_here = isinstance(value, type) and value.__module__ == module.__name__
+    return is_here and callable(getattr(value, "fit", None)) and hasattr(value, "name")
 
 
 def _send_by_value(module: ModuleType) -> None:
@@ -204,18 +205,18 @@ def _tried(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of a file's features and models, all of which passed their trial."""
     from stockkit import causality
 
-    found = load(path)
+    loaded = load(path)
     try:
-        if found.features:
-            causality.audit(list(found.features)).raise_for_leaks()
-        if found.models:
-            _look_ahead(found)
+        if loaded.features:
+            causality.audit(list(loaded.features)).raise_for_leaks()
+        if loaded.models:
+            _look_ahead(loaded)
     except (LeakError, ForecastError) as error:
         raise ParamError(f"{path}: {_line(error)[:1000]}") from error
-    return found.features, tuple(model.name for model in found.models)
+    return loaded.features, tuple(model.name for model in loaded.models)
 
 
-def _look_ahead(found: UserFile) -> None:
+def _look_ahead(loaded: UserFile) -> None:
     """Backtest the models on simulated bars: what uses later sessions raises."""
     import numpy as np
 
@@ -224,13 +225,11 @@ def _look_ahead(found: UserFile) -> None:
     from stockkit.market import simulate
 
     bars = simulate.bars(["A", "B"], count=PRACTICE, rng=np.random.default_rng(1))
-    names = found.names(scale_free=True)
+    names = loaded.names(scale_free=True)
     panel = features.compute(bars, names).merge(bars[["symbol", "date", "close"]], on=["symbol", "date"])
-    backtest.run(panel, models=[RandomWalk(), *found.models], features=names, horizon=1, step=PRACTICE)
+    backtest.run(panel, models=[RandomWalk(), *loaded.models], features=names, horizon=1, step=PRACTICE)
 
 
 def _check_candidate(candidate: str, path: str, names: Sequence[str]) -> None:
-    from stockkit.workbook import params
-
     if candidate and candidate not in names:
         params.check("candidate", candidate)

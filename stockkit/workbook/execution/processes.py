@@ -60,9 +60,9 @@ def guarded() -> Iterator[Guard]:
 def sweep(mark: str) -> None:
     """End every process with this mark, those that clear up after others last."""
     end = time.monotonic() + PATIENCE
-    while found := marked(mark):
+    while pids := marked(mark):
         late = time.monotonic() > end
-        for pid in found:
+        for pid in pids:
             if late or not _is_tracker(pid):
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -74,14 +74,13 @@ def sweep(mark: str) -> None:
 def marked(mark: str) -> list[int]:
     """The running processes with this mark; none where there is no /proc."""
     needle = f"{MARK}={mark}".encode()
-    own = os.getpid()
-    found = []
+    this, pids = os.getpid(), []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
-            if int(entry.name) != own and state not in (b"Z", b"X") and needle in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-    return found
+            if int(entry.name) != this and state not in (b"Z", b"X") and needle in (entry / "environ").read_bytes():
+                pids.append(int(entry.name))
+    return pids
 
 
 def _is_tracker(pid: int) -> bool:
