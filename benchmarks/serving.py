@@ -38,8 +38,8 @@ def _saved(folder: Path) -> Path:
     features = pd.DataFrame(rng.normal(size=(len(bars), len(FEATURES))), columns=list(FEATURES))
     panel = pd.concat([bars[["symbol", "date", "close"]], features], axis=1)
     fitted, rows = trained.train(panel, model=Lasso(), features=FEATURES, horizon=5)
-    told = {"data_version": "simulated", "code_version": __version__, "made_at": pd.Timestamp(0, tz="UTC")}
-    registry.write_folder(fitted, folder, evidence=rows, settings={}, **told)
+    origin = {"data_version": "simulated", "code_version": __version__, "made_at": pd.Timestamp(0, tz="UTC")}
+    registry.write_folder(fitted, folder, evidence=rows, settings={}, **origin)
     return folder
 
 

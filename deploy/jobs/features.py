@@ -8,7 +8,7 @@ The machines need the package: on Glue ``--additional-python-modules stockkit``,
 
 import sys
 
-from stockkit.cloud.spark.jobs import features
+from stockkit.cloud.spark.jobs import compute_features
 
 if __name__ == "__main__":
-    sys.exit(features(sys.argv[1:]))
+    sys.exit(compute_features(sys.argv[1:]))

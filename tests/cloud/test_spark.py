@@ -16,8 +16,7 @@ import pandas as pd
 import pytest
 
 from stockkit import features
-from stockkit.cloud.spark import feature_job as on_spark
-from stockkit.cloud.spark import jobs, plugin, session, sql
+from stockkit.cloud.spark import feature_job, jobs, plugin, session, sql
 from stockkit.errors import LakeError, ParamError, SparkError, SymbolError
 from stockkit.files import Folder
 from stockkit.lake.tables import Lake
@@ -63,7 +62,7 @@ def equal(lake: Lake, names: list[str], symbols: list[str] | None = None) -> Non
 
 
 def test_spark_says_what_this_process_says_of_every_feature(spark, priced):
-    assert on_spark.features_to_lake(spark, priced, everything()) == 0
+    assert feature_job.features_to_lake(spark, priced, everything()) == 0
     equal(priced, everything())
     assert (priced.reads["prices"], priced.writes["features"]) == (0, 0)
     assert priced.verify()["table"].tolist().count("features") == 0
@@ -77,7 +76,7 @@ def test_spark_says_what_this_process_says_of_every_feature(spark, priced):
 
 
 def test_the_comparison_finds_a_planted_difference(spark, priced):
-    on_spark.features_to_lake(spark, priced, ["ret_1"])
+    feature_job.features_to_lake(spark, priced, ["ret_1"])
     for fault in (1e-9, np.nan):
         rows = priced.read("features")
         rows.loc[100, "ret_1"] += fault
@@ -94,7 +93,7 @@ def test_symbols_that_look_like_something_else_stay_text_in_a_folder_with_an_odd
     assert sorted(row["symbol"] for row in frame.select("symbol").distinct().collect()) == sorted(ODD)
     for symbol in ("1E5", "TRUE", "NAN"):  # alone: beside others that are plainly text, none is guessed at
         assert sql.read(spark, lake, "bars", symbols=[symbol]).first()["symbol"] == symbol
-    on_spark.features_to_lake(spark, lake, ["ret_1"], source="bars")
+    feature_job.features_to_lake(spark, lake, ["ret_1"], source="bars")
     expected = features.compute(lake.read("bars"), ["ret_1"])
     pd.testing.assert_frame_equal(lake.read("features"), expected, check_exact=True)
 
@@ -111,10 +110,10 @@ def test_a_table_keeps_its_dtypes_and_only_its_live_files_are_read(spark, priced
 
 
 def test_named_symbols_are_replaced_wholly_others_stay_and_equal_rows_make_no_version(spark, priced):
-    on_spark.features_to_lake(spark, priced, ["ret_1", "ret_5"])
+    feature_job.features_to_lake(spark, priced, ["ret_1", "ret_5"])
     before = priced.data_files("features").files
-    assert on_spark.features_to_lake(spark, priced, ["ret_1", "ret_5"]) == 0
-    assert on_spark.features_to_lake(spark, priced, ["ret_1", "vol_20"], ["META", "AAPL"]) == 1
+    assert feature_job.features_to_lake(spark, priced, ["ret_1", "ret_5"]) == 0
+    assert feature_job.features_to_lake(spark, priced, ["ret_1", "vol_20"], ["META", "AAPL"]) == 1
     after = priced.data_files("features").files
     assert {symbol for symbol in SYMBOLS if before[symbol] != after[symbol]} == {"META", "AAPL"}
     frame = priced.read("features", symbols=["AAPL", "AMZN"])
@@ -126,7 +125,7 @@ def test_named_symbols_are_replaced_wholly_others_stay_and_equal_rows_make_no_ve
 def test_a_symbol_with_one_row_has_one_row_of_features(spark, priced, prices):
     single = prices[prices["symbol"] == "AAPL"].iloc[:1]
     priced.write("prices", single, symbols=["AAPL"])
-    on_spark.features_to_lake(spark, priced, everything(), ["AAPL"])
+    feature_job.features_to_lake(spark, priced, everything(), ["AAPL"])
     equal(priced, everything(), ["AAPL"])
     assert len(priced.read("features")) == 1
 
@@ -144,23 +143,23 @@ def test_a_symbol_with_one_row_has_one_row_of_features(spark, priced, prices):
 )
 def test_what_cannot_be_asked_is_refused_before_spark_works(spark, priced, names, symbols, kind, says):
     with pytest.raises(kind, match=says):
-        on_spark.features_to_lake(spark, priced, names, symbols)
+        feature_job.features_to_lake(spark, priced, names, symbols)
     assert priced.tables() == ["prices"]
 
 
 @pytest.mark.parametrize("symbol", HOSTILE)
 def test_a_hostile_symbol_is_refused(spark, priced, symbol):
     with pytest.raises(SymbolError):
-        on_spark.features_to_lake(spark, priced, ["ret_1"], [symbol])
+        feature_job.features_to_lake(spark, priced, ["ret_1"], [symbol])
 
 
 def test_without_prices_or_with_none_in_the_table_the_error_says_what_to_do(spark, lake, prices):
     with pytest.raises(LakeError, match="no table 'prices'"):
-        on_spark.features_to_lake(spark, lake)
+        feature_job.features_to_lake(spark, lake)
     lake.write("prices", prices.iloc[:0], symbols=["AAPL"])
     assert sql.read(spark, lake, "prices").count() == 0
     with pytest.raises(LakeError, match=r"'prices' .* has no rows"):
-        on_spark.features_to_lake(spark, lake)
+        feature_job.features_to_lake(spark, lake)
 
 
 def test_a_read_only_lake_is_a_clear_error(spark, tmp_path, prices):
@@ -169,7 +168,7 @@ def test_a_read_only_lake_is_a_clear_error(spark, tmp_path, prices):
         lake.write("prices", prices, symbols=SYMBOLS)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         with pytest.raises(SparkError, match=r"features of AAPL .*Read-only.*name another lake"):
-            on_spark.features_to_lake(spark, lake, ["ret_1"])
+            feature_job.features_to_lake(spark, lake, ["ret_1"])
         assert lake.tables() == ["prices"]
 
 
@@ -178,7 +177,7 @@ def test_bars_that_break_their_contract_name_the_symbol_and_store_nothing(spark,
         prices[list(features.schema.BARS)].iloc[:3].assign(close=-1.0).astype({"symbol": object})
     )
     with pytest.raises(SparkError, match=r"features of AAPL .*not a finite price"):
-        on_spark.write_features(bad, priced, on_spark.Work(str(priced.folder), "features", ("ret_1",)), ["AAPL"])
+        feature_job.write_features(bad, priced, feature_job.Work(str(priced.folder), "features", ("ret_1",)), ["AAPL"])
     assert priced.tables() == ["prices"]
 
 
@@ -198,14 +197,14 @@ def forget():
 def test_a_registered_feature_runs_on_the_workers_and_an_edited_one_anew(spark, priced, tmp_path, forget):
     for factor in (1.0, 2.0):
         path = module(tmp_path, f"features.register('body', lambda a: {factor} * (a.close / a.open - 1), look_back=0)")
-        on_spark.features_to_lake(spark, priced, ["body", "ret_1"], plugin=plugin.read(path))
+        feature_job.features_to_lake(spark, priced, ["body", "ret_1"], plugin=plugin.read(path))
         equal(priced, ["body", "ret_1"])
 
 
 def test_a_registered_feature_that_fails_is_named_and_nothing_is_stored(spark, priced, tmp_path, forget):
     path = module(tmp_path, "features.register('bad', lambda a: a.nothing, look_back=0)")
     with pytest.raises(SparkError, match="bad"):
-        on_spark.features_to_lake(spark, priced, ["bad"], plugin=plugin.read(path))
+        feature_job.features_to_lake(spark, priced, ["bad"], plugin=plugin.read(path))
     assert priced.tables() == ["prices"]
 
 
@@ -369,7 +368,7 @@ def live(lake: Lake) -> set[str]:
 
 def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark, priced, waiting, monkeypatch):
     path, flag = waiting
-    on_spark.features_to_lake(spark, priced, ["ret_1"])
+    feature_job.features_to_lake(spark, priced, ["ret_1"])
     before, old = priced.read("features"), files(priced)
     with start(priced, "--module", str(path), "--names", "ret_1,waits") as driver:
         until(lambda: driver.poll() is not None or files(priced) - old, "a worker's file")
@@ -382,7 +381,7 @@ def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark,
     until(lambda: not any(Path(f"/proc/{pid}/fd").is_dir() for pid in java), "the end of the driver's Java", 60)
     left = files(priced) - live(priced)
     assert left
-    assert on_spark.features_to_lake(spark, priced, ["ret_1", "waits"], plugin=plugin.read(path)) == 1
+    assert feature_job.features_to_lake(spark, priced, ["ret_1", "waits"], plugin=plugin.read(path)) == 1
     equal(priced, ["ret_1", "waits"])
     assert "features" not in priced.verify()["table"].tolist()
     monkeypatch.setattr("stockkit.lake.upkeep.SHORTEST", 0.0)
@@ -394,9 +393,9 @@ def test_a_driver_killed_half_way_harms_nobody_and_the_next_one_completes(spark,
 def test_rows_that_were_equal_at_first_and_then_were_not_are_computed_anew(spark, priced, waiting):
     path, flag = waiting
     waits, names = plugin.read(path), ["ret_1", "waits"]
-    on_spark.features_to_lake(spark, priced, names, ["AAPL"], plugin=waits)
+    feature_job.features_to_lake(spark, priced, names, ["AAPL"], plugin=waits)
     run = threading.Thread(
-        target=on_spark.features_to_lake, args=(spark, priced, names, ["AAPL", "NVDA"]), kwargs={"plugin": waits}
+        target=feature_job.features_to_lake, args=(spark, priced, names, ["AAPL", "NVDA"]), kwargs={"plugin": waits}
     )
     run.start()
     until(Path(f"{flag} when").exists, "work on the symbol that waits")
@@ -414,7 +413,7 @@ def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, priced, waitin
 
     def here() -> None:
         try:
-            on_spark.features_to_lake(spark, Lake(priced.files, ROOT), names, plugin=plugin.read(path))
+            feature_job.features_to_lake(spark, Lake(priced.files, ROOT), names, plugin=plugin.read(path))
         except Exception as error:
             failed.append(error)
 
@@ -436,7 +435,7 @@ def test_two_drivers_at_once_on_a_new_table_double_nothing(spark, priced, waitin
 def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, priced, capsys, monkeypatch):
     glues = ["--JOB_NAME", "features", "--TempDir", "s3://tmp", "--job-bookmark-option", "job-bookmark-disable"]
     ours = ["--lake", str(priced.folder), "--symbols", "AAPL,META", "--names", "ret_1 vol_20", "--groups", "lags"]
-    assert jobs.features([*glues, *ours]) == 0
+    assert jobs.compute_features([*glues, *ours]) == 0
     assert "features version 0: " in capsys.readouterr().out
     assert set(priced.data_files("features").files) == {"AAPL", "META"}
     equal(priced, ["ret_1", "vol_20", *features.names("lags")], ["AAPL", "META"])
@@ -461,7 +460,7 @@ def test_the_job_reads_glues_arguments_and_says_what_it_did(spark, priced, capsy
 def test_a_wrong_command_is_one_line_and_a_code_before_spark_starts(priced, capsys, monkeypatch, words, code, says):
     monkeypatch.chdir(priced.folder)
     monkeypatch.setattr(session, "session", None)
-    assert jobs.features([str(priced.folder) if word == "LAKE" else word for word in words]) == code
+    assert jobs.compute_features([str(priced.folder) if word == "LAKE" else word for word in words]) == code
     output = capsys.readouterr().err
     assert output.startswith("error: ")
     assert says in output

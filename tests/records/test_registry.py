@@ -24,7 +24,7 @@ from stockkit import open_lake
 from stockkit.aws import Session
 from stockkit.errors import ForecastError, LakeError
 from stockkit.files import write_atomically
-from stockkit.forecast import models as forecasters
+from stockkit.forecast import models
 from stockkit.forecast.judge import gate
 from stockkit.forecast.models.naive import Constant, PrevailingMean
 from stockkit.forecast.walk import backtest
@@ -598,15 +598,15 @@ def test_nothing_to_roll_back_is_an_error(lake):
 
 
 def test_a_broken_champion_names_the_way_back_and_rollback_passes_over_broken_ones(lake):
-    one, two, three = (candidate(lake, mean=mean) for mean in (0.1, 0.2, 0.3))
-    for saved in (one, two, three):
+    first, two, three = (candidate(lake, mean=mean) for mean in (0.1, 0.2, 0.3))
+    for saved in (first, two, three):
         promoted(lake, saved)
     for saved in (two, three):
         (lake.folder / saved.folder / "parameters.json").write_bytes(b"{}")
     with pytest.raises(LakeError, match=r"parameters\.json.*stockkit models rollback 1"):
         registry.load(lake, "h1")
     entry = registry.rollback(lake, 1, at=NOW)
-    assert entry.version == one.key
+    assert entry.version == first.key
     assert f"{two.key} was passed over" in entry.reasons[1]
 
 
@@ -816,7 +816,7 @@ def test_every_model_of_ours_forecasts_the_same_after_saving_and_loading(tmp_pat
     bars = planted(300)
     panel = pd.DataFrame({"symbol": "A", "date": bars.date.astype("datetime64[ns]"), "close": bars.close})
     panel = panel.assign(**dict(zip(bars.names, bars.features.T, strict=True))).astype({"symbol": "string"})
-    tried = [model for model in (*forecasters.CORE, *forecasters.EXTRAS) if model.name != "auto_arima"]
+    tried = [model for model in (*models.CORE, *models.EXTRAS) if model.name != "auto_arima"]
     newest = backtest.latest(panel, models=tried, features=bars.names, horizon=2)
     assert newest.skipped == {}
     for (_, name), fitted in newest.fitted.items():

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from stockkit import features as catalogue
+from stockkit import features
 from stockkit.cloud.spark import feature_job, plugin, session
 from stockkit.errors import ParamError, StockkitError, did_you_mean
 from stockkit.lake.tables import open_lake
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
         raise ParamError(f"{self.prog}: {message}")
 
 
-def features(words: Sequence[str]) -> int:
+def compute_features(words: Sequence[str]) -> int:
     """Run the job ``deploy/jobs/features.py``; the last line it prints is the table's version. Returns an exit code.
 
     0: committed, or all rows were there already. 1: it failed, the table is as it was. 2: the command is wrong.
@@ -41,10 +41,10 @@ def features(words: Sequence[str]) -> int:
         user_module = plugin.read(arguments.module) if arguments.module else None
         if user_module:
             user_module.load()
-        named = [*(arguments.names or ()), *(catalogue.names(*arguments.groups) if arguments.groups else ())]
+        named = [*(arguments.names or ()), *(features.names(*arguments.groups) if arguments.groups else ())]
         lake = open_lake(arguments.lake)
         sessions.zone(arguments.calendar)
-        catalogue.check_names(named or None, arguments.dtype)  # here and not in ten seconds, when Spark has started
+        features.check_names(named or None, arguments.dtype)  # here and not in ten seconds, when Spark has started
         symbols = feature_job.symbols_of(lake, arguments.source, arguments.symbols)
         lake.version(arguments.table)
         spark = session.session("stockkit features", cores=arguments.cores)
