@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stockkit.market import actions, simulate
+from stockkit.market import corporate_actions, simulate
 from tests.conftest import make_workbook, manifest_of, stockkit
 
 
@@ -44,7 +44,7 @@ def test_a_history_on_two_scales_is_incomplete_and_the_way_out_works(book):
     told = stockkit(workbook, "lake", "actions", "suggest")
     assert "split 4:1" in told.stdout, told.stderr
     file = workbook / "actions.suggested.csv"
-    assert actions.parse(file.read_bytes(), file="a")["value"].tolist() == [4.0]
+    assert corporate_actions.parse(file.read_bytes(), file="a")["value"].tolist() == [4.0]
     file.write_text(file.read_text() + "# mine\n")
     assert stockkit(workbook, "lake", "actions", "suggest").returncode == 2, "a file that was looked through stays"
     assert stockkit(workbook, "lake", "actions", "add", str(file)).returncode == 0

@@ -14,10 +14,9 @@ from stockkit.intake.sources import is_complete
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake
-from stockkit.market import action_history, schema
-from stockkit.market import actions as corporate
-from stockkit.market.action_history import Known, Statement
+from stockkit.market import corporate_actions, schema
 from stockkit.market.answers import Answer, careful
+from stockkit.market.corporate_actions import Known, Statement
 
 HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
 ADDED = "the list of added actions"
@@ -39,12 +38,12 @@ class Fetched:
     failures: dict[str, str]
     now: pd.Timestamp
     deferred: dict[str, str] = field(default_factory=dict)
-    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
+    conflicts: pd.DataFrame = field(default_factory=lambda: corporate_actions.no_conflicts())
     notes: pd.DataFrame = field(default_factory=lambda: schema.empty(NOTES))
 
     @property
     def actions(self) -> pd.DataFrame:
-        """The corporate actions that are applied, as `market.actions.ACTIONS`."""
+        """The corporate actions that are applied, as `market.corporate_actions.ACTIONS`."""
         return self.known.actions
 
     def summary(self) -> pd.DataFrame:
@@ -74,7 +73,7 @@ def from_holdings(
 ) -> Fetched:
     """What is known of symbols by what the raw zone holds of each, and of the lists of corporate actions by name."""
     by_symbol = {symbol: holding.answers for symbol, holding in holdings.items() if holding.answers}
-    known = action_history.known(
+    known = corporate_actions.known(
         _lists(lists, ACTIONS_FILE),
         [statement for history in by_symbol.values() for statement in _statements(history)],
         _lists(lists, ADDED),
@@ -118,12 +117,12 @@ def _lists(lists: Mapping[str, Holding], file: str) -> list[Statement]:
     newest = raw.order(holding.answers[-1].file if holding.answers else "")
     if broken := [fault for fault in holding.faults if fault.problem == raw.DAMAGED and raw.order(fault.file) > newest]:
         raise LakeError(f"the list of corporate actions {broken[-1].file}: {broken[-1].detail}")
-    return [Statement(corporate.read(answer.body, file=file), answer.since) for answer in holding.answers]
+    return [Statement(corporate_actions.read(answer.body, file=file), answer.since) for answer in holding.answers]
 
 
 def _statements(history: Sequence[Answer]) -> Iterator[Statement]:
     """What one symbol's answers say of corporate actions beside their bars, each of its days."""
-    events = [(answer, corporate.read_events(answer.body, answer.symbol)) for answer in history]
+    events = [(answer, corporate_actions.read_events(answer.body, answer.symbol)) for answer in history]
     if not any(len(listed.actions) or len(listed.faults) for _, listed in events):
         return
     for answer, listed in events:

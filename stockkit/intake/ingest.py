@@ -24,8 +24,7 @@ from stockkit.intake.sources import open_source
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake
-from stockkit.market import actions as corporate
-from stockkit.market import answers, clean, schema, sessions
+from stockkit.market import answers, clean, corporate_actions, schema, sessions
 from stockkit.market.answers import Answer
 
 EARLIEST, LATEST = "earliest", "latest"
@@ -60,7 +59,7 @@ def fetch(
         return first
     second = _ask(lake, check, symbols, on_done)
     both = _span(first, second)
-    trusted, conflicts = corporate.agree(_covered(first, both), _covered(second, both))
+    trusted, conflicts = corporate_actions.agree(_covered(first, both), _covered(second, both))
     return replace(first, known=replace(first.known, actions=trusted), conflicts=conflicts)
 
 
@@ -100,7 +99,7 @@ def _lists(lake: Lake, origin: Source) -> dict[str, Holding]:
     lists = {ADDED: raw.read(lake.files, HAND, None)}
     body = origin.actions()
     if body is not None:
-        corporate.read(body, file=ACTIONS_FILE)
+        corporate_actions.read(body, file=ACTIONS_FILE)
         before = raw.read(lake.files, origin.name, None)
         lists[ACTIONS_FILE] = raw.extend(before, lake.files, origin.name, None, body, origin.now())
     return lists
@@ -151,7 +150,11 @@ def _covered(fetched: Fetched, both: pd.DataFrame) -> pd.DataFrame:
     """The corporate actions of one source within the days that both have."""
     known = fetched.actions.merge(both, on="symbol")
     inside = known["ex_date"].between(known["start"], known["end"])
-    return known.loc[inside, list(corporate.ACTIONS)].astype(dict(corporate.ACTIONS)).reset_index(drop=True)
+    return (
+        known.loc[inside, list(corporate_actions.ACTIONS)]
+        .astype(dict(corporate_actions.ACTIONS))
+        .reset_index(drop=True)
+    )
 
 
 def clean_all(
@@ -238,12 +241,12 @@ def add_actions(lake: Lake, body: bytes, *, file: str, now: pd.Timestamp) -> pd.
     Raises:
         SchemaError: a line is no action. LakeError: the lake cannot be written.
     """
-    new = corporate.parse(body, file=file)
+    new = corporate_actions.parse(body, file=file)
     before = raw.read(lake.files, HAND, None)
-    old = [corporate.parse(answer.body, file=answer.file) for answer in before.answers[-1:]]
+    old = [corporate_actions.parse(answer.body, file=answer.file) for answer in before.answers[-1:]]
     rows = pd.concat([*old, new]).assign(real=lambda frame: (frame["kind"] == "split") & (frame["value"] == 1.0))
     rows = rows.drop_duplicates(["symbol", "ex_date", "kind", "real"], keep="last").drop(columns="real")
-    rows = rows.sort_values(list(corporate.ACTIONS), ignore_index=True)
+    rows = rows.sort_values(list(corporate_actions.ACTIONS), ignore_index=True)
     raw.extend(before, lake.files, HAND, None, rows.to_csv(index=False, date_format="%Y-%m-%d").encode(), now)
     return rows
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from stockkit.errors import SourceError
 from stockkit.intake.history import NOTES, Fetched, joined
-from stockkit.market import actions as corporate
-from stockkit.market import clean, jumps, schema, sessions
+from stockkit.market import clean, corporate_actions, jumps, schema, sessions
 from stockkit.market.answers.layouts import Reading
 
 UNSEEN = ("session_not_closed", "closed_day", "repeated_row")  # rules of rows that leave no gap
@@ -27,7 +26,7 @@ class Ingested:
     corrections: pd.DataFrame
     missing: dict[str, str]
     deferred: dict[str, str] = field(default_factory=dict)
-    conflicts: pd.DataFrame = field(default_factory=lambda: corporate.agree(corporate.none(), corporate.none())[1])
+    conflicts: pd.DataFrame = field(default_factory=lambda: corporate_actions.no_conflicts())
     jumps: pd.DataFrame = field(default_factory=lambda: schema.empty(jumps.SUGGESTED))
     notes: pd.DataFrame = field(default_factory=lambda: schema.empty(NOTES))
     start: pd.Timestamp = pd.Timestamp.min

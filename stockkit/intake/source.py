@@ -59,7 +59,7 @@ class Source(ABC):
     def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
         """One symbol's bars as CSV, as traded; with `compact` at least the last 100 rows, where it can.
 
-        Splits and dividends may stand in columns beside the bars (see `market.actions.events`).
+        Splits and dividends may stand in columns beside the bars (see `market.corporate_actions.events`).
 
         Raises:
             SourceError: there is no whole and usable answer; says why.
@@ -70,7 +70,7 @@ class Source(ABC):
         return pd.Timestamp(datetime.now(UTC)).floor("s")
 
     def actions(self) -> bytes | None:
-        """Its corporate actions in one CSV for all symbols (see `market.actions.parse`), or None."""
+        """Its corporate actions in one CSV for all symbols (see `market.corporate_actions.parse`), or None."""
         return None
 
     def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:

@@ -12,8 +12,7 @@ import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
 from stockkit.intake.source import Source
-from stockkit.market import actions as corporate
-from stockkit.market import schema
+from stockkit.market import corporate_actions, schema
 
 PRICES = ("Open", "High", "Low", "Close")
 EVENTS = ("Dividends", "Stock Splits")
@@ -103,7 +102,7 @@ def as_traded(frame: pd.DataFrame, symbol: str, *, last: int | None = None) -> b
         frame = frame.sort_index()
     days = pd.DatetimeIndex(frame.index).tz_localize(None).normalize()
     splits = frame["Stock Splits"].fillna(0).to_numpy()
-    factor = corporate.split_factor(days.to_numpy(), _splits(days, splits, symbol))
+    factor = corporate_actions.split_factor(days.to_numpy(), _splits(days, splits, symbol))
     columns = {name.lower(): _digits(frame[name] * factor) for name in PRICES}
     volume = (frame["Volume"] / factor).round().map(lambda shares: "" if pd.isna(shares) else f"{shares:.0f}")
     table = pd.DataFrame(
@@ -120,7 +119,7 @@ def as_traded(frame: pd.DataFrame, symbol: str, *, last: int | None = None) -> b
 
 def _splits(days: pd.DatetimeIndex, ratios: Any, symbol: str) -> pd.DataFrame:
     frame = pd.DataFrame({"symbol": symbol, "ex_date": days, "kind": "split", "value": ratios})
-    return frame[frame["value"] > 0].astype(dict(corporate.ACTIONS))
+    return frame[frame["value"] > 0].astype(dict(corporate_actions.ACTIONS))
 
 
 def _digits(values: pd.Series) -> pd.Series:

@@ -15,12 +15,11 @@ import pandas as pd
 from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.market import action_history, jumps, rules, schema, sessions
-from stockkit.market import actions as corporate
-from stockkit.market.action_history import Known
+from stockkit.market import corporate_actions, jumps, rules, schema, sessions
 from stockkit.market.answers import Answer, Choices, careful
 from stockkit.market.answers.layouts import COLUMNS, Reading
 from stockkit.market.answers.plain import Columns
+from stockkit.market.corporate_actions import Known
 from stockkit.market.jumps import MAX_JUMP
 
 UNUSABLE: Mapping[str, str] = {"symbol": "string", "file": "string", "reason": "string", "superseded": "bool"}
@@ -72,8 +71,8 @@ def clean(
         told: symbol to its answers, in the order of arrival. An answer speaks for every day from its first to its
             last: a later one replaces what earlier ones said of those days, and withdraws days that it leaves out.
             One that cannot be read says nothing.
-        actions: as `actions.ACTIONS`, or with their history: then a row is known no earlier than the splits that
-            scale it and the dividend that it carries.
+        actions: as `corporate_actions.ACTIONS`, or with their history: then a row is known no earlier than the
+            splits that scale it and the dividend that it carries.
         start: the first session kept; jumps are judged from the first row on all the same.
         as_of: the last; rows and actions after it are as if not yet known.
         calendar: the exchange.
@@ -98,7 +97,7 @@ def clean(
         corrections += [change.assign(symbol=symbol) for change in changes]
         rejects += _standing(judged, good[symbol]["day"])
     effective = known.actions[known.actions["ex_date"] <= as_of]
-    rows = corporate.adjust(_block(good), effective)
+    rows = corporate_actions.adjust(_block(good), effective)
     jump, borders = _jumps_by_symbol(rows, known, as_of)
     rejects += _jump_rejects(told, rows[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
     rows["known_at"] = _known_at(rows, known.changed[known.changed["ex_date"] <= as_of])
@@ -293,7 +292,7 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
         at = own.start + int(np.searchsorted(date[own], day))
         if one["kind"] == "dividend":
             first, last = at, at + int(at < own.stop and date[at] == day)
-        elif one["kind"] == action_history.SCALE:
+        elif one["kind"] == corporate_actions.SCALE:
             first, last = own.start, own.stop
         else:
             jumped = own.start < at < own.stop and abs(raw[at] - raw[at - 1]) > MAX_JUMP

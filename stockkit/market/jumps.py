@@ -125,7 +125,7 @@ def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -
         prices: all rows of one or more symbols (symbol, date, open, close, volume; adjusted by the splits that are
             known), refused ones too, sorted by symbol then date.
         borders: the jumps that stay: symbol and date.
-        splits: the splits that are known already, as `actions.ACTIONS`.
+        splits: the splits that are known already, as `corporate_actions.ACTIONS`.
 
     Returns:
         As `SUGGESTED`, a row a jump: `kind` is "split" with a `ratio` (new shares for one old), "real move" (1.0),

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from stockkit.errors import ParamError
-from stockkit.market import saturdays
 
 DEFAULT = "XNYS"
 FIRST, LAST = "1960-01-01", "2035-12-31"
@@ -35,6 +34,23 @@ ELSEWHERE = {
     "XNCM": "XNAS (Nasdaq)",
     "XNMS": "XNAS (Nasdaq)",
 }  # codes that are real, and whose sessions are recorded under another; a similar name would be another city's
+
+# Saturdays on which New York did not trade: in summer, and by special closings
+LAST_SATURDAY = "1952-09-27"
+SATURDAYS_OFF = (
+    ("1944-08-19", "1944-09-02"), ("1945-07-07", "1945-09-01"), ("1946-06-01", "1946-09-28"),
+    ("1947-05-31", "1947-09-27"), ("1948-05-29", "1948-09-25"), ("1949-05-28", "1949-09-24"),
+    ("1950-06-03", "1950-09-30"), ("1951-06-02", "1951-09-29"), ("1952-05-31", "1952-09-27"),
+)  # fmt: skip
+CLOSED_SATURDAYS = (
+    "1928-04-07", "1928-04-21", "1928-05-05", "1928-05-12", "1928-05-19", "1928-05-26", "1928-11-24", "1929-02-09",
+    "1929-02-23", "1929-03-30", "1929-08-31", "1929-11-02", "1929-11-09", "1929-11-16", "1929-11-23", "1929-11-30",
+    "1930-04-19", "1930-05-31", "1930-07-05", "1930-08-30", "1931-09-05", "1931-12-26", "1932-07-02", "1933-01-07",
+    "1933-03-04", "1933-03-11", "1933-07-29", "1933-08-05", "1933-08-12", "1933-08-19", "1933-08-26", "1933-09-02",
+    "1936-12-26", "1937-05-29", "1937-07-03", "1945-04-14", "1945-10-13", "1945-10-27", "1946-02-23", "1946-05-25",
+    "1948-01-03", "1949-12-24", "1950-12-23",
+)  # fmt: skip
+SATURDAY_HOLIDAYS = ("01-01", "02-12", "02-22", "05-30", "07-04", "10-12", "11-11", "12-25")  # Armistice Day since 1934
 
 
 @lru_cache(maxsize=8)
@@ -63,7 +79,7 @@ def _instead(name: str, names: list[str]) -> str:
         return f"Use {ELSEWHERE[name.upper()]}."
     if name.upper() in names:
         return f"Did you mean {name.upper()!r}?"
-    near = sorted(get_close_matches(name, names, n=5), key=lambda one: one[:3] != name[:3])
+    near = sorted(get_close_matches(name, names, n=5), key=lambda known: known[:3] != name[:3])
     known = f"Known: {', '.join(names)}."
     return f"Did you mean {near[0]!r}? {known}" if near else known
 
@@ -86,7 +102,7 @@ def _parsed(calendar: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     return name, tuple(day[1:] for day in days if day[0] == "+"), tuple(day[1:] for day in days if day[0] == "-")
 
 
-def _held(calendar: Any) -> pd.DatetimeIndex:
+def _recorded(calendar: Any) -> pd.DatetimeIndex:
     """The sessions of a library's calendar, datetime64[ns], without the holidays by rule before 1970.
 
     The library asks pandas for these with pandas' own first day, 1970-01-01, and so takes earlier ones for sessions.
@@ -110,7 +126,21 @@ def _overruled(days: pd.DatetimeIndex, calendar: str) -> pd.DatetimeIndex:
 @lru_cache(maxsize=8)
 def _recent(calendar: str) -> pd.DatetimeIndex:
     """The sessions from 1960 on, or from the calendar's own first day."""
-    return _overruled(_held(_calendar(_parsed(calendar)[0])), calendar)
+    return _overruled(_recorded(_calendar(_parsed(calendar)[0])), calendar)
+
+
+def _saturdays(calendar: Any) -> pd.DatetimeIndex:
+    """The Saturdays with a session until the end of September 1952, from the first of the library's `calendar` on.
+
+    The library knows none of them. Source: "NYSE Closings", the exchange's own list of special closings, for those that
+    no yearly rule gives.
+    """
+    days = pd.date_range(calendar.first_session, LAST_SATURDAY, freq="W-SAT")
+    feast = days.strftime("%m-%d").isin(SATURDAY_HOLIDAYS) & ~((days.strftime("%m-%d") == "11-11") & (days.year < 1934))
+    summer = np.zeros(len(days), bool)
+    for start, end in SATURDAYS_OFF:
+        summer |= (days >= start) & (days <= end)
+    return days[~(feast | summer | days.isin(pd.DatetimeIndex(list(CLOSED_SATURDAYS))))].as_unit("ns")
 
 
 @lru_cache(maxsize=8)
@@ -123,9 +153,9 @@ def every(calendar: str = DEFAULT) -> pd.DatetimeIndex:
         return recent
     eve = pd.Timestamp(FIRST) - pd.Timedelta(days=1)
     old = exchange_calendars.get_calendar(name, start=EARLIEST[name], end=eve)
-    days = _held(old)
+    days = _recorded(old)
     if name == "XNYS":
-        days = days.union(saturdays.traded(old))
+        days = days.union(_saturdays(old))
     return _overruled(days.union(recent), calendar)
 
 
@@ -183,9 +213,9 @@ def last_closed(instant: pd.Timestamp, calendar: str = DEFAULT) -> pd.Timestamp:
 
 def _closing(day: pd.Timestamp, calendar: str) -> pd.Timestamp:
     """When a session's closing bell rings, UTC; the end of the day for one that the library does not record."""
-    held = _calendar(_parsed(calendar)[0])
-    if held.is_session(day):
-        return held.session_close(day)
+    recorded = _calendar(_parsed(calendar)[0])
+    if recorded.is_session(day):
+        return recorded.session_close(day)
     return (day + pd.Timedelta(days=1)).tz_localize(zone(calendar)).tz_convert("UTC")
 
 
@@ -203,13 +233,12 @@ def scheduled_holidays(calendar: str = DEFAULT) -> np.ndarray:
     What the calendar records as ad hoc (a storm, a state funeral, a lunar holiday listed by hand) is not among them,
     nor what is overruled by hand.
     """
-    held = _calendar(_parsed(calendar)[0])
-    rules = held.regular_holidays
+    recorded = _calendar(_parsed(calendar)[0])
+    rules = recorded.regular_holidays
     if rules is None:
         return np.zeros(0, "int64")
-    days = pd.DatetimeIndex(rules.holidays(FIRST, LAST)).tz_localize(None)
-    found = days.values.astype("datetime64[D]").astype("int64")
-    return np.unique(found[np.is_busday(found.astype("datetime64[D]"), weekmask=held.weekmask)])
+    days = pd.DatetimeIndex(rules.holidays(FIRST, LAST)).tz_localize(None).to_numpy().astype("datetime64[D]")
+    return np.unique(days[np.is_busday(days, weekmask=recorded.weekmask)].astype("int64"))
 
 
 @lru_cache(maxsize=8)

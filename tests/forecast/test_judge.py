@@ -10,7 +10,7 @@ import pytest
 from scipy.signal import lfilter
 
 from stockkit.forecast.judge.scores import Board, board, verdict
-from stockkit.market import planted
+from tests.forecast import planted
 
 WALKS, PANELS = 200, 50  # panels of random walks, panels with something to find
 LEVEL = 0.05
@@ -57,7 +57,7 @@ def table(means: dict[str, np.ndarray], y: np.ndarray, horizon: int, first: int)
     })  # fmt: skip
 
 
-def models(made: planted.Panel, horizon: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def models(made: planted.PlantedReturns, horizon: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """What people try: a mean, momentum, a feature for each symbol and for all, and noise so faint that it is free.
 
     What is fitted contains the random walk; the noise does not, and of it Diebold and Mariano's test is exact.

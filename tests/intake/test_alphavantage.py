@@ -21,7 +21,7 @@ from stockkit.intake import alphavantage, ingest, sources
 from stockkit.intake.download import Limits, Patience
 from stockkit.intake.folder import PriceFolder
 from stockkit.intake.source import fetch_many
-from stockkit.market import actions, clean
+from stockkit.market import clean, corporate_actions
 from tests.conftest import ROOT
 from tests.intake import alphavantage_server as av
 from tests.intake.alphavantage_server import Server, csv, json_of, status
@@ -77,11 +77,11 @@ def test_the_adjusted_answer_tells_its_splits_and_dividends(opened):
         source = opened(server, "alphavantage:adjusted")
         body = source.fetch("AAPL")
         assert server.requests[0]["function"] == "TIME_SERIES_DAILY_ADJUSTED"
-    expected = actions.parse(
+    expected = corporate_actions.parse(
         b"symbol,ex_date,kind,value\nAAPL,2020-08-07,dividend,0.82\nAAPL,2020-08-31,split,4\n", file="expected"
     )
-    pd.testing.assert_frame_equal(actions.events(body, "AAPL"), expected)
-    assert actions.events(av.PLAIN, "IBM").empty
+    pd.testing.assert_frame_equal(corporate_actions.events(body, "AAPL"), expected)
+    assert corporate_actions.events(av.PLAIN, "IBM").empty
     assert source.name == "alphavantage-adjusted"
 
 
@@ -277,7 +277,7 @@ def test_a_bad_symbol_never_leaves_the_machine(opened):
 def window(body: bytes, source: alphavantage.AlphaVantage) -> clean.Cleaned:
     answer = clean.Answer("IBM", body, source.file("IBM"), pd.Timestamp("2026-11-21", tz="UTC"))
     ends = {"start": pd.Timestamp("1990-01-01"), "as_of": pd.Timestamp("2026-11-20")}
-    return clean.clean({answer.symbol: [answer]}, actions.events(body, "IBM"), **ends)
+    return clean.clean({answer.symbol: [answer]}, corporate_actions.events(body, "IBM"), **ends)
 
 
 def test_stale_shuffled_and_repeated_rows_pass_as_they_are_and_give_no_wrong_bar(opened):

@@ -12,7 +12,7 @@ import pytest
 
 from stockkit.errors import ParamError, SourceError
 from stockkit.intake import sources, yahoo
-from stockkit.market import actions, clean
+from stockkit.market import clean, corporate_actions
 from stockkit.market.answers.layouts import PRICE_COLUMNS
 from tests.conftest import ROOT, SYMBOLS, lacking
 
@@ -37,7 +37,7 @@ def as_yahoo_gives(prices: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def known():
-    return actions.parse((ROOT / "data" / "sample" / "actions.csv").read_bytes(), file="actions.csv")
+    return corporate_actions.parse((ROOT / "data" / "sample" / "actions.csv").read_bytes(), file="actions.csv")
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
@@ -46,8 +46,8 @@ def test_the_bars_as_traded_and_their_events_come_back(symbol, prices, known):
     listed = known[(known["symbol"] == symbol) & known["ex_date"].isin(bars["date"])].reset_index(drop=True)
     body = yahoo.as_traded(as_yahoo_gives(bars, listed), symbol)
     answer = clean.Answer(symbol, body, "yahoo", bars["known_at"].iloc[0])
-    events = actions.events(body, symbol)
-    trusted, conflicts = actions.agree(listed, events)
+    events = corporate_actions.events(body, symbol)
+    trusted, conflicts = corporate_actions.agree(listed, events)
     assert len(trusted) == len(listed)
     assert conflicts.empty
     again = clean.clean({answer.symbol: [answer]}, events, start=bars["date"].min(), as_of=bars["date"].max()).prices
@@ -88,7 +88,7 @@ def test_a_missing_value_stays_missing_and_is_rejected():
     body = yahoo.as_traded(frame(Close=[10.0, np.nan, 11.5], Volume=[4.0, np.nan, 3.0]), "AAPL")
     answer = clean.Answer("AAPL", body, "yahoo", pd.Timestamp("2020-09-03", tz="UTC"))
     window = {"start": pd.Timestamp("2020-01-01"), "as_of": pd.Timestamp("2020-09-02")}
-    got = clean.clean({answer.symbol: [answer]}, actions.events(body, "AAPL"), **window)
+    got = clean.clean({answer.symbol: [answer]}, corporate_actions.events(body, "AAPL"), **window)
     assert list(got.rejects["rule"]) == ["missing_value"]
 
 

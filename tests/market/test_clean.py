@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.market import actions, clean, rules, schema, simulate
+from stockkit.market import clean, corporate_actions, rules, schema, simulate
 from stockkit.market.answers import plain as plain_answers
 from tests.conftest import ROOT, SYMBOLS
 
@@ -22,7 +22,7 @@ LARGE_SPLITS = {
 def run(body: bytes, known: pd.DataFrame | None = None, **window) -> clean.Cleaned:
     window = {"start": pd.Timestamp("1900-01-01"), "as_of": FAR, **window}
     answer = clean.Answer("AAA", body, "AAA.csv", FETCHED)
-    return clean.clean({answer.symbol: [answer]}, actions.none() if known is None else known, **window)
+    return clean.clean({answer.symbol: [answer]}, corporate_actions.none() if known is None else known, **window)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_text_of_a_plain_file_is_read_for_its_bad_rows_alone(good, monkeypat
 
 def test_a_session_that_had_not_closed_when_it_was_fetched_is_no_bar_yet(good):
     early = clean.Answer("AAA", body(good), "AAA.csv", pd.Timestamp("2023-09-21 15:00", tz="UTC"))
-    cleaned = clean.clean({"AAA": [early]}, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    cleaned = clean.clean({"AAA": [early]}, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
     assert list(cleaned.rejects["rule"]) == ["session_not_closed"]
 
 
@@ -165,7 +165,7 @@ def test_start_and_as_of_bound_the_bars(good):
 
 
 def test_a_split_after_the_as_of_date_is_not_known_yet(good):
-    split = actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-20,split,2\n", file="a")
+    split = corporate_actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-20,split,2\n", file="a")
     early = run(body(good), split, as_of=pd.Timestamp("2023-09-19"))
     assert (early.prices["split_factor"] == 1).all()
 
@@ -177,7 +177,7 @@ def test_a_move_that_actions_call_real_passes(good):
         *good[4:],
     ]
     assert len(run(body(lines)).prices) == 5
-    real = actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-19,split,1.0\n", file="a")
+    real = corporate_actions.parse(b"symbol,ex_date,kind,value\nAAA,2023-09-19,split,1.0\n", file="a")
     assert len(run(body(lines), real).prices) == 8
 
 
@@ -206,7 +206,7 @@ def without_actions():
     for symbol in SYMBOLS:
         data = (ROOT / "data" / "sample" / f"{symbol}.csv").read_bytes()
         told[symbol] = [clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)]
-    return clean.clean(told, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    return clean.clean(told, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
 
 
 def test_without_the_actions_every_large_split_is_found_with_its_ratio_and_nothing_else(without_actions):
@@ -245,7 +245,7 @@ def answers_of(*bodies: list[str]) -> list[clean.Answer]:
 
 def merged(*bodies: list[str]) -> clean.Cleaned:
     told = {"AAA": answers_of(*bodies)}
-    return clean.clean(told, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    return clean.clean(told, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
 
 
 def test_a_short_answer_adds_to_a_long_one_and_each_row_keeps_the_day_that_it_was_known(good):
@@ -295,8 +295,8 @@ def test_a_real_move_on_the_day_of_a_reverse_split_passes_where_it_is_stated(goo
              for line in good[1:4]]  # fmt: skip
     lines = [good[0], *moved, *good[4:]]
     text = f"symbol,ex_date,kind,value\nAAA,{day},split,0.05\n"
-    assert len(run(body(lines), actions.parse(text.encode(), file="a")).prices) == 5
-    stated = actions.parse(f"{text}AAA,{day},split,1.0\n".encode(), file="a")
+    assert len(run(body(lines), corporate_actions.parse(text.encode(), file="a")).prices) == 5
+    stated = corporate_actions.parse(f"{text}AAA,{day},split,1.0\n".encode(), file="a")
     found = run(body(lines), stated).prices
     assert len(found) == 8
     assert found["split_factor"].tolist() == [0.05] * 5 + [1.0] * 3

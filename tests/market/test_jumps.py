@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stockkit.lake import frames
-from stockkit.market import actions, jumps, schema, simulate
+from stockkit.market import corporate_actions, jumps, schema, simulate
 from stockkit.market.jumps import ADJUSTED, NO_RATIO, REAL, SPLIT
 
 AT = 60  # the row at which something happens
@@ -41,7 +41,7 @@ def suggested(frame: pd.DataFrame, known: pd.DataFrame | None = None) -> pd.Data
     level = np.log(frame["close"].to_numpy())
     borders = jumps.stretches(level, np.zeros(len(level), bool)).borders
     days = pd.DataFrame({"symbol": "A", "date": frame["date"].iloc[borders]})
-    return jumps.suggest(frame, days, actions.none() if known is None else known)
+    return jumps.suggest(frame, days, corporate_actions.none() if known is None else known)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -96,18 +96,18 @@ def test_in_a_short_history_a_clear_split_is_suggested_and_a_fall_that_fits_none
 def test_a_listed_split_that_the_prices_do_not_show_is_said_to_be_in_them_already():
     frame = bars()
     day = frame["date"].iloc[AT]
-    known = actions.parse(f"symbol,ex_date,kind,value\nA,{day:%Y-%m-%d},split,4\n".encode(), file="a")
+    known = corporate_actions.parse(f"symbol,ex_date,kind,value\nA,{day:%Y-%m-%d},split,4\n".encode(), file="a")
     wrong = frame.assign(high=frame["close"], low=frame["open"])
-    adjusted = actions.adjust(wrong, known)
+    adjusted = corporate_actions.adjust(wrong, known)
     assert suggested(adjusted, known)["kind"].tolist() == [ADJUSTED]
 
 
 def test_a_wrong_ratio_or_news_on_the_day_of_a_listed_split_is_said_and_the_split_not_called_false():
     frame = split(bars(), 4)
-    known = actions.parse(
+    known = corporate_actions.parse(
         f"symbol,ex_date,kind,value\nA,{frame['date'].iloc[AT]:%Y-%m-%d},split,2\n".encode(), file="a"
     )
-    found = suggested(actions.adjust(frame.assign(high=frame["close"], low=frame["open"]), known), known)
+    found = suggested(corporate_actions.adjust(frame.assign(high=frame["close"], low=frame["open"]), known), known)
     assert found["kind"].tolist() == [NO_RATIO]
     assert "its ratio is wrong, or news" in found["evidence"][0]
 
@@ -149,7 +149,7 @@ def test_every_row_is_kept_or_has_a_rule_and_none_is_kept_across_a_border():
 def test_the_file_of_suggestions_reads_as_actions_with_the_evidence_as_comments():
     found = pd.concat([suggested(split(bars(), 4)), suggested(news(bars(), -0.7))], ignore_index=True)
     text = jumps.csv_lines(schema.cast(found, jumps.SUGGESTED))
-    listed = actions.parse(text.encode(), file="actions.suggested.csv")
+    listed = corporate_actions.parse(text.encode(), file="actions.suggested.csv")
     assert listed[["kind", "value"]].values.tolist() == [["split", 4.0]]
     assert text.count("\n#") == 3
 

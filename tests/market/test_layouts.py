@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError
-from stockkit.market import actions, clean
+from stockkit.market import clean, corporate_actions
 from stockkit.market.answers import Answer, Choices
 
 FETCHED = pd.Timestamp("2023-12-31", tz="UTC")
@@ -25,8 +25,8 @@ def run(text: str | bytes, symbol: str = "AAPL", *, calendar: str = "XNYS", **ch
     body = text if isinstance(text, bytes) else text.encode()
     answer = Answer(symbol, body, f"{symbol}.csv", FETCHED)
     return clean.clean(
-        {symbol: [answer]}, actions.none(), start=pd.Timestamp("1800-01-01"), as_of=pd.Timestamp("2030-01-01"),
-        calendar=calendar, choices=Choices(**choices),
+        {symbol: [answer]}, corporate_actions.none(), start=pd.Timestamp("1800-01-01"),
+        as_of=pd.Timestamp("2030-01-01"), calendar=calendar, choices=Choices(**choices),
     )  # fmt: skip
 
 
@@ -361,7 +361,7 @@ def test_a_later_answer_that_still_lacks_the_volume_corrects_nothing():
     body = (HEADER + "2023-09-20,1,1,1,1,\n").encode()
     told = [Answer("AAPL", body, f"{k}.csv", FETCHED + pd.Timedelta(days=k)) for k in range(2)]
     cleaned = clean.clean(
-        {"AAPL": told}, actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FETCHED.tz_convert(None)
+        {"AAPL": told}, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FETCHED.tz_convert(None)
     )
     assert cleaned.corrections.empty
     assert len(cleaned.prices) == 1

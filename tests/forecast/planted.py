@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stockkit.errors import ParamError
-
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class PlantedReturns:
     """Returns and a feature of several symbols, (sessions, symbols) each.
 
     Attributes:
@@ -30,7 +28,7 @@ def panel(
     volatility: float = 0.02,
     together: float = 0.3,
     rng: np.random.Generator,
-) -> Panel:
+) -> PlantedReturns:
     """Normal returns whose correlation with the feature one session earlier is `ic`; 0: random walks.
 
     Args:
@@ -40,13 +38,8 @@ def panel(
         volatility: standard deviation of the log return a session.
         together: correlation between the unforeseen returns of two symbols, from 0 to 1; features have none.
         rng: the only source of randomness.
-
-    Raises:
-        ParamError: an `ic` or `together` out of range.
     """
-    if not -1 < ic < 1 or not 0 <= together <= 1:
-        raise ParamError(f"ic {ic}, together {together}: give -1 < ic < 1 and 0 <= together <= 1.")
-    feature, own = rng.normal(size=(2, count, symbols))
-    noise = np.sqrt(together) * rng.normal(size=(count, 1)) + np.sqrt(1 - together) * own
-    told = np.concatenate([np.zeros((1, symbols)), feature[:-1]])
-    return Panel(volatility * (ic * told + np.sqrt(1 - ic**2) * noise), feature)
+    feature, alone = rng.normal(size=(2, count, symbols))
+    noise = np.sqrt(together) * rng.normal(size=(count, 1)) + np.sqrt(1 - together) * alone
+    before = np.concatenate([np.zeros((1, symbols)), feature[:-1]])
+    return PlantedReturns(volatility * (ic * before + np.sqrt(1 - ic**2) * noise), feature)

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from stockkit.errors import ParamError
-from stockkit.market import planted
+from tests.forecast import planted
 
 
 def test_the_feature_tells_of_the_next_return_and_of_no_other():
@@ -21,9 +20,3 @@ def test_symbols_move_together_as_asked():
 def test_the_same_seed_gives_the_same_panel():
     one, other = (planted.panel(3, 10, ic=0.1, rng=np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(one.returns, other.returns)
-
-
-@pytest.mark.parametrize("wrong", [{"ic": 1.0}, {"together": -0.1}])
-def test_what_is_no_correlation_is_refused(wrong):
-    with pytest.raises(ParamError, match="give -1 < ic < 1"):
-        planted.panel(2, 10, **wrong, rng=np.random.default_rng(0))

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockkit.errors import SchemaError
-from stockkit.market import actions
+from stockkit.market import corporate_actions
 
 HEADER = b"symbol,ex_date,kind,value\n"
 
 
 def parse(*lines: bytes) -> pd.DataFrame:
-    return actions.parse(HEADER + b"\n".join(lines), file="actions.csv")
+    return corporate_actions.parse(HEADER + b"\n".join(lines), file="actions.csv")
 
 
 def test_a_repeated_line_counts_once():
@@ -41,7 +41,7 @@ def test_a_broken_action_is_refused_by_line(line, says):
 
 def test_another_header_is_refused():
     with pytest.raises(SchemaError, match="first line must be"):
-        actions.parse(b"", file="actions.csv")
+        corporate_actions.parse(b"", file="actions.csv")
 
 
 def test_a_price_before_two_splits_is_divided_by_both():
@@ -54,7 +54,7 @@ def test_a_price_before_two_splits_is_divided_by_both():
             "volume": [10, 20, 100],
         }
     )
-    adjusted = actions.adjust(raw, splits)
+    adjusted = corporate_actions.adjust(raw, splits)
     assert list(adjusted["split_factor"]) == [10, 5, 1]
     assert list(adjusted["close"]) == [10, 10, 10]
     assert list(adjusted["close_raw"]) == [100, 50, 10]
@@ -69,11 +69,12 @@ def test_a_price_before_two_splits_is_divided_by_both():
 def test_the_factor_is_the_product_of_the_later_ratios(splits):
     day0 = pd.Timestamp("2020-01-01")
     frame = pd.DataFrame(
-        [("A", day0 + pd.Timedelta(days=k), "split", ratio) for k, ratio in splits], columns=list(actions.ACTIONS)
-    ).astype(dict(actions.ACTIONS))
+        [("A", day0 + pd.Timedelta(days=k), "split", ratio) for k, ratio in splits],
+        columns=list(corporate_actions.ACTIONS),
+    ).astype(dict(corporate_actions.ACTIONS))
     dates = pd.date_range(day0, periods=51).to_numpy()
     expected = [np.prod([ratio for k, ratio in splits if k > at] or [1.0]) for at in range(51)]
-    assert np.allclose(actions.split_factor(dates, frame), expected)
+    assert np.allclose(corporate_actions.split_factor(dates, frame), expected)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_factor_is_the_product_of_the_later_ratios(splits):
      ("GOOG", "2014-03-27", 2.002), ("NFLX", "2015-07-15", 7)],
 )  # fmt: skip
 def test_a_real_split_leaves_an_ordinary_return(prices, symbol, ex_date, ratio):
-    days = actions.split_days(prices).set_index(["symbol", "ex_date"]).loc[(symbol, ex_date)]
+    days = corporate_actions.split_days(prices).set_index(["symbol", "ex_date"]).loc[(symbol, ex_date)]
     assert days["ratio"] == pytest.approx(ratio)
     assert abs(days["adjusted_return_pct"]) < 15
     assert days["raw_return_pct"] < -45
@@ -91,7 +92,7 @@ def test_a_real_split_leaves_an_ordinary_return(prices, symbol, ex_date, ratio):
 def test_a_split_that_both_sources_tell_is_trusted_with_the_value_of_the_first():
     first = parse(b"AAPL,2020-08-31,split,4", b"GOOG,2014-03-27,split,2.002", b"AAPL,2020-08-07,dividend,0.82")
     second = parse(b"AAPL,2020-08-31,split,4.0", b"GOOG,2014-03-27,split,2.0019", b"AAPL,2020-08-07,dividend,0.8175")
-    trusted, conflicts = actions.agree(first, second)
+    trusted, conflicts = corporate_actions.agree(first, second)
     pd.testing.assert_frame_equal(trusted, first)
     assert conflicts.empty
 
@@ -101,9 +102,9 @@ def test_what_one_source_tells_alone_or_otherwise_is_listed_and_not_trusted():
     second = parse(
         b"A,2020-01-03,split,2.01", b"A,2020-02-04,split,3", b"B,2020-03-03,split,5", b"A,2020-05-04,dividend,1.1"
     )
-    trusted, conflicts = actions.agree(first, second)
+    trusted, conflicts = corporate_actions.agree(first, second)
     assert trusted.empty
-    assert list(trusted.columns) == list(actions.ACTIONS)
+    assert list(trusted.columns) == list(corporate_actions.ACTIONS)
     told = {(row.symbol, f"{row.ex_date:%m-%d}"): row.reason for row in conflicts.itertuples()}
     assert told == {
         ("A", "01-03"): "the sources give different values",
@@ -119,7 +120,7 @@ def test_the_split_that_a_repair_invented_for_gme_in_january_2021_changes_no_pri
     """yfinance issue 2660: its repair read the squeeze as a split. GME's only split was 4:1 on 2022-07-22."""
     bars = parse(b"GME,2022-07-22,split,4")
     repaired = parse(b"GME,2021-01-27,split,0.25", b"GME,2022-07-22,split,4")
-    trusted, conflicts = actions.agree(bars, repaired)
+    trusted, conflicts = corporate_actions.agree(bars, repaired)
     pd.testing.assert_frame_equal(trusted, bars)
     assert [(f"{row.ex_date:%Y-%m-%d}", row.second) for row in conflicts.itertuples()] == [("2021-01-27", 0.25)]
     close = [147.98, 347.51, 193.60, 325.00]  # as traded, 2021-01-26 to 29
@@ -131,7 +132,7 @@ def test_the_split_that_a_repair_invented_for_gme_in_january_2021_changes_no_pri
             "volume": 1,
         }
     )
-    assert list(actions.adjust(raw, trusted)["close"]) == [price / 4 for price in close]
+    assert list(corporate_actions.adjust(raw, trusted)["close"]) == [price / 4 for price in close]
 
 
 @given(
@@ -143,30 +144,30 @@ def test_every_action_is_either_trusted_or_listed_and_a_source_agrees_with_itsel
     day0 = pd.Timestamp("2020-01-01")
     frame = pd.DataFrame(
         [(symbol, day0 + pd.Timedelta(days=k), "split", ratio) for symbol, k, ratio in sorted(rows)],
-        columns=list(actions.ACTIONS),
-    ).astype(dict(actions.ACTIONS))
-    assert len(actions.agree(frame, frame)[0]) == len(frame)
+        columns=list(corporate_actions.ACTIONS),
+    ).astype(dict(corporate_actions.ACTIONS))
+    assert len(corporate_actions.agree(frame, frame)[0]) == len(frame)
     for other in (frame[::2], frame[:0]):
-        trusted, conflicts = actions.agree(frame, other)
+        trusted, conflicts = corporate_actions.agree(frame, other)
         assert (len(trusted), len(trusted) + len(conflicts)) == (len(other), len(frame))
 
 
 def test_an_event_that_is_no_number_is_refused_by_line():
     body = b"timestamp,close,dividend_amount,split_coefficient\n2020-08-31,129,0.0,four\n"
     with pytest.raises(SchemaError, match="the events of AAPL line 2"):
-        actions.events(body, "AAPL")
+        corporate_actions.events(body, "AAPL")
 
 
 def test_a_repeated_row_is_one_event_and_a_contradicting_one_none():
     row = b"2020-08-31,129,0.0,4.0\n"
     head = b"timestamp,close,dividend_amount,split_coefficient\n"
-    assert len(actions.events(head + row + row, "AAPL")) == 1
+    assert len(corporate_actions.events(head + row + row, "AAPL")) == 1
     with pytest.raises(SchemaError, match="two different values"):
-        actions.events(head + row + row.replace(b"4.0", b"5.0"), "AAPL")
+        corporate_actions.events(head + row + row.replace(b"4.0", b"5.0"), "AAPL")
 
 
 def test_one_bad_line_costs_only_what_it_is_about_and_is_named_by_line_and_value():
-    listed = actions.read(
+    listed = corporate_actions.read(
         HEADER
         + b"# a comment, with commas\nA,2020-01-03,split,4\nB,2020-01-06,split,four\n\nA,2020-02-03,dividend,0.5\n"
         b'A,2020-02-03,dividend,0.7\n"' + b"x" * 200_000 + b'",1,2,3\nC,2020-03-02,split,2\nC,2020-03-02,split,1\n',
@@ -185,14 +186,14 @@ def test_one_bad_line_costs_only_what_it_is_about_and_is_named_by_line_and_value
 
 def test_lines_that_end_as_on_an_old_mac_are_read():
     body = (HEADER + b"A,2020-01-03,split,4\n").replace(b"\n", b"\r")
-    assert actions.parse(body, file="a")["value"].tolist() == [4.0]
+    assert corporate_actions.parse(body, file="a")["value"].tolist() == [4.0]
 
 
 def test_a_large_move_on_an_ex_date_is_marked_and_nothing_stops(prices):
-    assert set(actions.split_days(prices)["note"]) == {""}
+    assert set(corporate_actions.split_days(prices)["note"]) == {""}
     own = prices[prices["symbol"] == "AAPL"].reset_index(drop=True)
     later = own["date"] >= pd.Timestamp("2020-08-31")
     crashed = own.assign(close=own["close"].where(~later, own["close"] * 0.78))
-    notes = actions.split_days(crashed).set_index("ex_date")["note"]
+    notes = corporate_actions.split_days(crashed).set_index("ex_date")["note"]
     assert notes.to_dict() == {pd.Timestamp("2014-06-09"): "", pd.Timestamp("2020-08-31"): notes.iloc[1]}
     assert notes.iloc[1].startswith("large")
