@@ -94,18 +94,12 @@ def function_at(place: str) -> Callable[..., Any]:
 def _module(home: str) -> Any:
     from stockkit.workbook import user_file
 
-    try:
-        if not home.endswith(".py"):
-            if str(Path.cwd()) not in sys.path:
-                sys.path.insert(0, str(Path.cwd()))
-            return importlib.import_module(home)
+    if home.endswith(".py"):
         return user_file.module_of(home, ends=ENDS)
-    except ParamError:
-        raise
-    except SystemExit as end:
-        raise ParamError(f"{home} ends Python by sys.exit({end.code!r}) when it is loaded: {ENDS}") from end
-    except Exception as error:  # a user's file may fail in any way while it is loaded
-        raise ParamError(f"{home} cannot be loaded: {type(error).__name__}: {error}") from error
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    with user_file.loading(home, ENDS):
+        return importlib.import_module(home)
 
 
 def _show(result: Audit, cuts: int) -> None:

@@ -1,4 +1,4 @@
-"""What a notebook tells the runner: headline figures, and the tables it read and wrote.
+"""What a notebook passes on to the runner: headline figures, and the tables it read and wrote.
 
 Both travel as outputs of the notebook itself (one mime type), so an executed notebook is its own evidence.
 In JupyterLab they show as an ordinary table, or not at all.
@@ -32,7 +32,7 @@ def headline(**figures: Any) -> None:
 
 
 def hand_over(lake: Lake, symbols: Sequence[str] = (), *, empty: Mapping[str, str] | None = None) -> None:
-    """End a notebook: show which tables it read and wrote, and let the runner hold it to its declaration.
+    """End a notebook: show which tables it read and wrote, and let the runner compare them with its declaration.
 
     Args:
         lake: the one that the notebook opened.
@@ -104,10 +104,10 @@ def counting(what: str) -> Callable[[str, int, int], None]:
 
     line: list[Any] = []
     if RUN_VARIABLE in os.environ:
-        return lambda name, done, of: None
+        return lambda name, done, total: None
 
-    def count(name: str, done: int, of: int) -> None:
-        text = f"{done} of {of} {what}" + (f", {name} last" if done < of else "")
+    def count(name: str, done: int, total: int) -> None:
+        text = f"{done} of {total} {what}" + (f", {name} last" if done < total else "")
         if line:
             line[0].update({"text/plain": text}, raw=True)
         else:

@@ -10,12 +10,12 @@ from typing import Any, Protocol, TextIO
 
 
 class Progress(Protocol):
-    """Hears of each step and cell of a run."""
+    """What is called for each step and cell of a run."""
 
-    def step(self, name: str, number: int, of: int) -> None:
+    def step(self, name: str, number: int, total: int) -> None:
         """A notebook starts."""
 
-    def cell(self, number: int, of: int) -> None:
+    def cell(self, number: int, total: int) -> None:
         """A cell of the current notebook starts."""
 
     def done(self, status: str, seconds: float) -> None:
@@ -29,10 +29,10 @@ class Lines:
     out: TextIO = field(default_factory=lambda: sys.stderr)
     _label: str = ""
 
-    def step(self, name: str, number: int, of: int) -> None:
-        self._label = f"[{number}/{of}] {name}"
+    def step(self, name: str, number: int, total: int) -> None:
+        self._label = f"[{number}/{total}] {name}"
 
-    def cell(self, number: int, of: int) -> None:
+    def cell(self, number: int, total: int) -> None:
         pass
 
     def done(self, status: str, seconds: float) -> None:
@@ -46,16 +46,16 @@ class Live:
     console: Any = None
     _bar: Any = None
 
-    def step(self, name: str, number: int, of: int) -> None:
+    def step(self, name: str, number: int, total: int) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("  {task.description:<24} cell"), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = _bar(*columns, console=self.console)
-        self._bar.add_task(f"[{number}/{of}] {name}", total=None)
+        self._bar.add_task(f"[{number}/{total}] {name}", total=None)
         self._bar.start()
 
-    def cell(self, number: int, of: int) -> None:
-        self._bar.update(self._bar.task_ids[0], completed=number, total=of)
+    def cell(self, number: int, total: int) -> None:
+        self._bar.update(self._bar.task_ids[0], completed=number, total=total)
 
     def done(self, status: str, seconds: float) -> None:
         self._bar.stop()
@@ -72,11 +72,11 @@ def for_terminal() -> Progress:
 def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on a terminal, nothing elsewhere; yields what to call with a name, how many are done, and of how many."""
     if not sys.stderr.isatty():
-        yield lambda name, done, of: None
+        yield lambda name, done, total: None
         return
     with _bar() as shown:
         task = shown.add_task(what)
-        yield lambda name, done, of: shown.update(task, description=f"{what} {name}", completed=done, total=of)
+        yield lambda name, done, total: shown.update(task, description=f"{what} {name}", completed=done, total=total)
 
 
 def _bar(*columns: Any, console: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Run the chain: every notebook by papermill, held to what it declares, with a manifest that never lies.
+"""Run the chain: every notebook by papermill, its tables checked against what it declares.
 
 The manifest says "failed" from the first moment, and "succeeded" last of all: once every cell ran, every declared
 table was written and is there, every symbol is there and every page stands. A killed run has therefore failed.
@@ -25,7 +25,7 @@ from stockkit.lake.tables import Lake, open_lake
 from stockkit.provenance import PINS_VARIABLE, RUN_VARIABLE
 from stockkit.workbook import handover, notebooks, params, preflight, report, table_checks
 from stockkit.workbook.execution import kernels, limits, processes
-from stockkit.workbook.execution.redactions import Redaction, of_environment
+from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.progress import Lines, Progress
@@ -93,7 +93,7 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None) -> Manif
     """
     preflight.check_space(reports, todo.lake)
     folder = _new_folder(reports)
-    redaction = of_environment(os.environ)
+    redaction = from_environment(os.environ)
     manifest = _first_manifest(todo, folder.name, redaction)
     started = time.monotonic()
     try:
@@ -148,7 +148,7 @@ def _run_step(run: RunUnderWay, notebook: Notebook, step: Step) -> None:
 
 
 def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) -> Failure | None:
-    """Run one notebook and hold it to its word; the error, if there is one."""
+    """Run one notebook and check what it declared; the error, if there is one."""
     todo, manifest = run.todo, run.manifest
     written = manifest.written
     output = run.folder / f"{notebook.name}.ipynb"
@@ -156,7 +156,7 @@ def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) 
     pins = {table: version for table, version in written.items() if table not in notebook.writes}
     pinned = provenance.pins(todo.lake.files.identity, pins)
     environment = {RUN_VARIABLE: manifest.run, PINS_VARIABLE: pinned}
-    clock = limits.Clock(limits.of(todo.parameters), run.started, started)
+    clock = limits.Clock(limits.chosen(todo.parameters), run.started, started)
     under = kernels.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
     before = table_checks.states(todo.lake)
     done = kernels.execute(notebook.path, output, values, under)

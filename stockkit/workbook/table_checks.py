@@ -1,4 +1,4 @@
-"""What the tables of a run are held to: what notebooks declare, what they handed over, and what the lake has."""
+"""The tables of a run: what notebooks declare, what they handed over, and what the lake has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def broken_declaration(notebook: Notebook, step: Step) -> Iterator[str]:
 
 
 def broken_tables(notebook: Notebook, step: Step, lake: Lake, before: Mapping[str, State], run: str) -> Iterator[str]:
-    """The faults that a step left in the lake: a table gone, replaced, written without a word, empty, without numbers.
+    """The faults that a step left in the lake: a table gone, replaced, not declared, empty or without numbers.
 
     Args:
         notebook, step: what ran, and what it handed over (`reads`, `writes`, and `empty` with reasons).

@@ -117,15 +117,26 @@ def module_of(path: str, *, root: Path | None = None, ends: str = ENDS) -> Modul
     sys.modules[MODULE] = module  # dataclasses look their module up
     if str(file.parent.resolve()) not in sys.path:
         sys.path.append(str(file.parent.resolve()))
-    try:
+    with loading(path, ends):
         spec.loader.exec_module(module)
-    except SystemExit as end:
-        raise ParamError(f"{path} ends Python by sys.exit({end.code!r}) when it is loaded: {ends}") from end
-    except ParamError as error:
-        raise ParamError(f"{path}: {error}") from error
-    except Exception as error:  # a user's file may fail in any way while it is loaded
-        raise ParamError(f"{path} cannot be loaded: {type(error).__name__}: {_line(error)}") from error
     return module
+
+
+@contextlib.contextmanager
+def loading(what: str, ends: str) -> Iterator[None]:
+    """Turn whatever a user's code raises while it is loaded into an error that names it.
+
+    Raises:
+        ParamError: it raised, or ended Python; `ends` is the way out of that.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        raise ParamError(f"{what} ends Python by sys.exit({end.code!r}) when it is loaded: {ends}") from end
+    except ParamError as error:
+        raise ParamError(f"{what}: {error}") from error
+    except Exception as error:  # a user's file may fail in any way while it is loaded
+        raise ParamError(f"{what} cannot be loaded: {type(error).__name__}: {_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:

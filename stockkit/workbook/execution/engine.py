@@ -117,13 +117,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     def _finish(self, cell: Any, index: int) -> None:
         if cell.cell_type == "code":
             if note := outputs.finish(cell, self.meter):
-                self.job.warnings.append(f"cell {self._number(cell)}: {note}")
+                self.job.warnings.append(f"cell [{cell.execution_count}]: {note}")
             if self.job.failure:
                 self.nb_man.cell_exception(cell, cell_index=index)
         self.nb_man.cell_complete(cell, cell_index=index)
-
-    def _number(self, cell: Any) -> str:
-        return f"[{cell.execution_count}]"
 
     def _hide(self, message: Any) -> None:
         """A secret that the kernel has just looked up."""
@@ -142,7 +139,7 @@ class Engine(NBClientEngine):  # type: ignore[misc]
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, job: Job, **options: Any) -> None:
-        """Run the notebook of a manager in a kernel of its own, which talks to nobody else."""
+        """Run the notebook of a manager in a kernel that only this client can reach."""
         job.notebook = nb_man.nb
         nb_man.save = lambda **_: job.save(nb_man.nb)
         client = Client(

@@ -103,7 +103,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _run(job: Any, source: Path, parameters: Mapping[str, Any], under: Conditions) -> Failure | None:
-    """Let papermill do it; the error, None where every cell ran and ended well."""
+    """Run it by papermill; the error, None where every cell ran and ended well."""
     import papermill
     from papermill.engines import papermill_engines
     from papermill.execute import ERROR_MARKER_TAG

@@ -41,6 +41,6 @@ class Clock:
         )
 
 
-def of(parameters: Mapping[str, Any]) -> dict[str, int]:
+def chosen(parameters: Mapping[str, Any]) -> dict[str, int]:
     """The three limits, from the parameters of a run."""
     return {name: int(parameters.get(name, default)) for name, default in DEFAULTS.items()}

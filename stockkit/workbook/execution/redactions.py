@@ -26,7 +26,7 @@ class Redaction:
             self.add(value)
 
     def add(self, value: str) -> None:
-        """From now on strike `value` out as well; one that is too short to be told from a word is let be."""
+        """From now on strike `value` out as well; one that is as short as a word is ignored."""
         if len(value) >= SHORTEST and value not in self._forms:
             self._forms[value] = _Forms(value)
 
@@ -52,7 +52,7 @@ class Redaction:
         return [self.all(value) for value in it] if isinstance(it, list | tuple) else it
 
 
-def of_environment(environment: Mapping[str, str]) -> Redaction:
+def from_environment(environment: Mapping[str, str]) -> Redaction:
     """What must not leave this environment: keys of sources, and whatever is named as a key, token or password."""
     keys = [value for name, value in environment.items() if name.startswith(PREFIX)]
     keys += [

@@ -25,7 +25,7 @@ def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seco
     clock = limits.Clock({**limits.DEFAULTS, **seconds}, now, now)
     with processes.guarded() as guard:
         under = kernels.Conditions(
-            tmp_path, clock, guard, Redaction([CANARY]), lambda cell, of: None, environment or {}
+            tmp_path, clock, guard, Redaction([CANARY]), lambda cell, total: None, environment or {}
         )
         done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
         assert processes.marked(guard.mark) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockkit.workbook.execution.redactions import Redaction, of_environment
+from stockkit.workbook.execution.redactions import Redaction, from_environment
 
 VALUE = "s3cr3t+Key/With'Odd\"<Signs>&\\=="
 FORMS = [
@@ -38,7 +38,7 @@ def test_what_an_environment_hides_is_what_is_named_so():
         "STOCKKIT_SECRET_ALPHAVANTAGE": "four", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI", "GITHUB_TOKEN": "ghp_0123456",
         "PWD": "/home/analyst", "KEYBOARD": "qwertyuiop", "SSL_KEY_FILE": "/etc/key.pem", "API_KEY": "short",
     }  # fmt: skip
-    struck = of_environment(environment).all(environment)
+    struck = from_environment(environment).all(environment)
     assert [name for name, value in struck.items() if value == "***"] == [
         "STOCKKIT_SECRET_ALPHAVANTAGE", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN",
     ]  # fmt: skip
