@@ -9,6 +9,7 @@ import pytest
 from sqlglot.parser import Parser
 from sqlglot.tokens import Tokenizer
 
+from stockkit import athena
 from stockkit.errors import LakeError, QueryError
 from stockkit.files import Folder
 from stockkit.lake.sql import duckdb_engine, scan
@@ -32,6 +33,32 @@ def one(lake, text, **parameters):
 def test_a_question_in_athenas_words_is_answered(lake):
     text = 'SELECT max_by(date, high) AS day FROM "AwsDataCatalog"."stock_data"."prices" WHERE symbol = :symbol'
     assert one(lake, text, symbol="META") == pd.Timestamp("2021-09-01")
+
+
+@pytest.mark.parametrize(
+    ("tail", "symbols"),
+    [
+        ("prices WHERE symbol = 'A'", {"A"}),
+        ("stock_data.prices AS p WHERE close > 1 AND (P.SYMBOL IN ('A', :b)) AND symbol IN (:both)", {"B"}),
+        ("prices WHERE symbol = 'A' AND symbol = 'B'", set()),
+        ("prices WHERE symbol = 'A' OR close > 1", None),
+        ("prices WHERE NOT symbol = 'A'", None),
+        ("prices WHERE symbol = upper('a')", None),
+        ("prices AS p (a, symbol) WHERE symbol = 'A'", None),
+        ("prices CROSS JOIN UNNEST(ARRAY['A']) AS u (k) WHERE symbol = 'A'", None),
+        ("prices JOIN prices AS q ON q.symbol = 'A' WHERE prices.symbol = 'A'", None),
+        ("(SELECT close AS symbol FROM prices) WHERE symbol = 'A'", None),
+        ("prices WHERE symbol = 'A' UNION SELECT 1 FROM prices", None),
+        ("prices", None),
+    ],
+)
+def test_files_of_symbols_that_a_statement_leaves_out_are_not_opened(tail, symbols):
+    statement = athena.parse(f"SELECT 1 FROM {tail}")
+    assert scan.symbols_kept(statement, {"b": "B", "both": ["B", "C"]}) == symbols
+
+
+def test_a_symbol_that_the_table_lacks_has_no_rows(lake):
+    assert one(lake, "SELECT count(*) AS n FROM prices WHERE symbol = :symbol", symbol="NOWHERE") == 0
 
 
 @pytest.mark.parametrize(

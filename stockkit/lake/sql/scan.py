@@ -6,7 +6,7 @@ run with its parameters bound. The engine may read the files of the tables asked
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,17 +74,57 @@ class DuckDB:
             statement, parameters, limits: as for `run`. tables: where each table is that it reads, and the Delta table.
             listed: those of information_schema.
         """
-        relations = {name: relation(*table) for name, table in tables.items()}
+        symbols = symbols_kept(statement, parameters)
+        relations = {name: relation(*table, symbols) for name, table in tables.items()}
         return run(statement, {**relations, **listed}, parameters, limits)
 
 
-def relation(location: TableLocation, delta: Any) -> Relation:
-    """What `run` reads of a table: its files where they are near, else a dataset that fetches what is asked."""
+def symbols_kept(statement: athena.Statement, parameters: Mapping[str, Any]) -> set[str] | None:
+    """The symbols whose rows a SELECT from one table keeps, by ``symbol = …`` in its WHERE; None where it may keep any.
 
+    The engine would find out by itself, after a look at every file of the table.
+    """
+    nodes = [(type(node).__name__, node) for node in statement.tree.walk()]
+    tables = [node for kind, node in nodes if kind == "Table"]
+    where, kinds = statement.tree.args.get("where"), [kind for kind, _ in nodes]
+    renamed = any(kind == "TableAlias" and node.args.get("columns") for kind, node in nodes)
+    joined = {"Join", "Lateral", "Unnest"} & {*kinds} or kinds.count("Select") != 1 or len(tables) != 1
+    if where is None or joined or renamed:
+        return None
+    condition = where.this.unnest()
+    terms = condition.flatten() if type(condition).__name__ == "And" else [condition]
+    kept = [named for term in terms if (named := _named(term, tables[0].alias_or_name, parameters)) is not None]
+    return set.intersection(*kept) if kept else None
+
+
+def _named(term: Any, table: str, parameters: Mapping[str, Any]) -> set[str] | None:
+    """The symbols of ``symbol = …`` or ``symbol IN (…)``; None where it is something else."""
+    column, kind = term.this, type(term).__name__
+    if kind not in ("EQ", "In") or type(column).__name__ != "Column" or column.name.lower() != "symbol":
+        return None
+    if column.table.lower() not in ("", table.lower()):
+        return None
+    symbols: list[Any] = []
+    for item in term.expressions if kind == "In" else [term.expression]:
+        value = parameters.get(item.name) if type(item).__name__ == "Placeholder" else item.this
+        is_text = type(item).__name__ == "Placeholder" or (type(item).__name__ == "Literal" and item.is_string)
+        symbols += value if isinstance(value, list) else [value if is_text else None]
+    return set(symbols) if symbols and all(isinstance(symbol, str) for symbol in symbols) else None
+
+
+def relation(location: TableLocation, delta: Any, symbols: Collection[str] | None = None) -> Relation:
+    """What `run` reads of a table: its files where they are near, else a dataset that fetches what is asked.
+
+    Args:
+        location: where it is. delta: the opened table. symbols: no other's rows are wanted; None for all.
+    """
     schema, partitions = frames.columns(delta), delta.metadata().partition_columns
     if location.files.path is None:
         return Relation(schema, delta.table_uri, (), partitions, rows=delta.to_pyarrow_dataset())
     folder, actions = location.files.uri(location.key), commits.logged_files(delta)
+    if symbols is not None and partitions == ["symbol"] and len(actions):
+        wanted = [symbol in symbols for symbol in actions["partition.symbol"].to_pylist()]
+        actions = actions.filter(wanted)
     paths = [f"{folder}/{path}" for path in actions["path"].to_pylist()]
     counts = [f"null_count.{name}" for name in schema.names if name not in partitions]
     alike = all(name in actions.column_names and not actions[name].null_count for name in counts)
