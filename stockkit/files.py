@@ -1,6 +1,8 @@
 """The files of a lake, in a folder or below an S3 prefix: list, read, and put what is not there yet.
 
 Keys are relative to the lake, with ``/`` between their parts. Nothing here overwrites, but for `note`.
+obstore is not used for it: object_store, below obstore, syncs no file to the disk unless told to, and a raw answer has
+to outlast a power cut.
 """
 
 from __future__ import annotations
