@@ -78,7 +78,7 @@ def small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures at a low resolution: what the tests ask of them does not depend on it, and drawing takes the time."""
     figure = sys.modules.get("stockkit.plots.figure")  # which most tests never load
     if figure is not None:
-        monkeypatch.setattr(figure, "DPI", 30)
+        monkeypatch.setattr(figure, "DPI", 75)
 
 
 @pytest.fixture(scope="session")

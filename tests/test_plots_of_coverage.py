@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockkit.forecast.judge import coverage as counted
+from stockkit.forecast.judge import coverage
 from stockkit.plots import coverage_by
 from stockkit.plots.figure import Plot
 
@@ -38,20 +38,20 @@ def shown(plot: Plot) -> str:
     ],
 )
 def test_the_title_states_what_was_held_and_how_many_are_as_claimed(kind: str, words: str) -> None:
-    table = counted.by(rows(), kind)
+    table = coverage.by(rows(), kind)
     before = table.copy()
     assert words in shown(coverage_by(table))
     pd.testing.assert_frame_equal(table, before)
 
 
 def test_intervals_too_narrow_are_said_to_miss_the_claim() -> None:
-    table = counted.by(rows(width=0.8), "symbol")
+    table = coverage.by(rows(width=0.8), "symbol")
     assert shown(coverage_by(table)).startswith("90 % intervals held 72.0 to 72.0 % of outcomes by symbol: 0 of 2 as")
 
 
 def test_every_share_is_drawn_in_percent_beside_its_band() -> None:
     both = pd.concat([rows(), rows(width=0.8, model="drift")])
-    table = pd.concat([counted.by(both, kind) for kind in ("all", "symbol")])
+    table = pd.concat([coverage.by(both, kind) for kind in ("all", "symbol")])
     plot = coverage_by(table)
     for axis, (level, points) in zip(plot.axes, table.groupby("level"), strict=True):
         drawn = np.concatenate([line.get_xdata() for line in axis.lines if line.get_linestyle() == "None"])
@@ -63,4 +63,4 @@ def test_every_share_is_drawn_in_percent_beside_its_band() -> None:
 
 
 def test_coverage_of_nothing_says_so() -> None:
-    assert coverage_by(counted.by(rows()[:0])).alt.startswith("No intervals to judge")
+    assert coverage_by(coverage.by(rows()[:0])).alt.startswith("No intervals to judge")

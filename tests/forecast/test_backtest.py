@@ -21,7 +21,7 @@ from stockkit.forecast.models import (
     Series,
     Training,
 )
-from stockkit.forecast.walk import backtest as bt
+from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk import folds
 from stockkit.forecast.walk.fold_fits import LookAhead
 from stockkit.forecast.walk.folds import Fold, walk_forward
@@ -43,12 +43,12 @@ def panel(symbols: Sequence[str] = ("AAA", "BBB"), count: int = 330, seed: int =
     return pd.concat(parts, ignore_index=True).astype({"symbol": "string"})
 
 
-def run(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
-    return bt.run(frame, models=models, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP)
+def run(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> backtest.Backtest:
+    return backtest.run(frame, models=models, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP)
 
 
-def newest(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> bt.Backtest:
-    return bt.latest(frame, models=models, features=FEATURES, horizon=HORIZON)
+def newest(frame: pd.DataFrame, models: Sequence[Recipe] = FEW) -> backtest.Backtest:
+    return backtest.latest(frame, models=models, features=FEATURES, horizon=HORIZON)
 
 
 def assert_blind_to_the_future(models: Sequence[Recipe]) -> None:
@@ -199,7 +199,7 @@ class PeekingAtTimes(Peek):
 def test_a_model_that_peeks_at_times_only_is_caught(when: Callable[[Series], np.ndarray], pooled: bool) -> None:
     walks = _walks(("AAA", "BBB", "CCC", "DDD"), 760)
     with pytest.raises(LookAhead, match=r"peek sees the future: without the sessions after \d{4}-\d\d-\d\d"):
-        bt.run(
+        backtest.run(
             walks, models=[RandomWalk(), PeekingAtTimes(when=when, pooled=pooled)], features=[], horizon=1,
             min_train=250, step=250,
         )  # fmt: skip
@@ -231,7 +231,7 @@ def test_a_model_that_remembers_what_it_was_shown_gains_nothing() -> None:
             return Forecast(ahead[first : len(series)])
 
     with pytest.raises(LookAhead):
-        bt.run(
+        backtest.run(
             _walks(("AAA",), 600), models=[RandomWalk(), Remembering()], features=[], horizon=1, min_train=250, step=250
         )
 
@@ -269,11 +269,11 @@ def test_every_label_of_every_fit_ended_before_its_first_test_session(
     )
     how = {"features": [], "horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
     window = min_train + 10 if rolls else None
-    result = bt.run(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
+    result = backtest.run(frame[~missing], models=[RandomWalk(), Drift(), Pooled()], window=window, **how)
     assert (result.fits["label_end"] < result.fits["test_start"]).all()
     assert len(result.fits)
     assert result.rows.groupby(["symbol", "model"])["as_of"].apply(lambda days: days.is_unique).all()
-    newest_fits = bt.latest(frame[~missing], models=[Drift(), Pooled()], features=[], horizon=horizon).fits
+    newest_fits = backtest.latest(frame[~missing], models=[Drift(), Pooled()], features=[], horizon=horizon).fits
     assert (newest_fits["label_end"] < newest_fits["test_start"]).all()
 
 
@@ -298,23 +298,25 @@ class Level:
 
 def test_a_rolling_window_forgets_what_is_older() -> None:
     frame = panel(["AAA"])
-    rolled = bt.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    rolled = backtest.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
     assert set(rolled.fits["rows"]) == {100}
     frame.loc[frame.index[:120], "close"] *= 3
-    again = bt.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
+    again = backtest.run(frame, models=[Drift()], features=[], horizon=1, min_train=100, step=50, window=100)
     assert rolled.rows["mean"].iloc[-1] == again.rows["mean"].iloc[-1]
 
 
 def test_more_processes_give_the_same_numbers() -> None:
     alone = run(panel(), MANY).rows
-    together = bt.run(panel(), models=MANY, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP, jobs=2)
+    together = backtest.run(
+        panel(), models=MANY, features=FEATURES, horizon=HORIZON, min_train=MIN_TRAIN, step=STEP, jobs=2
+    )
     pd.testing.assert_frame_equal(alone, together.rows, rtol=1e-12)
 
 
 @pytest.mark.parametrize("jobs", [0, -2, True, 1.5])
 def test_a_number_of_processes_that_cannot_be_is_refused(jobs: object) -> None:
     with pytest.raises(ForecastError, match="give a number of processes"):
-        bt.run(panel(), models=FEW, features=FEATURES, horizon=1, jobs=jobs)  # type: ignore[arg-type]
+        backtest.run(panel(), models=FEW, features=FEATURES, horizon=1, jobs=jobs)  # type: ignore[arg-type]
 
 
 def test_a_symbol_with_a_year_missing_goes_on_and_no_label_reaches_across() -> None:
@@ -380,7 +382,7 @@ def test_the_median_lies_between_its_members() -> None:
 def test_progress_is_told_part_by_part() -> None:
     calls: list[tuple[str, int, int]] = []
     how = {"features": FEATURES, "horizon": 1, "on_done": lambda *step: calls.append(step)}
-    bt.run(panel(), models=MANY, **how)
+    backtest.run(panel(), models=MANY, **how)
     assert calls == [("boosting", 1, 3), ("AAA", 2, 3), ("BBB", 3, 3)]
 
 
@@ -388,7 +390,7 @@ def test_there_is_one_row_a_symbol_session_and_model() -> None:
     rows = run(panel()).rows
     columns = ["symbol", "model", "as_of", "horizon", "mean", "sigma", "actual", "fold", "scale"]
     assert list(rows.columns) == columns
-    assert not rows.duplicated(bt.KEY).any()
+    assert not rows.duplicated(backtest.KEY).any()
     assert len(rows) == 2 * 3 * (330 - MIN_TRAIN - HORIZON)
     assert rows["fold"].max() == 3
 
@@ -434,12 +436,12 @@ def test_a_symbol_that_is_no_longer_traded_gets_no_newest_forecast() -> None:
 def test_latest_takes_the_place_of_the_last_backtest_row() -> None:
     frame = panel()
     past, last = run(frame).rows, newest(frame).rows
-    joined = bt.forecast_rows(past, last)
+    joined = backtest.forecast_rows(past, last)
     assert len(joined) == len(past)
     pd.testing.assert_series_equal(joined.dtypes, past.dtypes)
     assert (joined["fold"] == folds.NEWEST).sum() == 6
-    assert len(bt.forecast_rows(past[:0], last)) == 6
-    assert len(bt.forecast_rows(past, last[:0])) == len(past)
+    assert len(backtest.forecast_rows(past[:0], last)) == 6
+    assert len(backtest.forecast_rows(past, last[:0])) == len(past)
 
 
 def test_what_is_wrong_with_one_symbol_leaves_the_others_alone() -> None:
