@@ -21,8 +21,7 @@ from stockkit.forecast.models import (
     Series,
     Training,
 )
-from stockkit.forecast.walk import backtest
-from stockkit.forecast.walk import folds
+from stockkit.forecast.walk import backtest, folds
 from stockkit.forecast.walk.fold_fits import LookAhead
 from stockkit.forecast.walk.folds import Fold, walk_forward
 
