@@ -14,7 +14,7 @@ from stockkit.athena import intervals, types
 from stockkit.athena.functions import documents
 from stockkit.athena.intervals import from_local, local_time, to_digits
 from stockkit.athena.types import Type
-from stockkit.athena.values import NOTHING, Value, coerced, fail, once, quoted, refuse, unanswered
+from stockkit.athena.values import NOTHING, Value, coerced, fail, let, once, quoted, refuse, unanswered
 
 PATTERNS = {
     "integral": r"[+-]?[0-9]+",
@@ -187,7 +187,8 @@ def checked_zone(name: object, node: Any) -> str:
 
     if isinstance(name, str) and name in zoneinfo.available_timezones():
         return name
-    raise refuse(node, f"the zone must be a known name such as 'America/New_York', found {name!r}.")
+    given = "what is not known before the query runs" if name is NOTHING else repr(name)
+    raise refuse(node, f"the zone must be a known name such as 'America/New_York', found {given}.")
 
 
 def _from_moment(value: Value, kind: Type, node: Any) -> Value:
@@ -278,11 +279,8 @@ def _floating_decimal(value: Value, kind: Type) -> Value:
     """A real or double as decimal: of its shortest digits, halves away from zero."""
     message = fail(f"Cannot cast {value.type} to {kind}: it is NaN, infinite or too large", kind)
     worked = f"TRY_CAST(CAST(n.x AS VARCHAR) AS {kind.local})"
-    sql = (
-        f"list_transform([{{'x': {value.sql}}}], lambda n: CASE WHEN n.x IS NOT NULL AND (NOT isfinite(n.x) OR "
-        f"{worked} IS NULL) THEN {message} ELSE {worked} END)[1]"
-    )
-    return Value(sql, kind)
+    odd = f"n.x IS NOT NULL AND (NOT isfinite(n.x) OR {worked} IS NULL)"
+    return Value(let(f"CASE WHEN {odd} THEN {message} ELSE {worked} END", x=value.sql), kind)
 
 
 def _shortened(written: Value, length: int, source: Type) -> Value:
@@ -291,4 +289,4 @@ def _shortened(written: Value, length: int, source: Type) -> Value:
         return Value(f"substr({written.sql}, 1, {length})", types.VARCHAR)
     message = fail(f"Value cannot be represented as varchar({length})", types.VARCHAR)
     fits = f"CASE WHEN length(n.x) > {length} THEN {message} ELSE n.x END"
-    return Value(f"list_transform([{{'x': {written.sql}}}], lambda n: {fits})[1]", types.VARCHAR)
+    return Value(let(fits, x=written.sql), types.VARCHAR)

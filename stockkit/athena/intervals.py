@@ -12,7 +12,7 @@ from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import NOTHING, Value, coerced, fail, null, quoted, refuse
+from stockkit.athena.values import NOTHING, Value, coerced, fail, let, null, quoted, refuse
 
 MONTHS, SECONDS = Type("interval", ("month",)), Type("interval", ("second",))
 UNITS = {"month": 1, "year": 12}
@@ -149,7 +149,7 @@ def spelled(sql: str, kind: Type) -> str:
         parts = [f"abs(n.x) // {DAY}", f"abs(n.x) // {MILLIS['hour']} % 24", f"abs(n.x) // {MILLIS['minute']} % 60",
                  "abs(n.x) // 1000 % 60", "abs(n.x) % 1000"]  # fmt: skip
         body = f"printf('%d %02d:%02d:%02d.%03d', {', '.join(f'CAST({part} AS BIGINT)' for part in parts)})"
-    return f"list_transform([{{'x': {sql}}}], lambda n: CASE WHEN n.x < 0 THEN '-' ELSE '' END || {body})[1]"
+    return let(f"CASE WHEN n.x < 0 THEN '-' ELSE '' END || {body}", x=sql)
 
 
 def frame_offset(span: Value, key: Value, node: Any) -> str:

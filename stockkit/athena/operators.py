@@ -6,7 +6,7 @@ from typing import Any
 
 from stockkit.athena import intervals, types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Value, coerced, null, refuse, row_field
+from stockkit.athena.values import Value, coerced, let, null, refuse, row_field
 
 SYMBOLS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mod": "%"}
 COMPARISONS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=",
@@ -143,7 +143,7 @@ def _equality(symbol: str, one: Value, other: Value, node: Any) -> Value:
     if symbol not in ("=", "<>"):
         raise refuse(node, f"{one.type} is not ordered here: compare its parts.")
     equal = _equal(Value("n.a", one.type, nan=True), Value("n.b", other.type, nan=True), node)
-    sql = f"list_transform([{{'a': {one.sql}, 'b': {other.sql}}}], lambda n: {equal})[1]"
+    sql = let(equal, a=one.sql, b=other.sql)
     return Value(f"(NOT {sql})" if symbol == "<>" else sql, types.BOOLEAN)
 
 

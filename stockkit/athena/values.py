@@ -213,6 +213,19 @@ def unified(values: list[Value], node: Any) -> list[Value]:
     return [coerced(value, kind, node) for value in values]
 
 
+def let(body: str, **parts: str) -> str:
+    """SQL whose parts are worked out once, and go by n.<name> in its body."""
+    fields = ", ".join(f"'{name}': {sql}" for name, sql in parts.items())
+    return f"list_transform([{{{fields}}}], lambda n: {body})[1]"
+
+
+def known_pattern(value: Value, node: Any) -> str:
+    """A pattern, which must be known before the query runs."""
+    if not isinstance(value.const, str):
+        raise refuse(node, "the pattern must be a text known before the query runs.")
+    return value.const
+
+
 def quoted(text: str) -> str:
     """A string literal."""
     return "'" + text.replace("'", "''") + "'"

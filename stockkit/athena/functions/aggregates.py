@@ -8,7 +8,7 @@ from typing import Any
 from stockkit.athena import intervals, operators, types
 from stockkit.athena.reads import only
 from stockkit.athena.types import Type
-from stockkit.athena.values import Scope, Value, coerced, condition, fail, hoisted, quoted, refuse, unanswered
+from stockkit.athena.values import Scope, Value, coerced, condition, fail, hoisted, let, quoted, refuse, unanswered
 
 # what gives NULL in Athena where the result is not finite
 MOMENTS = {"corr": 2, "covar_pop": 2, "covar_samp": 2, "regr_slope": 2, "regr_intercept": 2, "stddev": 1,
@@ -367,13 +367,9 @@ def _shape(name: str, value: Value, node: Any) -> Value:
     """skewness and kurtosis of central moments, NULL for fewer than 3 and 4 values."""
     least, formula = SHAPES[name]
     values = f"list_filter(list({coerced(value, types.DOUBLE, node).sql})\0, lambda d: d IS NOT NULL)"
-    deviations = "{'k': CAST(len(n.x) AS DOUBLE), 'd': list_transform(n.x, lambda d: d - n.m)}"
     result = f"CASE WHEN n.k >= {least} THEN {formula} END"
-    steps = (f"[{{'x': {values}}}]", "[{'x': n.x, 'm': list_avg(n.x)}]", f"[{deviations}]")
-    sql = result
-    for step in reversed(steps):
-        sql = f"list_transform({step}, lambda n: {sql})[1]"
-    return Value(sql, types.DOUBLE, nan=True)
+    deviations = let(result, k="CAST(len(n.x) AS DOUBLE)", d="list_transform(n.x, lambda d: d - n.m)")
+    return Value(let(let(deviations, x="n.x", m="list_avg(n.x)"), x=values), types.DOUBLE, nan=True)
 
 
 def _bits(name: str, value: Value, node: Any) -> Value:

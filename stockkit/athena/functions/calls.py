@@ -12,7 +12,6 @@ from stockkit.athena.functions import (
     datetimes,
     documents,
     java_format,
-    lambdas,
     regex,
     simple,
     structures,
@@ -24,6 +23,7 @@ from stockkit.athena.values import (
     Value,
     arguments,
     coerced,
+    let,
     new_row,
     null,
     on_values,
@@ -170,14 +170,13 @@ def _decimal(name: str, values: list[Value], node: Any) -> Value:
 def _cut(value: Value, digits: int, kind: Type, half: str) -> Value:
     """A decimal without its digits from a place on, towards zero after half of that place is added."""
     lost, shift = value.type.args[1] - digits, digits - kind.args[1]
-    return Value(once([value], lambda given: _cut_once(given[0], lost, shift, kind, half)), kind)
 
+    def made(values: list[Value]) -> str:
+        unscaled, sign = operators.unscaled(values[0]), f"CAST(sign({values[0].sql}) AS HUGEINT)"
+        cut = let(f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)", u=f"abs({unscaled}) + {half}", s=sign)
+        return operators.rescaled(cut, kind)
 
-def _cut_once(value: Value, lost: int, shift: int, kind: Type, half: str) -> str:
-    """The same: `lost` digits fewer, then `shift` places up."""
-    digits = f"(n.u // {10**lost} * {10 ** max(0, -shift)} * n.s)"
-    parts = f"[{{'u': abs({operators.unscaled(value)}) + {half}, 's': CAST(sign({value.sql}) AS HUGEINT)}}]"
-    return operators.rescaled(f"list_transform({parts}, lambda n: {digits})[1]", kind)
+    return Value(once([value], made), kind)
 
 
 def _typeof(node: Any, scope: Scope) -> Value:
@@ -196,6 +195,6 @@ HANDLERS: dict[str, Handler] = {
     "least": _extreme("least"), "concat": _concat, "concat_ws": _concat_ws, "row": row, "typeof": _typeof,
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
     **dict.fromkeys(aggregates.NAMES, aggregates.aggregate),
-    **datetimes.HANDLERS, **date_parsing.HANDLERS, **documents.HANDLERS, **java_format.HANDLERS, **lambdas.HANDLERS,
+    **datetimes.HANDLERS, **date_parsing.HANDLERS, **documents.HANDLERS, **java_format.HANDLERS,
     **regex.HANDLERS, **structures.HANDLERS,
 }  # fmt: skip

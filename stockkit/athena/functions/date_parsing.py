@@ -12,7 +12,7 @@ from typing import Any
 
 from stockkit.athena import types
 from stockkit.athena.types import Type
-from stockkit.athena.values import Handler, Value, coerced, on_values, quoted, refuse, unanswered
+from stockkit.athena.values import Handler, Value, coerced, known_pattern, let, on_values, quoted, refuse, unanswered
 
 MONTH_NAMES = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
                "November", "December")  # fmt: skip
@@ -35,14 +35,12 @@ class Reading:
 
 def _date_parse(value: Value, pattern: Value, node: Any) -> Value:
     """date_parse: a timestamp(3)."""
-    if not isinstance(pattern.const, str):
-        raise refuse(node, "the pattern must be a text known before the query runs.")
-    reading = _reading(re.sub(r"%([Tr])", lambda match: LONG[match.group(1)], pattern.const), node)
+    reading = _reading(re.sub(r"%([Tr])", lambda match: LONG[match.group(1)], known_pattern(pattern, node)), node)
     sql = coerced(value, types.VARCHAR, node).sql
     matched = f"regexp_full_match(n.t, {quoted(reading.pattern)})"
     parsed = _moment(reading, node)
     body = f"CASE WHEN NOT {matched} THEN {_invalid('TIMESTAMP')} ELSE {parsed} END"
-    return Value(f"list_transform([{{'t': {sql}}}], lambda n: {body})[1]", types.TIMESTAMP)
+    return Value(let(body, t=sql), types.TIMESTAMP)
 
 
 def _invalid(kind: str) -> str:
@@ -169,7 +167,7 @@ def _from_iso_date(value: Value, node: Any) -> Value:
     """from_iso8601_date: a calendar, ordinal or week date."""
     sql = coerced(value, types.VARCHAR, node).sql
     body = f"CASE {_iso_date('')} ELSE {_otherwise(types.DATE)} END"
-    return Value(f"list_transform([{{'t': {sql}}}], lambda n: {body})[1]", types.DATE)
+    return Value(let(body, t=sql), types.DATE)
 
 
 def _otherwise(kind: Type) -> str:
@@ -194,7 +192,7 @@ def _from_iso_timestamp(value: Value, node: Any) -> Value:
     date = f"CASE {_iso_date(rest)} ELSE {_otherwise(types.DATE)} END"
     moment = f"CAST({date} AS TIMESTAMP) + to_milliseconds({past} + CAST({fraction} AS BIGINT))"
     body = f"CASE WHEN {bad} THEN {_invalid('TIMESTAMP')} ELSE {moment} END"
-    return Value(f"(list_transform([{{'t': {sql}}}], lambda n: {body})[1] AT TIME ZONE 'UTC')", kind)
+    return Value(f"({let(body, t=sql)} AT TIME ZONE 'UTC')", kind)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -11,7 +11,19 @@ from stockkit.athena import casts, intervals, types
 from stockkit.athena.functions import simple
 from stockkit.athena.intervals import from_local, local_time, to_digits
 from stockkit.athena.types import Type
-from stockkit.athena.values import Handler, Scope, Value, arguments, coerced, fail, null, on_values, quoted, refuse
+from stockkit.athena.values import (
+    Handler,
+    Scope,
+    Value,
+    arguments,
+    coerced,
+    fail,
+    known_pattern,
+    null,
+    on_values,
+    quoted,
+    refuse,
+)
 
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 MILLIS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000,
@@ -127,23 +139,22 @@ JODA = {"y": "%Y", "yy": "%y", "yyyy": "%Y", "Y": "%Y", "YYYY": "%Y", "M": "%-m"
         "s": "%-S", "ss": "%S", "SSS": "%g", "a": "%p", "ww": "%V", "x": "%G", "xxxx": "%G"}  # fmt: skip
 
 
-def _mysql_pattern(pattern: Any, node: Any) -> str:
-    """A date_format pattern in the local engine's letters."""
-    if not isinstance(pattern, str):
-        raise refuse(node, "the pattern must be a text known before the query runs.")
+def _date_format(value: Value, pattern: Value, node: Any) -> Value:
+    """date_format, whose pattern has MySQL's letters."""
 
     def letter(match: re.Match[str]) -> str:
         if match.group(1) not in MYSQL:
             raise refuse(node, f"%{match.group(1)} is not translated.")
         return MYSQL[match.group(1)]
 
-    return re.sub(r"%(.?)", letter, pattern, flags=re.DOTALL)
+    return _formatted(value, re.sub(r"%(.?)", letter, known_pattern(pattern, node), flags=re.DOTALL), node)
 
 
-def _joda_pattern(pattern: Any, node: Any) -> str:
-    """A format_datetime pattern in the local engine's letters."""
-    if not isinstance(pattern, str) or pattern.count("'") % 2:
-        raise refuse(node, "the pattern must be a text known before the query runs, its quotes in pairs.")
+def _format_datetime(value: Value, pattern: Value, node: Any) -> Value:
+    """format_datetime, whose pattern has Joda's letters."""
+    letters = known_pattern(pattern, node)
+    if letters.count("'") % 2:
+        raise refuse(node, "the quotes in the pattern must stand in pairs.")
 
     def part(match: re.Match[str]) -> str:
         piece = match.group(0)
@@ -153,7 +164,7 @@ def _joda_pattern(pattern: Any, node: Any) -> str:
             raise refuse(node, f"{piece!r} in the pattern is not translated.")
         return JODA.get(piece, piece.replace("%", "%%"))
 
-    return re.sub(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z']+", part, pattern)
+    return _formatted(value, re.sub(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z']+", part, letters), node)
 
 
 def _formatted(value: Value, pattern: str, node: Any) -> Value:
@@ -190,14 +201,6 @@ def _date_sequence(start: Value, stop: Value, step: Value | None, node: Any) -> 
         f"ELSE list_transform(range({span} // {gap} + 1), lambda place: {one}) END"
     )
     return Value(sql, kind)
-
-
-def _date_format(value: Value, pattern: Value, node: Any) -> Value:
-    return _formatted(value, _mysql_pattern(pattern.const, node), node)
-
-
-def _format_datetime(value: Value, pattern: Value, node: Any) -> Value:
-    return _formatted(value, _joda_pattern(pattern.const, node), node)
 
 
 def _from_unixtime(node: Any, scope: Scope) -> Value:

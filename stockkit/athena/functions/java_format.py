@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from stockkit.athena import casts, types
-from stockkit.athena.values import Handler, Scope, Value, arguments, quoted, refuse, unanswered
+from stockkit.athena.values import Handler, Scope, Value, arguments, known_pattern, quoted, refuse, unanswered
 
 SPEC = re.compile(
     r"%(?:(?P<literal>[%n])|(?P<flags>[-,+0]*)(?P<width>[1-9][0-9]*)?(?:\.(?P<digits>[0-9]+))?(?P<kind>[sdfxX]))"
@@ -16,9 +16,7 @@ SPEC = re.compile(
 def _format(node: Any, scope: Scope) -> Value:
     """format(pattern, …): %s %d %f %x with the flags - , + 0, a width and a number of decimals."""
     given, *values = arguments(node, scope, 1, 99)
-    pattern = given.const
-    if not isinstance(pattern, str):
-        raise refuse(node, "the pattern must be a text known before the query runs.")
+    pattern = known_pattern(given, node)
     parts, place = [], 0
     for spec in SPEC.finditer(pattern):
         _no_percent(pattern[place : spec.start()], node)

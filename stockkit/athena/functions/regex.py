@@ -6,7 +6,18 @@ import re
 from typing import Any
 
 from stockkit.athena import types
-from stockkit.athena.values import Handler, Scope, Value, arguments, coerced, quoted, refuse, unanswered
+from stockkit.athena.values import (
+    Handler,
+    Scope,
+    Value,
+    arguments,
+    coerced,
+    known_pattern,
+    let,
+    quoted,
+    refuse,
+    unanswered,
+)
 
 ATOM = re.compile(
     r"\\[dDwWsS]|\\[.^$|?*+()\[\]{}\\/\-]|\\[tn]"  # classes, and what is escaped
@@ -17,15 +28,13 @@ ATOM = re.compile(
 )
 
 
-def checked_pattern(value: Value, node: Any) -> str:
+def _checked_pattern(value: Value, node: Any) -> str:
     """A regular expression that Java's and RE2's grammar read alike.
 
     Raises:
         QueryError: it is not known before the run, or has look-around, back references, possessive quantifiers.
     """
-    pattern = value.const
-    if not isinstance(pattern, str):
-        raise refuse(node, "the pattern must be a text known before the query runs.")
+    pattern = known_pattern(value, node)
     body = pattern.removeprefix("(?i)")
     if "".join(ATOM.findall(body)) != body:
         raise refuse(node, f"the pattern {pattern!r} uses what the engines read differently; keep to plain groups,"
@@ -39,7 +48,7 @@ def checked_pattern(value: Value, node: Any) -> str:
 
 def _parts(node: Any, scope: Scope, low: int, high: int) -> tuple[str, str, list[Value]]:
     value, given, *rest = arguments(node, scope, low, high)
-    pattern = checked_pattern(given, node)
+    pattern = _checked_pattern(given, node)
     return _guarded(coerced(value, types.VARCHAR, node).sql, pattern), pattern, rest
 
 
@@ -119,15 +128,15 @@ def _regexp_position(node: Any, scope: Scope) -> Value:
     """The place of the nth match from a start on: behind the parts before it and the matches between them."""
     sql, pattern, rest = _parts(node, scope, 2, 4)
     _no_empty_match(pattern, node)
-    start, nth = ([one.const for one in rest] + [1, 1])[:2] if len(rest) < 2 else [one.const for one in rest]
-    if any(not isinstance(one, int) or isinstance(one, bool) or one < 1 for one in (start, nth)):
+    start, nth = ([value.const for value in rest] + [1, 1])[:2]
+    if any(not isinstance(number, int) or isinstance(number, bool) or number < 1 for number in (start, nth)):
         raise refuse(node, "start position and occurrence must be known whole numbers from 1.")
     parts = f"string_split_regex(substr(n.t, {start}), {quoted(pattern)})"
     matches = f"regexp_extract_all(substr(n.t, {start}), {quoted(pattern)})"
     before = f"list_sum(list_transform({parts}[1:{nth}] || {matches}[1:{nth - 1}], lambda part: length(part)))"
     place = f"CASE WHEN len({matches}) < {nth} THEN -1 ELSE {before} + {start} END"
     cases = f"CASE WHEN n.t IS NULL THEN NULL WHEN length(n.t) < {start} THEN -1 ELSE {place} END"
-    return Value(f"CAST(list_transform([{{'t': {sql}}}], lambda n: {cases})[1] AS INTEGER)", types.INTEGER)
+    return Value(f"CAST({let(cases, t=sql)} AS INTEGER)", types.INTEGER)
 
 
 def _no_empty_match(pattern: str, node: Any) -> None:

@@ -1,4 +1,4 @@
-"""Arrays, maps and rows: how they are made and taken apart, arrays as sets, maps joined, arrays sorted by a lambda.
+"""Arrays, maps and rows: made and taken apart, arrays as sets, maps joined, and the functions that take a lambda.
 
 Sets take values for the same as IS NOT DISTINCT FROM does: NULL is NULL, and NaN is NaN.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from stockkit.athena import types
-from stockkit.athena.functions import lambdas, simple
+from stockkit.athena.functions import simple
 from stockkit.athena.reads import only
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
@@ -18,6 +18,7 @@ from stockkit.athena.values import (
     arguments,
     coerced,
     fail,
+    let,
     refuse,
     row_field,
     unanswered,
@@ -107,15 +108,13 @@ def _two_arrays(node: Any, scope: Scope) -> tuple[Value, Value]:
 
 def _on_both(one: Value, other: Value, kind: Type, body: str) -> Value:
     """What `body` makes of the arrays n.a and n.b, NULL where one of them is."""
-    pair = f"{{'a': {one.sql}, 'b': {other.sql}}}"
-    sql = f"list_transform([{pair}], lambda n: CASE WHEN n.a IS NOT NULL AND n.b IS NOT NULL THEN {body} END)[1]"
+    sql = let(f"CASE WHEN n.a IS NOT NULL AND n.b IS NOT NULL THEN {body} END", a=one.sql, b=other.sql)
     return Value(sql, kind, nan=one.nan or other.nan)
 
 
 def _union(node: Any, scope: Scope) -> Value:
     one, other = _two_arrays(node, scope)
-    body = f"list_transform([{{'u': list_concat(n.a, n.b)}}], lambda n: {_UNION})[1]"
-    return _on_both(one, other, one.type, body)
+    return _on_both(one, other, one.type, let(_UNION, u="list_concat(n.a, n.b)"))
 
 
 def _intersect(node: Any, scope: Scope) -> Value:
@@ -142,19 +141,145 @@ def _map_concat(node: Any, scope: Scope) -> Value:
     maps = unified(arguments(node, scope, 2, 99), node)
     if maps[0].type.name != "map":
         raise refuse(node, f"expected maps, found {maps[0].type}.")
-    parts = ", ".join(f"'m{k}': {part.sql}" for k, part in enumerate(maps))
     entries = " || ".join(f"map_entries(n.m{k})" for k in reversed(range(len(maps))))
     keys = "list_transform(n.e, lambda e: e.key)"
     firsts = "list_filter(n.e, lambda e, k: list_position(n.k, e.key) = k)"
-    body = f"list_transform([{{'e': n.e, 'k': {keys}}}], lambda n: map_from_entries({firsts}))[1]"
-    body = f"list_transform([{{'e': {entries}}}], lambda n: {body})[1]"
+    body = let(let(f"map_from_entries({firsts})", e="n.e", k=keys), e=entries)
     known = " AND ".join(f"n.m{k} IS NOT NULL" for k in range(len(maps)))
-    sql = f"list_transform([{{{parts}}}], lambda n: CASE WHEN {known} THEN {body} END)[1]"
+    sql = let(f"CASE WHEN {known} THEN {body} END", **{f"m{k}": part.sql for k, part in enumerate(maps)})
     return Value(sql, maps[0].type, nan=True)
 
 
+def _array_before_lambda(node: Any, scope: Scope, number: int) -> Value:
+    if len(node.expressions) != number:
+        raise refuse(node, f"expected {number} arguments.")
+    value = _taken_for(scope.value(node.expressions[0]), types.array(types.UNKNOWN))
+    if value.type.name != "array":
+        raise refuse(node, f"expected an array, found {value.type}.")
+    return value
+
+
+def _taken_for(value: Value, kind: Type) -> Value:
+    """A NULL of no type as an array or map of such; anything else as it is."""
+    return coerced(value, kind) if value.type == types.UNKNOWN else value
+
+
+def _lambda(node: Any, scope: Scope, given: list[Value | Type]) -> tuple[list[str], Value]:
+    """The names and the translated body of a lambda; a given Value stands itself, a Type gets a new name."""
+    if type(node).__name__ != "Lambda" or len(node.expressions) != len(given):
+        raise refuse(node, f"expected a lambda of {len(given)} argument(s).")
+    names, variables = [], {}
+    for k, (written, one) in enumerate(zip(node.expressions, given, strict=True)):
+        name = f"v{scope.depth + k}"
+        names.append(name)
+        variables[written.name.lower()] = one if isinstance(one, Value) else Value(name, one, nan=True)
+    return names, scope.inside(variables).value(node.this)
+
+
+def _transform(node: Any, scope: Scope) -> Value:
+    value = _array_before_lambda(node, scope, 2)
+    names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+    return Value(f"list_transform({value.sql}, lambda {names[0]}: {body.sql})", types.array(body.type), nan=body.nan)
+
+
+def _filter(node: Any, scope: Scope) -> Value:
+    value = _array_before_lambda(node, scope, 2)
+    names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+    test = coerced(body, types.BOOLEAN, node).sql
+    return Value(f"list_filter({value.sql}, lambda {names[0]}: {test})", value.type, nan=value.nan)
+
+
+def _match(name: str) -> Handler:
+    """any_match, all_match and none_match, NULL where a NULL leaves it open."""
+
+    def translate(node: Any, scope: Scope) -> Value:
+        value = _array_before_lambda(node, scope, 2)
+        names, body = _lambda(node.expressions[1], scope, [value.type.args[0]])
+        test = coerced(body, types.BOOLEAN, node).sql
+        tests = f"list_transform({value.sql}, lambda {names[0]}: {test})"
+        settled, wanted = (
+            ("FALSE", "FALSE") if name == "all_match" else ("TRUE", "FALSE" if name == "none_match" else "TRUE")
+        )
+        other = "FALSE" if wanted == "TRUE" else "TRUE"
+        sql = (
+            f"CASE WHEN {value.sql} IS NULL THEN NULL WHEN list_contains({tests}, {settled}) THEN {wanted}"
+            f" WHEN list_count({tests}) < len({tests}) THEN NULL ELSE {other} END"
+        )
+        return Value(sql, types.BOOLEAN)
+
+    return translate
+
+
+def _reduce(node: Any, scope: Scope) -> Value:
+    value = _array_before_lambda(node, scope, 4)
+    start = scope.value(node.expressions[1])
+    element = value.type.args[0]
+    names, body = _lambda(node.expressions[2], scope, [start.type, element])
+    if not types.takes(start.type, body.type):
+        start = coerced(start, body.type, node)
+        names, body = _lambda(node.expressions[2], scope, [start.type, element])
+    step = coerced(body, start.type, node).sql
+    state = f"list_reduce({value.sql}, lambda {names[0]}, {names[1]}: {step}, {start.sql})"
+    _, result = _lambda(node.expressions[3], scope, [Value(state, start.type, nan=True)])
+    return result
+
+
+def _zip_with(node: Any, scope: Scope) -> Value:
+    if len(node.expressions) != 3:
+        raise refuse(node, "expected 3 arguments.")
+    nothing = types.array(types.UNKNOWN)
+    one, other = (_taken_for(scope.value(side), nothing) for side in node.expressions[:2])
+    if one.type.name != "array" or other.type.name != "array":
+        raise refuse(node, f"expected two arrays, found {one.type} and {other.type}.")
+    pair = f"v{scope.depth}"
+    sides = [Value(f"{pair}.{place}", side.type.args[0], nan=True) for place, side in (("a", one), ("b", other))]
+    inner = scope.inside({"": Value(pair, types.UNKNOWN)})
+    _, body = _lambda(node.expressions[2], inner, list(sides))
+    place = f"v{scope.depth}"
+    spot = f"{{'a': ({one.sql})[{place}], 'b': ({other.sql})[{place}]}}"
+    places = f"range(1, greatest(len({one.sql}), len({other.sql})) + 1)"
+    pairs = f"list_transform({places}, lambda {place}: {spot})"
+    sql = f"list_transform({pairs}, lambda {pair}: {body.sql})"
+    both = f"{one.sql} IS NOT NULL AND {other.sql} IS NOT NULL"
+    return Value(f"CASE WHEN {both} THEN {sql} END", types.array(body.type), nan=body.nan)
+
+
+def _applied(node: Any, scope: Scope, given: list[Value]) -> Value:
+    """The body of a lambda for the given arguments."""
+    return _lambda(node, scope, list(given))[1]
+
+
+def _on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
+    """A map, the body of a lambda for the key and value of an entry, and the name of the entry in the SQL."""
+    if len(node.expressions) != 2:
+        raise refuse(node, "expected 2 arguments.")
+    value = _taken_for(scope.value(node.expressions[0]), Type("map", (types.UNKNOWN, types.UNKNOWN)))
+    if value.type.name != "map":
+        raise refuse(node, f"expected a map, found {value.type}.")
+    entry = f"v{scope.depth}"
+    sides = [
+        Value(f"{entry}.{name}", kind, nan=True) for name, kind in zip(("key", "value"), value.type.args, strict=True)
+    ]
+    inner = scope.inside({"": Value(entry, types.UNKNOWN)})
+    return value, _lambda(node.expressions[1], inner, list(sides))[1], entry
+
+
+def _transform_values(node: Any, scope: Scope) -> Value:
+    value, body, entry = _on_map(node, scope)
+    pairs = f"list_transform(map_entries({value.sql}), lambda {entry}: {{'key': {entry}.key, 'value': {body.sql}}})"
+    return Value(f"map_from_entries({pairs})", Type("map", (value.type.args[0], body.type)), nan=True)
+
+
+def _map_filter(node: Any, scope: Scope) -> Value:
+    value, body, entry = _on_map(node, scope)
+    test = coerced(body, types.BOOLEAN, node).sql
+    return Value(
+        f"map_from_entries(list_filter(map_entries({value.sql}), lambda {entry}: {test}))", value.type, nan=True
+    )
+
+
 def _transform_keys(node: Any, scope: Scope) -> Value:
-    value, body, entry = lambdas.on_map(node, scope)
+    value, body, entry = _on_map(node, scope)
     pairs = f"list_transform(map_entries({value.sql}), lambda {entry}: {{'key': {body.sql}, 'value': {entry}.value}})"
     return Value(f"map_from_entries({pairs})", Type("map", (body.type, value.type.args[1])), nan=True)
 
@@ -179,16 +304,14 @@ def _sorted_by(node: Any, scope: Scope) -> Value:
     outer, i, j = (f"v{scope.depth + k}" for k in range(3))
     sides = [Value(f"({outer}.x)[{place}]", value.type.args[0], nan=True) for place in (i, j)]
     inner = scope.inside({"": Value(outer, types.UNKNOWN), " ": Value(i, types.UNKNOWN), "  ": Value(j, types.UNKNOWN)})
-    body = coerced(lambdas.applied(node.expressions[1], inner, list(sides)), types.BIGINT, node).sql
+    body = coerced(_applied(node.expressions[1], inner, list(sides)), types.BIGINT, node).sql
     wrong = fail("Lambda comparator must return either -1, 0, or 1", types.BIGINT)
     cell = f"CASE WHEN {i} = {j} THEN 0 WHEN ({body}) IN (-1, 0, 1) THEN {body} ELSE {wrong} END"
     places = f"range(1, len({outer}.x) + 1)"
     table = f"list_transform({places}, lambda {i}: list_transform({places}, lambda {j}: {cell}))"
-    sql = (
-        f"list_transform([{{'x': {value.sql}}}], lambda {outer}: list_transform([{{'x': {outer}.x, 'c': {table}}}], "
-        f"lambda n: {_in_order(value.type)})[1])[1]"
-    )
-    return Value(f"{sql}", value.type, nan=value.nan)
+    ordered = let(_in_order(value.type), x=f"{outer}.x", c=table)
+    sql = f"list_transform([{{'x': {value.sql}}}], lambda {outer}: {ordered})[1]"
+    return Value(sql, value.type, nan=value.nan)
 
 
 def _in_order(kind: Type) -> str:
@@ -202,7 +325,7 @@ def _in_order(kind: Type) -> str:
     message = unanswered("a comparator that contradicts itself is not translated", kind)
     taken = f"list_transform({places}, lambda s: n.x[s.k])"
     body = f"CASE WHEN len({wrong}) > 0 THEN {message} ELSE {taken} END"
-    return f"list_transform([{{'x': n.x, 'c': n.c, 'b': {before}}}], lambda n: {body})[1]"
+    return let(body, x="n.x", c="n.c", b=before)
 
 
 def _listed(name: str) -> Handler:
@@ -222,4 +345,7 @@ HANDLERS: dict[str, Handler] = {
     "array_union": _union, "array_intersect": _intersect, "array_except": _except, "arrays_overlap": _overlap,
     "map_concat": _map_concat, "transform_keys": _transform_keys, "array_sort": _array_sort,
     **{name: _listed(name) for name in ("contains", "array_position", "array_remove")},
+    "transform": _transform, "filter": _filter, "reduce": _reduce, "zip_with": _zip_with,
+    "transform_values": _transform_values, "map_filter": _map_filter,
+    **{name: _match(name) for name in ("any_match", "all_match", "none_match")},
 }  # fmt: skip
