@@ -18,9 +18,8 @@ import httpx
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.intake import budget as budgets
 from stockkit.intake import download
-from stockkit.intake.budget import Budget
+from stockkit.intake.budget import BUDGET_FILE, Budget, share_out
 from stockkit.intake.secrets import Secret, resolve
 from stockkit.intake.source import Opening, Source
 from stockkit.market import schema
@@ -104,8 +103,8 @@ class AlphaVantage(Source):
         return reply.body
 
     def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
-        """The symbols to ask for now, oldest data first, and those for the next day (see `budget.plan`)."""
-        return budgets.plan(symbols, oldest, self.budget.left())
+        """The symbols to ask for now, oldest data first, and those for the next day (see `budget.share_out`)."""
+        return share_out(symbols, oldest, self.budget.left())
 
     def resets_at(self) -> pd.Timestamp | None:
         """When requests are to be had again, UTC; None where they are not limited."""
@@ -181,7 +180,7 @@ def open_alphavantage(opening: Opening) -> AlphaVantage:
         function=FUNCTIONS[opening.name],
         url=_endpoint(os.environ.get("STOCKKIT_ALPHAVANTAGE_URL") or PUBLIC_URL),
         secret=resolve(REFERENCE, opening.secrets_client),
-        budget=Budget(opening.lake / budgets.FILE, per_day=math.floor(per_day), per_second=per_second),
+        budget=Budget(opening.lake / BUDGET_FILE, per_day=math.floor(per_day), per_second=per_second),
         full=size == "full",
     )
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from stockkit.errors import BudgetSpent, LakeError
 
-FILE = "budget.sqlite"
+BUDGET_FILE = "budget.sqlite"
 ZONE = "America/New_York"
 SPACING = 1.1  # a little more than the interval: requests sent a second apart can arrive closer together
 LONGEST_QUEUE = 60  # reserved moments further ahead than so many intervals (and seconds) mean a clock set back
@@ -146,7 +146,7 @@ class Budget:
             ) from error
 
 
-def plan(
+def share_out(
     symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None], left: int | None
 ) -> tuple[list[str], list[str]]:
     """Share out the requests that are left: symbols without data first, then those with the oldest.

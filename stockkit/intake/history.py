@@ -102,8 +102,10 @@ def is_readable(answer: Answer) -> bool:
 def days_of(history: Sequence[Answer]) -> tuple[pd.Timestamp, pd.Timestamp]:
     """The first and the last day that the readable ones of some answers have."""
     readable = [answer for answer in history if is_readable(answer)]
-    columns = [pd.Series(one.plain.columns["day"]) if one.plain else careful.read(one).frame["day"] for one in readable]
-    days = pd.concat(columns)
+    days = pd.concat([
+        pd.Series(answer.plain.columns["day"]) if answer.plain else careful.read(answer).frame["day"]
+        for answer in readable
+    ])  # fmt: skip
     return days.min(), days.max()
 
 

@@ -66,11 +66,22 @@ class _Kept:
 
 
 def keep(files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
-    """Store an answer and return it with its place; bytes equal to the last answer are not stored again.
+    """Store an answer and return it with its place; see `extend`."""
+    return extend(read(files, source, symbol), files, source, symbol, body, fetched_at).answers[-1]
 
-    A clock that shows less than at the last answer is logged; the answer comes after that one all the same.
+
+def extend(
+    holding: Holding, files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
+) -> Holding:
+    """Store an answer on top of what `read` gave, and return what it would give now; bytes equal to the last answer
+    are not stored again. Nothing is listed or read.
+
+    A clock that shows less than at the last answer is logged; the answer comes after that one all the same. Of two
+    runs that ask at once, each goes on from what it has read; answers that they give the same number count by their
+    time.
 
     Args:
+        holding: what `read` gave of the same source and symbol.
         files: the lake's.
         source: the name of the source.
         symbol: whose bars these are; None for corporate actions.
@@ -80,47 +91,19 @@ def keep(files: Files, source: str, symbol: str | None, body: bytes, fetched_at:
     Raises:
         LakeError: the lake cannot be written; nothing half-written is left.
     """
-    kept, _ = _listing(files, source, symbol)
-    last = _body(files, kept[-1]) if kept else None
-    return _keep(files, (source, symbol), kept, last, body, fetched_at)[0]
-
-
-def extend(
-    holding: Holding, files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
-) -> Holding:
-    """`keep` an answer on top of what `read` gave, as `read` would now give it; nothing is listed or read again.
-
-    Of two runs that ask at once, each goes on from what it has read; answers that they give the same number count by
-    their time.
-    """
-    kept = holding.kept
-    newest = holding.answers[-1] if kept and holding.answers and holding.answers[-1].file == kept[-1].key else None
-    answer, kept = _keep(files, (source, symbol), kept, newest.body if newest else None, body, fetched_at)
-    if newest and answer.file == newest.file:
+    last = holding.kept[-1] if holding.kept else None
+    if last and holding.answers and holding.answers[-1].file == last.key and holding.answers[-1].body == body:
         return holding
+    digest, stamp = hashlib.sha256(body).hexdigest()[:12], fetched_at.strftime(STAMP)
+    number = 1 + max(len(holding.kept), last.number if last else 0)
+    key = f"{_folder(source, symbol)}/{stamp}-{number:06d}-{digest}.csv"
+    kept = [*holding.kept, _Kept(number, key, pd.to_datetime(stamp, format=STAMP, utc=True), digest)]
+    if set_back := _set_back(kept):
+        log.warning("event=clock_set_back %s", set_back[0].detail)
+    files.put(key, body)
     faults = [fault for fault in holding.faults if fault.problem != SET_BACK]
-    return Holding([*holding.answers, answer], [*faults, *_set_back(kept)], kept)
-
-
-def _keep(
-    files: Files,
-    place: tuple[str, str | None],
-    kept: Sequence[_Kept],
-    last: bytes | Fault | None,
-    body: bytes,
-    fetched_at: pd.Timestamp,
-) -> tuple[Answer, Sequence[_Kept]]:
-    """Store an answer of a place (source and symbol) unless it equals the last one; the answer, and all files then."""
-    if last != body:
-        digest = hashlib.sha256(body).hexdigest()[:12]
-        number = 1 + max(len(kept), kept[-1].number if kept else 0)
-        key = f"{_folder(*place)}/{fetched_at.strftime(STAMP)}-{number:06d}-{digest}.csv"
-        moment = pd.to_datetime(fetched_at.strftime(STAMP), format=STAMP, utc=True)
-        kept = [*kept, _Kept(number, key, moment, digest)]
-        if faults := _set_back(kept):
-            log.warning("event=clock_set_back %s", faults[0].detail)
-        files.put(key, body)
-    return _answers(kept[-1:], {kept[-1].key: body}, place[1], kept)[0], kept
+    new = _answers(kept[-1:], {key: body}, symbol, kept)
+    return Holding([*holding.answers, *new], [*faults, *set_back], kept)
 
 
 def read(

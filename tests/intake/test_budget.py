@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
-from stockkit.intake.budget import Budget, plan
+from stockkit.intake.budget import Budget, share_out
 
 NOON = pd.Timestamp("2026-11-20 12:00", tz="America/New_York").timestamp()
 TAKER = """
@@ -221,9 +221,9 @@ def test_what_the_provider_calls_spent_is_spent_for_all(opened):
 
 def test_symbols_without_data_come_first_and_then_the_oldest():
     oldest = {"NEW": None, "OLD": pd.Timestamp("2026-01-02"), "MID": pd.Timestamp("2026-03-02")}
-    assert plan(["MID", "OLD", "NEW", "ABSENT"], oldest, 3) == (["ABSENT", "NEW", "OLD"], ["MID"])
-    assert plan(["MID", "OLD"], oldest, None) == (["OLD", "MID"], [])
-    assert plan(["MID", "OLD"], oldest, 0) == ([], ["OLD", "MID"])
+    assert share_out(["MID", "OLD", "NEW", "ABSENT"], oldest, 3) == (["ABSENT", "NEW", "OLD"], ["MID"])
+    assert share_out(["MID", "OLD"], oldest, None) == (["OLD", "MID"], [])
+    assert share_out(["MID", "OLD"], oldest, 0) == ([], ["OLD", "MID"])
 
 
 @given(
@@ -232,7 +232,7 @@ def test_symbols_without_data_come_first_and_then_the_oldest():
 )
 def test_every_symbol_is_planned_once_and_none_before_an_older_one(ages, left):
     oldest = {symbol: None if age is None else pd.Timestamp(age, unit="D") for symbol, age in ages.items()}
-    now, later = plan(list(ages), oldest, left)
+    now, later = share_out(list(ages), oldest, left)
     assert sorted(now + later) == sorted(ages)
     assert len(now) == (len(ages) if left is None else min(left, len(ages)))
     age_of = [-1 if ages[symbol] is None else ages[symbol] for symbol in now + later]
