@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,34 +142,6 @@ def test_every_source_is_documented():
     page = (ROOT / "docs" / "data.md").read_text()
     assert [name for name in sources.NAMES if f"`{name}`" not in page] == []
     assert [entry.key for entry in sources.SOURCES.values() if entry.key not in page] == []
-
-
-def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
-    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.M)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def broken_links(path: Path, text: str) -> list[str]:
-    """The links of a page to files or headings that are not there."""
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", FENCED.sub("", text)) if "://" not in link]
-    broken = []
-    for link in links:
-        file, _, anchor = link.partition("#")
-        target = path.parent / file if file else path
-        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
-            broken.append(link)
-    return broken
-
-
-@pytest.mark.parametrize("path", [*PAGES, CONTRIBUTING], ids=lambda path: path.name)
-def test_every_file_and_heading_that_a_page_links_to_exists(path):
-    assert broken_links(path, path.read_text()) == []
-
-
-def test_a_broken_link_is_found():
-    text = "[a](docs/runs.md#parameters) [b](docs/runs.md#none) [c](none.md) [d](https://example.com)"
-    assert broken_links(README, text) == ["docs/runs.md#none", "none.md"]
 
 
 def test_the_pages_are_short_and_the_first_one_leads_to_all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -71,6 +72,38 @@ def test_only_its_own_target_installs_a_large_package(target, own, package):
 
     assert package in steps(own)
     assert package not in steps(target)
+
+
+FENCED = re.compile(r"^( *)```.*\n(?:.*\n)*?\1```$", re.M)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken_links(path: Path, text: str) -> list[str]:
+    """The links of a page to files or headings that are not there."""
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", FENCED.sub("", text)) if "://" not in link]
+    broken = []
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_file_and_heading_that_a_page_links_to_exists(path):
+    assert broken_links(path, path.read_text()) == []
+
+
+def test_a_broken_link_is_found():
+    text = "[a](docs/runs.md#parameters) [b](docs/runs.md#none) [c](none.md) [d](https://example.com)"
+    assert broken_links(ROOT / "README.md", text) == ["docs/runs.md#none", "none.md"]
 
 
 def test_the_changelog_knows_the_version():
