@@ -36,6 +36,8 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 # beside a second worker, notebooks that fit in processes of their own take longer; tests/test_chain.py lets them
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+# Java that runs for seconds is done before its second compiler and the threads of its collector are of use
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 # a shell that starts the tests in the background has them ignore Ctrl-C, and with them every process that they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
