@@ -125,7 +125,8 @@ def snapshot(workbook):
     return notebooks, {key: sorted(value) for key, value in tables.items()}
 
 
-def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook(chain, tmp_path):
+def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook(chain, tmp_path, monkeypatch):
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
     workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
     shutil.rmtree(workbook / "reports")
     before = snapshot(workbook)[1]

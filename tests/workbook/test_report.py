@@ -372,7 +372,7 @@ def chromium(folder: Path, page: str) -> str:
     flags = "--headless=new --no-sandbox --disable-gpu --disable-background-networking --no-first-run --dump-dom"
     flags += " --virtual-time-budget=2000 --window-size=1400,900 --allow-file-access-from-files"
     words = [require("chromium"), *flags.split(), f"--user-data-dir={folder / 'profile'}", page]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def test_no_page_is_wider_than_the_screen(tmp_path: Path) -> None:
