@@ -160,7 +160,7 @@ class Book:
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
     while server.poll() is None:
         with suppress(OSError):
-            urllib.request.urlopen(address, timeout=10).close()
+            urllib.request.urlopen(address, timeout=60).close()
             return
         time.sleep(0.05)
     raise AssertionError("stockkit serve ended before it answered")

@@ -260,7 +260,7 @@ def test_other_paths_and_methods_are_refused_as_json(client, method, path, statu
 def spoken(address, text, *, limit=64):
     """Send bytes and read what comes back without sending more, as a client in the middle of a long body sees it."""
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(text)
         return raw.recv(limit)
 
@@ -439,7 +439,7 @@ def test_sigterm_lets_a_running_request_end_and_the_exit_code_is_0():
 
 def test_a_model_that_cannot_be_loaded_ends_the_server_with_an_error():
     with started("broken") as process:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "no model there" in errors
 

@@ -298,7 +298,7 @@ def test_appends_at_once_lose_and_double_no_row(lake):
 
 
 def test_of_writers_that_make_a_table_at_once_one_makes_it(lake):
-    together, place = threading.Barrier(4, timeout=10), commits.TableLocation("t", lake.files)
+    together, place = threading.Barrier(4, timeout=300), commits.TableLocation("t", lake.files)
 
     def work_out(now):
         if now is not None:
