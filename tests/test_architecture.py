@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,35 @@ def test_a_module_imports_only_from_subrooms_above_it(path):
 def test_an_import_from_a_subroom_below_is_found():
     assert below("forecast", "judge", "def f():\n    from stockkit.forecast.walk import folds")
     assert not below("forecast", "trading", "from stockkit.forecast.walk import folds")
+
+
+def cycle(sources: dict[str, str]) -> list[str]:
+    """A cycle among modules, by what they import at any level, also inside of a function; nothing where none is."""
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        named = set[str]()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:  # what is no module is of the package
+                parts = [f"{node.module}.{alias.name}" for alias in node.names]
+                named |= {part if part in sources else node.module for part in parts}
+        graph[module] = (named & set(sources)) - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_the_modules_have_an_order_in_which_each_imports_only_from_those_before_it():
+    named = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in modules()}
+    assert cycle({name: path.read_text() for name, path in named.items()}) == []
+
+
+def test_a_cycle_inside_of_functions_is_found():
+    lazily = {"a.b": "def f():\n    from a import c", "a.c": "from a.b import f", "a": ""}
+    assert set(cycle(lazily)) == {"a.b", "a.c"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=str)

@@ -40,7 +40,7 @@ class Translation:
 
 
 def translate(
-    text: str | Statement, schemas: Mapping[str, Any], parameters: Mapping[str, Any], places: Mapping[str, str]
+    text: str | Statement, schemas: Mapping[str, Any], parameters: Mapping[str, Any], scans: Mapping[str, str]
 ) -> Translation:
     """Translate one SELECT.
 
@@ -48,7 +48,7 @@ def translate(
         text: the statement, with ``:name`` for each parameter, or what `parse` made of it.
         schemas: the pyarrow schema of each table that it reads.
         parameters: the values.
-        places: the query that reads each table, in the local engine's SQL.
+        scans: the query that reads each table, in the local engine's SQL.
 
     Raises:
         QueryError: it is no SELECT, or it holds something that is not translated.
@@ -60,7 +60,7 @@ def translate(
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}
         for table, schema in schemas.items()
     }
-    query, context = parser.deeply(lambda: statement(tree, kinds, parameters, places))
+    query, context = parser.deeply(lambda: statement(tree, kinds, parameters, scans))
     names = tuple(column.name or f"_col{k}" for k, column in enumerate(query.columns))
     kinds_of = tuple(column.value.type for column in query.columns)
     return Translation(query.sql, context.bound, names, kinds_of, context.written)
@@ -70,13 +70,13 @@ def check_parameters(tree: Any, parameters: Mapping[str, Any]) -> None:
     """Refuse parameters that are missing, too many, or lists where there can be none."""
     from sqlglot import exp
 
-    places = list(tree.find_all(exp.Placeholder))
-    wanted = {place.name for place in places}
+    placeholders = list(tree.find_all(exp.Placeholder))
+    wanted = {place.name for place in placeholders}
     if wanted != set(parameters):
         missing, spare = sorted(wanted - set(parameters)), sorted(set(parameters) - wanted)
         fault = f"needs a value for :{missing[0]}" if missing else f"has no place for the parameter {spare[0]!r}"
         raise QueryError(f"the query {fault}.")
-    for place in places:
+    for place in placeholders:
         value = parameters[place.name]
         if isinstance(value, list | tuple) and (not value or not isinstance(place.parent, exp.In)):
             raise QueryError(

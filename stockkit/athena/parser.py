@@ -238,7 +238,7 @@ def check_depth(tokens: list[Any]) -> None:
     """
     open_: list[bool] = []
     deepest = nested = inside = 0
-    for before, token in zip(["", *(one.token_type.name for one in tokens)], tokens, strict=False):
+    for before, token in zip(["", *(earlier.token_type.name for earlier in tokens)], tokens, strict=False):
         kind = token.token_type.name
         if kind in ("L_PAREN", "L_BRACKET", "CASE"):
             open_.append(kind == "L_BRACKET" or before == "STRUCT")
@@ -336,7 +336,7 @@ def _parsed(text: str) -> Statement:
 
     try:
         tokens = check_text(text)
-        statements = [one for one in dialect()().parser().parse(tokens, text) if one is not None]
+        statements = [tree for tree in dialect()().parser().parse(tokens, text) if tree is not None]
     except sqlglot.errors.SqlglotError as error:
         raise QueryError(f"this is no Athena SQL: {str(error).splitlines()[0]}\n  {text.strip()[:300]}") from error
     if len(statements) != 1 or not isinstance(statements[0], (exp.Query, exp.Values)):

@@ -34,10 +34,10 @@ def statement(
     node: Any,
     schemas: Mapping[str, Mapping[str, types.Type]],
     parameters: Mapping[str, Any],
-    places: Mapping[str, str],
+    scans: Mapping[str, str],
 ) -> tuple[Query, Context]:
     """Translate a parsed statement; return it with what is bound, and its columns as they are written."""
-    context = Context(schemas, parameters, places, expression, query)
+    context = Context(schemas, parameters, scans, expression, query)
     return _shown(query(node, Scope(context)), node), context
 
 
@@ -229,19 +229,19 @@ def _all_within_depth(answer: Query, steps: str) -> str:
 def _group(node: Any, items: list[Item], scope: Scope) -> str:
     only(node, "expressions")
 
-    def key(one: Any) -> str:
-        kind = type(one).__name__
+    def key(entry: Any) -> str:
+        kind = type(entry).__name__
         if kind in ("Rollup", "Cube", "GroupingSets"):
-            only(one, "expressions")
+            only(entry, "expressions")
             word = "GROUPING SETS" if kind == "GroupingSets" else kind.upper()
-            return f"{word} ({', '.join(key(inner) for inner in one.expressions)})"
+            return f"{word} ({', '.join(key(inner) for inner in entry.expressions)})"
         if kind == "Tuple":
-            return f"({', '.join(key(inner) for inner in one.expressions)})"
-        if kind == "Literal" and not one.is_string:
-            return _ordinal(one, items).value.sql
-        return scope.value(one).sql
+            return f"({', '.join(key(inner) for inner in entry.expressions)})"
+        if kind == "Literal" and not entry.is_string:
+            return _ordinal(entry, items).value.sql
+        return scope.value(entry).sql
 
-    return f"GROUP BY {', '.join(key(one) for one in node.expressions)}"
+    return f"GROUP BY {', '.join(key(entry) for entry in node.expressions)}"
 
 
 def _ordinal(node: Any, items: list[Item]) -> Item:

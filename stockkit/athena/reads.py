@@ -74,7 +74,11 @@ ALWAYS: dict[tuple[str, str], Any] = {
 def carried(node: Any) -> list[str]:
     """The arguments that a node carries, without those that its class always has."""
     name = type(node).__name__
-    return [one for one, given in node.args.items() if given is not None and ALWAYS.get((name, one), node) != given]
+    return [
+        argument
+        for argument, given in node.args.items()
+        if given is not None and ALWAYS.get((name, argument), node) != given
+    ]
 
 
 def check(tree: Any) -> None:

@@ -54,7 +54,7 @@ def _join(join: Any, scope: Scope, sql: str) -> tuple[Scope, str]:
 def _using(join: Any, scope: Scope, relation: Relation, sql: str) -> tuple[Scope, str]:
     """A join USING columns: each of them is there once, before the others."""
     tests, shared = [], []
-    names = [one.name.lower() for one in join.args["using"]]
+    names = [column.name.lower() for column in join.args["using"]]
     if len(set(names)) < len(names):
         raise refuse(join, "USING names a column more than once.")
     for name in names:
@@ -98,9 +98,9 @@ def _table(node: Any, scope: Scope) -> tuple[Relation, str]:
     key = table_key(node)
     kinds = scope.context.schemas[key]
     columns = tuple(
-        Column(one.lower(), Value(identifier(one), kind, nan=_may_be_nan(kind))) for one, kind in kinds.items()
+        Column(column.lower(), Value(identifier(column), kind, nan=_may_be_nan(kind))) for column, kind in kinds.items()
     )
-    return _relation(columns, node, local, name, scope), f"({scope.context.places[key]}) AS {local}"
+    return _relation(columns, node, local, name, scope), f"({scope.context.scans[key]}) AS {local}"
 
 
 def _may_be_nan(kind: types.Type) -> bool:
@@ -192,7 +192,7 @@ def _unnest(node: Any, scope: Scope) -> tuple[Relation, str]:
 def _fields(value: Value) -> list[Value]:
     kind = value.type.args[0]
     taken = (f"list_transform({value.sql}, lambda r: r[{quoted(field(kind, k))}])" for k in range(len(kind.args)))
-    return [Value(sql, types.array(one), nan=True) for sql, one in zip(taken, kind.args, strict=True)]
+    return [Value(sql, types.array(element), nan=True) for sql, element in zip(taken, kind.args, strict=True)]
 
 
 def _aliased(node: Any, columns: tuple[Column, ...], sql: str, scope: Scope) -> tuple[Relation, str]:

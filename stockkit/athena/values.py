@@ -54,7 +54,7 @@ class Context:
 
     schemas: Mapping[str, Mapping[str, Type]]
     parameters: Mapping[str, Any]
-    places: Mapping[str, str]
+    scans: Mapping[str, str]
     expression: Callable[[Any, Scope], Value]
     query: Callable[[Any, Scope], Query]
     bound: dict[str, Any] = field(default_factory=dict)
@@ -274,7 +274,7 @@ def tried(translate: Callable[[Scope], Value], scope: Scope) -> Value:
     inner = replace(scope, hoisted=[], hoist_name=name, depth=scope.depth + 1)
     value = translate(inner)
     assert inner.hoisted is not None
-    parts = ", ".join(f"'a{k}': {one}" for k, one in enumerate(inner.hoisted))
+    parts = ", ".join(f"'a{k}': {sql}" for k, sql in enumerate(inner.hoisted))
     given = f"{{{parts}}}" if parts else "0"
     # in a lambda also where nothing is handed in: the local engine computes what occurs twice outside of a TRY
     tried_value = Value(f"list_transform([{given}], lambda {name}: TRY({value.sql}))[1]", value.type, nan=value.nan)

@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def one(text: str) -> Any:
+def single_value(text: str) -> Any:
     ((value,),) = rows(text)
     return value
 
@@ -88,15 +88,15 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "expected"), CASES)
 def test_an_expression_has_the_value_that_trino_documents(text, expected):
-    found = one(f"SELECT {text}")
+    value = single_value(f"SELECT {text}")
     if isinstance(expected, float) and math.isnan(expected):
-        assert isinstance(found, float)
-        assert math.isnan(found)
+        assert isinstance(value, float)
+        assert math.isnan(value)
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-12)
+        assert value == pytest.approx(expected, rel=1e-12)
     else:
-        assert found == expected
-        assert str(found) == str(expected) or not isinstance(expected, D)
+        assert value == expected
+        assert str(value) == str(expected) or not isinstance(expected, D)
 
 
 @pytest.mark.parametrize(("text", "expected"), [*QUERIES, *corpus_kinds.ANSWERED, *functions.QUERIES])
@@ -132,7 +132,7 @@ def test_a_parameter_is_data_whatever_it_holds(name):
 
 @pytest.mark.parametrize("text", ["a'b", "a''b", "$x", "a\\nb", "'); DROP TABLE x; --", "%_"])
 def test_a_text_in_the_statement_stays_as_it_is(text):
-    assert one("SELECT '" + text.replace("'", "''") + "'") == text
+    assert single_value("SELECT '" + text.replace("'", "''") + "'") == text
 
 
 def test_unnamed_columns_are_called_as_athena_calls_them():
@@ -220,4 +220,4 @@ def test_an_argument_that_is_bound_to_a_name_gives_the_same_answer(text, monkeyp
 
 
 def test_sixty_nested_calls_are_answered():
-    assert one("SELECT " + "upper(" * 60 + "'a'" + ")" * 60) == "A"
+    assert single_value("SELECT " + "upper(" * 60 + "'a'" + ")" * 60) == "A"

@@ -64,7 +64,7 @@ def _translated(name: str, written: list[Any], extra: tuple[str, str], node: Any
     distinct, order = extra
     if name == "count":
         return _count(written, distinct, node, scope)
-    values = [scope.value(one) for one in written]
+    values = [scope.value(argument) for argument in written]
     if name in MOMENTS and len(values) == MOMENTS[name]:
         return _moment(name, [coerced(value, types.DOUBLE, node).sql for value in values])
     if name == "grouping":
@@ -207,14 +207,14 @@ def _percentile(values: list[Value], node: Any) -> Value:
     value, share = values
     bad = fail("Percentile must be between 0 and 1", value.type)
     place = "CAST(least(floor({share} * len(es)), len(es) - 1) AS BIGINT) + 1"
-    one = f"CASE WHEN {{share}} BETWEEN 0 AND 1 THEN es[{place}] ELSE {bad} END"
+    element = f"CASE WHEN {{share}} BETWEEN 0 AND 1 THEN es[{place}] ELSE {bad} END"
     if share.type.name == "array":
         shares, kind = coerced(share, types.array(types.DOUBLE), node).sql, types.array(value.type)
-        taken = f"list_transform({shares}, lambda share: {one.format(share='share')})"
+        taken = f"list_transform({shares}, lambda share: {element.format(share='share')})"
     elif not isinstance(share.const, int | float) or not 0 <= share.const <= 1:
         raise refuse(node, "the share must be a number from 0 to 1, known before the query runs.")
     else:
-        taken, kind = one.format(share=f"CAST({float(share.const)!r} AS DOUBLE)"), value.type
+        taken, kind = element.format(share=f"CAST({float(share.const)!r} AS DOUBLE)"), value.type
     sorted_ = f"list_sort(list_filter(list({value.sql})\0, lambda e: e IS NOT NULL))"
     sql = f"list_transform([{sorted_}], lambda es: CASE WHEN len(es) > 0 THEN {taken} END)[1]"
     return Value(_without_nan("approx_percentile", value, sql, kind), kind)
@@ -316,7 +316,7 @@ def _value_window(name: str, inner: Any, nulls: str, over: str, scope: Scope) ->
     limits = {"lag": (1, 3), "lead": (1, 3), "nth_value": (2, 2)}.get(name, (1, 1))
     if not limits[0] <= len(inner.expressions) <= limits[1]:
         raise refuse(inner, "Unexpected number of arguments.")
-    values = [scope.value(one) for one in inner.expressions]
+    values = [scope.value(argument) for argument in inner.expressions]
     least = 1 if name == "nth_value" else 0
     if len(values) > 1 and not (isinstance(values[1].const, int) and values[1].const >= least):
         raise refuse(inner, f"the offset must be a known whole number from {least}.")
@@ -330,7 +330,7 @@ def _value_window(name: str, inner: Any, nulls: str, over: str, scope: Scope) ->
 def _over(node: Any, scope: Scope) -> str:
     parts = []
     if node.args.get("partition_by"):
-        keys = dict.fromkeys(scope.value(one).sql for one in node.args["partition_by"])  # a key twice misleads DuckDB
+        keys = dict.fromkeys(scope.value(key).sql for key in node.args["partition_by"])  # a key twice misleads DuckDB
         parts.append(f"PARTITION BY {', '.join(keys)}")
     if node.args.get("order"):
         parts.append(order_by(node.args["order"].expressions, scope).strip())

@@ -56,13 +56,13 @@ def trim(node: Any, scope: Scope) -> Value:
     """TRIM([LEADING | TRAILING | BOTH] [characters] FROM text)."""
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "BOTH").upper(), "trim")
     given = [node.this, *([node.expression] if node.expression else [])]
-    return simple.call(name, [scope.value(one) for one in given], node)
+    return simple.call(name, [scope.value(argument) for argument in given], node)
 
 
 def substring(node: Any, scope: Scope) -> Value:
     """SUBSTRING(text FROM start FOR length), or with commas."""
     given = [node.this, node.args.get("start"), node.args.get("length")]
-    return simple.call("substr", [scope.value(one) for one in given if one is not None], node)
+    return simple.call("substr", [scope.value(argument) for argument in given if argument is not None], node)
 
 
 def position(node: Any, scope: Scope) -> Value:
@@ -103,7 +103,7 @@ def _extreme(name: str) -> Handler:
         sql = f"{name}({', '.join(value.sql for value in values)})"
         tests = [f"WHEN {value.sql} IS NULL THEN NULL" for value in values]
         odd = [value.sql for value in values if value.nan and kind.floating]
-        tests += [f"WHEN isnan({one}) THEN {unanswered(f'{name} of NaN is not translated', kind)}" for one in odd]
+        tests += [f"WHEN isnan({sql}) THEN {unanswered(f'{name} of NaN is not translated', kind)}" for sql in odd]
         return f"CASE {' '.join(tests)} ELSE {sql} END"
 
     return translate

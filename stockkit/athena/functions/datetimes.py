@@ -195,10 +195,10 @@ def _date_sequence(start: Value, stop: Value, step: Value | None, node: Any) -> 
     kind, unit = types.array(types.DATE), "to_months" if months else "to_days"
     against = fail("sequence stop value should lie in the direction of the step", kind)
     long = fail("result of sequence function must not have more than 10000 entries", kind)
-    one = f"CAST({start.sql} + {unit}(CAST(place * {gap} AS INTEGER)) AS DATE)"
+    element = f"CAST({start.sql} + {unit}(CAST(place * {gap} AS INTEGER)) AS DATE)"
     sql = (
         f"CASE WHEN ({stop.sql} - {start.sql}) * {gap} < 0 THEN {against} WHEN {span} // {gap} >= 10000 THEN {long} "
-        f"ELSE list_transform(range({span} // {gap} + 1), lambda place: {one}) END"
+        f"ELSE list_transform(range({span} // {gap} + 1), lambda place: {element}) END"
     )
     return Value(sql, kind)
 

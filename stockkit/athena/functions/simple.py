@@ -28,15 +28,15 @@ def _functions() -> dict[str, list[Signature]]:
         assert match, entry
         names, takes, gives, sql = match.groups()
         for name in names.split(","):
-            one = Signature(tuple(_read(t) for t in takes.split(";") if t), _read(gives), sql)
-            table.setdefault(name, []).append(one)
+            signature = Signature(tuple(_read(t) for t in takes.split(";") if t), _read(gives), sql)
+            table.setdefault(name, []).append(signature)
     return table
 
 
 def _read(written: str) -> Type:
     match = re.fullmatch(r"(array|map)<(.*)>", written)
     if match:
-        return Type(match.group(1), tuple(_read(one) for one in match.group(2).split(",")))
+        return Type(match.group(1), tuple(_read(part) for part in match.group(2).split(",")))
     return types.TIMESTAMP if written == "timestamp" else types.ZONED if written == "zoned" else Type(written)
 
 
