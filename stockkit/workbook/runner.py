@@ -24,7 +24,7 @@ from stockkit.files import write_atomically
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.provenance import PINS_VARIABLE, RUN_VARIABLE
 from stockkit.workbook import handover, notebooks, params, preflight, report, table_checks
-from stockkit.workbook.execution import kernels, limits, processes
+from stockkit.workbook.execution import limits, processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
@@ -149,6 +149,8 @@ def _run_step(run: RunUnderWay, notebook: Notebook, step: Step) -> None:
 
 def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) -> Failure | None:
     """Run one notebook and check what it declared; the error, if there is one."""
+    from stockkit.workbook.execution import kernels  # papermill takes a second to import
+
     todo, manifest = run.todo, run.manifest
     written = manifest.written
     output = run.folder / f"{notebook.name}.ipynb"
