@@ -265,24 +265,21 @@ def _arrange(html: str, title: str) -> tuple[str, list[tuple[int, str, str]], st
         table = _align(f"{opening[0]}{inside}</table>")
         return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{table}</div>'
 
-    def closing(opening: re.Match[str]) -> str:
-        return f"</h{opening[1]}>" if opening[1] else "</style>" if opening[0][1] == "s" else "</table>"
-
-    html = _replace(html, _OPEN, closing, piece)
+    html = _replace(html, _OPEN, piece)
     return (titles or [title])[0], [section for section in sections if section[0] in (2, 3)], html
 
 
-def _replace(
-    html: str,
-    opening: re.Pattern[str],
-    closing: Callable[[re.Match[str]], str],
-    change: Callable[[re.Match[str], str], str | None],
-) -> str:
-    """Replace what lies from an opening tag to its closing one, in time linear in the length; None leaves it alone."""
+def _replace(html: str, opening: re.Pattern[str], change: Callable[[re.Match[str], str], str | None]) -> str:
+    """Replace what lies from an opening tag to its closing one, in time linear in the length; None leaves it alone.
+
+    BeautifulSoup takes a third longer for a page and rewrites what notebooks put out; with the parser of Python 3.11.7
+    it is quadratic on tags that never end.
+    """
     done, parts = 0, []
     absent: set[str] = set()  # closing tags that do not come any more
     for match in opening.finditer(html):
-        close = closing(match)
+        name = re.split(r"\W", match[0][1:], maxsplit=1)[0]
+        close = f"</{name}>"
         end = -1 if close in absent or match.start() < done else html.find(close, match.end())
         if end >= 0:
             new = change(match, html[match.end() : end])
@@ -300,7 +297,7 @@ def _link(html: str, pages: set[str]) -> str:
     def lead(link: re.Match[str], words: str) -> str:
         return f'<a href="{link[1]}.html{link[2] or ""}">{words}</a>' if link[1] in pages else words
 
-    return _replace(html, _NOTEBOOK_LINK, lambda link: "</a>", lead)
+    return _replace(html, _NOTEBOOK_LINK, lead)
 
 
 def _align(table: str) -> str:
@@ -309,13 +306,13 @@ def _align(table: str) -> str:
 
     def read_row(opening: re.Match[str], row: str) -> None:
         rows.append([])
-        _replace(row, _CELL_OPEN, _end_of_cell, read_cell)
+        _replace(row, _CELL_OPEN, read_cell)
 
     def read_cell(opening: re.Match[str], text: str) -> None:
         if opening[1] == "td":
             rows[-1].append(_plain(text))
 
-    _replace(table, _ROW_OPEN, _end_of_row, read_row)
+    _replace(table, _ROW_OPEN, read_row)
     columns = [{*column} - _UNKNOWN for column in zip_longest(*(row[::-1] for row in rows), fillvalue="")]
     numeric = {place for place, texts in enumerate(columns) if texts and all(map(_NUMBER.match, texts))}
 
@@ -327,17 +324,9 @@ def _align(table: str) -> str:
         def mark(cell: re.Match[str], text: str) -> str:
             return f"{cell[0][:3]}{' data-num' * (next(place) in numeric)}{cell[0][3:]}{text}</{cell[1]}>"
 
-        return f"{opening[0]}{_replace(row, _CELL_OPEN, _end_of_cell, mark)}</tr>"
+        return f"{opening[0]}{_replace(row, _CELL_OPEN, mark)}</tr>"
 
-    return _replace(re.sub(r' border="\d+"', "", table, count=1), _ROW_OPEN, _end_of_row, mark_row)
-
-
-def _end_of_row(opening: re.Match[str]) -> str:
-    return "</tr>"
-
-
-def _end_of_cell(opening: re.Match[str]) -> str:
-    return f"</{opening[1]}>"
+    return _replace(re.sub(r' border="\d+"', "", table, count=1), _ROW_OPEN, mark_row)
 
 
 def _plain(html: str) -> str:

@@ -1,8 +1,8 @@
 """Execute one notebook in a fresh kernel by papermill, and keep the evidence, whatever happens.
 
 papermill gets an engine with this environment's kernel, one strict loop over the cells, and limits of time and output;
-secrets are struck out. The executed notebook carries no time stamps, durations, paths or random cell ids, so two runs on
-the same inputs give the same bytes; seconds stand in the run's manifest.
+secrets are struck out. The executed notebook carries no time stamps, durations, paths or random cell ids, so two runs
+on the same inputs give the same bytes; seconds stand in the run's manifest.
 """
 
 from __future__ import annotations
