@@ -467,6 +467,14 @@ def test_a_model_that_cannot_be_fitted_yet_has_no_forecast_until_it_can() -> Non
     assert result.rows.loc[result.rows["model"] == "drift", "mean"].notna().all()
 
 
+@pytest.mark.parametrize("text", ["object", "category"])
+def test_a_panel_as_users_of_pandas_make_it_gives_the_same_rows(text):
+    frame = panel()
+    frame = frame.assign(close=frame["close"].round())
+    users = frame.astype({"symbol": text, "date": "datetime64[s]", "close": "int64"})
+    pd.testing.assert_frame_equal(run(users).rows, run(frame).rows)
+
+
 def test_a_backtest_of_nothing_usable_has_no_rows_but_the_same_columns() -> None:
     result = run(panel()[:50])
     assert result.skipped.keys() == {"AAA"}

@@ -189,6 +189,14 @@ def test_too_few_sessions_for_the_horizon_is_said():
     assert result["reason"].tolist() == ["too few sessions for 21 ahead"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_frames_as_users_of_pandas_make_them_give_the_same(way):
+    table, prices = panel(6, sessions=120)
+    kinds = {"symbol": "category", "date": "datetime64[s]"}
+    users = table.astype(kinds), prices.astype({**kinds, "symbol": "object"})
+    pd.testing.assert_frame_equal(judged(*users, across=way), judged(table, prices, across=way))
+
+
 def test_no_rows_give_no_coefficients():
     table, prices = panel(1, sessions=30)
     result = judged(table.iloc[:0], prices)

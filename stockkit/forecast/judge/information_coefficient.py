@@ -17,6 +17,7 @@ import pandas as pd
 from stockkit.errors import ParamError, SchemaError
 from stockkit.forecast.judge.losses import centred_ranks
 from stockkit.forecast.judge.multiple_testing import holm, mean_error
+from stockkit.market import schema
 
 COEFFICIENTS: dict[str, str] = {
     "feature": "string",
@@ -93,6 +94,8 @@ def by_year(
         ParamError: an unknown name, horizon or way. SchemaError: a column missing or a row that stands twice.
     """
     _check(table, prices, names, horizon, across)
+    table = schema.conform(table, {name: schema.CLOSES[name] for name in ("symbol", "date")}, what="the features")
+    prices = schema.conform(prices, schema.CLOSES, what="the prices")
     grid = arrange(table, prices, horizon)
     years = grid.days.astype("datetime64[Y]").astype("int64") + 1970
     edges = {int(year): slice(*np.searchsorted(years, [year, year + 1])) for year in np.unique(years)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -92,7 +92,7 @@ def run(
     how: dict[str, Any] = {"horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
     enough = min_train + folds.check(**how, window=window) < sessions
     walked = folds.walk_forward(sessions, **how, window=window) if enough else []
-    return _fit_all(panel, histories, models, walked, min_train, jobs, on_done)
+    return _fit_all(histories, models, walked, min_train, jobs, on_done)
 
 
 def latest(
@@ -115,7 +115,7 @@ def latest(
         earliest = min(history.series.date[-1] for history in histories.by_symbol.values())
         start = int(np.searchsorted(histories.sessions, earliest))
         newest = [folds.newest(len(histories.sessions), horizon=horizon, start=start)]
-    return _fit_all(panel, histories, models, newest, SHORTEST, jobs, on_done)
+    return _fit_all(histories, models, newest, SHORTEST, jobs, on_done)
 
 
 def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +129,6 @@ def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fit_all(
-    frame: pd.DataFrame,
     histories: Histories,
     models: Sequence[Recipe],
     walked: list[Fold],
@@ -158,32 +157,31 @@ def _fit_all(
     order = {model.name: k for k, model in enumerate(models)}
     blocks = sorted(total.blocks, key=lambda block: (block["symbol"], order[block["model"]], block["start"]))
     fits = pd.DataFrame(total.fits, columns=FITS)
-    return Backtest(_rows(frame, histories, blocks), fits, total.skipped, total.fitted)
+    return Backtest(_rows(histories, blocks), fits, total.skipped, total.fitted)
 
 
-def _rows(frame: pd.DataFrame, histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
-    labels = np.full(len(frame), np.nan)
-    for history in histories.by_symbol.values():
-        labels[history.start : history.start + len(history.labels)] = history.labels
+def _rows(histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
     sizes = [len(block["forecast"].mean) for block in blocks]
-    spans = [np.arange(block["start"], block["start"] + size) for block, size in zip(blocks, sizes, strict=True)]
-    at = np.concatenate([np.empty(0, dtype="int64"), *spans])
+    parts = [
+        (histories.by_symbol[block["symbol"]], slice(block["start"], block["start"] + size))
+        for block, size in zip(blocks, sizes, strict=True)
+    ]
 
     def repeated(name: str, dtype: str) -> np.ndarray:
         return np.repeat(np.array([block[name] for block in blocks], dtype=dtype), sizes)
 
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([np.empty(0), *(getattr(block["forecast"], name) for block in blocks)])
+    def joined(values: Iterable[np.ndarray], dtype: str = "float64") -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype=dtype), *values])
 
     return pd.DataFrame(
         {
-            "symbol": frame["symbol"].take(at).array,
+            "symbol": pd.array(repeated("symbol", "object"), dtype="string[pyarrow]"),
             "model": pd.array(repeated("model", "object"), dtype="string"),
-            "as_of": frame["date"].take(at).array,
-            "horizon": np.full(len(at), histories.horizon, dtype="int64"),
-            "mean": joined("mean"),
-            "sigma": joined("sigma"),
-            "actual": labels[at],
+            "as_of": joined((history.series.date[rows] for history, rows in parts), "datetime64[ns]"),
+            "horizon": np.full(sum(sizes), histories.horizon, dtype="int64"),
+            "mean": joined(block["forecast"].mean for block in blocks),
+            "sigma": joined(block["forecast"].sigma for block in blocks),
+            "actual": joined(history.labels[rows] for history, rows in parts),
             "fold": repeated("fold", "int64"),
             "scale": repeated("scale", "float64"),
         }

@@ -27,7 +27,7 @@ class FitResults:
     """The results of some fits, gathered while they run.
 
     Attributes:
-        blocks: the forecasts of a symbol, model and fold each, with the row of the panel that they start at.
+        blocks: the forecasts of a symbol, model and fold each, with the row of the symbol's history that they start at.
         fits: a row a fit, as in `Backtest.fits`.
         skipped: why a symbol, or a model of a symbol, has no forecasts, or none of some fold.
         fitted: the last fit of each symbol and model.
@@ -123,7 +123,7 @@ def _block(
         "symbol": history.series.symbol,
         "model": model.name,
         "fold": fold.number,
-        "start": history.start + cut.start,
+        "start": cut.start,
         "forecast": forecast or Forecast(*np.full((2, cut.stop - cut.start), np.nan)),
         "scale": np.abs(labels[np.isfinite(labels)]).mean(),
     }

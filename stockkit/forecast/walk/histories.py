@@ -21,12 +21,11 @@ STALE = np.timedelta64(7, "D")  # a symbol whose last session is older than the 
 
 @dataclass(frozen=True, eq=False)
 class SymbolHistory:
-    """One symbol's part of a panel: its series, labels and usual volatility, and the panel's row it starts at."""
+    """One symbol's part of a panel: its series, labels and usual volatility."""
 
     series: Series
     labels: np.ndarray
     sigma: np.ndarray
-    start: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Histories:
             symbol, rows = str(frame["symbol"].iloc[first]), slice(first, last)
             try:
                 series = Series(symbol, date[rows], close[rows], values[rows], tuple(features))
-                by_symbol[symbol] = _history(series, horizon, first)
+                by_symbol[symbol] = _history(series, horizon)
             except ForecastError as error:
                 skipped[symbol] = str(error)
         dates = [history.series.date for history in by_symbol.values()]
@@ -98,7 +97,7 @@ class Histories:
         return replace(self, by_symbol=traded, skipped=self.skipped | reasons)
 
 
-def _history(series: Series, horizon: int, start: int) -> SymbolHistory:
+def _history(series: Series, horizon: int) -> SymbolHistory:
     labels = target(series, horizon)
     if len(series) < SHORTEST + 2 * horizon:
         raise ForecastError(f"{len(series)} sessions are too few: give {SHORTEST + 2 * horizon} at the least.")
@@ -108,7 +107,7 @@ def _history(series: Series, horizon: int, start: int) -> SymbolHistory:
             f"the close never moves ({series.close[-1]:.6g}): the target is constant, so there is nothing to learn "
             f"and no scale to judge by. Check for a halted symbol or filled prices."
         )
-    return SymbolHistory(series, labels, volatility.usual(series, horizon), start)
+    return SymbolHistory(series, labels, volatility.usual(series, horizon))
 
 
 def _conforming(frame: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
