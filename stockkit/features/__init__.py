@@ -16,15 +16,14 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import ParamError
-from stockkit.features import alpha158, basic, calendar, cross, engine, lags
+from stockkit.errors import ParamError, did_you_mean
+from stockkit.features import alpha158, basic, calendar, cross, engine
+from stockkit.features.engine import SymbolPanel
 from stockkit.features.feature import COLUMNS, Arrays, Feature
-from stockkit.features.panel import Panel
 from stockkit.market import schema, sessions
 
 __all__ = [
@@ -36,7 +35,7 @@ PRICES = COLUMNS[:4]
 GROUPS = ("basic", "lags", "calendar", "cross", alpha158.GROUP, "user")
 CATALOGUE: dict[str, Feature] = {
     feature.name: feature
-    for feature in (*basic.FEATURES, *lags.FEATURES, *calendar.FEATURES, *cross.FEATURES, *alpha158.FEATURES)
+    for feature in (*basic.FEATURES, *basic.LAGGED, *calendar.FEATURES, *cross.FEATURES, *alpha158.FEATURES)
 }
 
 
@@ -62,9 +61,9 @@ def named(some: Sequence[str]) -> list[str]:
     Raises:
         ParamError: one that is neither; names the nearest.
     """
-    known = [_known(one, [*GROUPS, "all", *CATALOGUE], "feature, nor a group of them") for one in some]
-    expanded = (names(one) if one in (*GROUPS, "all") else [one] for one in known)
-    return list(dict.fromkeys(name for few in expanded for name in few))
+    known = [_known(name, [*GROUPS, "all", *CATALOGUE], "feature, nor a group of them") for name in some]
+    expanded = (names(name) if name in (*GROUPS, "all") else [name] for name in known)
+    return list(dict.fromkeys(name for group in expanded for name in group))
 
 
 def catalogue(*groups: str) -> pd.DataFrame:
@@ -161,14 +160,14 @@ def compute(
     bars, edges = _sorted(bars)
     full = _complete(bars)
     known = bars if full is None else bars[full].reset_index(drop=True)
-    part = Panel.of(
+    panel = SymbolPanel.from_bars(
         known, edges if full is None else schema.symbol_edges(known["symbol"]), since=start, calendar=calendar
     )
-    late = part.rows_from(part.starts)
+    late = panel.rows_from(panel.starts)
     schema.check_values(known.iloc[late])
     given = {f.within: known[label(*f.within)].to_numpy() for f in chosen if f.within and label(*f.within) in known}
-    block = np.empty((len(chosen), int(part.counts.sum())), dtype)
-    engine.fill(part, chosen, block, given=given, warm_up=warm_up, threads=threads)
+    block = np.empty((len(chosen), int(panel.counts.sum())), dtype)
+    engine.fill(panel, chosen, block, given=given, warm_up=warm_up, threads=threads)
     values = pd.DataFrame(block.T, columns=[feature.name for feature in chosen], copy=False)
     if full is None:
         keys = bars[["symbol", "date"]].iloc[late]
@@ -228,8 +227,7 @@ def bases(wanted: Sequence[str]) -> list[str]:
 
 def _known(name: str, among: Collection[str], what: str) -> str:
     if name not in among:
-        near = get_close_matches(str(name), among, n=1)
-        raise ParamError(f"{name!r} is no {what}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        raise ParamError(f"{name!r} is no {what}.{did_you_mean(name, among)}")
     return name
 
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 
 import numpy as np
 
-from stockkit.errors import ParamError
+from stockkit.errors import ParamError, did_you_mean
 from stockkit.features.feature import COLUMNS, Arrays, Feature
 
 WINDOWS = (5, 10, 20, 30, 60)
@@ -76,8 +75,7 @@ NAMES: tuple[str, ...] = (*SHAPES, *(f"{family}{d}" for family in FAMILIES for d
 def _parts(name: str) -> tuple[str, int]:
     """The family and window of a name; the window of a shape is 0."""
     if name not in NAMES:
-        near = get_close_matches(name, NAMES, n=1)
-        raise ParamError(f"{name!r} is no feature of Alpha158." + (f" Did you mean {near[0]!r}?" if near else ""))
+        raise ParamError(f"{name!r} is no feature of Alpha158.{did_you_mean(name, NAMES)}")
     family = name if name in SHAPES else name.rstrip("0123456789")
     return family, 0 if name in SHAPES else int(name[len(family) :])
 

@@ -3,6 +3,8 @@
 
 TA-Lib computes those that smooth over all history, symbol by symbol; the windowed ones are sums and extremes over
 the window's own rows (`windows`), so that a new day needs no more than its look-back.
+
+The group `lags`: what a feature of `basic` was some sessions ago, for models that have no memory of their own.
 """
 
 from __future__ import annotations
@@ -89,12 +91,12 @@ FEATURES = (
     _feature("to_sma_20", lambda a: a.close / mean(a.close, 20) - 1, 19, "ratio", "distance from the month's mean", "C/SMA 20"),
     _feature("to_sma_50", lambda a: a.close / mean(a.close, 50) - 1, 49, "ratio", "distance from the quarter's mean", "C/SMA 50"),
     _feature("to_sma_200", lambda a: a.close / mean(a.close, 200) - 1, 199, "ratio", "distance from the year's mean", "C/SMA 200"),
-    _feature("to_ema_20", lambda a: a.close / a.each(_talib().EMA, a.close, timeperiod=20) - 1, 19, "ratio", "distance from the smoothed close", "TA-Lib EMA", smoothed=True),
-    _feature("macd_hist", lambda a: a.each(_macd, a.close) / a.close, 33, "ratio", "MACD less its signal, over close", "Appel 1979, TA-Lib MACD 12/26/9", smoothed=True),
-    _feature("rsi_14", lambda a: a.each(_talib().RSI, a.close, timeperiod=14), 14, "0 to 100", "share of gains in recent moves", "Wilder 1978, TA-Lib RSI", smoothed=True),
+    _feature("to_ema_20", lambda a: a.close / a.by_symbol(_talib().EMA, a.close, timeperiod=20) - 1, 19, "ratio", "distance from the smoothed close", "TA-Lib EMA", smoothed=True),
+    _feature("macd_hist", lambda a: a.by_symbol(_macd, a.close) / a.close, 33, "ratio", "MACD less its signal, over close", "Appel 1979, TA-Lib MACD 12/26/9", smoothed=True),
+    _feature("rsi_14", lambda a: a.by_symbol(_talib().RSI, a.close, timeperiod=14), 14, "0 to 100", "share of gains in recent moves", "Wilder 1978, TA-Lib RSI", smoothed=True),
     _feature("bollinger_20", _bollinger, 19, "ratio", "place between the bands, 0 low to 1 high", "Bollinger 2001, %b of 20 sessions and 2 deviations"),
-    _feature("natr_14", lambda a: a.each(_talib().NATR, a.high, a.low, a.close, timeperiod=14), 14, "percent", "average true range over close", "Wilder 1978, TA-Lib NATR", smoothed=True),
-    _feature("adx_14", lambda a: a.each(_talib().ADX, a.high, a.low, a.close, timeperiod=14), 27, "0 to 100", "strength of trend", "Wilder 1978, TA-Lib ADX", smoothed=True),
+    _feature("natr_14", lambda a: a.by_symbol(_talib().NATR, a.high, a.low, a.close, timeperiod=14), 14, "percent", "average true range over close", "Wilder 1978, TA-Lib NATR", smoothed=True),
+    _feature("adx_14", lambda a: a.by_symbol(_talib().ADX, a.high, a.low, a.close, timeperiod=14), 27, "0 to 100", "strength of trend", "Wilder 1978, TA-Lib ADX", smoothed=True),
     _feature("cci_20", _cci, 19, "index", "distance from the typical price", "Lambert 1980, as TA-Lib CCI"),
     _feature("mfi_14", _mfi, 14, "0 to 100", "volume-weighted RSI", "Quong and Soudack 1989, as TA-Lib MFI"),
     _feature("obv_20", _obv_share, 20, "ratio", "volume on up days less down days, as a share", "Granville 1963, over 20 sessions"),
@@ -104,3 +106,15 @@ FEATURES = (
     _feature("pos_252", _position, 251, "ratio", "place in the 52-week range, 0 low to 1 high", "George and Hwang 2004"),
 )  # fmt: skip
 BY_NAME = {feature.name: feature for feature in FEATURES}
+
+LAGS = {"ret_1": (1, 2, 3, 4, 5, 10, 21), "range": (1, 2, 5), "volume_z_20": (1, 5)}
+LAG_SOURCES = {"range": "lag of Parkinson 1980"}
+
+
+def _lag(base: Feature, lag: int) -> Feature:
+    ago = "one session ago" if lag == 1 else f"{lag} sessions ago"
+    return Feature(f"{base.name}_lag_{lag}", lambda a: lagged(base.function(a), lag), base.look_back + lag, base.unit,
+                   f"{base.name} {ago}", LAG_SOURCES.get(base.name, "lag"), "lags")  # fmt: skip
+
+
+LAGGED = tuple(_lag(BY_NAME[name], lag) for name, lags in LAGS.items() for lag in lags)

@@ -34,7 +34,7 @@ class Arrays:
     date: np.ndarray = field(default_factory=lambda: np.zeros(0, "datetime64[ns]"))
     edges: Sequence[int] = ()
     calendar: str = ""
-    lead: int = 0  # rows at the start that are there only for `each`
+    lead: int = 0  # rows at the start that are there only for `by_symbol`
 
     @cached_property
     def log_close(self) -> np.ndarray:
@@ -51,7 +51,7 @@ class Arrays:
         columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "date")}
         return replace(self, **columns, edges=edges, lead=lead)
 
-    def each(self, function: Callable[..., np.ndarray], *columns: np.ndarray, **options: Any) -> np.ndarray:
+    def by_symbol(self, function: Callable[..., np.ndarray], *columns: np.ndarray, **options: Any) -> np.ndarray:
         """What a function that smooths over all history makes of each symbol's columns alone, one after the other.
 
         It is started anew every `RESTART` rows of a symbol, `MEMORY` rows ahead of those that are kept: what is older
