@@ -127,7 +127,10 @@ def _examine(
     if any(subject.claims for subject in chosen):
         schema.check_bars(bars)
     shown = _Bars(bars, cuts, seed, horizon)
-    for group in ([one for one in chosen if one.claims], [one for one in chosen if not one.claims]):
+    for group in (
+        [subject for subject in chosen if subject.claims],
+        [subject for subject in chosen if not subject.claims],
+    ):
         if group:
             yield from _findings(group, shown)
 
@@ -159,8 +162,8 @@ def _of_every_row(chosen: list[Subject], shown: _Bars) -> Iterator[Finding | _Va
     """The values of all bars, and the checks that take no rows of the future away."""
     bars, known = shown.bars, []
     for position, subject in enumerate(chosen):
-        values, found = _all_values(subject, bars, shown.rng(0))
-        yield from found
+        values, findings = _all_values(subject, bars, shown.rng(0))
+        yield from findings
         if values is not None:
             known.append(values)
             yield _Values(position, values.values, values.typical, values.rounding)
@@ -186,7 +189,7 @@ def _through_time(known: list[Known], shown: _Bars) -> Iterator[Finding]:
 
 def _enough(chosen: list[Subject]) -> int:
     """Sessions that leave more than half a year of values after the longest look-back."""
-    claims = [claim for one in chosen for claim in [one.claim, *(one.claims or {}).values()]]
+    claims = [claim for subject in chosen for claim in [subject.claim, *(subject.claims or {}).values()]]
     return max(scenes.SESSIONS, *(150 + (claim.look_back or 0) * 2 for claim in claims))
 
 
@@ -199,9 +202,9 @@ def _all_values(subject: Subject, bars: pd.DataFrame, rng: np.random.Generator) 
     if list(values) != list(again) or not _equal(values.to_numpy(), again.to_numpy()).all():
         what = "gives other values when called again with the same bars: seed its random numbers, keep no state"
         return None, [Finding(name, "runs", "random", None, what) for name in _names(subject)]
-    found = [_to_check(name, values[name], bars["symbol"]) for name in values]
+    findings = [_to_check(name, values[name], bars["symbol"]) for name in values]
     typical = (values - values.median()).abs().median().fillna(0.0) + 1e-300
-    return Known(subject, values, typical, _rounding(subject, values, typical, bars, rng)), found
+    return Known(subject, values, typical, _rounding(subject, values, typical, bars, rng)), findings
 
 
 def _rounding(subject: Subject, values: pd.DataFrame, typical: pd.Series, bars: pd.DataFrame,

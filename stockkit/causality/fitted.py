@@ -34,11 +34,11 @@ def audit_fitted(model: Any, X: Any, y: Any, cut: Any, *, dates: Any = None) -> 
         ParamError: a model that is not fitted or cannot be cloned, a cut outside the rows, no dates for a cut by date.
     """
     rows = _up_to(X, cut, dates)
-    found = list(learned(model))
-    if not found:
+    attributes = list(learned(model))
+    if not attributes:
         raise ParamError(f"{type(model).__name__} has learned nothing yet: fit it, or use audit_fit.")
     clones = [dict(learned(_refit(model, X, y, rows))) for _ in range(2)]
-    return weigh([_compare(name, value, *clones, when=f"the first {len(rows)} rows") for name, value in found],
+    return weigh([_compare(name, value, *clones, when=f"the first {len(rows)} rows") for name, value in attributes],
                  ("fitted",))  # fmt: skip
 
 

@@ -59,13 +59,13 @@ def audit_fit(model: Any, X: Any, y: Any, folds: Any, *, horizon: int = 1, dates
     predict = _predictor(model)
     if horizon < 0:
         raise ParamError(f"horizon {horizon}: give 0 or more sessions.")
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for k, (train, test) in enumerate(_pairs(folds, X, len(rank))):
         fold = _Fold(f"fold {k}", train, test, rank)
-        found += [*_layout(fold, horizon), *_refits(predict, X, y, fold, horizon, [seed, k])]
-    if not found:
+        findings += [*_layout(fold, horizon), *_refits(predict, X, y, fold, horizon, [seed, k])]
+    if not findings:
         raise ParamError("there are no folds: give at least one pair of training and test rows.")
-    return weigh(found, CHECKS)
+    return weigh(findings, CHECKS)
 
 
 def _ranks(X: Any, y: Any, dates: Any) -> np.ndarray:
@@ -113,11 +113,11 @@ def _layout(fold: _Fold, horizon: int) -> list[Finding]:
     if late:
         return [overlap, forward, Finding(fold.name, "purge", "n/a")]
     state = "leak" if ends > 0 else "touches" if ends == 0 and horizon else "ok"
-    told = {
+    sentences = {
         "leak": f"the last training label ends {ends} sessions after the first test session",
         "touches": "the last training label ends on the first test session: known only at its close",
     }
-    return [overlap, forward, Finding(fold.name, "purge", state, None, told.get(state, ""))]
+    return [overlap, forward, Finding(fold.name, "purge", state, None, sentences.get(state, ""))]
 
 
 def _predictor(model: Any) -> Predict:
@@ -260,14 +260,14 @@ def _attempt(predict: Predict, X: Any, y: Any, fold: _Fold) -> np.ndarray | str:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # of models that do not converge on corrupted rows
-            found = np.asarray(predict(X.copy(), y.copy(), fold.train.copy(), fold.test.copy()))
+            predicted = np.asarray(predict(X.copy(), y.copy(), fold.train.copy(), fold.test.copy()))
     except Exception as error:  # a user's model may raise anything: that is a finding, not our failure
         return f"raises {type(error).__name__}: {str(error)[:160]}"
-    if found.shape[:1] != fold.test.shape:
-        return f"gives predictions of shape {found.shape} for {len(fold.test)} test rows"
-    found = found.reshape(len(found), -1)[:, 0]
-    codes = pd.util.hash_array(found.astype(str).astype(object)).astype("float64")
-    return found.astype("float64") if found.dtype.kind in "fiub" else codes
+    if predicted.shape[:1] != fold.test.shape:
+        return f"gives predictions of shape {predicted.shape} for {len(fold.test)} test rows"
+    predicted = predicted.reshape(len(predicted), -1)[:, 0]
+    codes = pd.util.hash_array(predicted.astype(str).astype(object)).astype("float64")
+    return predicted.astype("float64") if predicted.dtype.kind in "fiub" else codes
 
 
 def _same(a: np.ndarray, b: np.ndarray, spread: float) -> np.ndarray:

@@ -72,9 +72,9 @@ def _gaps(known: Known, subject: Subject, bars: pd.DataFrame, row: int, context:
         values = subject.values(shown).iloc[-1]
     except UnfitError:
         return {}
-    whole = known.values.iloc[row].reindex(values.index)
-    gap = (values - whole).abs() / np.maximum(whole.abs(), known.typical.reindex(values.index))
-    return {str(name): float(np.nan_to_num(gap[name], nan=1.0)) for name in values.index if np.isfinite(whole[name])}
+    expected = known.values.iloc[row].reindex(values.index)
+    gap = (values - expected).abs() / np.maximum(expected.abs(), known.typical.reindex(values.index))
+    return {str(name): float(np.nan_to_num(gap[name], nan=1.0)) for name in values.index if np.isfinite(expected[name])}
 
 
 def _older(name: str, claimed: int, row: pd.Series, gaps: list[float]) -> Finding:

@@ -73,11 +73,11 @@ class Subject:
             raise UnfitError("raises", f"raises {shown} {_size(bars)}") from error
         if not unchanged(bars, given):
             raise UnfitError("mutates", f"{_mutation(bars, given)}: work on bars.copy() or use assign")
-        found = _aligned(answer, given)
-        single = found.shape[1] == 1 and not isinstance(answer, pd.DataFrame)
+        values = _aligned(answer, given)
+        single = values.shape[1] == 1 and not isinstance(answer, pd.DataFrame)
         if self.claims is None:
-            found.columns = [self.name] if single else [f"{self.name}.{column}" for column in found.columns]
-        return found
+            values.columns = [self.name] if single else [f"{self.name}.{column}" for column in values.columns]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +143,8 @@ def _filled(cell: types.CellType) -> bool:
 def _copied(value: Any, depth: int = 0) -> Any:
     """A deep copy of what can hold state between calls; anything else, and what refuses to be copied, as it is."""
     if isinstance(value, types.FunctionType):
-        own = not str(value.__module__).startswith(("numpy", "pandas", "scipy", "sklearn", "stockkit."))
-        return fresh(value, depth) if own and depth < 3 else value
+        foreign = not str(value.__module__).startswith(("numpy", "pandas", "scipy", "sklearn", "stockkit."))
+        return fresh(value, depth) if foreign and depth < 3 else value
     if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | pd.DataFrame | pd.Series | np.ndarray):
         return value
     if not isinstance(value, dict | list | set | tuple) and not hasattr(value, "__dict__"):
@@ -177,17 +177,17 @@ def _by_index(table: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
     if set(keys) <= set(table.columns):
         table = table.set_index(keys)
     if set(keys) <= set(table.index.names):
-        own, wanted = table.reset_index().set_index(keys), pd.MultiIndex.from_frame(bars[keys])
-        own = own.drop(columns=[name for name in own.columns if name not in table.columns])
+        indexed, wanted = table.reset_index().set_index(keys), pd.MultiIndex.from_frame(bars[keys])
+        indexed = indexed.drop(columns=[name for name in indexed.columns if name not in table.columns])
     elif isinstance(table.index, pd.MultiIndex):  # groupby(...).rolling puts the symbol before the row
-        own, wanted = table.set_axis(table.index.get_level_values(-1)), bars.index
+        indexed, wanted = table.set_axis(table.index.get_level_values(-1)), bars.index
     elif isinstance(table.index, pd.DatetimeIndex) and bars["symbol"].nunique() == 1:
-        own, wanted = table, pd.DatetimeIndex(bars["date"])
+        indexed, wanted = table, pd.DatetimeIndex(bars["date"])
     else:
-        own, wanted = table, bars.index
-    if own.index.has_duplicates or not own.index.isin(wanted).all():
+        indexed, wanted = table, bars.index
+    if indexed.index.has_duplicates or not indexed.index.isin(wanted).all():
         raise UnfitError("wrong index", "gives an index that is not the rows' own: keep bars.index on the result")
-    return own.reindex(wanted).reset_index(drop=True)
+    return indexed.reindex(wanted).reset_index(drop=True)
 
 
 def numbers(column: pd.Series) -> np.ndarray:
@@ -220,7 +220,7 @@ def subjects(what: Any, claim: Claim, *, arrays: bool | None = None) -> list[Sub
     if callable(what):
         what = {getattr(what, "__name__", type(what).__name__): what}
     if isinstance(what, Mapping) and what:
-        return [_own(str(name), function, claim, arrays) for name, function in what.items()]
+        return [_subject(str(name), function, claim, arrays) for name, function in what.items()]
     if isinstance(what, Sequence) and what and all(isinstance(name, str) for name in what):
         return _named(features.named(what))
     raise ParamError(f"nothing to audit in {what!r}: give names of features, a function, or a dict of functions.")
@@ -230,8 +230,8 @@ def _named(wanted: list[str]) -> list[Subject]:
     """The catalogue's own features in one call; a user's, which may fail or keep state, each by itself."""
     user = [name for name in wanted if features.CATALOGUE[name].group == "user"]
     built_in = [name for name in wanted if name not in user]
-    own = [_own(name, features.CATALOGUE[name], Claim(), None) for name in user]
-    return [*([catalogued(built_in)] if built_in else []), *own]
+    registered = [_subject(name, features.CATALOGUE[name], Claim(), None) for name in user]
+    return [*([catalogued(built_in)] if built_in else []), *registered]
 
 
 def catalogued(wanted: list[str]) -> Subject:
@@ -244,7 +244,7 @@ def _claim_of(feature: features.Feature) -> Claim:
     return Claim(feature.look_back, feature.scale_free, cross=feature.within is not None, any_order=True)
 
 
-def _own(name: str, function: Any, claim: Claim, arrays: bool | None) -> Subject:
+def _subject(name: str, function: Any, claim: Claim, arrays: bool | None) -> Subject:
     if isinstance(function, features.Feature):
         return Subject(name, _per_symbol(function.function), _claim_of(function))
     if not callable(function):
@@ -270,18 +270,20 @@ def _per_symbol(function: Callable[[features.Arrays], Any]) -> Callable[[pd.Data
     def of_bars(bars: pd.DataFrame) -> np.ndarray:
         out = np.full(len(bars), np.nan)
         by_date = bars.reset_index(drop=True).sort_values(["symbol", "date"], kind="stable")
-        for _, own in by_date.groupby("symbol", sort=False, observed=True):
-            columns = [own[name].to_numpy(dtype="float64").copy() for name in features.COLUMNS]
+        for _, rows in by_date.groupby("symbol", sort=False, observed=True):
+            columns = [rows[name].to_numpy(dtype="float64").copy() for name in features.COLUMNS]
             before = [column.copy() for column in columns]
             o, h, low, c, v = columns
-            found = function(features.Arrays(o, h, low, c, v, own["date"].to_numpy(), (0, len(own)), sessions.DEFAULT))
-            if not isinstance(found, np.ndarray) or found.ndim != 1:
-                raise UnfitError("wrong type", f"gives a {type(found).__name__}: return a 1-dimensional array")
-            if len(found) != len(own):
-                raise UnfitError("wrong length", f"gives {len(found)} values for {len(own)} rows of one symbol")
+            values = function(
+                features.Arrays(o, h, low, c, v, rows["date"].to_numpy(), (0, len(rows)), sessions.DEFAULT)
+            )
+            if not isinstance(values, np.ndarray) or values.ndim != 1:
+                raise UnfitError("wrong type", f"gives a {type(values).__name__}: return a 1-dimensional array")
+            if len(values) != len(rows):
+                raise UnfitError("wrong length", f"gives {len(values)} values for {len(rows)} rows of one symbol")
             if not all(map(np.array_equal, before, columns)):
                 raise UnfitError("mutates", "changes the arrays it is given: work on a copy")
-            out[own.index] = found
+            out[rows.index] = values
         return out
 
     return of_bars

@@ -94,8 +94,8 @@ class Audit:
         checks = [name for name in self.table.columns if name not in ("feature", "verdict", "date", "what")]
         failed = next((name for name in checks if row[name] not in (*HARMLESS, EMPTY)), "")
         fixes = WAYS_OUT.get("cut" if failed == "corrupt" else failed, "give bars on which it has values that vary")
-        told = f" ({failed})" if failed else ""
-        return f"{row['feature']}: {row['verdict']}{told}: {row['what']}. The way out: {fixes}."
+        check = f" ({failed})" if failed else ""
+        return f"{row['feature']}: {row['verdict']}{check}: {row['what']}. The way out: {fixes}."
 
 
 def combined(audits: Sequence[Audit]) -> Audit:
@@ -108,34 +108,36 @@ def weigh(findings: Iterable[Finding], checks: Sequence[str] = CHECKS) -> Audit:
     by_feature: dict[str, list[Finding]] = {}
     for finding in findings:
         by_feature.setdefault(finding.feature, []).append(finding)
-    rows = [_row(feature, found, checks) for feature, found in by_feature.items()]
+    rows = [_row(feature, findings, checks) for feature, findings in by_feature.items()]
     table = pd.DataFrame(rows, columns=["feature", *checks, "verdict", "date", "what"])
     return Audit(table.astype({"date": "datetime64[ns]"}))
 
 
-def _row(feature: str, found: list[Finding], checks: Sequence[str]) -> dict[str, object]:
-    cells = {check: _cell([one for one in found if one.check == check]) for check in checks}
+def _row(feature: str, findings: list[Finding], checks: Sequence[str]) -> dict[str, object]:
+    cells = {check: _cell([finding for finding in findings if finding.check == check]) for check in checks}
     if cells.get("runs") == EMPTY:  # that a constant does not change proves nothing
         cells = {check: EMPTY if state in ("ok", "sorted only") else state for check, state in cells.items()}
-    bad = [one for one in found if one.state not in (*HARMLESS, EMPTY)]
-    leaks = [one for one in bad if one.state == "leak"]
-    dates = [one.date for one in (leaks or bad) if one.date is not None]
+    bad = [finding for finding in findings if finding.state not in (*HARMLESS, EMPTY)]
+    leaks = [finding for finding in bad if finding.state == "leak"]
+    dates = [finding.date for finding in (leaks or bad) if finding.date is not None]
     verdict = _verdict(cells, bad=bool(bad), leaks=bool(leaks))
     empty = verdict == "nothing to check"
-    told = _told(leaks or bad or [one for one in found if one.state == EMPTY or not empty], checks)
-    if empty and not told:
-        told = "too few of the rows compared have values: give more sessions, or bars on which it has values"
-    return {"feature": feature, **cells, "verdict": verdict, "date": min(dates, default=pd.NaT), "what": told}
+    sentence = _sentence_of(
+        leaks or bad or [finding for finding in findings if finding.state == EMPTY or not empty], checks
+    )
+    if empty and not sentence:
+        sentence = "too few of the rows compared have values: give more sessions, or bars on which it has values"
+    return {"feature": feature, **cells, "verdict": verdict, "date": min(dates, default=pd.NaT), "what": sentence}
 
 
-def _cell(found: list[Finding]) -> str:
+def _cell(findings: list[Finding]) -> str:
     """The worst state that a check saw; one look that saw values makes it ok, a check of none is n/a."""
-    states = [one.state for one in found]
+    states = [finding.state for finding in findings]
     worst = [state for state in states if state not in (*HARMLESS, EMPTY)]
     if worst:
         return "leak" if "leak" in worst else worst[0]
     seen = [state for state in states if state != EMPTY]
-    if found and sum(state != "n/a" for state in seen) < min(3, len(found)):
+    if findings and sum(state != "n/a" for state in seen) < min(3, len(findings)):
         return "n/a" if seen and set(states) == {"n/a"} else EMPTY
     return max(seen, key=HARMLESS.index, default="n/a")
 
@@ -150,15 +152,22 @@ def _verdict(cells: dict[str, str], *, bad: bool, leaks: bool) -> str:
     return "causal, not for models" if cells.get("split") == "changes" else "causal"
 
 
-def _told(found: list[Finding], checks: Sequence[str]) -> str:
+def _sentence_of(findings: list[Finding], checks: Sequence[str]) -> str:
     """The sentence of the first check that has one to say, its earliest date, and the other checks that agree."""
-    spoken = sorted((one for one in found if one.what), key=lambda one: (checks.index(one.check), _when(one)))
-    if not spoken:
+    sentences = sorted(
+        (finding for finding in findings if finding.what),
+        key=lambda finding: (checks.index(finding.check), _when(finding)),
+    )
+    if not sentences:
         return ""
-    others = list(dict.fromkeys(one.check for one in spoken if one.check != spoken[0].check))
-    reach = max(one.reach for one in spoken)
+    others = list(dict.fromkeys(finding.check for finding in sentences if finding.check != sentences[0].check))
+    reach = max(finding.reach for finding in sentences)
     ahead = f"; it sees {reach} session{'s' if reach > 1 else ''} ahead or more" if reach else ""
-    return spoken[0].what + ahead + (f"; so says {', '.join(others)}" if others and spoken[0].state == "leak" else "")
+    return (
+        sentences[0].what
+        + ahead
+        + (f"; so says {', '.join(others)}" if others and sentences[0].state == "leak" else "")
+    )
 
 
 def _when(finding: Finding) -> pd.Timestamp:

@@ -177,8 +177,8 @@ def _slots(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _column(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     column = columns.get(name)
     if column is None or column.dtype != np.float64 or column.ndim != 1 or not column.flags.c_contiguous:
-        found = "nothing" if column is None else f"{column.dtype}, {column.ndim} dimensions, strides {column.strides}"
-        raise ParamError(f"column {name!r} must be contiguous float64, found {found}; see numpy.ascontiguousarray.")
+        kind = "nothing" if column is None else f"{column.dtype}, {column.ndim} dimensions, strides {column.strides}"
+        raise ParamError(f"column {name!r} must be contiguous float64, found {kind}; see numpy.ascontiguousarray.")
     column = column.view()
     column.flags.writeable = False  # numba compiles anew for arrays that may be written
     return column

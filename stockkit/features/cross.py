@@ -52,12 +52,12 @@ WITHIN = {"rank": rank, "mean": market}
 
 def _line(a: Arrays, of_market: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The slope of the symbol's return on the market's over the window, and both returns less their mean."""
-    own = change(a.log_close, 1)
-    own_mean, market_mean = mean(own, WINDOW), mean(of_market, WINDOW)
+    moves = change(a.log_close, 1)
+    moves_mean, market_mean = mean(moves, WINDOW), mean(of_market, WINDOW)
     # the covariance from the deviations of a sum and a difference, so that nothing cancels
-    both = deviations(own + of_market, WINDOW)[1] - deviations(own - of_market, WINDOW)[1]
+    both = deviations(moves + of_market, WINDOW)[1] - deviations(moves - of_market, WINDOW)[1]
     slope = ratio(both / 4, deviations(of_market, WINDOW)[1])
-    return slope, own - own_mean, of_market - market_mean
+    return slope, moves - moves_mean, of_market - market_mean
 
 
 def _beta(a: Arrays, of_market: np.ndarray) -> np.ndarray:
@@ -65,8 +65,8 @@ def _beta(a: Arrays, of_market: np.ndarray) -> np.ndarray:
 
 
 def _residual(a: Arrays, of_market: np.ndarray) -> np.ndarray:
-    slope, own, of_all = _line(a, of_market)
-    return own - slope * of_all
+    slope, moves, of_all = _line(a, of_market)
+    return moves - slope * of_all
 
 
 def _as_it_is(a: Arrays, within: np.ndarray) -> np.ndarray:

@@ -35,10 +35,10 @@ CONTEXT = 60  # rows before a block that the longest window needs
 
 
 @kernel
-def _shapes(own: Any, block: Any, slots: Any, lines: Any, out: Any) -> None:
+def _shapes(columns: Any, block: Any, slots: Any, lines: Any, out: Any) -> None:
     """The thirteen features of one bar alone: each is one of its parts over another."""
     row, skip, m = block
-    o, h, low, c = own[0], own[1], own[2], own[3]
+    o, h, low, c = columns[0], columns[1], columns[2], columns[3]
     body, height, above, below, shift, typical = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
     never_zero, line = lines[6], lines[7]
     for i in range(m):
@@ -50,12 +50,12 @@ def _shapes(own: Any, block: Any, slots: Any, lines: Any, out: Any) -> None:
         shift[i] = 2 * c[i] - h[i] - low[i]
         typical[i] = (h[i] + low[i] + c[i]) / 3
     parts = (body, height, body, above, above, below, below, shift, shift, o, h, low, typical)
-    wholes = (o, o, never_zero, o, never_zero, o, never_zero, o, never_zero, c, c, c, c)
+    divisors = (o, o, never_zero, o, never_zero, o, never_zero, o, never_zero, c, c, c, c)
     for f in range(13):
         if slots[f] >= 0:
-            part, whole = parts[f], wholes[f]
+            part, divisor = parts[f], divisors[f]
             for i in range(m):
-                line[i] = part[i] / whole[i]
+                line[i] = part[i] / divisor[i]
             emit(out, slots[f], row, line, skip, m)
 
 
@@ -143,7 +143,7 @@ def _extremes(h: Any, low: Any, c: Any, block: Any, depth: int, slots: Any, room
 def _orders(c: Any, block: Any, depth: int, slots: Any, lines: Any, out: Any) -> None:
     """QTLU, QTLD, RANK: each window's closes are kept in ascending order."""
     row, skip, m = block
-    held = lines[3]
+    ordered = lines[3]
     for j in range(depth):
         if not wanted(slots, 8, 11, j):
             continue
@@ -152,12 +152,12 @@ def _orders(c: Any, block: Any, depth: int, slots: Any, lines: Any, out: Any) ->
         for i in range(begin, m):
             n = min(d, i - begin + 1)
             old = c[i - d] if i - begin >= d else math.nan
-            at = insert(c[i], old, n, held) if old == old else insert(c[i], old, n - 1, held)
+            at = insert(c[i], old, n, ordered) if old == old else insert(c[i], old, n - 1, ordered)
             equal = 1
-            while at + equal < n and held[at + equal] == c[i]:
+            while at + equal < n and ordered[at + equal] == c[i]:
                 equal += 1
-            lines[0, i] = quantile(held, n, 0.8) / c[i]
-            lines[1, i] = quantile(held, n, 0.2) / c[i]
+            lines[0, i] = quantile(ordered, n, 0.8) / c[i]
+            lines[1, i] = quantile(ordered, n, 0.2) / c[i]
             lines[2, i] = (at + (equal + 1) / 2) / n
         for f in range(3):
             emit(out, slots[8 + f, j], row, lines[f], skip, m)
@@ -183,10 +183,10 @@ def _changes(x: Any, counted: bool, block: Any, depth: int, slots: Any, room: An
             continue
         up, down = room[0, j], room[1, j]
         for i in range(m):
-            whole = float(min(WINDOWS[j], i + 1)) if counted else up[i] + down[i] + 1e-12
-            lines[0, i] = up[i] / whole
-            lines[1, i] = down[i] / whole
-            lines[2, i] = (up[i] - down[i]) / whole
+            divisor = float(min(WINDOWS[j], i + 1)) if counted else up[i] + down[i] + 1e-12
+            lines[0, i] = up[i] / divisor
+            lines[1, i] = down[i] / divisor
+            lines[2, i] = (up[i] - down[i]) / divisor
         if not counted:
             lines[0, 0] = lines[1, 0] = lines[2, 0] = math.nan  # in a later block row 0 is context
         for f in range(3):
@@ -259,24 +259,24 @@ def _driver(version: str) -> Callable[..., None]:
     def fill(bars: Any, edges: Any, starts: Any, shapes: Any, slots: Any, depths: Any, out: Any) -> None:
         version  # noqa: B018 - part of the key
         width = min(np.diff(edges).max(), BLOCK + CONTEXT)
-        room, lines, own = np.empty((6, 5, width)), np.empty((8, width)), np.empty((5, width))
+        room, lines, columns = np.empty((6, 5, width)), np.empty((8, width)), np.empty((5, width))
         for k in range(len(starts)):
             for begin in range(starts[k], edges[k + 1], BLOCK):
                 row, end = max(edges[k], begin - CONTEXT), min(begin + BLOCK, edges[k + 1])
                 for column in range(5):
                     bar = bars[column]
                     for i in range(end - row):
-                        own[column, i] = bar[row + i]
-                _block(own, (row, begin - row, end - row), shapes, slots, depths, room, lines, out)
+                        columns[column, i] = bar[row + i]
+                _block(columns, (row, begin - row, end - row), shapes, slots, depths, room, lines, out)
 
     return fill
 
 
 @kernel
-def _block(own: Any, block: Any, shapes: Any, slots: Any, depths: Any, room: Any, lines: Any, out: Any) -> None:
-    h, low, c, v = own[1], own[2], own[3], own[4]
+def _block(columns: Any, block: Any, shapes: Any, slots: Any, depths: Any, room: Any, lines: Any, out: Any) -> None:
+    h, low, c, v = columns[1], columns[2], columns[3], columns[4]
     if depths[0]:
-        _shapes(own, block, shapes, lines, out)
+        _shapes(columns, block, shapes, lines, out)
     if depths[1] or depths[5]:
         _trends(c, v, block, depths, slots, room, lines, out)
     if depths[2]:

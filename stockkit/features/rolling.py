@@ -119,34 +119,34 @@ def highest(x: Any, m: int, depth: int, top: Any, place: Any) -> None:
 
 
 @kernel
-def insert(x: float, old: float, n: int, held: Any) -> int:
+def insert(x: float, old: float, n: int, ordered: Any) -> int:
     """Put x into the n ascending values held, in the place of `old` unless that is NaN; say where it went."""
     at = n
     if old == old:
         at, step = 0, n
         while step > 0:  # the first that is not below `old`
             half = step // 2
-            below = held[at + half] < old
+            below = ordered[at + half] < old
             at = at + half + 1 if below else at
             step = step - half - 1 if below else half
-        while at + 1 < n and held[at + 1] < x:
-            held[at] = held[at + 1]
+        while at + 1 < n and ordered[at + 1] < x:
+            ordered[at] = ordered[at + 1]
             at += 1
-    while at > 0 and held[at - 1] >= x:
-        held[at] = held[at - 1]
+    while at > 0 and ordered[at - 1] >= x:
+        ordered[at] = ordered[at - 1]
         at -= 1
-    held[at] = x
+    ordered[at] = x
     return at
 
 
 @kernel
-def quantile(held: Any, n: int, share: float) -> float:
+def quantile(ordered: Any, n: int, share: float) -> float:
     """The linear quantile of n ascending values."""
     place = share * (n - 1)
     below = int(place)
     if below + 1 >= n:
-        return held[below]
-    return held[below] + (held[below + 1] - held[below]) * (place - below)
+        return ordered[below]
+    return ordered[below] + (ordered[below + 1] - ordered[below]) * (place - below)
 
 
 @kernel
@@ -199,10 +199,10 @@ def emit(out: Any, slot: int, row: int, values: Any, skip: int, m: int) -> None:
 @kernel
 def wanted(slots: Any, first: int, last: int, j: int) -> bool:
     """Whether anybody asked for window j of the families first to last - 1."""
-    found = False
+    asked = False
     for f in range(first, last):
-        found |= slots[f, j] >= 0
-    return found
+        asked |= slots[f, j] >= 0
+    return asked
 
 
 def fingerprint() -> str:

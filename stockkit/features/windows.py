@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, divisor: np.ndarray) -> np.ndarray:
     """part / whole, NaN where the whole is zero (a flat market has no position in its range)."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+    return np.divide(part, divisor, out=np.full(len(part), np.nan), where=divisor != 0)
 
 
 def change(x: np.ndarray, lag: int) -> np.ndarray:
@@ -39,13 +39,13 @@ def _join(operation: np.ufunc, late: np.ndarray, early: np.ndarray, lag: int) ->
 
 def total(x: np.ndarray, n: int) -> np.ndarray:
     """The sum of the last n rows, n >= 1."""
-    doubled, width, found, done = x, 1, None, 0
+    doubled, width, summed, done = x, 1, None, 0
     while True:
         if n & width:
-            found = doubled if found is None else _join(np.add, found, doubled, done)
+            summed = doubled if summed is None else _join(np.add, summed, doubled, done)
             done += width
         if (width := 2 * width) > n:
-            return found  # type: ignore[return-value]  # n has at least one bit
+            return summed  # type: ignore[return-value]  # n has at least one bit
         doubled = _join(np.add, doubled, doubled, width // 2)
 
 

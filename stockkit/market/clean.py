@@ -57,7 +57,7 @@ class Cleaned:
 
 
 def clean(
-    told: Mapping[str, Sequence[Answer]],
+    received: Mapping[str, Sequence[Answer]],
     actions: pd.DataFrame | Known,
     *,
     start: pd.Timestamp,
@@ -68,7 +68,7 @@ def clean(
     """Turn all that a source answered into split-adjusted bars.
 
     Args:
-        told: symbol to its answers, in the order of arrival. An answer speaks for every day from its first to its
+        received: symbol to its answers, in the order of arrival. An answer speaks for every day from its first to its
             last: a later one replaces what earlier ones said of those days, and withdraws days that it leaves out.
             One that cannot be read says nothing.
         actions: as `corporate_actions.ACTIONS`, or with their history: then a row is known no earlier than the
@@ -87,8 +87,8 @@ def clean(
     rejects: list[pd.DataFrame] = []
     corrections: list[pd.DataFrame] = []
     unusable: list[tuple[str, str, str, bool]] = []
-    for symbol, answered in sorted(told.items()):
-        sound, judged, faults = _judged(answered, as_of, calendar, decided)
+    for symbol, history in sorted(received.items()):
+        sound, judged, faults = _judged(history, as_of, calendar, decided)
         unusable += faults
         if not judged:
             continue
@@ -99,7 +99,7 @@ def clean(
     effective = known.actions[known.actions["ex_date"] <= as_of]
     rows = corporate_actions.adjust(_block(good), effective)
     jump, borders = _jumps_by_symbol(rows, known, as_of)
-    rejects += _jump_rejects(told, rows[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
+    rejects += _jump_rejects(received, rows[jump != ""].assign(rule=jump[jump != ""]), decided, calendar)
     rows["known_at"] = _known_at(rows, known.changed[known.changed["ex_date"] <= as_of])
     kept = (jump == "") & (rows["date"] >= start).to_numpy()
     return Cleaned(
@@ -114,13 +114,13 @@ def clean(
 
 
 def _judged(
-    answered: Sequence[Answer], as_of: pd.Timestamp, calendar: str, choices: Choices
+    history: Sequence[Answer], as_of: pd.Timestamp, calendar: str, choices: Choices
 ) -> tuple[list[Answer], list[Judged], list[tuple[str, str, str, bool]]]:
     """The answers that can be read, how each is judged, and the others as `UNUSABLE`."""
     sound: list[Answer] = []
     judged: list[Judged] = []
     faults: list[tuple[str, str, str, bool]] = []
-    for answer in answered:
+    for answer in history:
         try:
             judged.append(judge(answer, as_of, calendar, choices))
             sound.append(answer)
@@ -136,9 +136,9 @@ def _block(good: Mapping[str, Columns]) -> pd.DataFrame:
 
     if not good:
         return schema.empty({**schema.BARS, "known_at": schema.PRICES["known_at"]})
-    codes = pa.array(np.repeat(np.arange(len(good)), [len(own["day"]) for own in good.values()]))
+    codes = pa.array(np.repeat(np.arange(len(good)), [len(rows["day"]) for rows in good.values()]))
     names = pa.DictionaryArray.from_arrays(codes, pa.array(good, pa.string())).cast(pa.string())
-    columns = {name: np.concatenate([own[name] for own in good.values()]) for name in ("day", *COLUMNS, "known_at")}
+    columns = {name: np.concatenate([rows[name] for rows in good.values()]) for name in ("day", *COLUMNS, "known_at")}
     block = {
         "symbol": pd.Series(names, dtype="string[pyarrow]"),
         "date": columns.pop("day"),
@@ -192,7 +192,7 @@ def _sorted_out(
     """The good rows of an answer apart from the others, of which `lines` has line, row and date."""
     sound = rule == ""
     good = {name: columns[name] if sound.all() else columns[name][sound] for name in ("day", *COLUMNS)}
-    good["volume"] = schema.whole(np.rint(good["volume"]))
+    good["volume"] = schema.whole_volumes(np.rint(good["volume"]))
     days = columns["day"] if sound.all() else np.unique(columns["day"][~np.isnat(columns["day"])])
     bad = None if lines is None or lines.empty else _rejects(lines.assign(rule=rule[~sound]), answer)
     return Judged(good, days, bad, reading)
@@ -202,14 +202,14 @@ def _columns(frame: pd.DataFrame) -> Columns:
     return {str(name): frame[name].to_numpy() for name in frame}
 
 
-def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, list[pd.DataFrame]]:
+def _merge(history: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, list[pd.DataFrame]]:
     """All answers as one: day, numbers, known_at (naive UTC: since when); and what later ones changed."""
-    known_at = told[0].since.tz_convert(None).as_unit("ns").to_datetime64()
+    known_at = history[0].since.tz_convert(None).as_unit("ns").to_datetime64()
     first = {**judged[0].good, "known_at": np.full(len(judged[0].good["day"]), known_at)}
-    if len(told) == 1:
+    if len(history) == 1:
         return first, []
     current, changes = pd.DataFrame(first), []
-    for answer, now in zip(told[1:], judged[1:], strict=True):
+    for answer, now in zip(history[1:], judged[1:], strict=True):
         if not len(now.days):
             continue
         both = current.merge(pd.DataFrame(now.good), on="day", how="outer", suffixes=("_before", ""), indicator="where")
@@ -225,7 +225,7 @@ def _merge(told: Sequence[Answer], judged: Sequence[Judged]) -> tuple[Columns, l
         if (corrected | withdrawn).any():
             changes.append(_changes(both[corrected | withdrawn], withdrawn, answer))
         current = both.loc[~withdrawn, current.columns].reset_index(drop=True)
-        current["volume"] = schema.whole(current["volume"].to_numpy())
+        current["volume"] = schema.whole_volumes(current["volume"].to_numpy())
     return _columns(current), changes
 
 
@@ -262,14 +262,14 @@ def _jumps_by_symbol(prices: pd.DataFrame, known: Known, as_of: pd.Timestamp) ->
     rule = np.full(len(prices), "", dtype=object)
     borders = []
     for code in np.union1d(codes[1:][moved], doubtful):
-        own, symbol = slice(*np.searchsorted(codes, [code, code + 1])), names[code]
-        days = prices["date"].iloc[own]
+        rows, symbol = slice(*np.searchsorted(codes, [code, code + 1])), names[code]
+        days = prices["date"].iloc[rows]
         stated = known.actions[(known.actions["symbol"] == symbol) & (known.actions["kind"] == "split")]
         real = days.isin(stated.loc[stated["value"] == 1.0, "ex_date"]).to_numpy()
         broken = days.searchsorted(lost.loc[lost["symbol"] == symbol, "ex_date"])
-        found = jumps.stretches(level[own], real, broken)
-        rule[own] = found.rule
-        borders += [(symbol, days.iloc[at]) for at in found.borders]
+        divided = jumps.stretches(level[rows], real, broken)
+        rule[rows] = divided.rule
+        borders += [(symbol, days.iloc[at]) for at in divided.borders]
     return rule, pd.DataFrame(borders, columns=["symbol", "date"])
 
 
@@ -286,17 +286,17 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
     names = rows["symbol"].iloc[edges[:-1]].tolist() if len(rows) else []
     place = {name: slice(first, last) for name, first, last in zip(names, edges[:-1], edges[1:], strict=True)}
     raw, date = jumps.log_level(rows["close_raw"].to_numpy()), rows["date"].to_numpy()
-    for one in changed[changed["symbol"].isin(place)].to_dict("records"):
-        own, day = place[one["symbol"]], one["ex_date"].to_datetime64()
-        moment = max(one["changed_at"].tz_convert(None), one["ex_date"]).to_datetime64()
-        at = own.start + int(np.searchsorted(date[own], day))
-        if one["kind"] == "dividend":
-            first, last = at, at + int(at < own.stop and date[at] == day)
-        elif one["kind"] == corporate_actions.SCALE:
-            first, last = own.start, own.stop
+    for change in changed[changed["symbol"].isin(place)].to_dict("records"):
+        span, day = place[change["symbol"]], change["ex_date"].to_datetime64()
+        moment = max(change["changed_at"].tz_convert(None), change["ex_date"]).to_datetime64()
+        at = span.start + int(np.searchsorted(date[span], day))
+        if change["kind"] == "dividend":
+            first, last = at, at + int(at < span.stop and date[at] == day)
+        elif change["kind"] == corporate_actions.SCALE:
+            first, last = span.start, span.stop
         else:
-            jumped = own.start < at < own.stop and abs(raw[at] - raw[at - 1]) > MAX_JUMP
-            first, last = own.start, own.stop if jumped else at
+            jumped = span.start < at < span.stop and abs(raw[at] - raw[at - 1]) > MAX_JUMP
+            first, last = span.start, span.stop if jumped else at
         since[first:last] = np.maximum(since[first:last], moment)
     return pd.Series(pd.DatetimeIndex(since).tz_localize("UTC"), index=rows.index)
 
@@ -313,13 +313,13 @@ def _standing(judged: Sequence[Judged], good: np.ndarray) -> list[pd.DataFrame]:
 
 
 def _jump_rejects(
-    told: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame, choices: Choices, calendar: str
+    received: Mapping[str, Sequence[Answer]], jumped: pd.DataFrame, choices: Choices, calendar: str
 ) -> list[pd.DataFrame]:
     """Rows that broke a jump rule, with the line of the newest answer that says so of them."""
     parts = []
-    for symbol, own in jumped.groupby("symbol"):
-        left = own[["date", "rule", "close_raw"]]
-        for answer in reversed(told[str(symbol)]):
+    for symbol, refused in jumped.groupby("symbol"):
+        left = refused[["date", "rule", "close_raw"]]
+        for answer in reversed(received[str(symbol)]):
             if not len(left):
                 break
             try:

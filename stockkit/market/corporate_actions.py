@@ -129,19 +129,19 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _listed(lines: Iterable[tuple[int, list[str]]], file: str) -> Listed:
-    found: dict[Action, int] = {}
+    numbers: dict[Action, int] = {}
     faults = []
     for number, row in lines:
         try:
-            found.setdefault(_action(row, f"{file} line {number}"), number)
+            numbers.setdefault(_action(row, f"{file} line {number}"), number)
         except SchemaError as error:
             faults.append(_fault(row, number, str(error)))
     days: dict[Hashable, list[Action]] = {}
-    for action in found:
+    for action in numbers:
         days.setdefault((*action[:3], action[2] == "split" and action[3] == 1.0), []).append(action)
-    for twice in (own for own in days.values() if len(own) > 1):
-        faults += [_contradiction(twice, [found[action] for action in twice], file)]
-    sound = sorted(own[0] for own in days.values() if len(own) == 1)
+    for twice in (actions for actions in days.values() if len(actions) > 1):
+        faults += [_contradiction(twice, [numbers[action] for action in twice], file)]
+    sound = sorted(actions[0] for actions in days.values() if len(actions) == 1)
     return Listed(
         pd.DataFrame(sound, columns=list(ACTIONS)).astype(dict(ACTIONS)),
         schema.cast(pd.DataFrame(faults, columns=list(FAULTS)), FAULTS),
@@ -226,16 +226,16 @@ def adjust(raw: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     dates = raw["date"].to_numpy()
     codes, names = pd.factorize(raw["symbol"])
     factor, dividend = np.ones(len(raw)), np.zeros(len(raw))
-    for symbol, own in actions.groupby("symbol"):
+    for symbol, own_actions in actions.groupby("symbol"):
         if symbol in names:
             code = int(np.flatnonzero(names == symbol)[0])
             rows = slice(*np.searchsorted(codes, [code, code + 1]))
-            factor[rows] = split_factor(dates[rows], own)
-            dividend[rows] = dividends(dates[rows], own) / factor[rows]
+            factor[rows] = split_factor(dates[rows], own_actions)
+            dividend[rows] = dividends(dates[rows], own_actions) / factor[rows]
     adjusted = {**raw, "close_raw": raw["close"], "split_factor": factor, "dividend": dividend}
     if (factor != 1).any():
         adjusted |= {name: raw[name].to_numpy() / factor for name in ("open", "high", "low", "close")}
-        adjusted["volume"] = schema.whole(np.rint(raw["volume"].to_numpy() * factor))
+        adjusted["volume"] = schema.whole_volumes(np.rint(raw["volume"].to_numpy() * factor))
     return pd.DataFrame(adjusted, index=raw.index, copy=False)
 
 

@@ -133,60 +133,62 @@ def suggest(prices: pd.DataFrame, borders: pd.DataFrame, splits: pd.DataFrame) -
         unit). A split of 3:2 moves the close less than a jump has to: such days are listed where all speaks for a
         split.
     """
-    parts = []
+    tables = []
     moved = np.abs(np.diff(log_level(prices["close"].to_numpy()), prepend=np.nan)) > LEAST
     moved[schema.symbol_edges(prices["symbol"])[:-1]] = False
     large = prices["symbol"][moved].unique()
-    for symbol, own in prices[prices["symbol"].isin(large)].groupby("symbol"):
+    for symbol, bars in prices[prices["symbol"].isin(large)].groupby("symbol"):
         days = borders.loc[borders["symbol"] == symbol, "date"]
         known = splits[(splits["symbol"] == symbol) & (splits["kind"] == "split")]
-        parts.append(_of_one(str(symbol), own.reset_index(drop=True), set(days), set(known["ex_date"])))
-    return schema.stack(parts, SUGGESTED)
+        tables.append(_of_symbol(str(symbol), bars.reset_index(drop=True), set(days), set(known["ex_date"])))
+    return schema.stack(tables, SUGGESTED)
 
 
-def _of_one(symbol: str, own: pd.DataFrame, jumps: set[pd.Timestamp], known: set[pd.Timestamp]) -> pd.DataFrame:
-    move = np.diff(log_level(own["close"].to_numpy()), prepend=np.nan)
+def _of_symbol(symbol: str, bars: pd.DataFrame, jumps: set[pd.Timestamp], known: set[pd.Timestamp]) -> pd.DataFrame:
+    move = np.diff(log_level(bars["close"].to_numpy()), prepend=np.nan)
     rows = []
     for at in np.flatnonzero(np.abs(move) > LEAST):
-        day = own["date"].iloc[at]
+        day = bars["date"].iloc[at]
         if day not in jumps and day in known:
             continue
-        kind, ratio, evidence = _explain(own, move, int(at), known_split=day in known)
+        kind, ratio, evidence = _explain(bars, move, int(at), known_split=day in known)
         if day in jumps or (kind == SPLIT and abs(move[at]) <= MAX_JUMP):
-            rows.append((symbol, day, own["close"].iloc[at - 1], own["close"].iloc[at], ratio, kind, evidence))
+            rows.append((symbol, day, bars["close"].iloc[at - 1], bars["close"].iloc[at], ratio, kind, evidence))
     frame = pd.DataFrame(rows, columns=list(SUGGESTED))
     return schema.cast(frame, SUGGESTED)
 
 
-def _explain(own: pd.DataFrame, move: np.ndarray, at: int, *, known_split: bool) -> tuple[str, float, str]:
+def _explain(bars: pd.DataFrame, move: np.ndarray, at: int, *, known_split: bool) -> tuple[str, float, str]:
     """What one move most likely is, the ratio that would explain it, and why."""
-    before, now = own["close"].iloc[at - 1], own["close"].iloc[at]
+    before, now = bars["close"].iloc[at - 1], bars["close"].iloc[at]
     seen = f"the close went from {before:g} to {now:g}"
     if known_split:
-        return _beside_split(own, move, at, seen)
+        return _beside_split(bars, move, at, seen)
     usual, gap = _usual(move, at), float(move[at])
-    if own["open"].iloc[at] > 0:
-        gap = float(np.log(own["open"].iloc[at] / before))
+    if bars["open"].iloc[at] > 0:
+        gap = float(np.log(bars["open"].iloc[at] / before))
     ratio = _nearest(float(move[at]), gap, usual)
     rest, opened = float(move[at]) + np.log(ratio), gap + np.log(ratio)
-    followed = _volume(own["volume"].to_numpy(), at)
+    followed = _volume(bars["volume"].to_numpy(), at)
     volume = followed / ratio
-    said = f"{seen}; {spelt(ratio)} leaves {rest * 100:+.1f} % for the day and {opened * 100:+.1f} % at the open"
-    said += _others(float(move[at]), ratio)
-    said += "" if np.isnan(usual) else f", a usual day moves {usual * 100:.1f} %"
-    said += "" if np.isnan(volume) else f"; volume is {volume:.2g} times what {spelt(ratio)} makes of the days before"
+    evidence = f"{seen}; {spelt(ratio)} leaves {rest * 100:+.1f} % for the day and {opened * 100:+.1f} % at the open"
+    evidence += _others(float(move[at]), ratio)
+    evidence += "" if np.isnan(usual) else f", a usual day moves {usual * 100:.1f} %"
+    evidence += (
+        "" if np.isnan(volume) else f"; volume is {volume:.2g} times what {spelt(ratio)} makes of the days before"
+    )
     kind, why = _kind(float(move[at]), (rest, opened), usual, volume, common=bool(ratio in RATIOS[UNCOMMON == 0]))
-    if kind == SPLIT and _is_step(own["close"].to_numpy(), at):
+    if kind == SPLIT and _is_step(bars["close"].to_numpy(), at):
         kind, why = REAL, "a few of the smallest steps of so low a price"
     if kind == SPLIT and ratio in UNITS and not followed / ratio > 1 / HEAVY:
-        told = "no volume tells" if np.isnan(volume) else "the volume did not follow"
-        kind, why = NO_RATIO, f"{told}: another unit, as pence for pounds"
-    return kind, {SPLIT: ratio, REAL: 1.0}.get(kind, np.nan), f"{said}: {why}"
+        unit = "no volume tells" if np.isnan(volume) else "the volume did not follow"
+        kind, why = NO_RATIO, f"{unit}: another unit, as pence for pounds"
+    return kind, {SPLIT: ratio, REAL: 1.0}.get(kind, np.nan), f"{evidence}: {why}"
 
 
-def _beside_split(own: pd.DataFrame, move: np.ndarray, at: int, seen: str) -> tuple[str, float, str]:
+def _beside_split(bars: pd.DataFrame, move: np.ndarray, at: int, seen: str) -> tuple[str, float, str]:
     """What a jump is that stays although a split is listed for its day."""
-    raw = np.diff(log_level(own["close_raw"].to_numpy()[at - 1 : at + 1]))[0]
+    raw = np.diff(log_level(bars["close_raw"].to_numpy()[at - 1 : at + 1]))[0]
     if abs(raw) < LEAST:
         return ADJUSTED, np.nan, f"{seen} by a split that is listed and that these prices do not show: remove it"
     left = f"{seen} beside the split that is listed, a move of {np.expm1(move[at]) * 100:+.1f} %"

@@ -99,7 +99,7 @@ def empty(contract: Mapping[str, str]) -> pd.DataFrame:
     return cast(pd.DataFrame(columns=list(contract)), contract)
 
 
-def whole(values: np.ndarray) -> np.ndarray:
+def whole_volumes(values: np.ndarray) -> np.ndarray:
     """Volumes as int64 where all are known, else as whole float64 with NaN for those that are not."""
     return values if values.dtype.kind == "f" and np.isnan(values).any() else values.astype("int64")
 
@@ -133,8 +133,8 @@ def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) 
     _check_columns(frame, contract, what)
     for name, dtype in contract.items():
         if not _conforms(frame[name], name, dtype):
-            found = frame[name].dtype
-            raise SchemaError(f"{what}: column {name!r} must be {dtype}, found {found}. Convert it with astype.")
+            way = "Convert it with astype."
+            raise SchemaError(f"{what}: column {name!r} must be {dtype}, found {frame[name].dtype}. {way}")
     return frame
 
 
