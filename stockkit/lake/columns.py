@@ -32,12 +32,14 @@ def settled(
     stored = _plain(frames.columns(now))
     new = new if strict else _fitted(new, stored)
     retyped = frames.retyped(new.schema, stored)
-    old = _retyped(location, _rows(now, ("symbol", "in", named)), new.schema, retyped)
+    old = _retyped(location, _plain_rows(frames.of_symbols(now, named)), new.schema, retyped)
     strange = [name for name in stored.names if name not in new.column_names]
     if strange:
         new = _with_columns(location, new, old, strange, [name for name in key if name in new.column_names])
     if retyped:
-        others = _retyped(location, _rows(now, ("symbol", "not in", named)), new.schema, retyped)
+        others = _retyped(
+            location, _plain_rows(now.to_pyarrow_table(filters=[("symbol", "not in", named)])), new.schema, retyped
+        )
         everyone = sorted({*named, *others["symbol"].to_pylist()})
         rows = pa.concat_tables([frames.shaped(others, new.schema), new])
         return Rows(rows, everyone, reshape=True)
@@ -52,8 +54,7 @@ def _plain(shape: Any) -> Any:
     return pa.schema([field.with_type(pa.string()) if frames.is_text(field.type) else field for field in shape])
 
 
-def _rows(now: Any, which: tuple[str, str, list[str]]) -> Any:
-    rows = now.to_pyarrow_table(filters=[which])
+def _plain_rows(rows: Any) -> Any:
     return rows.cast(_plain(rows.schema))
 
 

@@ -264,7 +264,7 @@ def _bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
     """The bars of some symbols, as `schema.BARS`, sorted; a row that is no return's (a price below zero) has none."""
     if not symbols:
         return schema.empty(schema.BARS)
-    rows = delta.to_pyarrow_table(filters=[("symbol", "in", list(symbols))], columns=BARS)
+    rows = frames.of_symbols(delta, symbols, BARS)
     bars = frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
     negative = (bars[PRICES] <= 0).any(axis=1)
     bars.loc[negative, PRICES] = np.nan
@@ -332,7 +332,7 @@ def _too_narrow(job: _Job, now: Any) -> bool:
 
 
 def _last_sessions(now: Any, symbols: list[str]) -> dict[str, pd.Timestamp]:
-    rows = frames.to_pandas(now.to_pyarrow_table(filters=[("symbol", "in", symbols)], columns=["symbol", "date"]))
+    rows = frames.to_pandas(frames.of_symbols(now, symbols, ["symbol", "date"]))
     return dict(rows.groupby("symbol")["date"].max())
 
 
@@ -356,7 +356,7 @@ def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) 
     # deltalake takes the batches in a thread of its own, in which it cannot be asked for anything: so read now
     ahead = []
     if others and now is not None:
-        ahead = [frames.shaped(now.to_pyarrow_table(filters=[("symbol", "in", list(others))]), shape)]
+        ahead = [frames.shaped(frames.of_symbols(now, others), shape)]
     if plan.since and now is not None:
         ahead += [frames.shaped(rows, shape) for rows in (_earlier(now, plan, job.shape), _new_rows(job, plan))]
     bars = job.bars(plan.full)
@@ -391,7 +391,7 @@ def _earlier(now: Any, plan: Plan, shape: Any) -> Any:
     """The stored rows before the session since which a symbol is computed anew."""
     import pyarrow.compute as pc
 
-    rows = now.to_pyarrow_table(filters=[("symbol", "in", sorted(plan.since))]).select(shape.names)
+    rows = frames.of_symbols(now, sorted(plan.since), shape.names)
     return rows.filter(pc.less(rows["date"], _since(rows, plan))).cast(shape)
 
 

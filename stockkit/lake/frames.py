@@ -57,6 +57,15 @@ def columns(delta: Any) -> Any:
     return pa.schema(delta.schema().to_arrow())
 
 
+def of_symbols(delta: Any, symbols: Sequence[str], columns: list[str] | None = None) -> Any:
+    """The Arrow rows that an opened Delta table has of some symbols; no other's files are looked at."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    files = delta.to_pyarrow_dataset(file_pruning_predicate=[("symbol", "in", list(symbols))])
+    return files.to_table(columns, filter=ds.field("symbol").isin(pa.array(symbols, pa.string())))
+
+
 def retyped(shape: Any, other: Any) -> list[str]:
     """The columns that two pyarrow schemas have under different types, in the order of the first."""
     return [field.name for field in shape if field.name in other.names and other.field(field.name).type != field.type]

@@ -311,9 +311,11 @@ class Lake:
 
     def _rows(self, table: str, delta: Any, symbols: Sequence[str] | None) -> pd.DataFrame:
         """The rows of an opened table, sorted by its key, without counting as a read."""
-        wanted = [("symbol", "in", schema.check_symbols(symbols))] if symbols is not None else None
         with self.location(table).reading():
-            rows = delta.to_pyarrow_table(filters=wanted)
+            if symbols is None:
+                rows = delta.to_pyarrow_table()
+            else:
+                rows = frames.of_symbols(delta, schema.check_symbols(symbols))
         return frames.by_key(frames.to_pandas(rows), key_of(table))
 
     def commit(self, table: str, work_out: Callable[[Any | None], commits.Rows | None]) -> int:

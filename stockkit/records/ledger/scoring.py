@@ -117,7 +117,7 @@ def keep_scores(lake: Lake, scored: pd.DataFrame, *, evidence: str) -> int:
     def work_out(now: Any | None) -> commits.Rows | None:
         if now is None or not symbols:
             return commits.Rows(frames.to_arrow(frames.by_key(rows, key_of("scores"))), None) if now is None else None
-        old = frames.to_pandas(now.to_pyarrow_table(filters=[("symbol", "in", symbols)]))
+        old = frames.to_pandas(frames.of_symbols(now, symbols))
         others = old[old["evidence"] != evidence] if "evidence" in old else old[:0]  # a table of before the ledger
         both = frames.by_key(pd.concat([part for part in (rows, others) if len(part)]), key_of("scores"))
         new = frames.to_arrow(both.reset_index(drop=True))
