@@ -39,7 +39,7 @@ class Page:
 
 def run(workbook: Path, name: str, **parameters: Any) -> Page:
     """Run one notebook of the workbook with these parameters (others are ignored); an error in a cell is raised."""
-    own = {key: value for key, value in parameters.items() if key in load(ROOT / "notebooks", name).parameters}
+    values = {key: value for key, value in parameters.items() if key in load(ROOT / "notebooks", name).parameters}
     document, page = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4), Page()
     shell = InteractiveShell.instance()
     shell.reset()  # names do not go from notebook to notebook
@@ -55,7 +55,7 @@ def run(workbook: Path, name: str, **parameters: Any) -> Page:
             for data in [*shown, shell.display_formatter.format(result.result)[0]]:
                 _keep(page, data)
             if "parameters" in cell.metadata.get("tags", []):
-                shell.push(own)
+                shell.push(values)
     page.names = dict(shell.user_ns)
     return page
 

@@ -76,8 +76,8 @@ def test_a_wrong_command_is_one_clear_error_and_exit_code_2(folder, words, messa
 
 
 def test_the_bars_of_a_lake_are_audited(folder, prices):
-    own = prices[prices["symbol"].isin(["AAPL", "NVDA"]) & (prices["date"] >= "2021-01-01")]
-    Lake(Folder(folder / "lake"), folder).write("prices", own, symbols=["AAPL", "NVDA"])
+    recent = prices[prices["symbol"].isin(["AAPL", "NVDA"]) & (prices["date"] >= "2021-01-01")]
+    Lake(Folder(folder / "lake"), folder).write("prices", recent, symbols=["AAPL", "NVDA"])
     done = stockkit(folder, "audit", "ret_5", "--function", "mine.py:peeking", "--bars", "lake")
     assert done.returncode == 1
     assert "1 leak: peeking" in done.stderr

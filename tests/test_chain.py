@@ -69,9 +69,9 @@ def test_the_headlines_say_what_a_reader_wants_first(chain):
 
 def test_intervals_hold_what_they_claim_for_every_symbol_and_horizon(chain):
     scores = Lake(Folder(chain["workbook"] / "data" / "lake"), chain["workbook"]).read("scores")
-    own = scores[scores["model"] == "random_walk"]
-    assert len(own) == 12
-    assert own["coverage90"].between(0.885, 0.915).all()
+    walks = scores[scores["model"] == "random_walk"]
+    assert len(walks) == 12
+    assert walks["coverage90"].between(0.885, 0.915).all()
 
 
 def test_the_verdict_makes_no_claim_on_the_sample(chain):

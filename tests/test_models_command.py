@@ -35,15 +35,15 @@ def run(folder, *words, code=0):
 
 
 def test_models_are_promoted_listed_shown_and_rolled_back(folder):
-    _, one, two = keys(folder)
-    for key in (one, two):
+    _, first, second = keys(folder)
+    for key in (first, second):
         assert f"{key} is champion of horizon 1" in run(folder, "promote", key).stdout
     marks = {line.split()[0]: line.split()[-1] for line in run(folder, "list").stdout.splitlines()[1:]}
-    assert (marks[one], marks[two]) == ("was", "champion")
+    assert (marks[first], marks[second]) == ("was", "champion")
     shown = run(folder, "show", "h1").stdout
-    assert f"| Version | `{two}` |" in shown
-    assert f"promoted: {two}" in shown
-    assert f"{one} is champion of horizon 1 (entry 3)" in run(folder, "rollback", "1").stdout
+    assert f"| Version | `{second}` |" in shown
+    assert f"promoted: {second}" in shown
+    assert f"{first} is champion of horizon 1 (entry 3)" in run(folder, "rollback", "1").stdout
 
 
 def test_a_failed_gate_is_exit_code_1_with_the_reasons(folder):

@@ -31,8 +31,8 @@ def workbook_of(folder, drift):
     bars = simulate.bars(
         OWN, count=900, last="2009-06-30", drift=drift, volatility=0.01, rng=np.random.default_rng(2), calendar="XHKG"
     )
-    for symbol, own in bars.groupby("symbol"):
-        (workbook / "csv" / f"{symbol}.csv").write_bytes(simulate.csv_bytes(own))
+    for symbol, history in bars.groupby("symbol"):
+        (workbook / "csv" / f"{symbol}.csv").write_bytes(simulate.csv_bytes(history))
     return workbook
 
 
@@ -46,13 +46,13 @@ def winning(tmp_path_factory):
 
 
 def test_no_sentence_speaks_of_the_sample(winning):
-    found = [
+    mistaken = [
         f"{name}: {match[0][:200]}"
         for (name, page), words in itertools.product(winning["pages"].items(), OF_THE_SAMPLE)
         for match in re.finditer(rf".*\b{words}\b.*", page.text)
         if not match[0].startswith("**Caught:**")  # of the bars that the audit makes for itself
     ]
-    assert found == []
+    assert mistaken == []
 
 
 def test_a_planted_word_is_found():
@@ -82,10 +82,10 @@ def test_the_model_that_won_is_shown_sealed_and_served_alike(winning):
     ]
     body = json.dumps({"rows": sent}).encode()
     answered = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.for_model(trained)))
-    said = {row[0]: dict(zip(responses.FIELDS, row, strict=True)) for row in answered}  # the last row of each symbol
+    answer = {row[0]: dict(zip(responses.FIELDS, row, strict=True)) for row in answered}  # the last row of each symbol
     sealed = lake.read("forecasts").query("model == 'drift' and horizon == 1").set_index("symbol")
     for row in shown["rows"]:
-        got = said[row["symbol"]]
+        got = answer[row["symbol"]]
         assert got["as_of"] == row["as_of"] == f"{sealed.loc[row['symbol'], 'as_of']:%Y-%m-%d}"
         for key in ("mean", "sigma", *BOUNDS):
             assert got[key] == pytest.approx(sealed.loc[row["symbol"], key], rel=1e-9)
@@ -119,13 +119,15 @@ def test_the_example_of_serve_is_a_row_of_the_lake_that_is_answered_as_sealed(wi
     trained = registry.load(winning["lake"], "h1")
     body = serving._example(trained, str(winning["lake"].folder)).encode()
     (answered,) = responses.forecast(trained, rows.read(body, rows.JSON, rows.Contract.for_model(trained)))
-    said = dict(zip(responses.FIELDS, answered, strict=True))
+    answer = dict(zip(responses.FIELDS, answered, strict=True))
     sealed = (
-        winning["lake"].read("forecasts").query(f"model == '{said['model']}' and horizon == 1 and symbol == '{OWN[0]}'")
+        winning["lake"]
+        .read("forecasts")
+        .query(f"model == '{answer['model']}' and horizon == 1 and symbol == '{OWN[0]}'")
     )
-    assert said["symbol"] == OWN[0]
-    assert said["mean"] == pytest.approx(sealed["mean"].iloc[-1])
-    assert said["price"] is not None
+    assert answer["symbol"] == OWN[0]
+    assert answer["mean"] == pytest.approx(sealed["mean"].iloc[-1])
+    assert answer["price"] is not None
 
 
 @pytest.mark.parametrize("name", ["00_overview", "02_query", "05_visualise"])

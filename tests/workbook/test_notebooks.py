@@ -12,7 +12,7 @@ from stockkit.workbook import notebooks
 from stockkit.workbook.notebooks import Notebook
 
 
-def one(name, reads=(), writes=()):
+def notebook(name, reads=(), writes=()):
     return Notebook(name, Path(name), "?", {}, tuple(reads), tuple(writes))
 
 
@@ -21,23 +21,23 @@ def names(chain):
 
 
 def test_a_notebook_runs_after_those_that_write_what_it_reads():
-    chain = [one("00", ["b", "a"]), one("01", ["b"], ["a"]), one("02", [], ["b"])]
+    chain = [notebook("00", ["b", "a"]), notebook("01", ["b"], ["a"]), notebook("02", [], ["b"])]
     assert names(notebooks.in_order(chain)) == ["02", "01", "00"]
 
 
 @given(st.permutations(["00", "01", "02", "03", "04"]))
 def test_the_order_given_does_not_matter(order):
     needs = {"00": (["d"], []), "01": ([], ["a"]), "02": (["a"], []), "03": (["a"], ["c"]), "04": (["c"], ["d"])}
-    chain = [one(name, *needs[name]) for name in order]
+    chain = [notebook(name, *needs[name]) for name in order]
     assert names(notebooks.in_order(chain)) == ["01", "02", "03", "04", "00"]
 
 
 @pytest.mark.parametrize(
     ("chain", "says"),
     [
-        ([one("01", [], ["a"]), one("02", [], ["a"])], "both 01 and 02 write 'a'"),
-        ([one("01", ["a"])], "reads 'a', which no notebook of the chain writes"),
-        ([one("01", ["b"], ["a"]), one("02", ["a"], ["b"])], "wait for each other"),
+        ([notebook("01", [], ["a"]), notebook("02", [], ["a"])], "both 01 and 02 write 'a'"),
+        ([notebook("01", ["a"])], "reads 'a', which no notebook of the chain writes"),
+        ([notebook("01", ["b"], ["a"]), notebook("02", ["a"], ["b"])], "wait for each other"),
     ],
 )
 def test_a_chain_that_cannot_run_is_refused(chain, says):
@@ -46,7 +46,7 @@ def test_a_chain_that_cannot_run_is_refused(chain, says):
 
 
 def test_a_table_that_exists_already_needs_no_writer():
-    assert names(notebooks.in_order([one("02", ["a"])], have=["a"])) == ["02"]
+    assert names(notebooks.in_order([notebook("02", ["a"])], have=["a"])) == ["02"]
 
 
 def save(folder, *parameters, tag="parameters"):
@@ -58,9 +58,9 @@ def save(folder, *parameters, tag="parameters"):
 
 def test_a_notebook_tells_its_title_parameters_and_tables(tmp_path):
     save(tmp_path, 'lake = "x"  # where\nhorizon = 1\nsymbols = ["A"]')
-    found = notebooks.load(tmp_path, "01_x")
-    assert (found.title, found.reads, found.writes) == ("Why?", ("a",), ("b",))
-    assert found.parameters == {"lake": "x", "horizon": 1, "symbols": ["A"]}
+    loaded = notebooks.load(tmp_path, "01_x")
+    assert (loaded.title, loaded.reads, loaded.writes) == ("Why?", ("a",), ("b",))
+    assert loaded.parameters == {"lake": "x", "horizon": 1, "symbols": ["A"]}
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,10 @@ class Attributes(HTMLParser):
 def loads(html: str) -> list[str]:
     """What a page would fetch: sources, style sheets, imports and URLs in style; a link to click on is none."""
     tags = Attributes(html).tags
-    found = [tag for tag, _ in tags if tag in ("script", "iframe", "object", "embed")]
-    found += [str(a["src"]) for _, a in tags if not (a.get("src") or "data:").startswith("data:")]
-    found += [str(a.get("href")) for tag, a in tags if tag == "link" and a.get("href") != "data:,"]
-    return found + re.findall(r"@import[^;]*|url\([^)]*\)", html)
+    fetched = [tag for tag, _ in tags if tag in ("script", "iframe", "object", "embed")]
+    fetched += [str(a["src"]) for _, a in tags if not (a.get("src") or "data:").startswith("data:")]
+    fetched += [str(a.get("href")) for tag, a in tags if tag == "link" and a.get("href") != "data:,"]
+    return fetched + re.findall(r"@import[^;]*|url\([^)]*\)", html)
 
 
 def test_the_check_for_loads_finds_what_it_should() -> None:

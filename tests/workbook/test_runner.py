@@ -61,21 +61,21 @@ def test_a_failing_notebook_stops_the_chain_and_its_evidence_is_kept(workbook):
         reads=["t1"], writes=["t2"])  # fmt: skip
     add(workbook, "03_after", OPEN, "hand_over(book)", reads=["t2"])
     done = run(workbook, "01_good", "02_bad", "03_after")
-    found = manifest_of(workbook)
+    manifest = manifest_of(workbook)
     assert done.returncode == 1
-    check_manifest(json.loads((found["folder"] / "run.json").read_text()))
-    assert found["status"] == "failed"
-    assert [step["status"] for step in found["steps"]] == ["succeeded", "failed", "not run"]
+    check_manifest(json.loads((manifest["folder"] / "run.json").read_text()))
+    assert manifest["status"] == "failed"
+    assert [step["status"] for step in manifest["steps"]] == ["succeeded", "failed", "not run"]
     error = [line for line in done.stderr.splitlines() if not line.startswith("[")]
     assert len(error) <= 5
     for word in ("02_bad", "cell [5]", "ValueError: planted fault", "03_after"):
         assert word in "\n".join(error)
-    assert "planted fault" in (found["folder"] / "02_bad.ipynb").read_text()
-    page = (found["folder"] / "02_bad.html").read_text()
+    assert "planted fault" in (manifest["folder"] / "02_bad.ipynb").read_text()
+    page = (manifest["folder"] / "02_bad.html").read_text()
     assert 'id="failed"' in page
-    assert not (found["folder"] / "03_after.ipynb").exists()
+    assert not (manifest["folder"] / "03_after.ipynb").exists()
     assert done.stdout.splitlines()[-1].endswith("index.html")
-    assert "planted fault" in (found["folder"] / "index.html").read_text()
+    assert "planted fault" in (manifest["folder"] / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_process_and_no_folder(workb
         temporary = (workbook / "kernel.tmp").read_text()
         running.send_signal(number)
         assert running.wait(timeout=120) == code
-    found = manifest_of(workbook)
-    assert (found["status"], found["reason"]) == ("failed", "Interrupted: the run was stopped or killed in 01_x.")
+    manifest = manifest_of(workbook)
+    assert (manifest["status"], manifest["reason"]) == ("failed", "Interrupted: the run was stopped or killed in 01_x.")
     for process in pids:
         wait_for(lambda process=process: gone(process))
     wait_for(lambda: absent(Path(temporary)))
@@ -165,10 +165,10 @@ def test_two_runs_at_once_keep_apart(workbook):
     (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
     command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
     both = [subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    told = [running.communicate(timeout=120) for running in both]
-    assert [running.returncode for running in both] == [0, 0], told
+    outputs = [running.communicate(timeout=120) for running in both]
+    assert [running.returncode for running in both] == [0, 0], outputs
     manifests = [json.loads(path.read_text()) for path in workbook.glob("reports/*/run.json")]
-    assert [found["status"] for found in manifests] == ["succeeded", "succeeded"]
+    assert [run["status"] for run in manifests] == ["succeeded", "succeeded"]
 
 
 def test_until_and_only_choose_notebooks(workbook):
