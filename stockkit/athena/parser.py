@@ -68,6 +68,7 @@ GRAMMAR = (
     "TIES", "TO", "TRAILING", "TRIM", "TRUNCATE", "TRY_CAST", "UNBOUNDED", "WITHIN", "ZONE",
 )  # fmt: skip
 CLAUSES = ("SELECT", "FROM", "WHERE", "GROUP_BY", "HAVING", "WINDOW", "ORDER_BY", "OFFSET", "LIMIT", "FETCH")
+INNER = ("ORDER_BY", "WHERE", "OFFSET", "LIMIT", "FETCH")  # also of an aggregate, a window or a set operation
 NEVER = ("!", "&", "|", "^", "~", "\\", "#", "{", "}", "@", "`")
 TAKING_FROM = ("EXTRACT", "TRIM", "SUBSTRING")  # the functions with a FROM between their parentheses
 HINTS = {
@@ -172,14 +173,7 @@ def _check_clauses(tokens: list[Any]) -> None:
             open_[-1] = -1
         elif kind in CLAUSES and _opens_clause(kind, before, after):
             place = CLAUSES.index(kind)
-            inner = kind in (
-                "ORDER_BY",
-                "WHERE",
-                "OFFSET",
-                "LIMIT",
-                "FETCH",
-            )  # of an aggregate, a window, a set operation
-            if place <= open_[-1] or (open_[-1] < 0 and place and not inner):
+            if place <= open_[-1] or (open_[-1] < 0 and place and kind not in INNER):
                 raise QueryError(f"{kind.replace('_', ' ')} stands in the wrong place: {_order(kind)}.")
             open_[-1] = place
 
