@@ -246,6 +246,12 @@ def test_what_a_series_scores_does_not_hang_on_the_others_or_on_the_order_of_row
     pd.testing.assert_frame_equal(both.sort_values("model"), alone.sort_values("model"))
 
 
+@pytest.mark.parametrize("text", ["object", "category"])
+def test_forecasts_as_users_of_pandas_make_them_score_the_same(text: str) -> None:
+    users = PANEL.astype({"symbol": text, "model": text, "as_of": "datetime64[s]", "horizon": "int32"})
+    pd.testing.assert_frame_equal(score(users), score(PANEL))
+
+
 def test_scores_come_in_the_order_of_rows_and_leave_them_alone() -> None:
     before = PANEL.copy()
     table = score(PANEL[::-1])

@@ -89,15 +89,15 @@ def watch(rows: pd.DataFrame, *, past: pd.DataFrame | None = None, rate: float =
     if not 0 < rate < 1:
         raise ForecastError(f"rate {rate}: give a probability over 0 and under 1, such as 0.01.")
     known = _known(rows)
-    before = dict(iter(_known(past).groupby(SERIES, sort=False))) if past is not None else {}
-    series = known[SERIES].drop_duplicates().groupby("model").size()
+    before = dict(iter(_known(past).groupby(SERIES, sort=False, observed=True))) if past is not None else {}
+    series = known[SERIES].drop_duplicates().groupby("model", observed=True).size()
     lines = [
         {
             **dict(zip(SERIES, key, strict=True)),
             "rate": rate,
             **_judge(outcomes, before.get(key), 2 * series[key[1]] / rate),
         }
-        for key, outcomes in known.groupby(SERIES, sort=False)
+        for key, outcomes in known.groupby(SERIES, sort=False, observed=True)
     ]
     return pd.DataFrame(lines, columns=list(ALARMS)).astype(ALARMS)
 
