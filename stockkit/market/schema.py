@@ -125,14 +125,15 @@ def stack(parts: Iterable[pd.DataFrame], contract: Mapping[str, str]) -> pd.Data
 
 
 def check_frame(frame: pd.DataFrame, contract: Mapping[str, str], *, what: str) -> pd.DataFrame:
-    """Return `frame` when its columns and dtypes are those of `contract` (more columns are allowed).
+    """Return `frame` when its columns and dtypes are those of `contract`, of text any string dtype; more are allowed.
 
     Raises:
         SchemaError: names the column and the dtype found.
     """
     _check_columns(frame, contract, what)
     for name, dtype in contract.items():
-        if not _conforms(frame[name], name, dtype):
+        text = dtype == "string" and isinstance(frame[name].dtype, pd.StringDtype)
+        if not text and not _conforms(frame[name], name, dtype):
             way = "Convert it with astype."
             raise SchemaError(f"{what}: column {name!r} must be {dtype}, found {frame[name].dtype}. {way}")
     return frame

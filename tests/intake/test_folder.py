@@ -257,5 +257,5 @@ def test_features_of_what_has_no_volume_are_up_to_date_when_nothing_changed(tmp_
     feature_table.update(lake, ["ret_1", "volume_z_20"])
     lake.write("prices", prices, symbols=["AAA"])
     update = feature_table.update(lake, ["ret_1", "volume_z_20"])
-    assert (update.whole, list(update.since)) == ([], ["AAA"])
+    assert (update.full, list(update.since)) == ([], ["AAA"])
     assert update.rows == 1

@@ -179,3 +179,11 @@ def test_a_fault_that_is_put_into_the_table_is_found_in_bars_that_are_sound_othe
     monkeypatch.setitem(schema.FAULTS, "nobody traded", lambda bars, lowest: bars["volume"] == 0)
     with pytest.raises(SchemaError, match="nobody traded in row 1"):
         schema.check_bars(three.assign(volume=[1, 0, 3]))
+
+
+@pytest.mark.parametrize("storage", ["python", "pyarrow"])
+def test_text_of_any_string_dtype_passes_where_a_table_is_checked(storage):
+    frame = pd.DataFrame({"model": pd.Series(["lasso"], dtype=pd.StringDtype(storage))})
+    assert schema.check_frame(frame, {"model": "string"}, what="forecasts") is frame
+    with pytest.raises(SchemaError, match="column 'model' must be string, found object"):
+        schema.check_frame(frame.astype(object), {"model": "string"}, what="forecasts")
