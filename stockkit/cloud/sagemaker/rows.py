@@ -75,7 +75,8 @@ class Contract:
             for k, name in enumerate(trained.features)
         }
         strict = ConfigDict(strict=True, extra="forbid")
-        row = create_model("Row", __config__=strict, symbol=symbol, date=Day, close=Close, **features)
+        keys: dict[str, Any] = {"symbol": (symbol, ...), "date": (Day, ...), "close": (Close, ...)}
+        row = create_model("Row", __config__=strict, **keys, **features)
         return cls(trained, max_rows, row)
 
     @cached_property

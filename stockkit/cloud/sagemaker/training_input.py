@@ -94,7 +94,7 @@ def panel(folder: Path, features: Sequence[str]) -> tuple[pd.DataFrame, tuple[st
     if not paths:
         raise LakeError("input/data/training has no files: give CSV or Parquet with symbol, date, close and features.")
     parts = [_typed(_read(path, folder), path) for path in paths]
-    chosen = _chosen(parts[0], features)
+    chosen = tuple(features) or tuple(str(name) for name in parts[0].columns if name not in schema.PRICES)
     rows = pd.concat([_with(part, chosen, path) for part, path in zip(parts, paths, strict=True)], ignore_index=True)
     rows = rows.sort_values(["symbol", "date"], kind="stable", ignore_index=True)
     twice = rows.duplicated(["symbol", "date"])
@@ -152,10 +152,6 @@ def _numbers(column: pd.Series, path: Path) -> pd.Series:
         return pd.to_numeric(column).astype("float64")
     except (ValueError, TypeError) as error:
         raise LakeError(f"the file {path.name!r}, column {str(column.name)[:60]!r}: {str(error)[:150]}.") from error
-
-
-def _chosen(part: pd.DataFrame, features: Sequence[str]) -> tuple[str, ...]:
-    return tuple(features) or tuple(str(name) for name in part.columns if name not in schema.PRICES)
 
 
 def _with(part: pd.DataFrame, features: Sequence[str], path: Path) -> pd.DataFrame:

@@ -74,7 +74,8 @@ def _row(lake: Lake, key: str) -> dict[str, Any]:
         saved = saved_model.at(lake.files, key)
         row = {name: saved.card[name] for name in ("model", "as_of", "made_at")}
         row |= {"symbols": len(saved.card["symbols"]), **figures(saved)}
-        saved.bodies()
+        for name in saved.card["files"]:
+            saved.read(name)  # one at a time: together they may not fit into memory
     except LakeError as error:
         return {"problem": str(error)}
     return {**row, "problem": ""}
