@@ -151,6 +151,14 @@ def test_what_is_no_forecast_is_refused_and_nothing_is_sealed(lake, change, erro
     assert lake.tables() == []
 
 
+@pytest.mark.parametrize("dtype", ["object", "string[python]", "category"])
+def test_text_in_any_of_pandas_dtypes_is_sealed_as_the_same_rows(three, tmp_path, dtype):
+    other = open_lake(str(tmp_path / "other"), root=ROOT)
+    for day in days(3):
+        seal(other, made(as_of=day).astype({"symbol": dtype, "model": dtype}))
+    assert ledger.head(other) == ledger.head(three)
+
+
 def test_a_missing_table_is_an_error_that_names_the_command(lake):
     for ask in (ledger.verify, ledger.head, ledger.sealed, ledger.closed, ledger.export):
         with pytest.raises(LakeError, match="stockkit run"):

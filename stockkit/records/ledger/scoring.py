@@ -111,7 +111,8 @@ def keep_scores(lake: Lake, scored: pd.DataFrame, *, evidence: str) -> int:
         SchemaError: a column of the table's contract is missing or of another dtype. LakeError: it cannot be written.
     """
     rows = scored.assign(evidence=pd.Series(evidence, scored.index, "string"))
-    schema.check_frame(rows, SCORES, what="scores")
+    texts = {name: dtype for name, dtype in SCORES.items() if dtype == "string"}
+    rows = schema.check_frame(schema.conform(rows, texts, what="scores"), SCORES, what="scores")
     symbols = schema.check_symbols(rows["symbol"].unique()) if len(rows) else []
 
     def work_out(now: Any | None) -> commits.Rows | None:

@@ -232,7 +232,8 @@ def _by_statistics(now: Any) -> int | None:
 
 def _checked(made: pd.DataFrame) -> pd.DataFrame:
     """`made` in the ledger's columns, order and precision."""
-    schema.check_frame(made, MADE, what="forecasts")
+    texts = {name: dtype for name, dtype in MADE.items() if dtype == "string"}
+    made = schema.check_frame(schema.conform(made, texts, what="forecasts"), MADE, what="forecasts")
     if made.empty:
         return schema.cast(made, MADE)
     schema.check_symbols(made["symbol"].unique())
