@@ -22,7 +22,10 @@ def findings(root: Path) -> list[tuple[str, str, bool]]:
     rows = [("Python", platform.python_version(), False)]
     for name in CORE:
         rows.append((name, version(name) or "missing: make setup", version(name) is None))
-    rows += [(f"extra {extra}", version(name) or "not installed (optional)", False) for extra, name in extras().items()]
+    for extra, names in extras().items():
+        versions = [f"{name} {version(name)}" for name in names if version(name)]
+        complete = len(versions) == len(names)
+        rows.append((f"extra {extra}", ", ".join(versions) if complete else "not installed (optional)", False))
     rows.append(("Java (for Spark)", _first_line("java", "-version") or "not found", False))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     rows.append(("Chromium (for page tests)", _first_line(chromium, "--version") if chromium else "not found", False))
@@ -48,11 +51,14 @@ def version(package: str) -> str | None:
         return None
 
 
-def extras() -> dict[str, str]:
-    """The extras of stockkit, as `pyproject.toml` declares them, each with the first package that it brings."""
-    lines = (re.fullmatch(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line) for line in metadata.requires("stockkit") or ())
-    packages = [(line[2], line[1]) for line in lines if line and line[2] != "dev"]
-    return dict(reversed(packages))
+def extras() -> dict[str, list[str]]:
+    """The extras of stockkit, as `pyproject.toml` declares them, each with the packages that it brings."""
+    packages: dict[str, list[str]] = {}
+    for line in metadata.requires("stockkit") or ():
+        if match := re.fullmatch(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line):
+            packages.setdefault(match[2], []).append(match[1])
+    packages.pop("dev", None)
+    return packages
 
 
 def _first_line(*command: str) -> str:

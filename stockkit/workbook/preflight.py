@@ -42,8 +42,9 @@ def check(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lake, root
 
 
 def _check_extra(extra: str, what: str) -> None:
-    if extra and doctor.version(package := doctor.extras()[extra]) is None:
-        raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
+    for package in doctor.extras()[extra] if extra else ():
+        if doctor.version(package) is None:
+            raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
 
 
 def check_space(reports: Path, lake: Lake) -> None:
