@@ -176,7 +176,7 @@ def _rows(histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "symbol": pd.array(repeated("symbol", "object"), dtype="string[pyarrow]"),
-            "model": pd.array(repeated("model", "object"), dtype="string"),
+            "model": pd.array(repeated("model", "object"), dtype="string[pyarrow]"),
             "as_of": joined((history.series.date[rows] for history, rows in parts), "datetime64[ns]"),
             "horizon": np.full(sum(sizes), histories.horizon, dtype="int64"),
             "mean": joined(block["forecast"].mean for block in blocks),
