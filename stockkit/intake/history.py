@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from stockkit.errors import LakeError, SourceError
-from stockkit.intake.folder import ACTIONS_FILE
 from stockkit.intake.sources import is_complete
+from stockkit.intake.sources.folder import ACTIONS_FILE
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake

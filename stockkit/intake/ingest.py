@@ -16,11 +16,11 @@ import pandas as pd
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
 from stockkit.intake import history
-from stockkit.intake.folder import ACTIONS_FILE
 from stockkit.intake.history import ADDED, HAND, Fetched, joined
 from stockkit.intake.ingested import Ingested, from_cleaned
-from stockkit.intake.source import Source, fetch_many
 from stockkit.intake.sources import open_source
+from stockkit.intake.sources.folder import ACTIONS_FILE
+from stockkit.intake.sources.source import Source, fetch_many
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake

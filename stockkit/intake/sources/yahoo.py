@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.intake.source import Source
+from stockkit.intake.sources.source import Source
 from stockkit.market import corporate_actions, schema
 
 PRICES = ("Open", "High", "Low", "Close")

@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import BudgetSpent, LakeError, ParamError, SourceError, SymbolError
-from stockkit.intake import alphavantage, ingest, sources
-from stockkit.intake.download import Limits, Patience
-from stockkit.intake.folder import PriceFolder
-from stockkit.intake.source import fetch_many
+from stockkit.intake import ingest, sources
+from stockkit.intake.sources import alphavantage
+from stockkit.intake.sources.download import Limits, Patience
+from stockkit.intake.sources.folder import PriceFolder
+from stockkit.intake.sources.source import fetch_many
 from stockkit.market import clean, corporate_actions
 from tests.conftest import ROOT
 from tests.intake import alphavantage_server as av

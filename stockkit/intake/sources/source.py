@@ -44,8 +44,8 @@ class Source(ABC):
     """What gives daily bars.
 
     `name` is how the raw zone files its answers (letters, digits and ``-``), `concurrency` how many symbols may be
-    asked for at once, at least 1. A source has to say what it is asked for and to fetch; the rest is that of a source
-    that lives now, has no list of corporate actions and no allowance of requests.
+    asked for at once, at least 1. A source has its own `file` and `fetch`; the rest has defaults: the machine's clock,
+    no list of corporate actions, no allowance of requests.
     """
 
     name: str
@@ -96,7 +96,7 @@ def fetch_many(
     """Ask a source for several symbols, `source.concurrency` at a time, and keep each answer as it comes.
 
     Args:
-        source: whom to ask.
+        source: the source to ask.
         symbols: for what, in the order of asking; those with the oldest data first.
         keep: called with the symbol and its bytes, in a thread of its own; may raise a `SourceError`.
         compact: the symbols of which the last rows are enough; an absent one means no.

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.intake import sources, yahoo
+from stockkit.intake import sources
+from stockkit.intake.sources import yahoo
 from stockkit.market import clean, corporate_actions
 from stockkit.market.answers.layouts import PRICE_COLUMNS
 from tests.conftest import ROOT, SYMBOLS, lacking

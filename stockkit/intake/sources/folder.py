@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError, did_you_mean
-from stockkit.intake.source import Opening, Source
+from stockkit.intake.sources.source import Opening, Source
 from stockkit.market import schema
 from stockkit.market.answers import headers, layouts, text
 
 ACTIONS_FILE = "actions.csv"
 TEXTS, PARQUET = (".csv", ".txt", ".tsv"), ".parquet"
 GLANCE = 1 << 16  # bytes of a file in which its header is looked for
-SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"  # the sample stands still, so that two runs on it give the same bytes
+SAMPLE_FETCHED_AT = "2026-11-21T00:00:00Z"  # a fixed clock: two runs on the sample give the same bytes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from stockkit.errors import ParamError
 from stockkit.intake import sources
-from stockkit.intake.source import Opening, Source
+from stockkit.intake.sources.source import Opening, Source
 from tests.conftest import ROOT
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import ParamError, did_you_mean
-from stockkit.intake import folder
-from stockkit.intake.source import Opening, Source
+from stockkit.intake.sources.folder import open_folder, open_sample
+from stockkit.intake.sources.source import Opening, Source
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Entry:
 
 
 def _alphavantage(opening: Opening) -> Source:
-    from stockkit.intake.alphavantage import open_alphavantage  # brings the HTTP client
+    from stockkit.intake.sources.alphavantage import open_alphavantage  # brings the HTTP client
 
     return open_alphavantage(opening)
 
 
 def _yahoo(opening: Opening) -> Source:
-    from stockkit.intake.yahoo import Yahoo
+    from stockkit.intake.sources.yahoo import Yahoo
 
     return Yahoo()
 
 
 ALPHAVANTAGE = Entry(_alphavantage, key="STOCKKIT_SECRET_ALPHAVANTAGE")
 SOURCES: Mapping[str, Entry] = {
-    "sample": Entry(folder.open_sample, complete=True),
-    "folder:PATH": Entry(folder.open_folder, complete=True),
+    "sample": Entry(open_sample, complete=True),
+    "folder:PATH": Entry(open_folder, complete=True),
     "alphavantage": ALPHAVANTAGE,
     "alphavantage:adjusted": ALPHAVANTAGE,
     "yfinance": Entry(_yahoo, extra="yfinance", package="yfinance"),
@@ -62,7 +62,7 @@ def open_source(name: str, *, root: Path, lake: Path | None = None, secrets_clie
 
     Args:
         name: ``folder:PATH`` is relative to `root`; ``alphavantage`` is set up by the environment (see
-            `intake.alphavantage.open_alphavantage`).
+            `intake.sources.alphavantage.open_alphavantage`).
         root: the workbook's folder.
         lake: the local folder that holds the counts of requests; `root`/data/lake when None.
         secrets_client: boto3's Secrets Manager client, for keys that are not in the environment.

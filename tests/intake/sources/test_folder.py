@@ -9,8 +9,8 @@ import pytest
 from stockkit.errors import ParamError, SourceError
 from stockkit.files import Folder
 from stockkit.intake import ingest
-from stockkit.intake.folder import PriceFolder
 from stockkit.intake.sources import open_source
+from stockkit.intake.sources.folder import PriceFolder
 from stockkit.market import simulate
 from tests.conftest import ROOT
 

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockkit.errors import BudgetSpent, LakeError, SourceError
-from stockkit.intake.budget import Budget, share_out
+from stockkit.intake.sources.budget import Budget, share_out
 
 NOON = pd.Timestamp("2026-11-20 12:00", tz="America/New_York").timestamp()
 TAKER = """
 import sys
 from pathlib import Path
 from stockkit.errors import BudgetSpent
-from stockkit.intake.budget import Budget
+from stockkit.intake.sources.budget import Budget
 
 budget = Budget(Path(sys.argv[1]), per_day=int(sys.argv[2]), per_second=float(sys.argv[3]), clock=lambda: {clock})
 print("ready", flush=True)

@@ -18,10 +18,10 @@ import httpx
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.intake import download
-from stockkit.intake.budget import BUDGET_FILE, Budget, share_out
 from stockkit.intake.secrets import Secret, resolve
-from stockkit.intake.source import Opening, Source
+from stockkit.intake.sources import download
+from stockkit.intake.sources.budget import BUDGET_FILE, Budget, share_out
+from stockkit.intake.sources.source import Opening, Source
 from stockkit.market import schema
 from stockkit.market.answers import headers, text
 
