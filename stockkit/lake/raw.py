@@ -65,11 +65,6 @@ class _Kept:
     digest: str = field(compare=False)
 
 
-def keep(files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp) -> Answer:
-    """Store an answer and return it with its place; see `extend`."""
-    return extend(read(files, source, symbol), files, source, symbol, body, fetched_at).answers[-1]
-
-
 def extend(
     holding: Holding, files: Files, source: str, symbol: str | None, body: bytes, fetched_at: pd.Timestamp
 ) -> Holding:

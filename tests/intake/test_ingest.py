@@ -10,9 +10,9 @@ import pytest
 from stockkit.errors import LakeError, ParamError, SourceError
 from stockkit.files import Folder
 from stockkit.intake import ingest, sources
-from stockkit.lake import raw
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
+from tests import raw_answers
 from tests.conftest import ROOT
 
 
@@ -102,7 +102,7 @@ def test_the_clock_of_the_sample_stands_still(lake):
 
 def arrive(lake, symbol, day, lines):
     """An answer of a source called `late`, fetched on a day."""
-    raw.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
+    raw_answers.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
 
 
 def data_files(lake):
@@ -119,7 +119,7 @@ def late(lake):
     arrive(lake, "IBM", "2023-10-03", fixed)
     arrive(lake, "MSFT", "2023-10-03", lines)
     split = f"symbol,ex_date,kind,value\nIBM,{lines[1][:10]},split,1.2\n".encode()
-    raw.keep(lake.files, "late", None, split, pd.Timestamp("2023-10-03", tz="UTC"))
+    raw_answers.keep(lake.files, "late", None, split, pd.Timestamp("2023-10-03", tz="UTC"))
     return lake
 
 
@@ -155,7 +155,7 @@ def test_a_rebuild_of_what_was_not_known_is_refused(late, lake):
         ingest.rebuild(late, "2023-09-30")
     with pytest.raises(LakeError, match="no source 'x'"):
         ingest.rebuild(late, source="x")
-    raw.keep(late.files, "other", "IBM", b"x", pd.Timestamp("2023-10-03", tz="UTC"))
+    raw_answers.keep(late.files, "other", "IBM", b"x", pd.Timestamp("2023-10-03", tz="UTC"))
     with pytest.raises(LakeError, match="name one source of the raw zone: it holds late, other"):
         ingest.rebuild(late)
 

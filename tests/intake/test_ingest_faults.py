@@ -8,8 +8,8 @@ import pytest
 
 from stockkit.errors import LakeError, SchemaError
 from stockkit.intake import ingest
-from stockkit.lake import raw
 from stockkit.market import simulate
+from tests import raw_answers
 
 HEADER = "timestamp,open,high,low,close,volume"
 EVENTS = HEADER + ",dividend_amount,split_coefficient"
@@ -212,7 +212,7 @@ def test_a_suggested_split_that_is_added_makes_the_symbol_whole_again_for_any_so
 
 
 def arrive(lake, symbol, day, lines):
-    raw.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
+    raw_answers.keep(lake.files, "late", symbol, ("\n".join(lines) + "\n").encode(), pd.Timestamp(day, tz="UTC"))
 
 
 def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(lake, folder):
@@ -230,7 +230,7 @@ def test_a_row_is_known_no_earlier_than_the_split_and_dividend_that_changed_it(l
         "2021-04-09": f"MSFT,{days[9]},dividend,2\nIBM,{days[2]},split,4\n",
     }
     for day, text in answers.items():
-        raw.keep(lake.files, "late", None, (ACTIONS + text).encode(), pd.Timestamp(day, tz="UTC"))
+        raw_answers.keep(lake.files, "late", None, (ACTIONS + text).encode(), pd.Timestamp(day, tz="UTC"))
     latest = ingest.rebuild(lake).prices
     assert latest.groupby("symbol").size().to_dict() == {"IBM": 120, "MSFT": 120}
     for end in pd.date_range("2021-03-31", "2021-04-10"):

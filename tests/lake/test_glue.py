@@ -16,8 +16,8 @@ from botocore.stub import Stubber
 from stockkit import open_lake
 from stockkit.aws import Session
 from stockkit.errors import LakeError
-from stockkit.lake import raw
 from stockkit.lake.catalogue import crawl, glue
+from tests import raw_answers
 from tests.conftest import ROOT, stockkit
 from tests.lake.test_tables import add, frame
 
@@ -28,7 +28,7 @@ HEADER = b"timestamp,open,high,low,close,volume\n1,2,3,4,5,6\n"
 
 def keep(lake, symbols, source="sample", body=HEADER):
     for symbol in symbols:
-        raw.keep(lake.files, source, symbol, body, MONDAY)
+        raw_answers.keep(lake.files, source, symbol, body, MONDAY)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_local_lake_remembers_what_the_last_crawl_found(lake):
 def test_a_local_crawl_sees_a_source_change_its_columns(lake):
     keep(lake, ["A"])
     lake.crawl()
-    raw.keep(lake.files, "sample", "A", b"date,close\n1,2\n", MONDAY + pd.Timedelta("1D"))
+    raw_answers.keep(lake.files, "sample", "A", b"date,close\n1,2\n", MONDAY + pd.Timedelta("1D"))
     assert str(lake.crawl()) == "1 table changed, 0 partitions added"
 
 

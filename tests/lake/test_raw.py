@@ -11,6 +11,7 @@ from stockkit.errors import LakeError, SymbolError
 from stockkit.files import Folder
 from stockkit.lake import raw
 from stockkit.lake.catalogue import crawl
+from tests import raw_answers
 
 MONDAY, TUESDAY = pd.Timestamp("2023-09-18", tz="UTC"), pd.Timestamp("2023-09-19", tz="UTC")
 
@@ -20,39 +21,39 @@ def files(root):
 
 
 def test_an_answer_is_kept_byte_for_byte_under_its_source_symbol_and_time(tmp_path):
-    kept = raw.keep(Folder(tmp_path), "sample", "BRK.B", b"a,b\r\n\xff", MONDAY)
+    kept = raw_answers.keep(Folder(tmp_path), "sample", "BRK.B", b"a,b\r\n\xff", MONDAY)
     assert files(tmp_path) == [kept.file]
     assert kept.file.startswith("raw/source=sample/symbol=BRK.B/20230918T000000Z-")
     assert (tmp_path / kept.file).read_bytes() == b"a,b\r\n\xff"
 
 
 def test_an_equal_answer_is_not_stored_twice_and_keeps_its_first_time(tmp_path):
-    raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
-    assert raw.keep(Folder(tmp_path), "s", "A", b"one", TUESDAY).fetched_at == MONDAY
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+    assert raw_answers.keep(Folder(tmp_path), "s", "A", b"one", TUESDAY).fetched_at == MONDAY
     assert len(files(tmp_path)) == 1
 
 
 def test_a_changed_answer_is_added_and_the_old_one_stays(tmp_path):
     for body, time in [(b"one", MONDAY), (b"two", TUESDAY)]:
-        raw.keep(Folder(tmp_path), "s", "A", body, time)
+        raw_answers.keep(Folder(tmp_path), "s", "A", body, time)
     assert len(files(tmp_path)) == 2
     assert bodies(tmp_path)[-1] == b"two"
 
 
 def test_a_hostile_symbol_never_becomes_a_path(tmp_path):
     with pytest.raises(SymbolError):
-        raw.keep(Folder(tmp_path), "s", "../../x", b"", MONDAY)
+        raw_answers.keep(Folder(tmp_path), "s", "../../x", b"", MONDAY)
     assert files(tmp_path) == []
 
 
 def test_what_cannot_be_written_is_an_error_that_names_the_way_out(tmp_path):
     (tmp_path / "raw").write_text("a file where the folder should be")
     with pytest.raises(LakeError, match="name another lake"):
-        raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+        raw_answers.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
 
 
 def test_a_part_left_by_a_killed_writer_is_no_answer(tmp_path):
-    kept = raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+    kept = raw_answers.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
     (tmp_path / kept.file).with_name(".20230919T000000Z-abc.csv.1.part").write_bytes(b"tw")
     assert bodies(tmp_path)[-1] == b"one"
 
@@ -67,20 +68,20 @@ def bodies(root, **how):
 def test_answers_of_the_same_second_count_in_the_order_of_their_arrival(tmp_path):
     sent = [f"answer {k}".encode() for k in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 1)]
     for body in sent:
-        raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
+        raw_answers.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     assert bodies(tmp_path) == sent
     assert bodies(tmp_path)[-1] == sent[-1]
 
 
 def test_an_answer_that_comes_back_after_another_one_in_the_same_second_is_the_newest(tmp_path):
     for body in (b"one", b"two", b"one"):
-        raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
+        raw_answers.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     assert bodies(tmp_path) == [b"one", b"two", b"one"]
 
 
 def test_after_a_clock_was_set_back_the_later_answer_still_counts_and_it_is_said(tmp_path, caplog):
-    raw.keep(Folder(tmp_path), "s", "A", b"old", TUESDAY)
-    kept = raw.keep(Folder(tmp_path), "s", "A", b"new", MONDAY)
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"old", TUESDAY)
+    kept = raw_answers.keep(Folder(tmp_path), "s", "A", b"new", MONDAY)
     assert "clock_set_back" in caplog.text
     holding = raw.read(Folder(tmp_path), "s", "A")
     assert [answer.body for answer in holding.answers] == [b"old", b"new"]
@@ -88,7 +89,7 @@ def test_after_a_clock_was_set_back_the_later_answer_still_counts_and_it_is_said
     assert holding.answers[1].fetched_at == MONDAY
     assert holding.answers[1].since == TUESDAY, "nothing is known before what arrived earlier"
     assert bodies(tmp_path, until=TUESDAY) == []
-    raw.keep(Folder(tmp_path), "s", "A", b"right again", TUESDAY + SECOND)
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"right again", TUESDAY + SECOND)
     assert raw.read(Folder(tmp_path), "s", "A").faults == []
 
 
@@ -100,8 +101,8 @@ def test_answers_that_earlier_versions_kept_come_first_and_stay_as_they_are(tmp_
         name = f"{moment.strftime(raw.STAMP)}-{hashlib.sha256(body).hexdigest()[:12]}.csv"
         (folder / name).write_bytes(body)
     before = files(tmp_path)
-    assert raw.keep(Folder(tmp_path), "s", "A", b"second", TUESDAY + SECOND).fetched_at == TUESDAY
-    raw.keep(Folder(tmp_path), "s", "A", b"third", TUESDAY)
+    assert raw_answers.keep(Folder(tmp_path), "s", "A", b"second", TUESDAY + SECOND).fetched_at == TUESDAY
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"third", TUESDAY)
     assert bodies(tmp_path) == [b"first", b"second", b"third"]
     assert set(before) < set(files(tmp_path))
 
@@ -109,9 +110,10 @@ def test_answers_that_earlier_versions_kept_come_first_and_stay_as_they_are(tmp_
 def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_killed(tmp_path):
     code = (
         "import sys, pandas as pd; from pathlib import Path; from stockkit.files import Folder\n"
-        "from stockkit.lake import raw\n"
+        "from tests import raw_answers\n"
         "for k in range(int(sys.argv[3])):\n"
-        "    raw.keep(Folder(Path(sys.argv[1])), 's', 'A', f'{sys.argv[2]} {k}'.encode(), pd.Timestamp(0, tz='UTC'))\n"
+        "    body = f'{sys.argv[2]} {k}'.encode()\n"
+        "    raw_answers.keep(Folder(Path(sys.argv[1])), 's', 'A', body, pd.Timestamp(0, tz='UTC'))\n"
         "    print(k, flush=True)\n"
     )
     words = [[name, count] for name, count in (("x", "12"), ("y", "12"), ("z", "100000"))]
@@ -134,19 +136,19 @@ def test_two_processes_at_once_lose_nothing_and_keep_their_order_though_one_is_k
 @pytest.mark.parametrize("harm", [lambda body: body[: len(body) // 2], lambda body: body[:-1] + b"7", lambda _: b""])
 def test_a_file_that_was_changed_is_not_used_and_named(tmp_path, harm):
     for body in (b"one", b"two two two"):
-        kept = raw.keep(Folder(tmp_path), "s", "A", body, MONDAY)
+        kept = raw_answers.keep(Folder(tmp_path), "s", "A", body, MONDAY)
     (tmp_path / kept.file).write_bytes(harm(b"two two two"))
     holding = raw.read(Folder(tmp_path), "s", "A")
     assert [answer.body for answer in holding.answers] == [b"one"]
     assert holding.damaged == [kept.file]
     assert "its name says" in holding.faults[0].detail
-    raw.keep(Folder(tmp_path), "s", "A", b"two two two", TUESDAY)
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"two two two", TUESDAY)
     assert bodies(tmp_path) == [b"one", b"two two two"]
 
 
 def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
-    kept = raw.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
-    raw.keep(Folder(tmp_path), "s", None, b"x", MONDAY)
+    kept = raw_answers.keep(Folder(tmp_path), "s", "A", b"one", MONDAY)
+    raw_answers.keep(Folder(tmp_path), "s", None, b"x", MONDAY)
     foreign = ["raw/source=s/symbol=A/notes.csv", "raw/source=s/symbol=A/20239999T000000Z-0123456789ab.csv",
                "raw/source=s/symbol=A/20230918T000000Z.csv.bak", "raw/readme.txt", "raw/source=s/A.csv",
                "actions/source=s/actions.csv", "raw/source=s/symbol=a b/x.csv"]  # fmt: skip
@@ -161,8 +163,8 @@ def test_a_foreign_file_is_a_line_and_no_answer(tmp_path):
 
 
 def test_a_crawl_takes_its_columns_from_the_newest_answer_and_no_foreign_file(tmp_path):
-    raw.keep(Folder(tmp_path), "s", "A", b"date,close\n", TUESDAY)
-    raw.keep(Folder(tmp_path), "s", "A", b"date,close,volume\n", MONDAY)
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"date,close\n", TUESDAY)
+    raw_answers.keep(Folder(tmp_path), "s", "A", b"date,close,volume\n", MONDAY)
     for name in ("raw/source=s/symbol=A/zzz.csv", "raw/notes/todo/x.csv", "raw/source=s/symbol=a b/x.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("other,columns\n")

@@ -16,6 +16,7 @@ from stockkit.aws import Session
 from stockkit.errors import LakeError
 from stockkit.intake import ingest
 from stockkit.lake import address, raw
+from tests import raw_answers
 from tests.aws import environment
 from tests.conftest import ROOT, SYMBOLS
 from tests.lake.test_tables import add, frame
@@ -47,7 +48,7 @@ def test_what_is_written_to_s3_is_read_back_with_the_same_values_and_dtypes(lake
 def test_odd_symbols_survive_s3_keys_raw_answers_sql_and_verify(lake):
     lake.write("odd", frame(ODD), symbols=list(ODD))
     for symbol in ODD:
-        raw.keep(lake.files, "s", symbol, b"one", MONDAY)
+        raw_answers.keep(lake.files, "s", symbol, b"one", MONDAY)
         assert list(lake.sql("SELECT symbol FROM odd WHERE symbol = :s", s=symbol)["symbol"]) == [symbol]
     assert raw.holdings(lake.files) == {"s": sorted(ODD)}
     assert lake.verify().empty
@@ -69,9 +70,9 @@ def test_the_kept_questions_have_the_same_answers_on_s3_as_in_a_folder(lake, pri
 
 
 def test_raw_answers_on_s3_are_kept_byte_for_byte_once_and_never_overwritten(lake):
-    kept = raw.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", MONDAY)
-    assert raw.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", TUESDAY) == kept
-    raw.keep(lake.files, "s", "BRK.B", b"two", TUESDAY)
+    kept = raw_answers.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", MONDAY)
+    assert raw_answers.keep(lake.files, "s", "BRK.B", b"a,b\r\n\xff", TUESDAY) == kept
+    raw_answers.keep(lake.files, "s", "BRK.B", b"two", TUESDAY)
     assert [answer.body for answer in raw.read(lake.files, "s", "BRK.B").answers] == [b"a,b\r\n\xff", b"two"]
     assert [a.body for a in raw.read(lake.files, "s", "BRK.B", until=TUESDAY).answers] == [b"a,b\r\n\xff"]
     lake.files.put(kept.file, b"overwritten")
@@ -179,7 +180,7 @@ def test_a_lake_on_moto_is_the_same_lake(aws):
     )
     lake = open_lake("s3://moto-lake")
     lake.write("t", frame(["A"]), symbols=["A"])
-    raw.keep(lake.files, "s", "A", b"one", MONDAY)
+    raw_answers.keep(lake.files, "s", "A", b"one", MONDAY)
     assert (str(lake.files), lake.tables(), raw.holdings(lake.files)) == ("s3://moto-lake", ["t"], {"s": ["A"]})
 
 
@@ -215,7 +216,7 @@ def test_a_wrong_address_is_refused_with_the_part_that_is_wrong(lake, says):
 def test_raw_answers_on_s3_count_in_the_order_of_their_arrival_and_are_checked(lake):
     sent = [b"three", b"one", b"two", b"one"]
     for body in sent:
-        kept = raw.keep(lake.files, "s", "A", body, MONDAY)
+        kept = raw_answers.keep(lake.files, "s", "A", body, MONDAY)
     assert [answer.body for answer in raw.read(lake.files, "s", "A").answers] == sent
     lake.files.note(kept.file, b"on")
     lake.files.note("raw/source=s/symbol=A/.hidden", b"")

@@ -13,9 +13,10 @@ import pytest
 
 from stockkit.errors import LakeError, SchemaError, SymbolError
 from stockkit.files import Folder
-from stockkit.lake import commits, frames, raw, upkeep
+from stockkit.lake import commits, frames, upkeep
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import simulate
+from tests import raw_answers
 from tests.conftest import ROOT, mounted
 from tests.market.test_schema import ODD
 
@@ -209,7 +210,7 @@ def book(lake, prices):
     """A lake whose prices and odd symbols pass every check."""
     symbols = sorted(set(prices["symbol"]))
     for symbol in symbols:
-        raw.keep(lake.files, "sample", symbol, b"date,close", pd.Timestamp("2023-09-21", tz="UTC"))
+        raw_answers.keep(lake.files, "sample", symbol, b"date,close", pd.Timestamp("2023-09-21", tz="UTC"))
     lake.write("prices", prices, symbols=symbols)
     lake.write("odd", frame(ODD), symbols=list(ODD))
     assert lake.verify().empty
