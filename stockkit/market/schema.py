@@ -229,7 +229,7 @@ def _runs(column: pd.Series) -> Any:
     """A column of objects as an Arrow array, each run of equal ones converted once: bars have few symbols in a row."""
     import pyarrow as pa
 
-    values = column.to_numpy()
+    values = np.asarray(column.array)  # to_numpy copies
     try:
         starts = np.r_[0, np.flatnonzero(values[1:] != values[:-1]) + 1]
     except (TypeError, ValueError):  # pd.NA equals nothing
