@@ -52,6 +52,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what was collected stays to the end: garbage is not looked for in it, nor in a forked process
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
 def require(part: str) -> str:
     """The path of a program; skip where it is missing, fail where STOCKKIT_REQUIRE names it."""
     program = shutil.which(part)
