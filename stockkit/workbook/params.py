@@ -20,7 +20,6 @@ from stockkit.errors import ForecastError, LakeError, ParamError, did_you_mean
 from stockkit.intake.ingest import EARLIEST, LATEST
 from stockkit.lake import address
 from stockkit.market import answers, rules, schema, sessions
-from stockkit.workbook.engines import ENGINES
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import Notebook
 
@@ -34,6 +33,22 @@ OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSe
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 DAY_SIGNS = {"open": "+", "closed": "-"}  # of a day in a calendar's file, as `market.sessions` writes it
 BEST = "best"  # a candidate: of each symbol the model that won
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes the table `features` in notebook 03, and what it needs; a new one is an entry and its call there.
+
+    Attributes:
+        extra: the extra of stockkit to install, as in ``pip install 'stockkit[EXTRA]'``; "" for none.
+        user_features: whether it computes the features of a user's file as well as those of the catalogue.
+    """
+
+    extra: str = ""
+    user_features: bool = True
+
+
+ENGINES: Mapping[str, Engine] = {"local": Engine(), "spark": Engine(extra="spark", user_features=False)}
 CHOICES = {
     "engine": ENGINES,
     "dtype": ("float64", "float32"),

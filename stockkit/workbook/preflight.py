@@ -11,8 +11,8 @@ from stockkit.errors import ParamError, RunError
 from stockkit.intake.sources import open_source
 from stockkit.lake.tables import Lake
 from stockkit.workbook import doctor, user_file
-from stockkit.workbook.engines import ENGINES
 from stockkit.workbook.notebooks import Notebook
+from stockkit.workbook.params import ENGINES
 
 MODEL_EXTRAS = {"prophet": "prophet", "lstm": "deep"}
 LEAST_FREE = {"reports": 20_000_000, "lake": 100_000_000}  # bytes; the sample run takes a tenth

@@ -26,7 +26,6 @@ from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
 from stockkit.market import schema
 from stockkit.workbook import params
-from stockkit.workbook.engines import ENGINES
 
 MODULE = "stockkit_user_file"
 NAMES = "MODELS"
@@ -204,7 +203,7 @@ def check(path: str, root: Path, used: Mapping[str, Any]) -> None:
             raise ParamError(f"{path} {ended} when it is loaded or tried: {ENDS}") from ended
         _check_candidate(used.get("candidate", ""), path, models)
     engine = used.get("engine", "local")
-    if names and not ENGINES[engine].user_features:
+    if names and not params.ENGINES[engine].user_features:
         raise ParamError(
             f"engine={engine} computes features of the catalogue alone: use engine=local with user={path}."
         )

@@ -8,7 +8,7 @@ import pytest
 
 from stockkit.errors import ParamError, RunError
 from stockkit.intake import sources
-from stockkit.workbook import doctor, engines, params, preflight
+from stockkit.workbook import doctor, params, preflight
 from stockkit.workbook.notebooks import Notebook
 from tests.conftest import ROOT, mounted
 
@@ -53,7 +53,7 @@ def test_a_source_is_known_by_its_entry_alone(lake, monkeypatch):
 
 
 def test_an_engine_is_known_by_its_entry_alone(lake, monkeypatch):
-    monkeypatch.setitem(engines.ENGINES, "planted", engines.Engine(extra="absent"))
+    monkeypatch.setitem(params.ENGINES, "planted", params.Engine(extra="absent"))
     monkeypatch.setattr(doctor, "extras", lambda: {"absent": ["no-such-package"]})
     assert params.check("engine", "planted") == "planted"
     with pytest.raises(
