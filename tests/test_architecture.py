@@ -152,3 +152,8 @@ def test_a_cycle_inside_of_functions_is_found():
 @pytest.mark.parametrize("path", modules(), ids=str)
 def test_a_module_is_short_enough_to_read(path):
     assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules()} - {PACKAGE}), ids=str)
+def test_a_room_has_few_enough_files_to_know(folder):
+    assert len(list(folder.glob("*.py"))) <= 12

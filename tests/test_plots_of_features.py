@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,8 @@ from stockkit.market import simulate
 
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
-    return simulate.bars(["NAN", "ON", "TRUE"], count=300, rng=np.random.default_rng(4))
+    with warnings.catch_warnings(action="ignore"):  # those of the calendar library under pandas 3
+        return simulate.bars(["NAN", "ON", "TRUE"], count=300, rng=np.random.default_rng(4))
 
 
 def coefficients(bars, table, **how):

@@ -112,7 +112,7 @@ def _label_clusters(
 
 
 def _alike(matrix: pd.DataFrame) -> str:
-    upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack()
+    upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack().dropna()
     if upper.empty:
         return "No two features have values on the same sessions"
     alike = int((upper.abs() > ALIKE).sum())

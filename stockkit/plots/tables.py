@@ -31,7 +31,7 @@ def heat(matrix: pd.DataFrame, what: str, cell: float) -> Plot:
     else:
         bar = {"label": "correlation"}
         plot = _cells(matrix, height, "", vmin=-1, vmax=1, cmap="RdBu", fmt=".2f", linewidths=0.5, cbar_kws=bar)
-    upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack()
+    upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack().dropna()
     if upper.empty:
         return finish(plot, f"One column has no correlation with another: {what}", "A heat map of one cell.")
     (a, b), (c, d) = upper.idxmax(), upper.idxmin()
@@ -77,5 +77,5 @@ def monthly_returns(years: pd.DataFrame) -> Plot:
     last = f"the last {len(wide)} of {len(every)} years" if len(every) > len(wide) else ""
     style: dict[str, Any] = {"center": 0, "cmap": "RdBu", "cbar_kws": {"label": "return, %"}, "linewidths": 0.5}
     plot = _cells(wide, 1.1 + 0.3 * len(wide), last, fmt=".0f", **style)
-    up = float((every.stack() > 0).mean()) * 100
+    up = float((every.stack().dropna() > 0).mean()) * 100
     return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} of {len(every)} years.")

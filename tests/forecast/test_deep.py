@@ -22,7 +22,7 @@ NAMES = ("planted", "noise", "never", "constant")
 SMALL = Lstm(window=5, hidden=13, epochs=3)  # an odd size, at which the last bits show who sits beside whom
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def installed() -> None:
     if importlib.util.find_spec("torch") is None:
         lacking("torch", "PyTorch is missing: make deep")

@@ -19,7 +19,7 @@ from tests.conftest import ROOT, lacking
 CUT = 600  # sessions known at the fit
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def installed() -> None:
     if importlib.util.find_spec("prophet") is None:
         lacking("prophet", "Prophet is missing: make deep")
