@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from stockkit.workbook import doctor
+from tests.conftest import stockkit
+
 COMMAND = """
 import atexit, sys, threading, typer, stockkit.cli as cli
 
@@ -43,3 +46,11 @@ def test_an_output_that_nobody_reads_changes_no_exit_code(monkeypatch):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_server_without_its_packages_names_them_and_how_to_get_them(tmp_path, monkeypatch):
+    version = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda package: None if package == "uvicorn" else version(package))
+    done = stockkit(tmp_path, "serve")
+    assert done.returncode == 2
+    assert "stockkit serve needs uvicorn: pip install 'stockkit[serve]'." in " ".join(done.stderr.split())

@@ -11,6 +11,7 @@ import typer
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import ParamError
+from stockkit.workbook import doctor
 
 if TYPE_CHECKING:
     from stockkit.forecast.walk.trained import Trained
@@ -40,6 +41,8 @@ def serve(
 
     The model is that of FOLDER; else, where no NAME is given, of /opt/ml/model if there is one; else the lake's.
     """
+    if missing := [package for package in doctor.extras()["serve"] if doctor.version(package) is None]:
+        raise ParamError(f"stockkit serve needs {', '.join(missing)}: pip install 'stockkit[serve]'.")
     from stockkit.cloud.sagemaker import request_log, serving
 
     if model is not None and name is not None:

@@ -889,6 +889,7 @@ FAILING = [  # what Trino fails: the statement, a word of the reason
     ("SELECT 1 UNION SELECT 1, 2", "columns"),
     ("SELECT n, count(*) FROM (VALUES 1) t(n)", "GROUP BY"),
     ("SELECT date_trunc('hour', DATE '2020-01-01')", "no unit"),
+    ("SELECT date_trunc(v, DATE '2020-01-01') FROM (VALUES 'day') t(v)", "what a row says is no unit"),
     ("SELECT hour(DATE '2020-01-01')", "no hour"),
     ("SELECT x FROM (VALUES 1) t(x) ORDER BY 2", "position"),
     ("SELECT sum('a')", "Unexpected parameters"),

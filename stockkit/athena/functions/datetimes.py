@@ -12,6 +12,7 @@ from stockkit.athena.functions import simple
 from stockkit.athena.intervals import from_local, local_time, to_digits
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
+    NOTHING,
     Handler,
     Scope,
     Value,
@@ -40,7 +41,8 @@ def _unit_of(value: Value, kind: Type, node: Any) -> str:
     unit = value.const.lower() if isinstance(value.const, str) else None
     allowed = ON_DATES if kind == types.DATE else (*MILLIS, *MONTHS)
     if unit not in allowed:
-        raise refuse(node, f"{value.const!r} is no unit for a {kind}: give one of {', '.join(allowed)} as text.")
+        given = "what a row says" if value.const is NOTHING else repr(value.const)
+        raise refuse(node, f"{given} is no unit for a {kind}: give one of {', '.join(allowed)} as text.")
     return str(unit)
 
 
