@@ -125,6 +125,15 @@ def snapshot(workbook):
     return notebooks, {key: sorted(value) for key, value in tables.items()}
 
 
+def test_a_run_anew_gives_the_same_bytes_in_tables_and_notebooks(chain, tmp_path, monkeypatch):
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
+    workbook = make_workbook(tmp_path / "again")
+    assert stockkit_process(workbook, "run", "params/sample.yaml").returncode == 0
+    notebooks, tables = snapshot(workbook)
+    assert len(tables) == 24, "prices, features, forecasts and scores of six symbols"
+    assert (notebooks, tables) == snapshot(chain["workbook"])
+
+
 def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook(chain, tmp_path, monkeypatch):
     monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
     workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)

@@ -11,7 +11,7 @@ from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from tests import cells
 from tests.conftest import make_workbook, manifest_of, stockkit_process
-from tests.test_chain import nbval, snapshot
+from tests.test_chain import nbval
 
 
 def nasdaq(folder, bars):
@@ -91,15 +91,6 @@ def test_the_others_go_on(chain):
 
 def test_a_symbol_with_too_little_history_is_said_to_be_left_out(chain):
     assert "BRK.B" in chain["headlines"]["verdict"]["detail"]
-
-
-def test_a_run_anew_gives_the_same_bytes_in_tables_and_notebooks(chain, folder, tmp_path):
-    workbook = make_workbook(tmp_path / "again")
-    assert run(workbook, folder).returncode == 3
-    notebooks, tables = snapshot(workbook)
-    assert len(notebooks) == 6
-    assert len(tables) == 10, "prices and features of three symbols, forecasts and scores of two"
-    assert (notebooks, tables) == snapshot(chain["workbook"])
 
 
 def test_nbval_finds_the_same_numbers_again(chain):

@@ -31,12 +31,11 @@ class Arima:
 
     def fit(self, train: Training) -> Arma:
         """Fit to the returns up to the cut; ForecastError for an order that differences, or no convergence."""
-        from statsforecast.models import ARIMA
 
         if len(self.order) != 3 or min(self.order) < 0 or self.order[1]:
             raise ForecastError(f"order {self.order}: give (p, 0, q); log returns are differences already.")
         returns, since = training_returns(train, FEWEST)
-        model = _fitted(f"ARIMA{self.order}", ARIMA(order=self.order), returns)
+        model = _fitted(f"ARIMA{self.order}", _library().ARIMA(order=self.order), returns)
         return _arma(model, horizon=train.horizon, since=since)
 
 
@@ -50,10 +49,9 @@ class AutoArima:
 
     def fit(self, train: Training) -> Arma:
         """Search on the returns up to the cut; takes some seconds. `tried` counts all that the search may look at."""
-        from statsforecast.models import AutoARIMA
 
         returns, since = training_returns(train, FEWEST)
-        search = AutoARIMA(d=0, seasonal=False, stationary=True, max_p=self.largest, max_q=self.largest)
+        search = _library().AutoARIMA(d=0, seasonal=False, stationary=True, max_p=self.largest, max_q=self.largest)
         model = _fitted("AutoARIMA", search, returns)
         return _arma(model, horizon=train.horizon, since=since, tried=2 * (self.largest + 1) ** 2)
 
@@ -70,10 +68,9 @@ class AutoEts:
 
     def fit(self, train: Training) -> Smoothing:
         """Fit to the log closes up to the cut; ForecastError where no trend can be fitted."""
-        from statsforecast.models import AutoETS
 
         returns, since = training_returns(train, FEWEST)
-        model = _fitted("ETS", AutoETS(season_length=1, model="AZN"), levels(returns))
+        model = _fitted("ETS", _library().AutoETS(season_length=1, model="AZN"), levels(returns))
         kind = model["components"]
         alpha, beta, _, phi, level, *slope = (float(value) for value in model["par"])
         fitted = Smoothing(
@@ -99,10 +96,9 @@ class Theta:
 
     def fit(self, train: Training) -> ThetaLines:
         """Fit to the log closes up to the cut; ForecastError where the search fails."""
-        from statsforecast.models import Theta as Standard
 
         returns, since = training_returns(train, FEWEST)
-        model = _fitted("Theta", Standard(season_length=1), levels(returns))
+        model = _fitted("Theta", _library().Theta(season_length=1), levels(returns))
         alpha, level = float(model["par"]["alpha"]), float(model["par"]["initial_smoothed"])
         _check("Theta", alpha, level)
         return ThetaLines(alpha, level, train.horizon, since)
@@ -142,3 +138,10 @@ def _arma(model: dict[str, Any], *, horizon: int, since: int, tried: int = 1) ->
         raise ForecastError(f"ARMA({p}, {q}): the moving average never forgets its start. {WAY_OUT}")
     mean = float(model["coef"].get("intercept", 0.0))
     return Arma(np.array(values[:p]), ma, mean, horizon, since, tried)
+
+
+def _library() -> Any:
+    """statsforecast's models, imported without the warning about a progress bar that nobody draws here."""
+    with warnings.catch_warnings(action="ignore"):
+        from statsforecast import models
+    return models
