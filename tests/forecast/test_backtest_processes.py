@@ -45,3 +45,28 @@ def test_a_process_that_is_killed_is_said():
     with pytest.raises(ForecastError, match="was killed, as happens where memory runs out"):
         next(results)
     backtest.end_processes()
+
+
+THREADS = """
+import pandas as pd
+from stockkit.forecast import models
+from stockkit.forecast.walk import backtest
+
+bars = pd.read_csv("data/sample/AAPL.csv", parse_dates=["timestamp"]).iloc[::-1]
+panel = pd.DataFrame({"symbol": "AAPL", "date": bars["timestamp"], "close": bars["close"]}).reset_index(drop=True)
+newest = backtest.latest(panel, models=models.by_name(["garch"]), features=(), horizon=1, jobs=1)
+print(newest.rows["sigma"].iloc[0].hex())
+"""
+
+
+def test_the_numbers_do_not_depend_on_the_threads_of_the_machine():
+    """BLAS divides a sum among its threads, and the search of a GARCH ends a millionth elsewhere."""
+    sigmas = set()
+    for count in ("1", "2"):
+        environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS], capture_output=True, text=True, cwd=ROOT, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        sigmas.add(done.stdout)
+    assert len(sigmas) == 1

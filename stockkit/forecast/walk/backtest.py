@@ -201,7 +201,7 @@ def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
         raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
     results = None if jobs == 1 else _from_processes(todo, jobs)
     if results is None:
-        yield from (work() for work in todo)
+        yield from map(_call, todo)
         return
     from loky.process_executor import TerminatedWorkerError
 
@@ -240,4 +240,8 @@ def end_processes() -> None:
 
 
 def _call(work: Callable[[], Any]) -> Any:
-    return work()
+    """The result of a call; sums that BLAS divides among threads would round as the machine's cores have it."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return work()
