@@ -133,7 +133,11 @@ def stockkit_process(workbook: Path, *words: str) -> subprocess.CompletedProcess
 def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command in the workbook's folder, without the second that a process of its own takes to start."""
     out, errors = io.StringIO(), io.StringIO()
+    for name, module in list(sys.modules.items()):
+        if "pytest-of-" in (getattr(module, "__file__", None) or ""):  # of another test's folder, as a process has none
+            del sys.modules[name]
     with pytest.MonkeyPatch.context() as patch, chdir(workbook), redirect_stdout(out), redirect_stderr(errors):
+        patch.setattr(sys, "path", [*sys.path])
         patch.setattr(sys, "argv", ["stockkit", *words])
         patch.setattr(cli, "_leave", sys.exit)
         with pytest.raises(SystemExit) as left:

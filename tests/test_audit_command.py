@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from stockkit.cli import audit
@@ -47,6 +49,14 @@ def test_a_function_that_leaks_is_named_with_the_way_out_and_gives_exit_code_1(f
     assert "The way out: use only rows up to the one computed" in done.stderr
     assert "2 of 3 without a leak, tested at" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_module_of_this_folder_is_meant_also_where_another_has_its_name(folder, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("other")
+    (other / "mine.py").write_text("def momentums(bars):\n    return bars['close']\n")
+    monkeypatch.setattr(sys, "path", [str(other), *sys.path, str(folder)])
+    done = stockkit(folder, "audit", "--function", "mine:momentum")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_function_with_nothing_to_check_is_not_green(folder):

@@ -96,7 +96,7 @@ def _module(home: str) -> Any:
 
     if home.endswith(".py"):
         return user_file.module_of(home, ends=ENDS)
-    if str(Path.cwd()) not in sys.path:
+    if sys.path[0] != str(Path.cwd()):  # first, as for `python -m`: a module of this folder is meant
         sys.path.insert(0, str(Path.cwd()))
     with user_file.loading(home, ENDS):
         return importlib.import_module(home)
