@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stockkit.athena import parser
 from stockkit.athena.parameters import every
 from stockkit.athena.parser import Statement, parse
+from stockkit.athena.parser.depth import deeply
 from stockkit.athena.queries import statement
 from stockkit.athena.types import Type, from_arrow
 from stockkit.errors import QueryError
@@ -60,7 +60,7 @@ def translate(
         table: {name: from_arrow(schema.field(name).type, f"{table}.{name}") for name in schema.names}
         for table, schema in schemas.items()
     }
-    query, context = parser.deeply(lambda: statement(tree, kinds, parameters, scans))
+    query, context = deeply(lambda: statement(tree, kinds, parameters, scans))
     names = tuple(column.name or f"_col{k}" for k, column in enumerate(query.columns))
     kinds_of = tuple(column.value.type for column in query.columns)
     return Translation(query.sql, context.bound, names, kinds_of, context.written)

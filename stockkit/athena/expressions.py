@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from stockkit.athena import casts, intervals, operators, parser, types
+from stockkit.athena import casts, intervals, operators, types
 from stockkit.athena.functions import aggregates, calls, datetimes, structures
+from stockkit.athena.parser.depth import check_length
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
     Handler,
@@ -33,7 +34,7 @@ def expression(node: Any, scope: Scope) -> Value:
     if name not in KINDS:
         raise refuse(node, f"{name.upper()} is not translated; use Athena for it.")
     value = KINDS[name](node, scope)
-    parser.check_length(value.sql)
+    check_length(value.sql)
     return value
 
 

@@ -14,9 +14,9 @@ from stockkit.intake.sources.folder import ACTIONS_FILE
 from stockkit.lake import raw
 from stockkit.lake.raw import Holding
 from stockkit.lake.tables import Lake
-from stockkit.market import corporate_actions, schema
+from stockkit.market import action_history, corporate_actions, schema
+from stockkit.market.action_history import Known, Statement
 from stockkit.market.answers import Answer, careful
-from stockkit.market.corporate_actions import Known, Statement
 
 HAND = "hand"  # the name under which the raw zone keeps the actions that a user adds
 ADDED = "the list of added actions"
@@ -73,7 +73,7 @@ def from_holdings(
 ) -> Fetched:
     """What is known of symbols by what the raw zone holds of each, and of the lists of corporate actions by name."""
     by_symbol = {symbol: holding.answers for symbol, holding in holdings.items() if holding.answers}
-    known = corporate_actions.known(
+    known = action_history.known(
         _lists(lists, ACTIONS_FILE),
         [statement for history in by_symbol.values() for statement in _statements(history)],
         _lists(lists, ADDED),

@@ -25,20 +25,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stockkit import features
 from stockkit.errors import LakeError, StockkitError
-from stockkit.lake import commits, frames
-from stockkit.lake.data_files import added
+from stockkit.lake import commits, frames, price_changes
 from stockkit.lake.tables import Lake
 from stockkit.market import schema, sessions
 
 NOTE = "stockkit.features"
 TABLE, SOURCE = "features", "prices"
 TIDYING = ("OPTIMIZE", "VACUUM START", "VACUUM END")  # commits that change no row
-BARS, PRICES = list(schema.BARS), ["open", "high", "low", "close"]
 AT_ONCE = 40  # symbols whose features are in memory together
 OnDone = Callable[[str, int, int], None]
 
@@ -101,7 +98,7 @@ class _Job:
 
     def bars(self, symbols: Sequence[str]) -> pd.DataFrame:
         """Bars of some symbols, sorted."""
-        return _bars(self.prices, symbols)
+        return price_changes.bars(self.prices, symbols)
 
     def compute(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> Any:
         """Their features as Arrow rows."""
@@ -230,7 +227,8 @@ def _compared(job: _Job, now: Any) -> Plan:
         return Plan(job.symbols, {})
     changed: dict[str, pd.Timestamp | None] = {}
     for version in set(seen.values()):
-        changed |= _first_changes(job, version, [symbol for symbol in seen if seen[symbol] == version])
+        then = [symbol for symbol in seen if seen[symbol] == version]
+        changed |= price_changes.first_changes(job.lake.location(SOURCE), job.prices, version, then)
     full = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
     since = {symbol: first for symbol, first in changed.items() if first is not None}
     if job.across and full:
@@ -238,60 +236,6 @@ def _compared(job: _Job, now: Any) -> Plan:
     if since:
         since = dict.fromkeys(job.symbols if job.across else since, min(since.values()))
     return Plan(full, since)
-
-
-def _first_changes(job: _Job, version: int, symbols: Sequence[str]) -> dict[str, pd.Timestamp | None]:
-    """The first session from which a symbol's bars differ from those of an earlier version of the prices.
-
-    A symbol that changed has one; None where nothing of it is the same or the version can no longer be read.
-    """
-    location = job.lake.location(SOURCE)
-    try:
-        before = location.open(version)
-        with location.reading():
-            files, earlier = _files(job.prices), _files(before)
-            moved = [symbol for symbol in symbols if files.get(symbol) != earlier.get(symbol)]
-            rows = [_bars(table, moved) for table in (before, job.prices)]
-    except LakeError:
-        return dict.fromkeys(symbols, None)  # that version was vacuumed away
-    old, new = (dict(iter(bars.groupby("symbol", sort=False))) for bars in rows)
-    none = schema.empty(schema.BARS)
-    first = {symbol: _first_change(old.get(symbol, none), new.get(symbol, none)) for symbol in moved}
-    return {symbol: session for symbol, session in first.items() if session is not pd.NaT}
-
-
-def _bars(delta: Any, symbols: Sequence[str]) -> pd.DataFrame:
-    """The bars of some symbols, as `schema.BARS`, sorted; a row that is no return's (a price below zero) has none."""
-    if not symbols:
-        return schema.empty(schema.BARS)
-    rows = frames.of_symbols(delta, symbols, BARS)
-    bars = frames.by_key(frames.to_pandas(rows), ("symbol", "date"))
-    negative = (bars[PRICES] <= 0).any(axis=1)
-    bars.loc[negative, PRICES] = np.nan
-    return bars
-
-
-def _files(delta: Any) -> dict[str, set[str]]:
-    """The files of each symbol."""
-    files: dict[str, set[str]] = {}
-    for symbol, path in added(delta):
-        files.setdefault(symbol, set()).add(path)
-    return files
-
-
-def _first_change(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | None:
-    """The first session that differs between two histories of a symbol; None for the first of all, NaT for none."""
-    n = min(len(old), len(new))
-    same = np.ones(n, bool)
-    for column in BARS[1:]:
-        then, now = old[column].to_numpy()[:n], new[column].to_numpy()[:n]
-        same &= (then == now) | (pd.isna(then) & pd.isna(now))  # an unknown volume stays unknown
-    first = int(same.argmin()) if not same.all() else n
-    if first == 0:
-        return None
-    if first == len(old) == len(new):
-        return pd.NaT
-    return min(rows["date"].iloc[first] for rows in (old, new) if first < len(rows))
 
 
 def _seen(now: Any, job: _Job) -> dict[str, int]:

@@ -15,11 +15,11 @@ import pandas as pd
 from pandas.api.types import is_datetime64_dtype
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.market import corporate_actions, jumps, rules, schema, sessions
+from stockkit.market import action_history, corporate_actions, jumps, rules, schema, sessions
+from stockkit.market.action_history import Known
 from stockkit.market.answers import Answer, Choices, careful
 from stockkit.market.answers.layouts import COLUMNS, Reading
 from stockkit.market.answers.plain import Columns
-from stockkit.market.corporate_actions import Known
 from stockkit.market.jumps import MAX_JUMP
 
 UNUSABLE: Mapping[str, str] = {"symbol": "string", "file": "string", "reason": "string", "superseded": "bool"}
@@ -292,7 +292,7 @@ def _known_at(rows: pd.DataFrame, changed: pd.DataFrame) -> pd.Series:
         at = span.start + int(np.searchsorted(date[span], day))
         if change["kind"] == "dividend":
             first, last = at, at + int(at < span.stop and date[at] == day)
-        elif change["kind"] == corporate_actions.SCALE:
+        elif change["kind"] == action_history.SCALE:
             first, last = span.start, span.stop
         else:
             jumped = span.start < at < span.stop and abs(raw[at] - raw[at - 1]) > MAX_JUMP

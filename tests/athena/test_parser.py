@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stockkit.athena import parser
+from stockkit.athena.parser import depth
 from stockkit.errors import QueryError
 
 
@@ -15,13 +15,13 @@ def nested(levels):
 
 def test_work_that_recurses_deeper_than_python_allows_ends_and_leaves_the_limits_as_they_were():
     before = sys.getrecursionlimit(), threading.stack_size()
-    assert parser.deeply(lambda: nested(20_000)) == 20_000
+    assert depth.deeply(lambda: nested(20_000)) == 20_000
     assert (sys.getrecursionlimit(), threading.stack_size()) == before
 
 
 def test_work_without_an_end_is_refused_in_a_line():
     with pytest.raises(QueryError, match="nested too deeply"):
-        parser.deeply(lambda: nested(-1))
+        depth.deeply(lambda: nested(-1))
 
 
 def test_a_failure_in_the_depth_is_the_callers():
@@ -30,4 +30,4 @@ def test_a_failure_in_the_depth_is_the_callers():
         raise QueryError("what is wrong")
 
     with pytest.raises(QueryError, match="what is wrong"):
-        parser.deeply(work)
+        depth.deeply(work)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stockkit.market import corporate_actions
-from stockkit.market.corporate_actions import Statement
+from stockkit.market import action_history, corporate_actions
+from stockkit.market.action_history import Statement
 
 HEADER = "symbol,ex_date,kind,value\n"
 DAYS = [pd.Timestamp(f"2023-10-0{day}", tz="UTC") for day in (1, 2, 3, 4)]
@@ -15,7 +15,7 @@ def statement(*lines: str, day: int, span: tuple[str, str] | None = None) -> Sta
 
 
 def standing(*voices: list[Statement]) -> tuple[list[list], list[list]]:
-    known = corporate_actions.known(*voices)
+    known = action_history.known(*voices)
     changed = known.changed.assign(day=known.changed["changed_at"].dt.day).sort_values(["symbol", "ex_date"])
     return known.actions[["symbol", "value"]].values.tolist(), changed[["symbol", "day"]].values.tolist()
 
@@ -54,14 +54,14 @@ def test_a_fault_is_settled_by_a_later_statement_about_its_day():
     bad = statement("A,2020-01-03,split,four", day=0, span=("2020-01-02", "2020-02-03"))
     good = statement("A,2020-01-03,split,4", day=1, span=("2020-01-02", "2020-02-03"))
     elsewhere = statement(day=1, span=("2021-01-04", "2021-02-03"))
-    assert len(corporate_actions.known([bad, elsewhere]).faults) == 1
-    assert corporate_actions.known([bad, good]).faults.empty
+    assert len(action_history.known([bad, elsewhere]).faults) == 1
+    assert action_history.known([bad, good]).faults.empty
 
 
 def test_a_day_is_free_of_a_bad_split_since_the_statement_without_it():
     bad, without = statement("A,2020-01-03,split,four", day=0), statement("B,2020-01-03,split,2", day=2)
-    assert corporate_actions.known([bad]).changed.empty
-    known = corporate_actions.known([bad, without])
-    assert known.changed[["symbol", "kind"]].values.tolist() == [["A", corporate_actions.SCALE], ["B", "split"]]
+    assert action_history.known([bad]).changed.empty
+    known = action_history.known([bad, without])
+    assert known.changed[["symbol", "kind"]].values.tolist() == [["A", action_history.SCALE], ["B", "split"]]
     assert known.changed["changed_at"].dt.day.tolist() == [3, 3]
     assert known.actions["symbol"].tolist() == ["B"]
