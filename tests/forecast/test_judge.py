@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-from stockkit.forecast.judge.scores import Board, board, verdict
+from stockkit.forecast.judge.scores import Board, board
+from stockkit.forecast.judge.verdicts import from_board
 from tests.forecast import planted
 
 WALKS, PANELS = 200, 50  # panels of random walks, panels with something to find
@@ -84,7 +85,7 @@ def walks(horizon: int) -> list[Board]:
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_of_200_panels_of_random_walks_at_most_one_in_twenty_is_called_beaten(horizon):
-    claims = [verdict(scored, level=LEVEL) for scored in walks(horizon)]
+    claims = [from_board(scored, level=LEVEL) for scored in walks(horizon)]
     assert {claim.tried for claim in claims} == {4 * 5 + 5}
     beaten = sum(bool(claim.beats or claim.overall) for claim in claims)
     print(f"horizon {horizon}: {beaten} of {WALKS}")
@@ -111,7 +112,7 @@ def test_a_fit_to_outcomes_that_were_not_realised_yet_would_beat_every_random_wa
     claims = 0
     for _ in range(20):
         y = ahead(planted.panel(4, 500, rng=rng).returns, 5)
-        claims += bool(verdict(board(table({"recent": recent(y, gap)}, y, 5, 100))).overall)
+        claims += bool(from_board(board(table({"recent": recent(y, gap)}, y, 5, 100))).overall)
     assert claims == beaten
 
 
@@ -120,7 +121,7 @@ def finds_information(ic: float, symbols: int, sessions: int, rng: np.random.Gen
     made = planted.panel(symbols, sessions, ic=ic, rng=rng)
     y = ahead(made.returns, 1)
     means = {"pooled": made.feature * slope(made.feature, y, 1, pooled=True)}
-    return "pooled" in verdict(board(table(means, y, 1, 250), nesting=NESTING)).overall
+    return "pooled" in from_board(board(table(means, y, 1, 250), nesting=NESTING)).overall
 
 
 def test_an_information_coefficient_of_five_per_cent_is_found_in_four_of_five_panels():
@@ -151,7 +152,7 @@ def signal(ic: float, horizon: int, rng: np.random.Generator, *, size: float = 1
 
 def found_over_all(boards: list[Board], model: str = "signal") -> float:
     """The share of boards in which it beats over all symbols."""
-    return float(np.mean([model in verdict(scored).overall for scored in boards]))
+    return float(np.mean([model in from_board(scored).overall for scored in boards]))
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)
@@ -164,7 +165,7 @@ def test_the_coefficient_that_stands_beside_the_verdict_is_found_in_eight_of_ten
     print(f"horizon {horizon}: an IC of {ic:.3f} found in {share:.0%}")
     assert 0.65 <= share <= 0.95
     assert found_over_all(nothing) == 0
-    assert "information coefficient of 0." in verdict(nothing[0]).text
+    assert "information coefficient of 0." in from_board(nothing[0]).text
 
 
 def test_a_model_that_is_not_said_to_contain_the_random_walk_keeps_diebold_and_mariano():
@@ -219,14 +220,14 @@ def bands(errors: dict[str, float], horizon: int, rng: np.random.Generator, symb
 def test_of_volatility_models_as_good_as_the_random_walk_s_one_in_twenty_panels_has_one_called_better(horizon):
     rng = np.random.default_rng(21 + horizon)
     equal = {"garch": 0.2, "ewma": 0.2, "rolling_volatility": 0.2}
-    claims = sum(bool(verdict(bands(equal, horizon, rng)).risk) for _ in range(2 * PANELS))
+    claims = sum(bool(from_board(bands(equal, horizon, rng)).risk) for _ in range(2 * PANELS))
     print(f"horizon {horizon}: {claims} of {2 * PANELS}")
     assert claims <= 2 * PANELS * LEVEL + 4  # 1 in 100 draws of a true one in twenty
 
 
 def test_a_volatility_model_that_knows_more_gets_its_verdict():
     rng = np.random.default_rng(22)
-    claims = [verdict(bands({"garch": 0.0, "ewma": 0.4}, 1, rng)) for _ in range(20)]
+    claims = [from_board(bands({"garch": 0.0, "ewma": 0.4}, 1, rng)) for _ in range(20)]
     assert np.mean(["garch" in claim.risk for claim in claims]) >= 0.8
     assert not any("ewma" in claim.risk for claim in claims)
     text = next(claim.text for claim in claims if claim.risk)

@@ -4,7 +4,8 @@ import pytest
 from scipy import stats
 
 from stockkit.errors import ForecastError
-from stockkit.forecast.judge.scores import Board, board, score, verdict
+from stockkit.forecast.judge.scores import Board, board, score
+from stockkit.forecast.judge.verdicts import from_board
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -69,7 +70,7 @@ def test_a_model_that_says_what_the_random_walk_says_is_no_try_at_beating_it() -
     row = line(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}), "shrunk")
     assert np.isnan([row["dm_p"], row["p_holm"]]).all()
     assert row["mae_ratio"] == 1.0
-    assert verdict(board(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}))).tried == 1
+    assert from_board(board(rows({"random_walk": ZERO, "shrunk": ZERO, "other": [0.01] * 5}))).tried == 1
 
 
 @pytest.mark.parametrize("actual", [[np.nan] * 5, [0.01, *[np.nan] * 4], [0.0] * 5])
@@ -89,14 +90,14 @@ def frames(pairs: dict[tuple[str, str], float], overall: dict[str, float] | None
 
 
 def test_the_verdict_claims_only_what_the_corrected_test_shows() -> None:
-    claim = verdict(frames({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
+    claim = from_board(frames({("NVDA", "lasso"): 0.012, ("NVDA", "drift"): 0.05, ("AAPL", "lasso"): 1.0}))
     count = "3 symbol and model pairs tried, smallest Holm-corrected p = 0.012."
     assert claim.text == f"Lasso beats the random walk for NVDA (Holm-corrected p = 0.012). {count}"
     assert (claim.beats, claim.overall, claim.tried, claim.level) == ((("NVDA", "lasso"),), (), 3, 0.05)
 
 
 def test_a_claim_over_all_symbols_comes_first_and_names_no_symbol() -> None:
-    claim = verdict(frames({("NVDA", "lasso"): 0.01, ("AAPL", "lasso"): 0.02}, {"lasso": 0.0002, "drift": 0.9}))
+    claim = from_board(frames({("NVDA", "lasso"): 0.01, ("AAPL", "lasso"): 0.02}, {"lasso": 0.0002, "drift": 0.9}))
     assert claim.text.startswith(
         "Lasso beats the random walk over all 6 symbols (Holm-corrected p < 0.001); "
         "Lasso beats the random walk for NVDA and AAPL (Holm-corrected p = 0.020). "
@@ -106,36 +107,36 @@ def test_a_claim_over_all_symbols_comes_first_and_names_no_symbol() -> None:
 
 
 def test_a_long_list_of_symbols_is_cut_in_the_text_and_whole_in_the_verdict() -> None:
-    claim = verdict(frames({(f"S{k}", "lasso"): 0.01 for k in range(8)}))
+    claim = from_board(frames({(f"S{k}", "lasso"): 0.01 for k in range(8)}))
     assert "for S0, S1, S2, S3, S4 and 3 more (" in claim.text
     assert len(claim.beats) == 8
 
 
 def test_the_verdict_says_so_when_nothing_is_shown() -> None:
-    claim = verdict(frames({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}), trials=1200)
+    claim = from_board(frames({("NVDA", "lasso"): 0.34, ("NVDA", "drift"): 1.0}), trials=1200)
     count = "2 symbol and model pairs tried, smallest Holm-corrected p = 0.340. The fits compared 1,200 settings."
     assert claim.text == f"Not distinguishable from the random walk. {count}"
-    assert verdict(board(KNOWN[:0])).text.startswith("Nothing could be judged.")
-    alone = verdict(board(rows({"random_walk": ZERO})))
+    assert from_board(board(KNOWN[:0])).text.startswith("Nothing could be judged.")
+    alone = from_board(board(rows({"random_walk": ZERO})))
     assert alone.text == "Not distinguishable from the random walk. No other model was tried."
 
 
 def test_the_verdict_names_the_horizon_where_there_are_several() -> None:
     single, five = frames({("NVDA", "lasso"): 0.0001}), frames({("NVDA", "lasso"): 0.5}, horizon=5)
     both = Board(pd.concat([single.by_symbol, five.by_symbol]), single.overall)
-    assert verdict(both).text.startswith(
+    assert from_board(both).text.startswith(
         "Lasso beats the random walk for NVDA 1 session ahead (Holm-corrected p < 0.001"
     )
 
 
 def test_the_finding_is_in_large_type_and_the_rest_is_not() -> None:
-    shown = verdict(frames({("A&B", "lasso"): 0.0001}))._repr_html_()
+    shown = from_board(frames({("A&B", "lasso"): 0.0001}))._repr_html_()
     assert "for A&amp;B (Holm-corrected p &lt; 0.001).</p><p>1 symbol and model pair tried" in shown
 
 
 def test_a_level_that_is_no_probability_is_refused() -> None:
     with pytest.raises(ForecastError, match="level 5"):
-        verdict(frames({}), level=5)
+        from_board(frames({}), level=5)
 
 
 def test_scores_without_the_random_walk_are_refused() -> None:

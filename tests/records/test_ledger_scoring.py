@@ -14,7 +14,7 @@ import pytest
 
 from stockkit import open_lake
 from stockkit.errors import SymbolError
-from stockkit.forecast.judge import scores
+from stockkit.forecast.judge import scores, verdicts
 from stockkit.forecast.walk import forecast_table
 from stockkit.lake import commits, frames
 from stockkit.lake.contracts import MADE, SEAL
@@ -184,14 +184,14 @@ def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(price
     board = judged(scores.board(ledger.closed(priced)), of_one=0.5, of_all=0.01)
     ledger.keep_scores(priced, board.table(), evidence=ledger.BACKTEST)
     ledger.score(priced)
-    verdict = scores.verdict(board)
+    verdict = verdicts.from_board(board)
     assert (verdict.beats, verdict.overall) == ((), ("drift",))
     assert forecast_table.verdict_figures(verdict, {})["beats"] == ["drift"]
     (cell,) = [
-        cell for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells if "verdict(" in cell.source
+        cell for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells if "verdicts.from_board(" in cell.source
     ]
     read, show = cell.source.splitlines()
-    names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "ledger": ledger}
+    names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "verdicts": verdicts, "ledger": ledger}
     exec(read, names)
     assert eval(show, names) == verdict
     table = names["stored"]
@@ -204,8 +204,8 @@ def test_scores_of_before_those_over_all_symbols_were_kept_are_judged_by_symbol(
     board = judged(scores.board(ledger.closed(priced)), of_one=0.01, of_all=0.5)
     ledger.keep_scores(priced, board.by_symbol, evidence=ledger.BACKTEST)
     kept = scores.from_table(priced.read("scores"))
-    assert (len(kept.overall), scores.verdict(kept).beats) == (0, scores.verdict(board).beats)
-    assert scores.verdict(kept).beats
+    assert (len(kept.overall), verdicts.from_board(kept).beats) == (0, verdicts.from_board(board).beats)
+    assert verdicts.from_board(kept).beats
 
 
 def test_a_symbol_without_a_sealed_random_walk_is_left_out_and_the_others_are_scored(priced, caplog):

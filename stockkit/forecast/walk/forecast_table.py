@@ -10,7 +10,8 @@ import pandas as pd
 
 from stockkit.errors import ForecastError
 from stockkit.forecast.judge import intervals
-from stockkit.forecast.judge.scores import LEVEL, Board, Verdict
+from stockkit.forecast.judge.scores import LEVEL, Board
+from stockkit.forecast.judge.verdicts import Verdict
 from stockkit.forecast.models import RANDOM_WALK
 from stockkit.forecast.walk import study
 from stockkit.forecast.walk.folds import NEWEST
