@@ -188,7 +188,9 @@ def test_a_claim_over_all_symbols_alone_is_the_verdict_of_the_overview_too(price
     assert (verdict.beats, verdict.overall) == ((), ("drift",))
     assert forecast_table.verdict_figures(verdict, {})["beats"] == ["drift"]
     (cell,) = [
-        cell for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells if "verdicts.from_board(" in cell.source
+        cell
+        for cell in nbformat.read(ROOT / "notebooks/00_overview.ipynb", 4).cells
+        if "verdicts.from_board(" in cell.source
     ]
     read, show = cell.source.splitlines()
     names = {"book": priced, "symbols": ["AAPL", "^GSPC"], "scores": scores, "verdicts": verdicts, "ledger": ledger}
