@@ -41,7 +41,7 @@ def serve(
 
     The model is that of FOLDER; else, where no NAME is given, of /opt/ml/model if there is one; else the lake's.
     """
-    if missing := [package for package in doctor.extras()["serve"] if doctor.version(package) is None]:
+    if missing := doctor.missing("serve"):
         raise ParamError(f"stockkit serve needs {', '.join(missing)}: pip install 'stockkit[serve]'.")
     from stockkit.cloud.sagemaker import request_log, serving
 

@@ -1,7 +1,7 @@
 """Tables: Delta Lake, one partition a symbol, in a folder or on S3; a write replaces whole partitions in one commit.
 
 A reader sees wholly the old or wholly the new rows. The table's version number is its fingerprint: writing
-the rows that are already there makes no new version. Folder and S3 share every line but `storage`.
+the rows that are already there makes no new version. Folder and S3 share every line but `stockkit.files`.
 """
 
 from __future__ import annotations

@@ -23,9 +23,8 @@ def findings(root: Path) -> list[tuple[str, str, bool]]:
     for name in CORE:
         rows.append((name, version(name) or "missing: make setup", version(name) is None))
     for extra, names in extras().items():
-        versions = [f"{name} {version(name)}" for name in names if version(name)]
-        complete = len(versions) == len(names)
-        rows.append((f"extra {extra}", ", ".join(versions) if complete else "not installed (optional)", False))
+        versions = ", ".join(f"{name} {version(name)}" for name in names)
+        rows.append((f"extra {extra}", "not installed (optional)" if missing(extra) else versions, False))
     rows.append(("Java (for Spark)", _first_line("java", "-version") or "not found", False))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     rows.append(("Chromium (for page tests)", _first_line(chromium, "--version") if chromium else "not found", False))
@@ -59,6 +58,11 @@ def extras() -> dict[str, list[str]]:
             packages.setdefault(match[2], []).append(match[1])
     packages.pop("dev", None)
     return packages
+
+
+def missing(extra: str) -> list[str]:
+    """The packages of an extra that are not installed; of none ("") there are none."""
+    return [package for package in extras()[extra] if version(package) is None] if extra else []
 
 
 def _first_line(*command: str) -> str:

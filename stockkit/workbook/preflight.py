@@ -42,9 +42,8 @@ def check(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lake, root
 
 
 def _check_extra(extra: str, what: str) -> None:
-    for package in doctor.extras()[extra] if extra else ():
-        if doctor.version(package) is None:
-            raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
+    for package in doctor.missing(extra):
+        raise ParamError(f"{what} needs the package {package}: pip install 'stockkit[{extra}]'.")
 
 
 def check_space(reports: Path, lake: Lake) -> None:

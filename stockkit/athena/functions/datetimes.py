@@ -27,8 +27,7 @@ from stockkit.athena.values import (
 )
 
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
-MILLIS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000,
-          "week": 604_800_000}  # fmt: skip
+MILLIS = {"millisecond": 1, **intervals.MILLIS, "week": 7 * intervals.DAY}
 ON_DATES = ("day", "week", "month", "quarter", "year")
 FIELDS = {"year": "year", "quarter": "quarter", "month": "month", "week": "week", "week_of_year": "week",
           "day": "day", "day_of_month": "day", "day_of_week": "isodow", "dow": "isodow", "day_of_year": "doy",
