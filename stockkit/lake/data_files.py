@@ -79,7 +79,7 @@ def write(location: TableLocation, symbol: str, rows: pd.DataFrame, *, stored: s
     return DataFile(symbol, digest, path, len(body), json.dumps(_stats(table)))
 
 
-def of_table(location: TableLocation, delta: Any, symbols: Sequence[str] | None = None) -> TableFiles:
+def files_of_table(location: TableLocation, delta: Any, symbols: Sequence[str] | None = None) -> TableFiles:
     """The files of an opened table; only those of `symbols` where they are given."""
     wanted = None if symbols is None else set(symbols)
     folder, files = location.files.uri(location.key), dict[str, list[str]]()  # deltalake's own spells a blank as %20
@@ -89,7 +89,7 @@ def of_table(location: TableLocation, delta: Any, symbols: Sequence[str] | None 
     return TableFiles(folder, frames.columns(delta), files)
 
 
-def replace(location: TableLocation, columns: Any, make: Make) -> Any:
+def replace_files(location: TableLocation, columns: Any, make: Make) -> Any:
     """Replace the rows of the symbols that `make` returns files of, in one commit; return the table then.
 
     Args:

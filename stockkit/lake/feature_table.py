@@ -41,8 +41,8 @@ OnDone = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be computed: symbols in `full` or only `since` a session, and those `gone` from the prices."""
+class Due:
+    """What is due to be computed: symbols in `full` or only `since` a session, and those `gone` from the prices."""
 
     full: list[str]
     since: dict[str, pd.Timestamp]
@@ -183,22 +183,22 @@ def update(
         lake, prices, chosen, wanted, dtype, calendar, threads, on_done,
         gone=lambda stored: sorted(stored - set(priced)) if symbols is None else [],
     )  # fmt: skip
-    plans: list[Plan] = []
+    worked_out: list[Due] = []
 
     def work_out(now: Any | None) -> commits.Rows | None:
         job.done.clear()
-        plans.append(_plan(job, now, recompute=recompute))
-        news = plans[-1].concerned or now is None or _other_shape(job, now, _stored(now))
-        return _rows(job, now, plans[-1]) if news else None
+        worked_out.append(_due(job, now, recompute=recompute))
+        news = worked_out[-1].concerned or now is None or _other_shape(job, now, _stored(now))
+        return _rows(job, now, worked_out[-1]) if news else None
 
     lake.reads[SOURCE] = int(prices.version())
     try:
         version = lake.commit(TABLE, work_out)
     except LakeError as error:
         raise (job.failed or [error])[0] from None  # a feature's own error, not what the writer made of it
-    plan = plans[-1]
-    kept = [symbol for symbol in wanted if symbol not in plan.full and symbol not in plan.since]
-    return Update(version, plan.full, plan.since, kept, sum(job.done.values()), plan.gone)
+    due = worked_out[-1]
+    kept = [symbol for symbol in wanted if symbol not in due.full and symbol not in due.since]
+    return Update(version, due.full, due.since, kept, sum(job.done.values()), due.gone)
 
 
 def _stored(now: Any | None) -> set[str]:
@@ -206,12 +206,12 @@ def _stored(now: Any | None) -> set[str]:
     return set() if now is None else {part["symbol"] for part in now.partitions()}
 
 
-def _plan(job: _Job, now: Any | None, *, recompute: bool) -> Plan:
+def _due(job: _Job, now: Any | None, *, recompute: bool) -> Due:
     stored = _stored(now)
     gone = job.gone(stored)
     by_user = any(features.CATALOGUE[name].group == "user" for name in job.names)
     if now is None or recompute or by_user or _other_shape(job, now, stored - set(gone)):
-        return Plan(job.symbols, {}, gone)
+        return Due(job.symbols, {}, gone)
     return replace(_compared(job, now), gone=gone)
 
 
@@ -220,11 +220,11 @@ def _other_shape(job: _Job, now: Any, stored: set[str]) -> bool:
     return stored <= set(job.symbols) and set(frames.columns(now)) != set(job.shape)
 
 
-def _compared(job: _Job, now: Any) -> Plan:
+def _compared(job: _Job, now: Any) -> Due:
     """Compare the bars of now with those that each symbol's stored features were computed from."""
     seen = _seen(now, job)
     if job.across and set(seen) != set(job.symbols):
-        return Plan(job.symbols, {})
+        return Due(job.symbols, {})
     changed: dict[str, pd.Timestamp | None] = {}
     for version in set(seen.values()):
         then = [symbol for symbol in seen if seen[symbol] == version]
@@ -232,10 +232,10 @@ def _compared(job: _Job, now: Any) -> Plan:
     full = [symbol for symbol in job.symbols if symbol not in seen or changed.get(symbol, pd.NaT) is None]
     since = {symbol: first for symbol, first in changed.items() if first is not None}
     if job.across and full:
-        return Plan(job.symbols, {})
+        return Due(job.symbols, {})
     if since:
         since = dict.fromkeys(job.symbols if job.across else since, min(since.values()))
-    return Plan(full, since)
+    return Due(full, since)
 
 
 def _seen(now: Any, job: _Job) -> dict[str, int]:
@@ -257,17 +257,17 @@ def _seen(now: Any, job: _Job) -> dict[str, int]:
     return {symbol: seen[symbol] for symbol in job.symbols if symbol in seen and symbol in _stored(now)}
 
 
-def _rows(job: _Job, now: Any | None, plan: Plan) -> commits.Rows:
+def _rows(job: _Job, now: Any | None, due: Due) -> commits.Rows:
     """What to commit: only new rows where nothing stored is replaced, else all rows of the symbols concerned."""
-    stored = _last_sessions(now, sorted(plan.since)) if plan.since else {}
+    stored = _last_sessions(now, sorted(due.since)) if due.since else {}
     note = {"prices": job.prices.version(), "definition": job.definition, "symbols": job.symbols}
     notes = {NOTE: json.dumps(note)}
-    if plan.since and plan.concerned == list(plan.since) and all(stored[s] < first for s, first in plan.since.items()):
-        return commits.Rows(_new_rows(job, plan), None, notes)
-    others = sorted(_stored(now) - set(plan.concerned))
+    if due.since and due.concerned == list(due.since) and all(stored[s] < first for s, first in due.since.items()):
+        return commits.Rows(_new_rows(job, due), None, notes)
+    others = sorted(_stored(now) - set(due.concerned))
     if others and _too_narrow(job, now):
-        return commits.Rows(_reader(job, now, plan, others), [*plan.concerned, *others], notes, reshape=True)
-    return commits.Rows(_reader(job, now, plan), plan.concerned, notes, reshape=now is not None and not others)
+        return commits.Rows(_reader(job, now, due, others), [*due.concerned, *others], notes, reshape=True)
+    return commits.Rows(_reader(job, now, due), due.concerned, notes, reshape=now is not None and not others)
 
 
 def _too_narrow(job: _Job, now: Any) -> bool:
@@ -280,16 +280,16 @@ def _last_sessions(now: Any, symbols: list[str]) -> dict[str, pd.Timestamp]:
     return dict(rows.groupby("symbol")["date"].max())
 
 
-def _new_rows(job: _Job, plan: Plan) -> Any:
+def _new_rows(job: _Job, due: Due) -> Any:
     """The features of the symbols that go on, each from its own session on, as Arrow rows."""
     import pyarrow.compute as pc
 
-    first = min(plan.since.values())
-    rows = job.compute(job.bars(job.symbols if job.across else sorted(plan.since)), first)
-    return rows.filter(pc.greater_equal(rows["date"], _since(rows, plan)))
+    first = min(due.since.values())
+    rows = job.compute(job.bars(job.symbols if job.across else sorted(due.since)), first)
+    return rows.filter(pc.greater_equal(rows["date"], _since(rows, due)))
 
 
-def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) -> Any:
+def _reader(job: _Job, now: Any | None, due: Due, others: Sequence[str] = ()) -> Any:
     """All rows of the symbols concerned, computed a few symbols at a time while they are written.
 
     With `others` their stored rows too, in a shape that has room for all.
@@ -301,9 +301,9 @@ def _reader(job: _Job, now: Any | None, plan: Plan, others: Sequence[str] = ()) 
     ahead = []
     if others and now is not None:
         ahead = [frames.shaped(frames.of_symbols(now, others), shape)]
-    if plan.since and now is not None:
-        ahead += [frames.shaped(rows, shape) for rows in (_earlier(now, plan, job.shape), _new_rows(job, plan))]
-    bars = job.bars(plan.full)
+    if due.since and now is not None:
+        ahead += [frames.shaped(rows, shape) for rows in (_earlier(now, due, job.shape), _new_rows(job, due))]
+    bars = job.bars(due.full)
     if job.across:
         bars = pd.concat([bars, _carried(job, bars)], axis=1)
 
@@ -331,17 +331,17 @@ def _wide_enough(job: _Job, now: Any) -> Any:
     return pa.schema([*kept, *(field for field in job.shape if field.name not in stored.names)])
 
 
-def _earlier(now: Any, plan: Plan, shape: Any) -> Any:
+def _earlier(now: Any, due: Due, shape: Any) -> Any:
     """The stored rows before the session since which a symbol is computed anew."""
     import pyarrow.compute as pc
 
-    rows = frames.of_symbols(now, sorted(plan.since), shape.names)
-    return rows.filter(pc.less(rows["date"], _since(rows, plan))).cast(shape)
+    rows = frames.of_symbols(now, sorted(due.since), shape.names)
+    return rows.filter(pc.less(rows["date"], _since(rows, due))).cast(shape)
 
 
-def _since(rows: Any, plan: Plan) -> Any:
+def _since(rows: Any, due: Due) -> Any:
     """The session since which the symbol of each row is computed anew."""
-    first = frames.to_pandas(rows.select(["symbol"]))["symbol"].map(plan.since)
+    first = frames.to_pandas(rows.select(["symbol"]))["symbol"].map(due.since)
     return frames.to_arrow(first.to_frame("date"))["date"]
 
 

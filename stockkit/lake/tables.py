@@ -22,9 +22,7 @@ from stockkit.lake import columns, commits, frames, upkeep
 from stockkit.lake.address import parse
 from stockkit.lake.catalogue import crawl, glue
 from stockkit.lake.contracts import TABLES, key_of
-from stockkit.lake.data_files import Make, TableFiles
-from stockkit.lake.data_files import of_table as files_of_table
-from stockkit.lake.data_files import replace as replace_files
+from stockkit.lake.data_files import Make, TableFiles, files_of_table, replace_files
 from stockkit.lake.sql import clock, duckdb_engine, information_schema, scan
 from stockkit.lake.sql.athena_engine import Athena, bills
 from stockkit.lake.sql.scan import DuckDB
@@ -162,7 +160,7 @@ class Lake:
         return self.commit(table, work_out)
 
     def replace(self, table: str, columns: Any, make: Make) -> int:
-        """Replace symbols by data files that others wrote, in one commit; see `stockkit.lake.data_files.replace`."""
+        """Replace symbols by data files that others wrote, in one commit; see `data_files.replace_files`."""
         return self._committed(table, replace_files(self.location(table), columns, make))
 
     def data_files(self, table: str, *, symbols: Sequence[str] | None = None) -> TableFiles:
