@@ -30,6 +30,10 @@ class LakeError(StockkitError):
     """A table or file of the lake that cannot be read or written."""
 
 
+class StreamError(StockkitError):
+    """A bus, a store or a receiver of alerts that cannot be used; nothing is lost, and says what to do."""
+
+
 class SparkError(StockkitError):
     """Spark that cannot start, as Java or a package is missing, or a job of it that failed."""
 

@@ -22,6 +22,7 @@ import pandas as pd
 
 from stockkit.errors import SchemaError
 from stockkit.market import schema
+from stockkit.market.symbols import is_symbol
 
 ACTIONS: Mapping[str, str] = {
     "symbol": "string",
@@ -149,7 +150,7 @@ def _fault(row: list[str], line: int, reason: str) -> Fault:
         ex_date = pd.Timestamp(date.fromisoformat(day))
     except ValueError:
         ex_date = pd.NaT
-    named = len(symbol) <= schema.MAX_SYMBOL and schema.SYMBOL.fullmatch(symbol)
+    named = is_symbol(symbol)
     return symbol if named else None, ex_date, kind if kind in KINDS else None, line, reason
 
 

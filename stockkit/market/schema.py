@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
@@ -12,10 +10,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from stockkit.errors import SchemaError, SymbolError
+from stockkit.errors import SchemaError
+from stockkit.market.symbols import check_symbol as check_symbol
+from stockkit.market.symbols import check_symbols as check_symbols
 
-SYMBOL = re.compile(r"\^?[A-Z0-9]+(?:[.=&-][A-Z0-9]+)*")
-MAX_SYMBOL = 20
 HUGE = 1e308  # prices from here on are not finite numbers to calculate with
 EXACT = 2.0**53  # below which float64 has every whole number
 FIRST_DAY, LAST_DAY = np.datetime64("1677-09-22"), np.datetime64("2262-04-11")  # that nanoseconds can hold
@@ -56,42 +54,6 @@ CORRECTIONS: Mapping[str, str] = {
     "close_after": "float64",
     "file": "string",
 }
-
-
-def check_symbol(symbol: object) -> str:
-    """Return `symbol` unchanged when it is one, e.g. ``BRK.B``, ``0005.HK``, ``^GSPC``, ``EURUSD=X``.
-
-    Raises:
-        SymbolError: anything else, before it can reach a path, a URL or a query.
-    """
-    if not isinstance(symbol, str):
-        kind = type(symbol).__name__
-        raise SymbolError(
-            f"a symbol must be a string, found {symbol!r} ({kind}). "
-            f'YAML and spreadsheets turn names such as ON, NO and TRUE into other types: quote it, as in "ON".'
-        )
-    if len(symbol) > MAX_SYMBOL or not SYMBOL.fullmatch(symbol):
-        shown = symbol if len(symbol) <= 40 else symbol[:40] + "…"
-        hint = f" Did you mean {symbol.upper()!r}?" if SYMBOL.fullmatch(symbol.upper()) else ""
-        raise SymbolError(
-            f"{shown!r} is not a symbol: expected up to {MAX_SYMBOL} capital letters and digits, joined by "
-            f". - = or &, with ^ in front for an index (AAPL, BRK.B, 0005.HK, ^GSPC, EURUSD=X).{hint}"
-        )
-    return symbol
-
-
-def check_symbols(symbols: Iterable[object]) -> list[str]:
-    """Return the symbols as a list; refuse an empty list, a bare string and duplicates."""
-    if isinstance(symbols, str):
-        raise SymbolError(f'symbols must be a list, found the string {symbols!r}: write ["{symbols}"].')
-    checked = [check_symbol(symbol) for symbol in symbols]
-    if not checked:
-        raise SymbolError("symbols is an empty list: name at least one, as in ['AAPL'].")
-    if len(set(checked)) < len(checked):
-        twice = [symbol for symbol, times in Counter(checked).items() if times > 1]
-        more = f" and {len(twice) - 5} others" if len(twice) > 5 else ""
-        raise SymbolError(f"symbols names {', '.join(sorted(twice)[:5])}{more} more than once: name each symbol once.")
-    return checked
 
 
 def empty(contract: Mapping[str, str]) -> pd.DataFrame:

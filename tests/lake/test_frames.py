@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from stockkit.cli.lake import app
 from stockkit.lake import frames
-from stockkit.market import schema
+from stockkit.market import symbols
 
 
 def rows(*pairs):
@@ -65,7 +65,7 @@ def test_no_cell_of_an_export_is_taken_for_a_formula():
     assert set(back["n"]) == {-1.5}
 
 
-@given(st.from_regex(schema.SYMBOL, fullmatch=True))
+@given(st.from_regex(symbols.SYMBOL, fullmatch=True))
 def test_no_symbol_can_be_taken_for_a_formula(symbol):
     assert frames.to_csv(pd.DataFrame({"symbol": [symbol]})) == f"symbol\n{symbol}\n"
 

@@ -16,6 +16,7 @@ from stockkit.errors import ParamError, SourceError, did_you_mean
 from stockkit.intake.sources.source import Opening, Source
 from stockkit.market import schema
 from stockkit.market.answers import headers, layouts, text
+from stockkit.market.symbols import is_symbol
 
 ACTIONS_FILE = "actions.csv"
 TEXTS, PARQUET = (".csv", ".txt", ".tsv"), ".parquet"
@@ -79,7 +80,7 @@ class PriceFolder(Source):
         """The symbols that the folder has a file or rows for, ascending."""
         stems = {path.stem.upper() for path in self._files() if path.suffix.lower() != ".txt" or _is_table(path)}
         inside = {name for path in self._files() for name in _symbols_in(path)}
-        return sorted(name for name in stems | inside if schema.SYMBOL.fullmatch(name))
+        return sorted(name for name in stems | inside if is_symbol(name))
 
     def _files(self) -> list[Path]:
         """The files of bars: of the folder itself, and of its hive partitions as Spark writes them."""
