@@ -13,14 +13,14 @@ SYMBOLS = 10  # of those handed in, for both sides: pandas needs a second for tw
 
 def by_pandas(bars: pd.DataFrame) -> pd.DataFrame:
     """All features, symbol by symbol, from pandas' compiled rolling functions; what is used twice is kept."""
-    return pd.concat([pd.DataFrame(_one(own)) for _, own in bars.groupby("symbol", sort=False)], ignore_index=True)
+    return pd.concat([pd.DataFrame(_one(rows)) for _, rows in bars.groupby("symbol", sort=False)], ignore_index=True)
 
 
-def _one(own: pd.DataFrame) -> dict[str, pd.Series]:
-    o, h, low, c, v = (own[name].astype("float64").reset_index(drop=True) for name in alpha158.COLUMNS)
+def _one(bars: pd.DataFrame) -> dict[str, pd.Series]:
+    o, h, low, c, v = (bars[name].astype("float64").reset_index(drop=True) for name in alpha158.COLUMNS)
     height, top, bottom = h - low + 1e-12, np.maximum(o, c), np.minimum(o, c)
     shift = 2 * c - h - low
-    found = {
+    features = {
         "kmid": (c - o) / o, "klen": (h - low) / o, "kmid2": (c - o) / height, "kup": (h - top) / o,
         "kup2": (h - top) / height, "klow": (bottom - low) / o, "klow2": (bottom - low) / height, "ksft": shift / o,
         "ksft2": shift / height, "open0": o / c, "high0": h / c, "low0": low / c, "vwap0": (h + low + c) / 3 / c,
@@ -37,7 +37,7 @@ def _one(own: pd.DataFrame) -> dict[str, pd.Series]:
         high, lowest = h.rolling(d, min_periods=1).max(), low.rolling(d, min_periods=1).min()
         at_high, at_low = _place(h, d), _place(-low, d)
         flown = flow.rolling(d, min_periods=1)
-        found |= {
+        features |= {
             f"roc{d}": c.shift(d) / c, f"ma{d}": mean / c, f"std{d}": std / c, f"beta{d}": slope / c,
             f"rsqr{d}": fit**2, f"resi{d}": (c - mean - slope * (n - 1) / 2) / c, f"max{d}": high / c,
             f"min{d}": lowest / c, f"qtlu{d}": rolled.quantile(0.8) / c, f"qtld{d}": rolled.quantile(0.2) / c,
@@ -48,13 +48,13 @@ def _one(own: pd.DataFrame) -> dict[str, pd.Series]:
             f"wvma{d}": flown.std() / (flown.mean() + 1e-12),
         }  # fmt: skip
         up, down = (x.rolling(d, min_periods=1).mean() for x in (c > back, c < back))
-        found |= {f"cntp{d}": up, f"cntn{d}": down, f"cntd{d}": up - down}
+        features |= {f"cntp{d}": up, f"cntn{d}": down, f"cntd{d}": up - down}
         for prefix, x in (("", moves), ("v", v_moves)):
             gains, losses = (y.clip(lower=0).rolling(d, min_periods=1).sum() for y in (x, -x))
-            whole = gains + losses + 1e-12
-            found |= {f"{prefix}sump{d}": gains / whole, f"{prefix}sumn{d}": losses / whole,
-                      f"{prefix}sumd{d}": (gains - losses) / whole}  # fmt: skip
-    return {name: found[name] for name in alpha158.NAMES}
+            moved = gains + losses + 1e-12
+            features |= {f"{prefix}sump{d}": gains / moved, f"{prefix}sumn{d}": losses / moved,
+                         f"{prefix}sumd{d}": (gains - losses) / moved}  # fmt: skip
+    return {name: features[name] for name in alpha158.NAMES}
 
 
 def _place(x: pd.Series, d: int) -> pd.Series:

@@ -131,9 +131,9 @@ def main(bars: pd.DataFrame) -> None:
     every = [name for name in features.names("all") if features.CATALOGUE[name].group != "user"]
     newest = bars["date"].max()
     for what, names in [("basic", NAMES), (f"all {len(every)}", every)]:
-        whole = lambda names=names: features.compute(bars, names)  # noqa: E731
+        complete = lambda names=names: features.compute(bars, names)  # noqa: E731
         new = lambda names=names: features.compute(bars, names, since=newest)  # noqa: E731
-        say(f"one new day, {what} / all days", *best(new, whole, runs=2), "(<= 0.02)")
+        say(f"one new day, {what} / all days", *best(new, complete, runs=2), "(<= 0.02)")
     for kind in ("object", "string[python]", "category"):
         other = bars.assign(symbol=bars["symbol"].astype(kind), date=bars["date"].astype("datetime64[s]"))
         seconds = best(lambda other=other: features.compute(other, NAMES), ours)

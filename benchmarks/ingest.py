@@ -47,7 +47,7 @@ def settings(url: str) -> dict[str, str]:
     }
 
 
-def whole(folder: Path, symbols: Sequence[str]) -> None:
+def ingest_and_write(folder: Path, symbols: Sequence[str]) -> None:
     """Ingest and write, as notebook 01 does; for its memory."""
     lake = Lake(Folder(folder / "whole"), folder)
     lake.write("prices", ours(lake, symbols), symbols=symbols)
@@ -66,4 +66,4 @@ def main(bars: pd.DataFrame, folder: Path) -> None:
             say(f"ingest / downloads + pyarrow, answers after {after * 1000:.0f} ms", *seconds, "<= 1.3")
     with serving(bars) as url:
         os.environ.update(settings(url))
-        peak("ingest and table write", whole, folder, symbols, limit="<= 1.5")
+        peak("ingest and table write", ingest_and_write, folder, symbols, limit="<= 1.5")

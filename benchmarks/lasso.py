@@ -35,19 +35,19 @@ def panel(symbols: int) -> pd.DataFrame:
 
 def by_loop(frame: pd.DataFrame) -> np.ndarray:
     """The forecasts of every symbol after its first 301 sessions, from scikit-learn's own pieces."""
-    parts = [(own["close"].to_numpy(), own[NAMES].to_numpy()) for _, own in frame.groupby("symbol", sort=False)]
+    parts = [(rows["close"].to_numpy(), rows[NAMES].to_numpy()) for _, rows in frame.groupby("symbol", sort=False)]
     return np.concatenate(Parallel(n_jobs=-1)(delayed(_one)(close, features) for close, features in parts))
 
 
 def _one(close: np.ndarray, features: np.ndarray) -> np.ndarray:
     target = np.diff(np.log(close))
-    found = []
+    forecasts = []
     for start in range(FIRST + 1, len(close), STEP):
         folds = TimeSeriesSplit(n_splits=5, gap=1)
         model = make_pipeline(StandardScaler(), LassoCV(alphas=20, eps=0.01, max_iter=20_000, cv=folds))
         model.fit(features[: start - 1], target[: start - 1])
-        found.append(model.predict(features[start : start + STEP]))
-    return np.concatenate(found)
+        forecasts.append(model.predict(features[start : start + STEP]))
+    return np.concatenate(forecasts)
 
 
 def by_stockkit(frame: pd.DataFrame) -> np.ndarray:
@@ -60,9 +60,9 @@ def main(symbols: int = 500) -> None:
     """Print one line; both sides must agree first."""
     few = panel(4)
     np.testing.assert_allclose(by_stockkit(few), by_loop(few), atol=1e-5)
-    whole = panel(symbols)
+    frame = panel(symbols)
     refits = len(range(FIRST + 1, SESSIONS, STEP))
-    ours, theirs = best(lambda: by_stockkit(whole), lambda: by_loop(whole), runs=1)
+    ours, theirs = best(lambda: by_stockkit(frame), lambda: by_loop(frame), runs=1)
     say(
         f"lasso, {symbols} symbols x {SESSIONS:,} x {FEATURES}, {refits} refits / bare scikit-learn",
         ours,

@@ -53,11 +53,11 @@ def write(folder: Path, symbols: int, sessions: int) -> None:
     (folder / "qlib/calendars/day.txt").write_text("\n".join(days) + "\n")
     lines = [f"{name}\t{days[0]}\t{days[-1]}\n" for name in names]
     (folder / "qlib/instruments/all.txt").write_text("".join(lines))
-    for name, own in bars.groupby("symbol"):
+    for name, rows in bars.groupby("symbol"):
         place = folder / "qlib/features" / str(name).lower()
         place.mkdir()
         for field in FIELDS:
-            np.append(0, own[field].to_numpy("float32")).astype("<f4").tofile(place / f"{field}.day.bin")
+            np.append(0, rows[field].to_numpy("float32")).astype("<f4").tofile(place / f"{field}.day.bin")
 
 
 @contextmanager
@@ -162,10 +162,10 @@ def main(symbols: int = 800, sessions: int = 3525) -> None:
         write(folder, symbols, sessions)
         with redis(python) as port:
             bare, cached = child(python, "qlib", temporary, str(port))
-        whole, alone = child(Path(sys.executable), "ours", temporary)
-    say("14 features from a table of the lake / Qlib, fully cached", whole, cached, "<= 0.2")
+        from_table, alone = child(Path(sys.executable), "ours", temporary)
+    say("14 features from a table of the lake / Qlib, fully cached", from_table, cached, "<= 0.2")
     say("14 features, computing alone / Qlib, fully cached", alone, cached, "<= 0.2")
-    say("14 features from a table of the lake / Qlib, no cache", whole, bare)
+    say("14 features from a table of the lake / Qlib, no cache", from_table, bare)
 
 
 if __name__ == "__main__":

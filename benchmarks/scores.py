@@ -41,9 +41,9 @@ def forecasts(symbols: int, sessions: int, models: int = 4, seed: int = 1) -> pd
 def by_group(rows: pd.DataFrame) -> pd.DataFrame:
     """Three of the figures as most would write them: a function for each group of pandas."""
 
-    def figures(own: pd.DataFrame) -> pd.Series:
-        error = own["actual"] - own["mean"]
-        inside = (own["lo90"] <= own["actual"]) & (own["actual"] <= own["hi90"])
+    def figures(group: pd.DataFrame) -> pd.Series:
+        error = group["actual"] - group["mean"]
+        inside = (group["lo90"] <= group["actual"]) & (group["actual"] <= group["hi90"])
         return pd.Series({"mae": error.abs().mean(), "rmse": np.sqrt((error**2).mean()), "coverage90": inside.mean()})
 
     return rows.groupby(["symbol", "model", "horizon"], sort=False).apply(figures, include_groups=False)

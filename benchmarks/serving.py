@@ -83,7 +83,7 @@ def seconds(port: int, method: str, path: str, body: bytes | None, *, requests: 
     """How long each request took, sent one after the other on each of some keep-alive connections."""
     taken: list[list[float]] = [[] for _ in range(connections)]
 
-    def ask(own: list[float]) -> None:
+    def ask(times: list[float]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -92,16 +92,16 @@ def seconds(port: int, method: str, path: str, body: bytes | None, *, requests: 
             connection.request(method, path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
-            own.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
             assert answer.status == 200, answer.status
         connection.close()
 
-    threads = [threading.Thread(target=ask, args=(own,)) for own in taken]
+    threads = [threading.Thread(target=ask, args=(times,)) for times in taken]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return np.concatenate([np.array(own) for own in taken])
+    return np.concatenate([np.array(times) for times in taken])
 
 
 def main(requests: int = 2000) -> None:

@@ -18,7 +18,7 @@ from stockkit.market import simulate
 @contextmanager
 def serving(bars: pd.DataFrame, *, after: float = 0.0) -> Iterator[str]:
     """The address of a server that answers with each symbol's bars, `after` seconds, while the block runs."""
-    answers = {symbol: simulate.csv_bytes(own) for symbol, own in bars.groupby("symbol")}
+    answers = {symbol: simulate.csv_bytes(rows) for symbol, rows in bars.groupby("symbol")}
     here, there = multiprocessing.Pipe()
     server = multiprocessing.get_context("fork").Process(target=_serve, args=(answers, after, there), daemon=True)
     server.start()

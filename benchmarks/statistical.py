@@ -24,19 +24,19 @@ MODELS: tuple[Model, ...] = (Arima(), AutoEts(), Theta())
 def walk_forward(panel: list[Series], first: int, models: tuple[Model, ...] = MODELS) -> np.ndarray:
     """Forecasts of each symbol and model from row `first` on, refitted every 252 sessions: what a backtest does."""
     out = []
-    for own in panel:
+    for series in panel:
         for model in models:
             blocks = []
-            for start in range(first, len(own), REFIT):
-                known = Training((own.until(start + 1),), HORIZON, own.date[start])
-                blocks.append(model.fit(known).forecast(own.until(start + REFIT), start).mean)
+            for start in range(first, len(series), REFIT):
+                known = Training((series.until(start + 1),), HORIZON, series.date[start])
+                blocks.append(model.fit(known).forecast(series.until(start + REFIT), start).mean)
             out.append(np.concatenate(blocks))
     return np.array(out)
 
 
 def cross_validated(panel: list[Series], first: int) -> np.ndarray:
     """The same by statsforecast: ARIMA on the returns, ETS and Theta on the log closes."""
-    returns = {own.symbol: known_returns(own)[0] for own in panel}
+    returns = {series.symbol: known_returns(series)[0] for series in panel}
     paths = {symbol: levels(values) for symbol, values in returns.items()}
     arima = _cross_validated(returns, [theirs.ARIMA(order=(1, 0, 0))], first - 1)
     others = _cross_validated(
@@ -61,7 +61,7 @@ def _cross_validated(
     )
     names = [str(model) for model in models]
     return {
-        name: {symbol: own[name].to_numpy().reshape(windows, HORIZON) for symbol, own in done.groupby("unique_id")}
+        name: {symbol: rows[name].to_numpy().reshape(windows, HORIZON) for symbol, rows in done.groupby("unique_id")}
         for name in names
     }
 
@@ -70,8 +70,8 @@ def main(symbols: int = 2, sessions: int = 1008, first: int = 504) -> None:
     """Print the ratio, and how far the two are apart."""
     bars = simulate.bars([f"S{k}" for k in range(symbols)], count=sessions, rng=np.random.default_rng(1))
     panel = [
-        Series(str(symbol), own["date"].to_numpy(), own["close"].to_numpy(), np.empty((len(own), 0)))
-        for symbol, own in bars.groupby("symbol")
+        Series(str(symbol), rows["date"].to_numpy(), rows["close"].to_numpy(), np.empty((len(rows), 0)))
+        for symbol, rows in bars.groupby("symbol")
     ]
     apart = np.abs(walk_forward(panel, first)[:, :-HORIZON] - cross_validated(panel, first)).max()
     ours, others = best(lambda: walk_forward(panel, first), lambda: cross_validated(panel, first), runs=2)

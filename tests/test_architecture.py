@@ -49,17 +49,17 @@ def room(path: Path) -> str:
 
 def imports(source: str) -> set[str]:
     """Every module that a source names, in full; for `from a import b` both a and a.b."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def faults(place: str, source: str) -> list[str]:
-    found = []
+    problems = []
     for name in imports(source):
         parts = name.split(".")
         if (
@@ -68,15 +68,15 @@ def faults(place: str, source: str) -> list[str]:
             and parts[1] in ROOMS
             and ROOMS.index(parts[1]) > ROOMS.index(place)
         ):
-            found.append(f"{place} imports {name} from a room below it")
+            problems.append(f"{place} imports {name} from a room below it")
         if parts[0] in ONLY and place not in ONLY[parts[0]]:
-            found.append(f"{place} imports {parts[0]}")
+            problems.append(f"{place} imports {parts[0]}")
         if place in PURE_ROOMS and parts[0] in IMPURE:
-            found.append(f"{place} imports {parts[0]}: it may do no I/O")
+            problems.append(f"{place} imports {parts[0]}: it may do no I/O")
     if place in PURE_ROOMS:
         code = ast.unparse(ast.parse(source))
-        found += [f"{place} calls {clock}" for clock in CLOCKS if clock in code]
-    return found
+        problems += [f"{place} calls {clock}" for clock in CLOCKS if clock in code]
+    return problems
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if p.parent != PACKAGE or p.stem != "__init__"], ids=str)

@@ -122,7 +122,9 @@ def test_what_is_taken_out_of_the_pages_is_missed(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_in_a_page_or_in_an_example_of_its_help(name):
     text = f"{TEXT}\n{COMMANDS[name].epilog or ''}"
-    options = [max(own.opts, key=len) for own in COMMANDS[name].params if own.param_type_name == "option"]
+    options = [
+        max(parameter.opts, key=len) for parameter in COMMANDS[name].params if parameter.param_type_name == "option"
+    ]
     assert [option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)] == []
 
 

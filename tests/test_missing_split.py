@@ -34,15 +34,15 @@ def test_a_history_on_two_scales_is_incomplete_and_the_way_out_works(book):
     workbook, _ = book
     done = run(book)
     assert done.returncode == 3, done.stderr
-    found = manifest_of(workbook)
-    assert set(found["headlines"]["missing_symbols"]) == {"IBM"}
-    assert len(found["headlines"]["gaps"]["IBM"]) == 60
-    assert "Missing or incomplete: IBM" in (found["folder"] / "index.html").read_text()
-    page = (found["folder"] / "01_ingest.html").read_text()
+    manifest = manifest_of(workbook)
+    assert set(manifest["headlines"]["missing_symbols"]) == {"IBM"}
+    assert len(manifest["headlines"]["gaps"]["IBM"]) == 60
+    assert "Missing or incomplete: IBM" in (manifest["folder"] / "index.html").read_text()
+    page = (manifest["folder"] / "01_ingest.html").read_text()
     assert "stockkit lake actions suggest" in page
     assert "4:1 leaves" in page
-    told = stockkit(workbook, "lake", "actions", "suggest")
-    assert "split 4:1" in told.stdout, told.stderr
+    suggested = stockkit(workbook, "lake", "actions", "suggest")
+    assert "split 4:1" in suggested.stdout, suggested.stderr
     file = workbook / "actions.suggested.csv"
     assert corporate_actions.parse(file.read_bytes(), file="a")["value"].tolist() == [4.0]
     file.write_text(file.read_text() + "# mine\n")

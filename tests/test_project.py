@@ -64,13 +64,13 @@ def test_every_make_target_is_explained_by_make_help():
 
 
 @pytest.mark.parametrize("target", ["run", "test", "lint"])
-@pytest.mark.parametrize(("own", "package"), [("spark", "pyspark"), ("deep", "torch")])
-def test_only_its_own_target_installs_a_large_package(target, own, package):
+@pytest.mark.parametrize(("needed", "package"), [("spark", "pyspark"), ("deep", "torch")])
+def test_only_its_own_target_installs_a_large_package(target, needed, package):
     def steps(target):
         made = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
         return made.stdout
 
-    assert package in steps(own)
+    assert package in steps(needed)
     assert package not in steps(target)
 
 

@@ -74,6 +74,6 @@ def test_a_new_listing_has_the_intervals_of_the_others_and_the_page_says_so(tmp_
     pages = modelled(workbook, ["ELDER", "NEW", "OLD"])
     rows = lake.read("forecasts").query("model == 'random_walk' and horizon == 1").set_index("symbol")
     assert rows[["lo90", "hi90"]].notna().all(axis=None)
-    said = "NEW has too little past of its own: its intervals are as wide as the errors of the other symbols ask for"
-    assert said in pages["04_model"].text
-    assert said in pages["04_model"].headlines["verdict"]["detail"]
+    warning = "NEW has too little past of its own: its intervals are as wide as the errors of the other symbols ask for"
+    assert warning in pages["04_model"].text
+    assert warning in pages["04_model"].headlines["verdict"]["detail"]

@@ -133,14 +133,14 @@ def update_features(
     symbols: Annotated[list[str] | None, typer.Option("-s", help="Whom; all of prices by default.")] = None,
     dtype: Annotated[str, typer.Option(help="float64, or float32 for half the space.")] = "float64",
     calendar: CalendarOption = "XNYS",
-    whole: Annotated[bool, typer.Option("--whole", help="Compute everything, whatever is stored.")] = False,
+    recompute: Annotated[bool, typer.Option("--whole", help="Compute everything, whatever is stored.")] = False,
     lake: LakeOption = "data/lake",
 ) -> None:
     """Bring the features up to date with the prices; the group basic by default."""
     from stockkit.workbook import progress
 
     chosen = stockkit.features.named(names or ["basic"])
-    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "recompute": whole, **checked(calendar=calendar)}
+    how: dict[str, Any] = {"symbols": symbols, "dtype": dtype, "recompute": recompute, **checked(calendar=calendar)}
     with progress.bar("features") as bar:
         print(stockkit.feature_table.update(stockkit.open_lake(lake), chosen, **how, on_done=bar))
 

@@ -9,7 +9,7 @@ from stockkit.causality import checks, scenes
 from stockkit.errors import LeakError, ParamError, SchemaError
 from stockkit.forecast.models import Series, target
 from stockkit.market import simulate
-from tests.causality.leaks import CLEAN, LEAKS, each
+from tests.causality.leaks import CLEAN, LEAKS, by_symbol
 
 CHECKS = ["runs", "cut", "corrupt", "order", "neighbour", "look_back", "split"]
 
@@ -39,7 +39,7 @@ def row(audit: causality.Audit, name: str | None = None) -> pd.Series:
 
 
 def ret(b: pd.DataFrame) -> pd.Series:
-    return each(b, lambda s: s.pct_change())
+    return by_symbol(b, lambda s: s.pct_change())
 
 
 # --- the corpus -------------------------------------------------------------------------------------------------
@@ -81,12 +81,12 @@ def test_the_verdicts_do_not_hang_on_the_seed():
 
 
 def test_real_bars_give_the_same_verdicts(prices):
-    own = prices[prices["symbol"].isin(["AAPL", "NVDA"]) & (prices["date"] >= "2020-06-01")]
+    two_symbols = prices[prices["symbol"].isin(["AAPL", "NVDA"]) & (prices["date"] >= "2020-06-01")]
     wanted = ["tomorrow's close", "global z-score", "chikou span", "on Fridays only", "adjusted for later splits"]
     cases = {name: function for name, _, function in [*LEAKS, *CLEAN]}
-    assert causality.audit({name: cases[name] for name in wanted}, own).leaks == wanted
+    assert causality.audit({name: cases[name] for name in wanted}, two_symbols).leaks == wanted
     assert causality.audit(
-        {name: cases[name] for name in ("yesterday's close", "ewm", "zigzag when confirmed")}, own
+        {name: cases[name] for name in ("yesterday's close", "ewm", "zigzag when confirmed")}, two_symbols
     ).ok
 
 
@@ -124,10 +124,10 @@ def test_a_look_back_that_is_not_so_is_found(look_back, state):
     def mean(a: features.Arrays) -> np.ndarray:
         return pd.Series(a.close).rolling(20).mean().to_numpy()
 
-    found = causality.audit(features.Feature("mean", mean, look_back, "price", "", ""))
-    assert row(found)["look_back"] == state
-    assert found.leaks == []
-    assert found.ok == (state == "ok")
+    findings = causality.audit(features.Feature("mean", mean, look_back, "price", "", ""))
+    assert row(findings)["look_back"] == state
+    assert findings.leaks == []
+    assert findings.ok == (state == "ok")
 
 
 @pytest.mark.parametrize("span", [2, 5, 50])
@@ -146,8 +146,8 @@ def test_a_sum_over_all_history_needs_more_than_its_look_back():
 
 
 def test_a_feature_that_wrongly_claims_to_be_scale_free_leaks():
-    found = causality.audit(lambda b: each(b, lambda s: s.rolling(5).mean()), scale_free=True)
-    assert row(found)[["cut", "split", "verdict"]].tolist() == ["ok", "leak", "leak"]
+    findings = causality.audit(lambda b: by_symbol(b, lambda s: s.rolling(5).mean()), scale_free=True)
+    assert row(findings)[["cut", "split", "verdict"]].tolist() == ["ok", "leak", "leak"]
 
 
 def test_a_cross_sectional_feature_is_allowed_the_other_symbols_where_declared():
@@ -165,27 +165,27 @@ def test_a_feature_put_into_the_catalogue_is_audited_by_name(monkeypatch, name, 
                  "lag": lambda a: np.append(np.nan, a.close[:-1]) / a.close}  # fmt: skip
     monkeypatch.setitem(features.CATALOGUE, name, features.Feature(name, functions[name], 0 + (name == "lag"), "ratio",
                                                                    "", ""))  # fmt: skip
-    found = causality.audit(["ret_1", name])
-    assert found.leaks == leaks
-    assert found.ok is not bool(leaks)
+    findings = causality.audit(["ret_1", name])
+    assert findings.leaks == leaks
+    assert findings.ok is not bool(leaks)
 
 
 # --- what the audit says ----------------------------------------------------------------------------------------
 
 
 def test_a_leak_is_told_with_its_date_and_the_way_out():
-    found = causality.audit({"lead": lambda b: each(b, lambda s: s.shift(-1))})
-    date = f"{row(found)['date']:%Y-%m-%d}"
-    assert row(found)["what"].startswith(f"the value at {date} (AAA) changes when the rows after it are taken away")
-    assert "sees 1 session ahead or more" in row(found)["what"]
+    findings = causality.audit({"lead": lambda b: by_symbol(b, lambda s: s.shift(-1))})
+    date = f"{row(findings)['date']:%Y-%m-%d}"
+    assert row(findings)["what"].startswith(f"the value at {date} (AAA) changes when the rows after it are taken away")
+    assert "sees 1 session ahead or more" in row(findings)["what"]
     with pytest.raises(LeakError, match=rf"lead: leak \(cut\).*{date}.*The way out: .*shift\(1\)"):
-        found.raise_for_leaks()
+        findings.raise_for_leaks()
 
 
-@pytest.mark.parametrize(("ahead", "told"), [(5, "5 sessions"), (26, "26 sessions")])
-def test_it_tells_how_far_a_leak_looks(ahead, told):
-    what = row(causality.audit(lambda b: each(b, lambda s: s.shift(-ahead))))["what"]
-    assert f"sees {told} ahead" in what
+@pytest.mark.parametrize(("ahead", "distance"), [(5, "5 sessions"), (26, "26 sessions")])
+def test_it_tells_how_far_a_leak_looks(ahead, distance):
+    what = row(causality.audit(lambda b: by_symbol(b, lambda s: s.shift(-ahead))))["what"]
+    assert f"sees {distance} ahead" in what
 
 
 def test_the_input_is_left_as_it_was_and_may_come_in_any_order(bars):
@@ -218,13 +218,13 @@ def test_the_same_seed_gives_the_same_audit():
     ],
 )
 def test_any_sensible_kind_of_answer_is_understood(function):
-    found = causality.audit(function)
-    assert found.ok, found.table.T
+    findings = causality.audit(function)
+    assert findings.ok, findings.table.T
 
 
 def test_each_column_of_a_frame_is_judged_by_itself():
     def both(b: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"lag": each(b, lambda s: s.shift(1)), "lead": each(b, lambda s: s.shift(-1))})
+        return pd.DataFrame({"lag": by_symbol(b, lambda s: s.shift(1)), "lead": by_symbol(b, lambda s: s.shift(-1))})
 
     assert causality.audit(both).leaks == ["both.lead"]
 
@@ -254,7 +254,7 @@ def needs_history(b: pd.DataFrame) -> pd.Series:
 
 
 @pytest.mark.parametrize(
-    ("function", "state", "told"),
+    ("function", "state", "words"),
     [
         (lambda b: ret(b).dropna(), "wrong length", "values for"),
         (lambda b: ret(b).to_numpy()[1:], "wrong length", "values for"),
@@ -269,33 +269,33 @@ def needs_history(b: pd.DataFrame) -> pd.Series:
         (lambda b: np.random.default_rng().random(len(b)), "random", "seed its random numbers"),
     ],
 )
-def test_a_function_that_cannot_be_judged_gets_a_finding_of_its_own(function, state, told):
-    found = causality.audit({"mine": function})
-    assert row(found)[["runs", "verdict"]].tolist() == [state, "fault"]
-    assert told in row(found)["what"]
-    assert found.untested == ["mine"]
-    assert not found.ok
+def test_a_function_that_cannot_be_judged_gets_a_finding_of_its_own(function, state, words):
+    findings = causality.audit({"mine": function})
+    assert row(findings)[["runs", "verdict"]].tolist() == [state, "fault"]
+    assert words in row(findings)["what"]
+    assert findings.untested == ["mine"]
+    assert not findings.ok
     with pytest.raises(LeakError, match=r"mine: fault \(runs\)"):
-        found.raise_for_leaks()
+        findings.raise_for_leaks()
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "words"),
     [
         (lambda b: np.full(len(b), 3.0), "it is 3 wherever"),
-        (lambda b: each(b, lambda s: s * np.nan), "no values"),
-        (lambda b: each(b, lambda s: s.rolling(5).mean() * 0), "it is 0 wherever"),
-        (lambda b: each(b, lambda s: s.rolling(2000).mean()), "no values"),
-        (lambda b: each(b, lambda s: s.rolling(558).mean()), "too few of the rows"),
+        (lambda b: by_symbol(b, lambda s: s * np.nan), "no values"),
+        (lambda b: by_symbol(b, lambda s: s.rolling(5).mean() * 0), "it is 0 wherever"),
+        (lambda b: by_symbol(b, lambda s: s.rolling(2000).mean()), "no values"),
+        (lambda b: by_symbol(b, lambda s: s.rolling(558).mean()), "too few of the rows"),
     ],
 )
-def test_where_there_is_nothing_to_check_it_is_not_green(function, told):
-    found = causality.audit({"mine": function})
-    assert row(found)["verdict"] == "nothing to check"
-    assert told in row(found)["what"]
-    assert not found.ok
+def test_where_there_is_nothing_to_check_it_is_not_green(function, words):
+    findings = causality.audit({"mine": function})
+    assert row(findings)["verdict"] == "nothing to check"
+    assert words in row(findings)["what"]
+    assert not findings.ok
     with pytest.raises(LeakError, match="give bars on which"):
-        found.raise_for_leaks()
+        findings.raise_for_leaks()
 
 
 def test_a_constant_made_of_all_rows_leaks():
@@ -336,7 +336,7 @@ def test_a_scaler_fitted_in_the_first_call_does_not_hide_in_the_later_ones(funct
 
 
 @pytest.mark.parametrize(
-    ("what", "error", "told"),
+    ("what", "error", "words"),
     [
         ("rsi14", ParamError, "Did you mean 'rsi_14'"),
         ([], ParamError, "nothing to audit"),
@@ -344,13 +344,13 @@ def test_a_scaler_fitted_in_the_first_call_does_not_hide_in_the_later_ones(funct
         ({"x": 7}, ParamError, "x is a int, not a function"),
     ],
 )
-def test_what_cannot_be_audited_is_refused(what, error, told):
-    with pytest.raises(error, match=told):
+def test_what_cannot_be_audited_is_refused(what, error, words):
+    with pytest.raises(error, match=words):
         causality.audit(what)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "words"),
     [
         (lambda b: b.drop(columns="date"), "lacks the column 'date'"),
         (lambda b: b.assign(date=b["date"].astype(str)), "must be datetime64"),
@@ -360,8 +360,8 @@ def test_what_cannot_be_audited_is_refused(what, error, told):
         (lambda b: b["close"], "found Series"),
     ],
 )
-def test_bars_that_cannot_be_cut_are_refused(bars, spoil, told):
-    with pytest.raises(SchemaError, match=told):
+def test_bars_that_cannot_be_cut_are_refused(bars, spoil, words):
+    with pytest.raises(SchemaError, match=words):
         causality.audit(ret, spoil(bars))
 
 
@@ -375,8 +375,8 @@ def test_too_few_cuts_are_refused():
 
 def label(horizon: int):
     return lambda b: np.concatenate(
-        [target(Series(name, own["date"].to_numpy(), own["close"].to_numpy(), np.empty((len(own), 0))), horizon)
-         for name, own in b.groupby("symbol")]
+        [target(Series(name, rows["date"].to_numpy(), rows["close"].to_numpy(), np.empty((len(rows), 0))), horizon)
+         for name, rows in b.groupby("symbol")]
     )  # fmt: skip
 
 
@@ -388,15 +388,15 @@ def test_a_label_may_look_its_horizon_ahead_and_no_farther(horizon):
 
 
 def test_a_label_known_too_early_is_found():
-    found = causality.audit_label(lambda b: each(b, lambda s: s.shift(-5) / s - 1).fillna(0.0), horizon=5)
-    assert row(found)["tail"] == "filled"
-    assert not found.ok
+    findings = causality.audit_label(lambda b: by_symbol(b, lambda s: s.shift(-5) / s - 1).fillna(0.0), horizon=5)
+    assert row(findings)["tail"] == "filled"
+    assert not findings.ok
     assert row(causality.audit_label(label(1), horizon=5))["tail"] == "filled"
 
 
 def test_a_label_scaled_with_all_labels_leaks():
-    found = causality.audit_label(lambda b: each(b, lambda s: s.pct_change(5).shift(-5).rank()), horizon=5)
-    assert found.leaks == ["<lambda>"]
+    findings = causality.audit_label(lambda b: by_symbol(b, lambda s: s.pct_change(5).shift(-5).rank()), horizon=5)
+    assert findings.leaks == ["<lambda>"]
 
 
 def test_a_label_needs_a_horizon():
@@ -455,7 +455,7 @@ def test_a_leak_near_either_end_of_the_bars_is_found(days):
     def near(b: pd.DataFrame) -> pd.Series:
         place = b.groupby("symbol").cumcount(ascending=at == 0)
         here = place.between(0, 4) if at != 300 else b["date"] >= "2023-09-14"
-        return b["close"].where(~here, each(b, lambda s: s.shift(-1)))
+        return b["close"].where(~here, by_symbol(b, lambda s: s.shift(-1)))
 
     assert len(causality.audit(near).leaks) == 1
 
@@ -463,12 +463,12 @@ def test_a_leak_near_either_end_of_the_bars_is_found(days):
 @pytest.mark.parametrize("how", scenes.CORRUPTIONS)
 def test_corrupted_bars_are_bars_and_only_the_rows_asked_for_change(bars, how):
     where = (bars["date"] > bars["date"].unique()[200]).to_numpy()
-    found = scenes.corrupted(bars, where, how, np.random.default_rng(1))
-    pd.testing.assert_frame_equal(found[~where], bars[~where])
-    assert (found.loc[where, "close"] != bars.loc[where, "close"]).all()
-    features.compute(found)
+    corrupted = scenes.corrupted(bars, where, how, np.random.default_rng(1))
+    pd.testing.assert_frame_equal(corrupted[~where], bars[~where])
+    assert (corrupted.loc[where, "close"] != bars.loc[where, "close"]).all()
+    features.compute(corrupted)
     if how != "mild":
-        assert np.log10(found.loc[where, "close"] / bars.loc[where, "close"]).abs().max() > 1
+        assert np.log10(corrupted.loc[where, "close"] / bars.loc[where, "close"]).abs().max() > 1
 
 
 def test_rounding_is_no_leak_but_a_small_leak_is():

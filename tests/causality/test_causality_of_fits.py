@@ -52,9 +52,9 @@ def y(X: np.ndarray) -> np.ndarray:
     ],
 )
 def test_a_clean_walk_forward_is_not_accused(X, y, model):
-    found = causality.audit_fit(model, X, y, FOLDS)
-    assert list(found.table["feature"]) == [f"fold {k}" for k in range(len(FOLDS))]
-    assert found.ok, found.table.T
+    findings = causality.audit_fit(model, X, y, FOLDS)
+    assert list(findings.table["feature"]) == [f"fold {k}" for k in range(len(FOLDS))]
+    assert findings.ok, findings.table.T
 
 
 def test_frames_classes_and_splitters_are_understood(X, y):
@@ -118,11 +118,11 @@ def fitted_in_the_first_fold():
      scaled_by_the_test_rows, fitted_in_the_first_fold()],
 )  # fmt: skip
 def test_what_is_fitted_outside_the_folds_is_found(X, y, model):
-    found = causality.audit_fit(model, X, y, FOLDS[:2])
-    assert found.leaks
-    assert (found.table["fitted"] == "leak").any()
+    findings = causality.audit_fit(model, X, y, FOLDS[:2])
+    assert findings.leaks
+    assert (findings.table["fitted"] == "leak").any()
     with pytest.raises(LeakError, match=r"\(fitted\).*fit the whole Pipeline on the training rows"):
-        found.raise_for_leaks()
+        findings.raise_for_leaks()
 
 
 # --- folds: the rows themselves -----------------------------------------------------------------------------------
@@ -140,17 +140,17 @@ def test_what_is_fitted_outside_the_folds_is_found(X, y, model):
     ],
 )
 def test_folds_that_overlap_run_backwards_or_are_not_purged_are_found(X, y, folds, horizon, check):
-    found = causality.audit_fit(Ridge(), X, y, folds, horizon=horizon)
-    assert "leak" in set(found.table[check])
-    assert "leak" in set(found.table["fitted"]), "the refits see what the positions tell"
-    assert found.leaks
+    findings = causality.audit_fit(Ridge(), X, y, folds, horizon=horizon)
+    assert "leak" in set(findings.table[check])
+    assert "leak" in set(findings.table["fitted"]), "the refits see what the positions tell"
+    assert findings.leaks
 
 
 @pytest.mark.parametrize(("gap", "state"), [(0, "leak"), (3, "leak"), (4, "touches"), (5, "ok"), (9, "ok")])
 def test_the_purge_is_measured_in_sessions(X, y, gap, state):
-    found = causality.audit_fit(Ridge(), X, y, TimeSeriesSplit(3, gap=gap), horizon=5)
-    assert set(found.table["purge"]) == {state}
-    assert found.ok == (state != "leak")
+    findings = causality.audit_fit(Ridge(), X, y, TimeSeriesSplit(3, gap=gap), horizon=5)
+    assert set(findings.table["purge"]) == {state}
+    assert findings.ok == (state != "leak")
 
 
 def test_sessions_of_a_panel_are_counted_by_their_dates(X, y):
@@ -170,7 +170,7 @@ def test_the_input_is_left_as_it_was(X, y):
 
 
 @pytest.mark.parametrize(
-    ("model", "state", "told"),
+    ("model", "state", "words"),
     [
         (lambda a, b, c: np.zeros(len(c)), "nothing", "do not depend on X and y"),
         (lambda a, b, c: np.zeros(3), "raises", r"shape \(3,\) for"),
@@ -178,16 +178,16 @@ def test_the_input_is_left_as_it_was(X, y):
         (lambda a, b, c: a.nothing, "raises", "AttributeError"),
     ],
 )
-def test_a_model_that_cannot_be_judged_gets_a_finding_of_its_own(X, y, model, state, told):
-    found = causality.audit_fit(model, X, y, FOLDS[:1])
-    assert found.table["runs"].tolist() == [state]
-    assert found.table["what"].str.contains(told).all()
-    assert not found.ok
-    assert found.leaks == []
+def test_a_model_that_cannot_be_judged_gets_a_finding_of_its_own(X, y, model, state, words):
+    findings = causality.audit_fit(model, X, y, FOLDS[:1])
+    assert findings.table["runs"].tolist() == [state]
+    assert findings.table["what"].str.contains(words).all()
+    assert not findings.ok
+    assert findings.leaks == []
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"model": 3}, "cannot be fitted"),
         ({"model": lambda a, b: a}, "a function of 2 arguments"),
@@ -200,8 +200,8 @@ def test_a_model_that_cannot_be_judged_gets_a_finding_of_its_own(X, y, model, st
         ({"horizon": -1}, "horizon -1"),
     ],
 )
-def test_what_cannot_be_audited_is_refused(X, y, change, told):
-    with pytest.raises(ParamError, match=told):
+def test_what_cannot_be_audited_is_refused(X, y, change, words):
+    with pytest.raises(ParamError, match=words):
         causality.audit_fit(**({"model": Ridge(), "X": X, "y": y, "folds": FOLDS[:1]} | change))
 
 
@@ -224,32 +224,32 @@ PIPELINES = {
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_pipeline_fitted_up_to_the_cut_is_not_accused(X, y, name):
-    found = causality.audit_fitted(PIPELINES[name].fit(X[:150], y[:150]), X, y, 150)
-    assert found.leaks == []
-    assert (found.table["verdict"] == "causal").sum() >= 3
+    findings = causality.audit_fitted(PIPELINES[name].fit(X[:150], y[:150]), X, y, 150)
+    assert findings.leaks == []
+    assert (findings.table["verdict"] == "causal").sum() >= 3
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_pipeline_fitted_on_all_rows_is_found(X, y, name):
-    found = causality.audit_fitted(PIPELINES[name].fit(X, y), X, y, 150)
-    assert found.leaks
+    findings = causality.audit_fitted(PIPELINES[name].fit(X, y), X, y, 150)
+    assert findings.leaks
 
 
 def test_it_says_which_step_saw_more_and_what(X, y):
-    found = causality.audit_fitted(PIPELINES["linear"].fit(X, y), X, y, 150)
-    assert found.leaks[0].startswith("standardscaler.")
-    assert {"standardscaler.mean_", "standardscaler.scale_", "ridge.coef_"} <= set(found.leaks)
-    told = found.table.set_index("feature").loc["standardscaler.n_samples_seen_", "what"]
-    assert told == "standardscaler.n_samples_seen_ saw more than the first 150 rows: it is 240, and 150 of those"
+    findings = causality.audit_fitted(PIPELINES["linear"].fit(X, y), X, y, 150)
+    assert findings.leaks[0].startswith("standardscaler.")
+    assert {"standardscaler.mean_", "standardscaler.scale_", "ridge.coef_"} <= set(findings.leaks)
+    what = findings.table.set_index("feature").loc["standardscaler.n_samples_seen_", "what"]
+    assert what == "standardscaler.n_samples_seen_ saw more than the first 150 rows: it is 240, and 150 of those"
     with pytest.raises(LeakError, match=r"standardscaler.mean_: leak \(fitted\).*fit the whole Pipeline"):
-        found.raise_for_leaks()
+        findings.raise_for_leaks()
 
 
 def test_a_scaler_fitted_on_all_in_a_pipeline_that_was_refitted_is_found(X, y):
     pipeline = make_pipeline(StandardScaler(), Ridge()).fit(X[:150], y[:150])
     pipeline.steps[0][1].fit(X)
-    found = causality.audit_fitted(pipeline, X, y, 150)
-    assert {name.split(".")[0] for name in found.leaks} == {"standardscaler"}
+    findings = causality.audit_fitted(pipeline, X, y, 150)
+    assert {name.split(".")[0] for name in findings.leaks} == {"standardscaler"}
 
 
 def test_the_cut_may_be_a_date(X, y):
@@ -260,14 +260,14 @@ def test_the_cut_may_be_a_date(X, y):
 
 
 def test_what_differs_from_fit_to_fit_is_not_green(X, y):
-    found = causality.audit_fitted(RandomForestRegressor(3).fit(X[:150], y[:150]), X, y, 150)
-    assert found.leaks == []
-    assert "estimators_" in found.untested
-    assert not found.ok
+    findings = causality.audit_fitted(RandomForestRegressor(3).fit(X[:150], y[:150]), X, y, 150)
+    assert findings.leaks == []
+    assert "estimators_" in findings.untested
+    assert not findings.ok
 
 
 @pytest.mark.parametrize(
-    ("model", "cut", "told"),
+    ("model", "cut", "words"),
     [
         (Ridge(), 150, "learned nothing yet"),
         (Ridge().fit([[1.0]], [1.0]), 0, "leaves 0 of 240"),
@@ -275,8 +275,8 @@ def test_what_differs_from_fit_to_fit_is_not_green(X, y):
         (Ridge().fit([[1.0]], [1.0]), "2020-06-01", "there are no dates"),
     ],
 )
-def test_a_cut_or_model_that_cannot_be_audited_is_refused(X, y, model, cut, told):
-    with pytest.raises(ParamError, match=told):
+def test_a_cut_or_model_that_cannot_be_audited_is_refused(X, y, model, cut, words):
+    with pytest.raises(ParamError, match=words):
         causality.audit_fitted(model, X, y, cut)
 
 

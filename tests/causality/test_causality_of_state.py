@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stockkit import causality
 from stockkit.errors import LeakError
-from tests.causality.leaks import each
+from tests.causality.leaks import by_symbol
 
 Function = Callable[[pd.DataFrame], pd.Series]
 KEPT: dict[str, float] = {}
@@ -35,12 +35,12 @@ class Fitted:
 class Base:
     """Keeps what it learns in its class."""
 
-    by_symbol: dict[str, float] = {}  # noqa: RUF012 - the fault that is planted
+    grouped: dict[str, float] = {}  # noqa: RUF012 - the fault that is planted
 
     def __call__(self, b: pd.DataFrame) -> pd.Series:
         for symbol, close in b.groupby("symbol")["close"]:
-            Base.by_symbol.setdefault(str(symbol), close.mean())
-        return b["close"] / b["symbol"].map(Base.by_symbol)
+            Base.grouped.setdefault(str(symbol), close.mean())
+        return b["close"] / b["symbol"].map(Base.grouped)
 
 
 def in_a_module(b: pd.DataFrame) -> pd.Series:
@@ -199,7 +199,7 @@ def test_nothing_that_an_audited_function_keeps_is_left_behind(audits, folder):
     assert not KEPT
     assert not SEEN
     assert Fitted.mean is None
-    assert Base.by_symbol == {}
+    assert Base.grouped == {}
     assert "STOCKKIT_TEST_MEAN" not in os.environ
     assert not hasattr(json, "mean")
     assert [path for path in folder.rglob("*") if path.is_file() and path.name != ".gitignore"] == []
@@ -212,7 +212,7 @@ def test_a_file_that_was_there_is_as_it_was_after_the_audit(tmp_path):
     def function(b: pd.DataFrame) -> pd.Series:
         with log.open("a") as file:
             file.write("another\n")
-        return each(b, lambda s: s.pct_change())
+        return by_symbol(b, lambda s: s.pct_change())
 
     assert causality.audit(function, cuts=5).ok
     assert log.read_text() == "the first line\n"
@@ -220,7 +220,7 @@ def test_a_file_that_was_there_is_as_it_was_after_the_audit(tmp_path):
 
 def test_a_cache_by_the_bars_themselves_is_no_leak(tmp_path):
     mean = joblib.Memory(tmp_path, verbose=0).cache(lambda close: close.expanding().mean())
-    assert causality.audit(lambda b: each(b, mean) / b["close"], cuts=5).ok
+    assert causality.audit(lambda b: by_symbol(b, mean) / b["close"], cuts=5).ok
 
 
 def _exits(b: pd.DataFrame) -> pd.Series:
@@ -242,7 +242,7 @@ def test_a_function_that_ends_its_process_is_a_fault(function, state, what):
 
 
 def returns(b: pd.DataFrame) -> pd.DataFrame:
-    return b.assign(r=each(b, lambda s: s.pct_change()).fillna(0.0))
+    return b.assign(r=by_symbol(b, lambda s: s.pct_change()).fillna(0.0))
 
 
 def over_all_rows(b: pd.DataFrame, column: str) -> pd.Series:
@@ -260,18 +260,20 @@ def slope(s: pd.Series, n: int = 20) -> np.ndarray:
 
 
 ROUNDED = {
-    "rolling skew": lambda b: each(returns(b), lambda s: s.rolling(20).skew(), "r"),
-    "rolling kurt": lambda b: each(returns(b), lambda s: s.rolling(20).kurt(), "r"),
-    "rolling kurt of prices": lambda b: each(b, lambda s: s.rolling(20).kurt()),
-    "rolling skew of volumes": lambda b: each(b, lambda s: s.rolling(20).skew(), "volume"),
-    "rolling correlation": lambda b: each(b, lambda s: s.rolling(20).corr(s.shift(1))),
-    "expanding skew": lambda b: each(returns(b), lambda s: s.expanding().skew(), "r"),
-    "fftconvolve": lambda b: each(b, lambda s: signal.fftconvolve(s, np.ones(5) / 5)[: len(s)]),
-    "fftconvolve of returns": lambda b: each(returns(b), lambda s: signal.fftconvolve(s, np.ones(5))[: len(s)], "r"),
+    "rolling skew": lambda b: by_symbol(returns(b), lambda s: s.rolling(20).skew(), "r"),
+    "rolling kurt": lambda b: by_symbol(returns(b), lambda s: s.rolling(20).kurt(), "r"),
+    "rolling kurt of prices": lambda b: by_symbol(b, lambda s: s.rolling(20).kurt()),
+    "rolling skew of volumes": lambda b: by_symbol(b, lambda s: s.rolling(20).skew(), "volume"),
+    "rolling correlation": lambda b: by_symbol(b, lambda s: s.rolling(20).corr(s.shift(1))),
+    "expanding skew": lambda b: by_symbol(returns(b), lambda s: s.expanding().skew(), "r"),
+    "fftconvolve": lambda b: by_symbol(b, lambda s: signal.fftconvolve(s, np.ones(5) / 5)[: len(s)]),
+    "fftconvolve of returns": lambda b: by_symbol(
+        returns(b), lambda s: signal.fftconvolve(s, np.ones(5))[: len(s)], "r"
+    ),
     "one cumsum over all": lambda b: over_all_rows(b, "close"),
     "one cumsum of returns": lambda b: over_all_rows(returns(b), "r"),
     "one cumsum of dollars": lambda b: over_all_rows(b.assign(dollars=b["close"] * b["volume"]), "dollars"),
-    "rolling regression": lambda b: each(b, slope),
+    "rolling regression": lambda b: by_symbol(b, slope),
 }
 
 
@@ -284,19 +286,19 @@ def test_what_only_rounds_differently_is_not_accused(seed):
 @pytest.mark.parametrize("weight", [1e-3, 1e-4])
 def test_a_badly_conditioned_feature_with_a_little_of_tomorrow_leaks(weight):
     def function(b: pd.DataFrame) -> pd.Series:
-        return ROUNDED["rolling kurt of prices"](b) + weight * each(returns(b), lambda s: s.shift(-1), "r") / 0.01
+        return ROUNDED["rolling kurt of prices"](b) + weight * by_symbol(returns(b), lambda s: s.shift(-1), "r") / 0.01
 
     assert causality.audit({"mine": function}, cuts=10).leaks == ["mine"]
 
 
 AT_THE_OPEN = {
-    "gap": lambda b: b["open"] / each(b, lambda s: s.shift(1)) - 1,
-    "yesterday's return": lambda b: each(returns(b), lambda s: s.shift(1), "r"),
+    "gap": lambda b: b["open"] / by_symbol(b, lambda s: s.shift(1)) - 1,
+    "yesterday's return": lambda b: by_symbol(returns(b), lambda s: s.shift(1), "r"),
 }
 AT_THE_CLOSE = {
     "today's return": lambda b: returns(b)["r"],
-    "today's high": lambda b: b["high"] / each(b, lambda s: s.shift(1)),
-    "today's volume": lambda b: each(b, lambda s: s / s.rolling(5).mean(), "volume"),
+    "today's high": lambda b: b["high"] / by_symbol(b, lambda s: s.shift(1)),
+    "today's volume": lambda b: by_symbol(b, lambda s: s / s.rolling(5).mean(), "volume"),
 }
 
 

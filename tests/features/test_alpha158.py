@@ -62,14 +62,14 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("symbol", ["AAPL", "NVDA", "NASTY", "STILL"])
 def test_every_cell_is_what_qlib_answers(symbol):
     wrong = apart(run(columns(GOLDEN[f"{symbol}_bars"])), GOLDEN[f"{symbol}_values"])
-    found = {(symbol, NAMES[k]): set(np.flatnonzero(wrong[k]).tolist()) for k in np.flatnonzero(wrong.any(axis=1))}
-    assert found == {cell: rows for cell, rows in NOISY.items() if cell[0] == symbol}
+    differing = {(symbol, NAMES[k]): set(np.flatnonzero(wrong[k]).tolist()) for k in np.flatnonzero(wrong.any(axis=1))}
+    assert differing == {cell: rows for cell, rows in NOISY.items() if cell[0] == symbol}
 
 
 def statistic(bars: Columns, family: str, d: int, row: int) -> float:
     """What the definition says of one window, by NumPy."""
-    own = slice(row - d + 1, row + 1)
-    close, before, volume = bars["close"][own], bars["close"][row - d : row], bars["volume"][own]
+    window = slice(row - d + 1, row + 1)
+    close, before, volume = bars["close"][window], bars["close"][row - d : row], bars["volume"][window]
     if family == "wvma":
         moved = np.abs(close / before - 1) * volume
         return float(np.std(moved, ddof=1) / (np.mean(moved) + 1e-12))
@@ -100,8 +100,8 @@ def test_the_names_are_those_of_qlib_in_its_order():
 
 def pieces(bars: Columns, rows: np.ndarray, context: int, name: str, dtype: str) -> np.ndarray:
     """The feature at each of the rows, computed from `context` rows before it and no others."""
-    own = np.concatenate([np.arange(row - context, row + 1) for row in rows])
-    cut = {column: values[own] for column, values in bars.items()}
+    positions = np.concatenate([np.arange(row - context, row + 1) for row in rows])
+    cut = {column: values[positions] for column, values in bars.items()}
     edges = np.arange(len(rows) + 1) * (context + 1)
     return run(cut, [name], edges=edges, starts=edges[1:] - 1, dtype=dtype)[0, edges[1:] - 1]
 
@@ -110,10 +110,10 @@ def changed(bars: Columns, name: str, dtype: str, missing: int = 0) -> int:
     """In how many of 300 rows the feature hangs on more than its look-back, to the last bit."""
     rows = np.random.default_rng(11).choice(np.arange(66, 5000), 300, replace=False)
     context = alpha158.look_back(name) - missing
-    whole = run(bars, [name], dtype=dtype)[0, rows]
+    full = run(bars, [name], dtype=dtype)[0, rows]
     bits = "int64" if dtype == "float64" else "int32"
     alone = pieces(bars, rows, context, name, dtype)
-    same = (whole.view(bits) == alone.view(bits)) | (np.isnan(whole) & np.isnan(alone))
+    same = (full.view(bits) == alone.view(bits)) | (np.isnan(full) & np.isnan(alone))
     return int((~same).sum())
 
 
@@ -127,12 +127,12 @@ def test_a_context_one_row_short_is_noticed_so_look_back_is_no_longer_than_neede
 
 
 def test_a_later_start_leaves_earlier_rows_alone_and_changes_no_bit(walk):
-    whole = run(walk, edges=[0, 1500, 1500, 5000])
+    full = run(walk, edges=[0, 1500, 1500, 5000])
     starts = [70, 1500, 3777]
     later = run(walk, edges=[0, 1500, 1500, 5000], starts=starts)
     for first, start, last in ((0, 70, 1500), (1500, 3777, 5000)):
         assert (later[:, first:start] == -999).all()
-        np.testing.assert_array_equal(later[:, start:last], whole[:, start:last])
+        np.testing.assert_array_equal(later[:, start:last], full[:, start:last])
 
 
 def test_a_symbol_does_not_leak_into_its_neighbour(walk):
@@ -154,10 +154,10 @@ def test_a_feature_alone_is_what_it_is_among_all(name):
 
 def test_float32_is_float64_rounded_and_threads_change_nothing(walk):
     edges = [0, 900, 1000, 1001, 1003, 4000, 5000]
-    whole = run(walk, edges=edges)
-    np.testing.assert_array_equal(run(walk, edges=edges, dtype="float32"), whole.astype("float32"))
-    np.testing.assert_array_equal(run(walk, edges=edges, threads=2), whole)
-    np.testing.assert_array_equal(run(walk, edges=edges, threads=50), whole)
+    full = run(walk, edges=edges)
+    np.testing.assert_array_equal(run(walk, edges=edges, dtype="float32"), full.astype("float32"))
+    np.testing.assert_array_equal(run(walk, edges=edges, threads=2), full)
+    np.testing.assert_array_equal(run(walk, edges=edges, threads=50), full)
 
 
 @pytest.mark.parametrize("d", WINDOWS)

@@ -23,10 +23,10 @@ ALONE = [name for name in EACH if features.CATALOGUE[name].group != "cross"]
 @pytest.mark.parametrize("name", EACH)
 def test_a_feature_is_valid_from_its_look_back_on_and_not_before(bars, name):
     table = features.compute(bars, [name])
-    own = table.loc[table["symbol"] == "AAA", name].notna().to_numpy()
+    known = table.loc[table["symbol"] == "AAA", name].notna().to_numpy()
     look_back = features.CATALOGUE[name].look_back
-    assert not own[:look_back].any()
-    assert own[look_back:].all()
+    assert not known[:look_back].any()
+    assert known[look_back:].all()
 
 
 @pytest.mark.parametrize("kind", ["object", "string[python]", "category"])
@@ -74,9 +74,9 @@ def test_a_split_changes_no_scale_free_feature(bars):
     ],
 )  # fmt: skip
 def test_a_feature_equals_its_definition_in_pandas(bars, name, by_hand):
-    own = bars[bars["symbol"] == "AAA"].reset_index(drop=True)
-    found = features.compute(own, [name])[name]
-    np.testing.assert_allclose(found, by_hand(own), rtol=1e-6, atol=1e-9)
+    one = bars[bars["symbol"] == "AAA"].reset_index(drop=True)
+    values = features.compute(one, [name])[name]
+    np.testing.assert_allclose(values, by_hand(one), rtol=1e-6, atol=1e-9)
 
 
 def _ema(close: pd.Series, n: int) -> pd.Series:
@@ -111,45 +111,49 @@ def test_bars_with_a_repeated_day_are_refused(bars):
 
 
 @pytest.fixture
-def own(monkeypatch):
+def catalogue(monkeypatch):
     monkeypatch.setattr(features, "CATALOGUE", dict(features.CATALOGUE))
 
 
 def test_a_new_day_is_bit_for_bit_what_the_whole_history_gives(bars):
     ragged = bars.drop(bars.index[[30, 395, 399, 500, 780]])  # sessions that one symbol lacks
-    whole = features.compute(ragged, EACH)
+    complete = features.compute(ragged, EACH)
     for back in (1, 2, 7, 150, 399):
         since = bars["date"].unique()[-back]
         late = features.compute(ragged, EACH, since=since)
-        pd.testing.assert_frame_equal(late, whole[whole["date"] >= since].reset_index(drop=True), check_exact=True)
+        pd.testing.assert_frame_equal(
+            late, complete[complete["date"] >= since].reset_index(drop=True), check_exact=True
+        )
 
 
 def test_what_lies_before_the_look_back_does_not_matter_to_a_windowed_feature(bars):
-    whole = features.compute(bars, ALONE)
+    complete = features.compute(bars, ALONE)
     for name in (n for n in ALONE if not features.CATALOGUE[n].smoothed):
         near = bars.groupby("symbol").tail(features.CATALOGUE[name].look_back + 1)
         last = features.compute(near, [name]).groupby("symbol")[name].last()
-        pd.testing.assert_series_equal(last, whole.groupby("symbol")[name].last(), check_exact=True)
+        pd.testing.assert_series_equal(last, complete.groupby("symbol")[name].last(), check_exact=True)
 
 
 def test_smoothed_features_start_anew_and_nobody_can_tell():
     """What is older than the restarts weighs nothing, and the bits of a new day are those of all days."""
     bars = simulate.bars(["AAA", "BBB"], count=4700, rng=np.random.default_rng(7))
     names = [name for name in EACH if features.CATALOGUE[name].smoothed]
-    whole = features.compute(bars, names)
-    own = bars[bars["symbol"] == "BBB"]
-    high, low, close = (own[column].to_numpy() for column in ("high", "low", "close"))
+    complete = features.compute(bars, names)
+    second = bars[bars["symbol"] == "BBB"]
+    high, low, close = (second[column].to_numpy() for column in ("high", "low", "close"))
     plain = {"to_ema_20": close / talib.EMA(close, 20) - 1, "macd_hist": talib.MACD(close)[2] / close,
              "rsi_14": talib.RSI(close, 14), "natr_14": talib.NATR(high, low, close, 14),
              "adx_14": talib.ADX(high, low, close, 14)}  # fmt: skip
     assert set(plain) == set(names)
     for name, expected in plain.items():
-        found = whole.loc[whole["symbol"] == "BBB", name]
-        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
+        values = complete.loc[complete["symbol"] == "BBB", name]
+        np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-13)
     for at in (1535, 1536, 2047, 2048, 2049, 4096, 4699):
         since = bars["date"].unique()[at]
         late = features.compute(bars, names, since=since)
-        pd.testing.assert_frame_equal(late, whole[whole["date"] >= since].reset_index(drop=True), check_exact=True)
+        pd.testing.assert_frame_equal(
+            late, complete[complete["date"] >= since].reset_index(drop=True), check_exact=True
+        )
 
 
 def test_since_a_day_after_the_last_is_no_row_and_before_the_first_is_all(bars):
@@ -162,30 +166,30 @@ def test_a_row_without_a_price_has_no_features_and_harms_no_later_one(bars, colu
     hole = [100, 101, 650]
     holed = bars.astype({column: "float64"})
     holed.loc[hole, column] = np.nan
-    found = features.compute(holed, EACH)
-    assert found.loc[hole, EACH].isna().all(axis=None)
+    table = features.compute(holed, EACH)
+    assert table.loc[hole, EACH].isna().all(axis=None)
     without = features.compute(bars.drop(hole), EACH)
-    pd.testing.assert_frame_equal(found.drop(hole).reset_index(drop=True), without)
+    pd.testing.assert_frame_equal(table.drop(hole).reset_index(drop=True), without)
     late = features.compute(holed, EACH, since=bars["date"].iloc[90])
-    pd.testing.assert_frame_equal(late, found[found["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
+    pd.testing.assert_frame_equal(late, table[table["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
 
 
 def test_an_unknown_volume_costs_the_features_that_look_at_it_and_only_while_they_do(bars):
     hole = [100, 101, 650]
     holed = bars.astype({"volume": "float64"})
     holed.loc[hole, "volume"] = np.nan
-    whole, found = features.compute(bars, ALONE), features.compute(holed, ALONE)
+    complete, table = features.compute(bars, ALONE), features.compute(holed, ALONE)
     other = features.compute(bars.assign(volume=bars["volume"].to_numpy()[::-1]), ALONE)
-    looks = [name for name in ALONE if not other[name].equals(whole[name])]
+    looks = [name for name in ALONE if not other[name].equals(complete[name])]
     assert {"mfi_14", "obv_20", "volume_z_20", "vma5", "corr60", "vsumd10"} <= set(looks)
     now = [name for name in looks if not name.startswith(("cord", "volume_z_20_lag"))]  # CORD leaves such pairs out
-    assert found.loc[hole, now].isna().all(axis=None)
+    assert table.loc[hole, now].isna().all(axis=None)
     blind = [name for name in ALONE if name not in looks]
-    pd.testing.assert_frame_equal(found[blind], whole[blind], check_exact=True)
+    pd.testing.assert_frame_equal(table[blind], complete[blind], check_exact=True)
     for name in looks:
         reach = {at + k for at in hole for k in range(features.CATALOGUE[name].look_back + 1)}
         clear = [k for k in range(800) if k not in reach]
-        pd.testing.assert_series_equal(found.loc[clear, name], whole.loc[clear, name], check_exact=True)
+        pd.testing.assert_series_equal(table.loc[clear, name], complete.loc[clear, name], check_exact=True)
     late = features.compute(holed, EACH, since=bars["date"].iloc[90])
     every = features.compute(holed, EACH)
     pd.testing.assert_frame_equal(late, every[every["date"] >= bars["date"].iloc[90]].reset_index(drop=True))
@@ -193,11 +197,11 @@ def test_an_unknown_volume_costs_the_features_that_look_at_it_and_only_while_the
 
 def test_a_symbol_without_any_volume_has_all_features_of_its_prices(bars):
     index = bars.assign(volume=np.where(bars["symbol"] == "AAA", np.nan, bars["volume"]))
-    found = features.compute(index, ["ret_1", "rsi_14", "mfi_14", "volume_z_20"]).groupby("symbol").count()
-    assert found["ret_1"].tolist() == [399, 399]
-    assert found["rsi_14"].tolist() == [386, 386]
-    assert (found.loc["AAA", ["mfi_14", "volume_z_20"]] == 0).all()
-    assert (found.loc["BBB", ["mfi_14", "volume_z_20"]] > 0).all()
+    counts = features.compute(index, ["ret_1", "rsi_14", "mfi_14", "volume_z_20"]).groupby("symbol").count()
+    assert counts["ret_1"].tolist() == [399, 399]
+    assert counts["rsi_14"].tolist() == [386, 386]
+    assert (counts.loc["AAA", ["mfi_14", "volume_z_20"]] == 0).all()
+    assert (counts.loc["BBB", ["mfi_14", "volume_z_20"]] > 0).all()
 
 
 def test_float32_is_float64_rounded(bars):
@@ -208,22 +212,22 @@ def test_float32_is_float64_rounded(bars):
         features.compute(bars, dtype="float16")
 
 
-def test_a_feature_of_ones_own_is_one_line(bars, own):
+def test_a_feature_of_ones_own_is_one_line(bars, catalogue):
     features.register("body", lambda a: a.close / a.open - 1, look_back=0)
-    found = features.compute(bars, ["body", "ret_1"])
-    np.testing.assert_array_equal(found["body"], bars["close"] / bars["open"] - 1)
+    table = features.compute(bars, ["body", "ret_1"])
+    np.testing.assert_array_equal(table["body"], bars["close"] / bars["open"] - 1)
     assert features.names("user") == ["body"]
     features.forget("body")
     assert "body" not in features.CATALOGUE
 
 
-def test_the_look_back_of_a_feature_of_ones_own_is_kept(bars, own):
+def test_the_look_back_of_a_feature_of_ones_own_is_kept(bars, catalogue):
     features.register("up", lambda a: np.ones(len(a.close)), look_back=5)
     assert features.compute(bars, ["up"]).groupby("symbol")["up"].apply(lambda v: v.isna().sum()).eq(5).all()
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "words"),
     [
         (lambda a: a.close[1:], r"shape \(399,\) for 400 sessions"),
         (lambda a: 1 / 0, "division by zero"),
@@ -231,16 +235,16 @@ def test_the_look_back_of_a_feature_of_ones_own_is_kept(bars, own):
         (lambda a: np.multiply(a.close, 2, out=a.close), "read-only"),
     ],
 )
-def test_a_function_of_ones_own_that_fails_is_named_and_harms_nothing(bars, own, function, said):
+def test_a_function_of_ones_own_that_fails_is_named_and_harms_nothing(bars, catalogue, function, words):
     before = bars.copy()
     features.register("mine", function, look_back=0)
-    with pytest.raises(FeatureError, match=said):
+    with pytest.raises(FeatureError, match=words):
         features.compute(bars, ["mine"])
     pd.testing.assert_frame_equal(bars, before)
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "look_back", "said"),
+    ("name", "function", "look_back", "words"),
     [
         ("rsi_14", abs, 3, "in the catalogue already"),
         ("Date", abs, 3, "small letters"),
@@ -251,8 +255,8 @@ def test_a_function_of_ones_own_that_fails_is_named_and_harms_nothing(bars, own,
         ("x", abs, 1.5, "look_back"),
     ],
 )
-def test_what_cannot_be_registered_is_refused(own, name, function, look_back, said):
-    with pytest.raises(ParamError, match=said):
+def test_what_cannot_be_registered_is_refused(catalogue, name, function, look_back, words):
+    with pytest.raises(ParamError, match=words):
         features.register(name, function, look_back=look_back)
 
 
@@ -272,11 +276,11 @@ def test_ranks_are_those_of_pandas():
 
 
 def test_beta_and_residual_are_those_of_least_squares(bars):
-    found = features.compute(bars, ["beta_60", "residual_60", "ret_1"])
-    returns = found.pivot(index="date", columns="symbol", values="ret_1")
+    table = features.compute(bars, ["beta_60", "residual_60", "ret_1"])
+    returns = table.pivot(index="date", columns="symbol", values="ret_1")
     x, y = returns.mean(axis=1).to_numpy()[-60:], returns["AAA"].to_numpy()[-60:]
     slope, start = np.polyfit(x, y, 1)
-    last = found[found["symbol"] == "AAA"].iloc[-1]
+    last = table[table["symbol"] == "AAA"].iloc[-1]
     np.testing.assert_allclose(
         [last["beta_60"], last["residual_60"]], [slope, y[-1] - start - slope * x[-1]], rtol=1e-9
     )
@@ -294,12 +298,12 @@ def test_bars_that_carry_what_the_others_of_the_day_are_need_no_others(bars):
 def test_the_calendar_knows_only_what_was_known_beforehand():
     days = pd.to_datetime(["2012-10-26", "2012-11-30", "2018-11-30", "2021-07-02", "2021-12-31"])
     bars = simulate.bars(["AAA"], count=5, rng=np.random.default_rng(1)).assign(date=days)
-    found = features.compute(bars, features.names("calendar"))
-    assert found["weekday"].tolist() == [4, 4, 4, 4, 4]
-    assert found["month_left"].tolist() == [3, 0, 0, 19, 0]  # Hurricane Sandy closed two of the three: unknown then
-    assert found["month_session"].tolist() == [20, 21, 21, 2, 22]
-    assert found["holiday_left"].tolist() == [18, 16, 16, 0, 10]  # not the funeral of 2018-12-05
-    assert found["days_since"].tolist()[1:] == [35, 2191, 945, 182]
+    table = features.compute(bars, features.names("calendar"))
+    assert table["weekday"].tolist() == [4, 4, 4, 4, 4]
+    assert table["month_left"].tolist() == [3, 0, 0, 19, 0]  # Hurricane Sandy closed two of the three: unknown then
+    assert table["month_session"].tolist() == [20, 21, 21, 2, 22]
+    assert table["holiday_left"].tolist() == [18, 16, 16, 0, 10]  # not the funeral of 2018-12-05
+    assert table["days_since"].tolist()[1:] == [35, 2191, 945, 182]
 
 
 @pytest.mark.parametrize("n", [5, 20, 60])

@@ -134,7 +134,7 @@ def test_the_outcome_is_the_symbols_own_return_after_the_session():
              for s, d in (("A", days), ("B", days[::2]))]  # fmt: skip
     prices = pd.concat(parts, ignore_index=True)
     after = prices.groupby("symbol")["close"].shift(-1) / prices["close"]
-    table = prices[["symbol", "date"]].assign(told=after)
+    table = prices[["symbol", "date"]].assign(outcome=after)
     (row,) = judged(table, prices).query("reason == ''").to_dict("records") or [{}]
     assert row == {}  # always right: 1.0 on every session, so no spread to make an error of
     (row,) = judged(table, prices).to_dict("records")
@@ -249,11 +249,11 @@ def test_the_verdict_counts_every_try_and_what_luck_alone_gives():
 def test_the_verdict_names_what_was_planted_and_nothing_else():
     table, prices = panel(8, sessions=500, count=30)
     planted, _ = panel(8, sessions=500, rho=0.4)
-    years = judged(table.assign(told=planted["f0"]), prices)
-    assert {name for name, _ in information_coefficient.verdict(years).telling} == {"told"}
+    years = judged(table.assign(signal=planted["f0"]), prices)
+    assert {name for name, _ in information_coefficient.verdict(years).telling} == {"signal"}
     all_years = information_coefficient.verdict(information_coefficient.overall(years))
-    assert all_years.telling == (("told", None),)
-    assert "Of 31 features, 1 differs from 0 after correction for 31 tries: told (+0." in all_years.text
+    assert all_years.telling == (("signal", None),)
+    assert "Of 31 features, 1 differs from 0 after correction for 31 tries: signal (+0." in all_years.text
     assert "&lt;" in information_coefficient.Finding("a < b", (), 1, 0.05)._repr_html_()
 
 

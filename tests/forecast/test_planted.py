@@ -6,8 +6,8 @@ from tests.forecast import planted
 
 def test_the_feature_tells_of_the_next_return_and_of_no_other():
     made = planted.panel(50, 4000, ic=0.05, rng=np.random.default_rng(1))
-    found = [np.corrcoef(made.feature[:-lag].ravel(), made.returns[lag:].ravel())[0, 1] for lag in (1, 2)]
-    assert found == pytest.approx([0.05, 0.0], abs=0.008)
+    correlations = [np.corrcoef(made.feature[:-lag].ravel(), made.returns[lag:].ravel())[0, 1] for lag in (1, 2)]
+    assert correlations == pytest.approx([0.05, 0.0], abs=0.008)
     assert np.corrcoef(made.feature.ravel(), made.returns.ravel())[0, 1] == pytest.approx(0, abs=0.008)
 
 

@@ -192,37 +192,37 @@ def test_close_raw_is_the_file_to_the_last_digit(prices):
     for symbol in SYMBOLS:
         with open(ROOT / "data" / "sample" / f"{symbol}.csv", newline="") as file:
             written = {row["timestamp"]: row["close"] for row in csv.DictReader(file)}
-        own = prices[prices["symbol"] == symbol]
-        found = dict(zip(own["date"].dt.strftime("%Y-%m-%d"), own["close_raw"], strict=True))
+        rows = prices[prices["symbol"] == symbol]
+        closes = dict(zip(rows["date"].dt.strftime("%Y-%m-%d"), rows["close_raw"], strict=True))
         assert {day: repr(float(text)) for day, text in written.items()} == {
-            d: repr(float(v)) for d, v in found.items()
+            d: repr(float(v)) for d, v in closes.items()
         }
 
 
 @pytest.fixture(scope="module")
 def without_actions():
     """The sample cleaned as if no split were known."""
-    told = {}
+    answers = {}
     for symbol in SYMBOLS:
         data = (ROOT / "data" / "sample" / f"{symbol}.csv").read_bytes()
-        told[symbol] = [clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)]
-    return clean.clean(told, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+        answers[symbol] = [clean.Answer(symbol, data, f"{symbol}.csv", FETCHED)]
+    return clean.clean(answers, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
 
 
 def test_without_the_actions_every_large_split_is_found_with_its_ratio_and_nothing_else(without_actions):
-    found = without_actions.jumps
-    assert {(row.symbol, f"{row.ex_date:%Y-%m-%d}") for row in found.itertuples()} == LARGE_SPLITS
-    assert set(found["kind"]) == {"split"}
-    ratios = {(row.symbol, f"{row.ex_date:%Y}"): row.ratio for row in found.itertuples()}
+    jumps = without_actions.jumps
+    assert {(row.symbol, f"{row.ex_date:%Y-%m-%d}") for row in jumps.itertuples()} == LARGE_SPLITS
+    assert set(jumps["kind"]) == {"split"}
+    ratios = {(row.symbol, f"{row.ex_date:%Y}"): row.ratio for row in jumps.itertuples()}
     assert ratios == {("AAPL", "2014"): 7, ("AAPL", "2020"): 4, ("AMZN", "2022"): 20, ("GOOG", "2014"): 2,
                       ("GOOG", "2022"): 20, ("NFLX", "2015"): 7, ("NVDA", "2021"): 4}  # fmt: skip
 
 
 def test_without_the_actions_the_newest_rows_are_trusted_and_none_on_another_scale(without_actions):
-    for symbol, own in without_actions.prices.groupby("symbol"):
+    for symbol, rows in without_actions.prices.groupby("symbol"):
         newest_split = max((day for name, day in LARGE_SPLITS if name == symbol), default="2000-01-01")
-        assert own["date"].min() >= pd.Timestamp(newest_split)
-        assert own["date"].max() == pd.Timestamp("2023-09-21")
+        assert rows["date"].min() >= pd.Timestamp(newest_split)
+        assert rows["date"].max() == pd.Timestamp("2023-09-21")
     counts = without_actions.rejects.groupby("symbol")["rule"].value_counts()
     assert counts["AAPL"].to_dict() == {"before_jump": 1928, "unexplained_jump": 1}
     assert len(without_actions.prices) + len(without_actions.rejects) == 16_194
@@ -244,8 +244,8 @@ def answers_of(*bodies: list[str]) -> list[clean.Answer]:
 
 
 def merged(*bodies: list[str]) -> clean.Cleaned:
-    told = {"AAA": answers_of(*bodies)}
-    return clean.clean(told, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
+    answers = {"AAA": answers_of(*bodies)}
+    return clean.clean(answers, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FAR)
 
 
 def test_a_short_answer_adds_to_a_long_one_and_each_row_keeps_the_day_that_it_was_known(good):
@@ -297,6 +297,6 @@ def test_a_real_move_on_the_day_of_a_reverse_split_passes_where_it_is_stated(goo
     text = f"symbol,ex_date,kind,value\nAAA,{day},split,0.05\n"
     assert len(run(body(lines), corporate_actions.parse(text.encode(), file="a")).prices) == 5
     stated = corporate_actions.parse(f"{text}AAA,{day},split,1.0\n".encode(), file="a")
-    found = run(body(lines), stated).prices
-    assert len(found) == 8
-    assert found["split_factor"].tolist() == [0.05] * 5 + [1.0] * 3
+    cleaned = run(body(lines), stated).prices
+    assert len(cleaned) == 8
+    assert cleaned["split_factor"].tolist() == [0.05] * 5 + [1.0] * 3

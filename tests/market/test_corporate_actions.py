@@ -105,8 +105,8 @@ def test_what_one_source_tells_alone_or_otherwise_is_listed_and_not_trusted():
     trusted, conflicts = corporate_actions.agree(first, second)
     assert trusted.empty
     assert list(trusted.columns) == list(corporate_actions.ACTIONS)
-    told = {(row.symbol, f"{row.ex_date:%m-%d}"): row.reason for row in conflicts.itertuples()}
-    assert told == {
+    reasons = {(row.symbol, f"{row.ex_date:%m-%d}"): row.reason for row in conflicts.itertuples()}
+    assert reasons == {
         ("A", "01-03"): "the sources give different values",
         ("A", "02-03"): "only the first source has it",
         ("A", "02-04"): "only the second source has it",
@@ -191,9 +191,9 @@ def test_lines_that_end_as_on_an_old_mac_are_read():
 
 def test_a_large_move_on_an_ex_date_is_marked_and_nothing_stops(prices):
     assert set(corporate_actions.split_days(prices)["note"]) == {""}
-    own = prices[prices["symbol"] == "AAPL"].reset_index(drop=True)
-    later = own["date"] >= pd.Timestamp("2020-08-31")
-    crashed = own.assign(close=own["close"].where(~later, own["close"] * 0.78))
+    apple = prices[prices["symbol"] == "AAPL"].reset_index(drop=True)
+    later = apple["date"] >= pd.Timestamp("2020-08-31")
+    crashed = apple.assign(close=apple["close"].where(~later, apple["close"] * 0.78))
     notes = corporate_actions.split_days(crashed).set_index("ex_date")["note"]
     assert notes.to_dict() == {pd.Timestamp("2014-06-09"): "", pd.Timestamp("2020-08-31"): notes.iloc[1]}
     assert notes.iloc[1].startswith("large")

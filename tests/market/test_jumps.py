@@ -51,9 +51,9 @@ def suggested(frame: pd.DataFrame, known: pd.DataFrame | None = None) -> pd.Data
      (1 / 15, {}), (1 / 20, {"day": -0.25, "heavy": 8.0}), (1 / 50, {"day": -0.1, "heavy": 10.0})],
 )  # fmt: skip
 def test_a_missing_split_is_found_with_its_ratio(ratio, more, seed):
-    found = suggested(split(bars(seed=seed, sd=0.05 if more.get("day", 0) < 0 else 0.02), ratio, **more))
-    assert found["kind"].tolist() == [SPLIT]
-    assert found["ratio"].tolist() == [pytest.approx(ratio)]
+    suggestions = suggested(split(bars(seed=seed, sd=0.05 if more.get("day", 0) < 0 else 0.02), ratio, **more))
+    assert suggestions["kind"].tolist() == [SPLIT]
+    assert suggestions["ratio"].tolist() == [pytest.approx(ratio)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -66,9 +66,9 @@ def test_a_missing_split_is_found_with_its_ratio(ratio, more, seed):
      (lambda seed: bars(seed=seed).assign(close=lambda f: f["close"] * np.where(f.index < 1, 100, 1)), NO_RATIO)],
 )  # fmt: skip
 def test_what_is_no_split_is_not_called_one(history, kind, seed):
-    found = suggested(history(seed))
-    assert set(found["kind"].tolist()[:1]) <= {kind}
-    assert SPLIT not in found["kind"].tolist()
+    suggestions = suggested(history(seed))
+    assert set(suggestions["kind"].tolist()[:1]) <= {kind}
+    assert SPLIT not in suggestions["kind"].tolist()
 
 
 def test_a_fall_of_a_third_on_news_is_not_taken_for_a_split_of_three_for_two():
@@ -107,9 +107,11 @@ def test_a_wrong_ratio_or_news_on_the_day_of_a_listed_split_is_said_and_the_spli
     known = corporate_actions.parse(
         f"symbol,ex_date,kind,value\nA,{frame['date'].iloc[AT]:%Y-%m-%d},split,2\n".encode(), file="a"
     )
-    found = suggested(corporate_actions.adjust(frame.assign(high=frame["close"], low=frame["open"]), known), known)
-    assert found["kind"].tolist() == [NO_RATIO]
-    assert "its ratio is wrong, or news" in found["evidence"][0]
+    suggestions = suggested(
+        corporate_actions.adjust(frame.assign(high=frame["close"], low=frame["open"]), known), known
+    )
+    assert suggestions["kind"].tolist() == [NO_RATIO]
+    assert "its ratio is wrong, or news" in suggestions["evidence"][0]
 
 
 def test_a_jump_of_a_series_without_volume_is_told_from_its_prices():
@@ -139,16 +141,16 @@ def test_every_row_is_kept_or_has_a_rule_and_none_is_kept_across_a_border():
     rng = np.random.default_rng(1)
     for _ in range(50):
         level = np.cumsum(np.where(rng.random(400) < 0.02, rng.choice([-1.4, 0.7, 1.1], 400), 0.0))
-        found = jumps.stretches(level, np.zeros(400, bool))
-        trusted = level[found.rule == ""]
+        judged = jumps.stretches(level, np.zeros(400, bool))
+        trusted = level[judged.rule == ""]
         assert len(trusted)
         assert (np.abs(np.diff(trusted)) <= jumps.MAX_JUMP).all()
-        assert set(found.rule) <= {"", "unexplained_jump", "before_jump", "after_jump"}
+        assert set(judged.rule) <= {"", "unexplained_jump", "before_jump", "after_jump"}
 
 
 def test_the_file_of_suggestions_reads_as_actions_with_the_evidence_as_comments():
-    found = pd.concat([suggested(split(bars(), 4)), suggested(news(bars(), -0.7))], ignore_index=True)
-    text = jumps.csv_lines(schema.cast(found, jumps.SUGGESTED))
+    suggestions = pd.concat([suggested(split(bars(), 4)), suggested(news(bars(), -0.7))], ignore_index=True)
+    text = jumps.csv_lines(schema.cast(suggestions, jumps.SUGGESTED))
     listed = corporate_actions.parse(text.encode(), file="actions.suggested.csv")
     assert listed[["kind", "value"]].values.tolist() == [["split", 4.0]]
     assert text.count("\n#") == 3
@@ -160,7 +162,7 @@ def test_no_cell_of_the_file_of_suggestions_is_taken_for_a_formula():
     known = pd.DataFrame({"symbol": ["A"], "ex_date": frame["date"].iloc[[AT]], "kind": ["split"], "value": [2.0]})
     beside = suggested(frame.assign(close_raw=frame["close"]), known)
     assert "beside the split" in beside["evidence"].iloc[0]
-    found = pd.concat([*map(suggested, kinds), beside], ignore_index=True)
-    cells = [cell for line in jumps.csv_lines(found).splitlines() for cell in line.split(",")]
+    suggestions = pd.concat([*map(suggested, kinds), beside], ignore_index=True)
+    cells = [cell for line in jumps.csv_lines(suggestions).splitlines() for cell in line.split(",")]
     assert len(cells) > 20
     assert not [cell for cell in cells if cell.strip().startswith(frames.FORMULA)]

@@ -359,9 +359,9 @@ def test_where_the_calendar_does_not_reach_back_rows_are_kept_by_choice():
 
 def test_a_later_answer_that_still_lacks_the_volume_corrects_nothing():
     body = (HEADER + "2023-09-20,1,1,1,1,\n").encode()
-    told = [Answer("AAPL", body, f"{k}.csv", FETCHED + pd.Timedelta(days=k)) for k in range(2)]
+    answers = [Answer("AAPL", body, f"{k}.csv", FETCHED + pd.Timedelta(days=k)) for k in range(2)]
     cleaned = clean.clean(
-        {"AAPL": told}, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FETCHED.tz_convert(None)
+        {"AAPL": answers}, corporate_actions.none(), start=pd.Timestamp("1900-01-01"), as_of=FETCHED.tz_convert(None)
     )
     assert cleaned.corrections.empty
     assert len(cleaned.prices) == 1

@@ -24,8 +24,10 @@ def real() -> dict[str, pd.DataFrame]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(__file__).resolve().parents[3]
         prices = ingest.clean_all(ingest.fetch(Lake(Folder(Path(folder)), root), "sample", list(REAL))).prices
-    own = {symbol: prices[(prices["symbol"] == symbol) & (prices["date"] >= day)] for symbol, (day, _) in REAL.items()}
-    return {symbol: bars.head(REAL[symbol][1])[list(COLUMNS)].astype("float64") for symbol, bars in own.items()}
+    later = {
+        symbol: prices[(prices["symbol"] == symbol) & (prices["date"] >= day)] for symbol, (day, _) in REAL.items()
+    }
+    return {symbol: bars.head(REAL[symbol][1])[list(COLUMNS)].astype("float64") for symbol, bars in later.items()}
 
 
 def nasty() -> pd.DataFrame:

@@ -332,7 +332,7 @@ def test_many_symbols_are_asked_for_a_few_at_a_time_with_progress(opened):
     assert list(failed) == ["S3", "S5"]
     assert kept == dict.fromkeys([f"S{n}" for n in (0, 1, 2, 4, 6, 7)], av.PLAIN)
     assert sizes == {symbol: "compact" if symbol == "S1" else "full" for symbol in symbols}
-    assert [(done, of) for _, done, of in seen] == [(n, 8) for n in range(1, 9)]
+    assert [(done, total) for _, done, total in seen] == [(n, 8) for n in range(1, 9)]
     assert server.most == 4, "neither all at once nor one by one"
 
 
