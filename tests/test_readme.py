@@ -85,8 +85,8 @@ class Block(NamedTuple):
 
 def blocks(text: str, name: str) -> list[Block]:
     """Every fenced block, indented ones too."""
-    found = re.finditer(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", text, re.M)
-    return [Block(f"{name}:{text[: one.start()].count(chr(10)) + 1}", one[2].strip(), one[3]) for one in found]
+    matches = re.finditer(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", text, re.M)
+    return [Block(f"{name}:{text[: one.start()].count(chr(10)) + 1}", one[2].strip(), one[3]) for one in matches]
 
 
 ALL = [block for name in DOCUMENTS for block in blocks((ROOT / name).read_text(), name)]
@@ -104,9 +104,9 @@ class Book:
     def run(self, block: Block) -> list[str]:
         """Run a block; the lines that were run. What is neither run nor listed in `NOT_RUN` is an error."""
         if block.language == "python":
-            own = re.match(r"# (\w+\.py)\n", block.text)
-            (self.folder / (own[1] if own else "block.py")).write_text(block.text)
-            self._shell(f"{sys.executable} {own[1] if own else 'block.py'}", self.environment)
+            named = re.match(r"# (\w+\.py)\n", block.text)
+            (self.folder / (named[1] if named else "block.py")).write_text(block.text)
+            self._shell(f"{sys.executable} {named[1] if named else 'block.py'}", self.environment)
             return [block.text]
         assert block.language == "console", f"{block.place}: {block.language!r} is no language that a test runs"
         environment, done = dict(self.environment), []
@@ -130,25 +130,25 @@ class Book:
         elif bare == "stockkit serve":
             self.served()
         else:
-            more = "".join(words for held, words in ADDED.items() if held in line) + ALONE.get(bare, "")
+            more = "".join(words for part, words in ADDED.items() if part in line) + ALONE.get(bare, "")
             self._shell(re.sub(r"( +#.*)?$", lambda end: more + end[0], command, count=1), environment)
 
     def _shell(self, command: str, environment: dict[str, str]) -> None:
         done = subprocess.run(
             ["bash", "-c", command], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300
         )
-        said = f"{command}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        assert done.returncode == 0, said
-        assert "Traceback" not in done.stdout + done.stderr, said
+        report = f"{command}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        assert done.returncode == 0, report
+        assert "Traceback" not in done.stdout + done.stderr, report
 
     def served(self) -> str:
         """The address of `stockkit serve`, started when first asked for."""
         if not self._address:
             (port,) = aws.free_ports(1)
-            own = {**self.environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
+            settings = {**self.environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
             quiet = subprocess.DEVNULL
             server = subprocess.Popen(
-                [self.programs / "stockkit", "serve"], cwd=self.folder, env=own, stdout=quiet, stderr=quiet
+                [self.programs / "stockkit", "serve"], cwd=self.folder, env=settings, stdout=quiet, stderr=quiet
             )
             self._stack.callback(server.wait)
             self._stack.callback(server.terminate)
