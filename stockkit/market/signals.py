@@ -76,10 +76,10 @@ class Rule:
 class Crossing:
     """The two averages of one series and which one is above; a step costs the same however long the windows are."""
 
-    __slots__ = ("_fast_sum", "_next", "_ring", "_rule", "_side", "_slow_sum", "count", "last_time")
+    __slots__ = ("_fast_sum", "_next", "_ring", "_rule", "_side", "_slow_sum", "_splits", "count", "last_time")
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+    def __init__(self, rule: Rule, symbol: str = "") -> None:
+        self._rule, self._splits = rule, rule.splits.get(symbol, ())
         self.last_time = 0
         self.restart()
 
@@ -96,6 +96,8 @@ class Crossing:
             time: of the event, microseconds since 1970 UTC.
         """
         rule = self._rule
+        if self._splits:
+            price = self._in_units_of_window(price, time)
         if time > self.last_time:
             if rule.gap and time - self.last_time > rule.gap and self.count:
                 self.restart()
@@ -125,13 +127,21 @@ class Crossing:
             return float("nan"), float("nan")
         return self._fast_sum / (self._rule.fast * SCALE), self._slow_sum / (self._rule.slow * SCALE)
 
-    def restate(self, split: Split) -> None:
-        """Put the prices in the window into the units of after a split."""
-        side, last_time, prices = self._side, self.last_time, self.prices
-        self.restart()
-        for price in prices:
-            self.step(split.restate(price), 0)
-        self._side, self.last_time = side, last_time
+    def _in_units_of_window(self, price: int, time: int) -> int:
+        """A price in the units of the window's newest one, or the window in the price's, where a split lies between."""
+        for split in self._splits:
+            if self.last_time < split.time <= time:
+                self._refill([split.restate(before) for before in self.prices])
+            elif time < split.time <= self.last_time:
+                price = split.restate(price)
+        return price
+
+    def _refill(self, prices: Sequence[int]) -> None:
+        """Put other prices in the places of those in the window; the side stays."""
+        rule = self._rule
+        self._ring = [*prices, *[0] * (rule.slow - len(prices))]
+        self._next, self.count = len(prices) % rule.slow, len(prices)
+        self._fast_sum, self._slow_sum = sum(prices[-rule.fast :]), sum(prices)
 
     @property
     def prices(self) -> list[int]:
@@ -144,13 +154,12 @@ class Crossing:
         return [self._rule.fast, self._rule.slow, self.prices, self._side, self.last_time]
 
     @classmethod
-    def load(cls, dumped: Sequence[Any], rule: Rule) -> Crossing:
+    def load(cls, dumped: Sequence[Any], rule: Rule, symbol: str = "") -> Crossing:
         """A crossing as it was; one that starts anew where it was kept for other windows."""
-        crossing = cls(rule)
+        crossing = cls(rule, symbol)
         fast, slow, prices, side, last_time = dumped
         if (fast, slow) == (rule.fast, rule.slow):
-            for price in prices:
-                crossing.step(price, 0)
+            crossing._refill(prices)
             crossing._side, crossing.last_time = side, last_time
         return crossing
 
@@ -190,7 +199,7 @@ class SymbolState:
         self.symbol, self.rule = symbol, rule
         self.number = 0
         self.quote: Tick | None = None
-        self.crossing = Crossing(rule)
+        self.crossing = Crossing(rule, symbol)
         self._sequences: dict[str, Sequences] = {}
 
     def accept(self, tick: Tick) -> str:
@@ -214,24 +223,13 @@ class SymbolState:
             tick: the next one in order of arrival.
             place: where it lies in the bus, ``partition:offset``: part of the signal's id.
         """
-        price = tick.price if tick.symbol not in self.rule.splits else self._in_units_of_window(tick)
-        side = self.crossing.step(price, tick.event_time)
+        side = self.crossing.step(tick.price, tick.event_time)
         if side is None:
             return None
         rule = self.rule
         fast, slow = self.crossing.averages
         name = f"tick:{rule.fast}/{rule.slow}:{place}"
         return Signal(name, self.symbol, side, "tick", tick.event_time, tick.price, fast, slow)
-
-    def _in_units_of_window(self, tick: Tick) -> int:
-        """The tick's price in the units of the window's newest, which a split between them may have changed."""
-        price, last = tick.price, self.crossing.last_time
-        for split in self.rule.splits[tick.symbol]:
-            if last < split.time <= tick.event_time:
-                self.crossing.restate(split)
-            elif tick.event_time < split.time <= last:
-                price = split.restate(price)
-        return price
 
     def dump(self) -> str:
         """The state as JSON text, which `load` reads."""
@@ -252,6 +250,6 @@ class SymbolState:
         state = cls(symbol, rule)
         state.number = kept["number"]
         state.quote = Tick(*kept["quote"]) if kept["quote"] else None
-        state.crossing = Crossing.load(kept["crossing"], rule)
+        state.crossing = Crossing.load(kept["crossing"], rule, symbol)
         state._sequences = {source: Sequences(*dumped) for source, dumped in kept["seen"].items()}
         return state
