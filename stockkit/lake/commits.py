@@ -89,12 +89,14 @@ class TableLocation:
 
 @dataclass(frozen=True)
 class Rows:
-    """What to commit: Arrow rows that replace the partitions of `symbols`, or are added when it is None.
+    """What to commit: Arrow rows that replace those of `symbols` or of `where`, or are added when both are None.
 
     Attributes:
         rows: a table, or a reader that makes them while they are written. notes: kept with the commit.
         reshape: the symbols are all that the table has: its columns become those of the rows.
         configuration: properties of the Delta table, where this commit makes it.
+        where: SQL of the rows that are replaced. partition: the column that this commit partitions a new table by.
+        transactions: by application, how far it is with this commit; committed with the rows or not at all.
     """
 
     rows: Any
@@ -102,6 +104,9 @@ class Rows:
     notes: Mapping[str, str] = field(default_factory=dict)
     reshape: bool = False
     configuration: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    partition: str = "symbol"
+    transactions: Mapping[str, int] = field(default_factory=dict)
 
 
 def commit(location: TableLocation, work_out: Callable[[Any | None], Rows | None]) -> Any:
@@ -216,7 +221,8 @@ def _write(location: TableLocation, now: Any | None, todo: Rows) -> None:
     import pyarrow as pa
 
     named = ", ".join(f"'{schema.check_symbol(symbol)}'" for symbol in todo.symbols or ())
-    mode = "error" if now is None else "append" if todo.symbols is None else "overwrite"
+    where = todo.where if todo.symbols is None else f"symbol IN ({named})"
+    mode = "error" if now is None else "append" if where is None else "overwrite"
     rows = todo.rows
     if isinstance(rows, pa.Table):
         rows = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(max_chunksize=CHUNK))
@@ -224,12 +230,14 @@ def _write(location: TableLocation, now: Any | None, todo: Rows) -> None:
         location.files.uri(location.key) if now is None else now,
         rows,
         mode=mode,
-        partition_by=["symbol"],
-        predicate=f"symbol IN ({named})" if mode == "overwrite" and not todo.reshape else None,
+        partition_by=[todo.partition],
+        predicate=where if mode == "overwrite" and not todo.reshape else None,
         schema_mode=None if now is None else "overwrite" if todo.reshape else "merge",
         storage_options=location.files.options() if now is None else None,
         configuration=dict(todo.configuration) if now is None else None,
-        commit_properties=properties(now if mode == "append" else None, first=now is None, notes=todo.notes),
+        commit_properties=properties(
+            now if mode == "append" else None, first=now is None, notes=todo.notes, transactions=todo.transactions
+        ),
         # a price hardly ever repeats: a dictionary of them takes time, twice the memory and a fifth more disk
         writer_properties=deltalake.WriterProperties(
             compression="SNAPPY", default_column_properties=deltalake.ColumnProperties(dictionary_enabled=False)
@@ -237,7 +245,13 @@ def _write(location: TableLocation, now: Any | None, todo: Rows) -> None:
     )
 
 
-def properties(appending_to: Any | None = None, *, first: bool = False, notes: Mapping[str, Any] | None = None) -> Any:
+def properties(
+    appending_to: Any | None = None,
+    *,
+    first: bool = False,
+    notes: Mapping[str, Any] | None = None,
+    transactions: Mapping[str, int] | None = None,
+) -> Any:
     """A commit's run id and notes; an append also takes a turn, so that two appends never both see the table as it was.
 
     The `first` commit of a table is never tried again by deltalake, which would add its rows to the table that
@@ -245,9 +259,10 @@ def properties(appending_to: Any | None = None, *, first: bool = False, notes: M
     """
     import deltalake
 
-    turn = appending_to and [deltalake.Transaction(APPENDER, appending_to.version() + 1)]
+    turns = [deltalake.Transaction(APPENDER, appending_to.version() + 1)] if appending_to else []
+    turns += [deltalake.Transaction(name, version) for name, version in (transactions or {}).items()]
     return deltalake.CommitProperties(
         custom_metadata={"run": run_id(), MARK: _mark.get(), **(notes or {})},
-        app_transactions=turn or None,
+        app_transactions=turns or None,
         max_commit_retries=0 if first else None,
     )

@@ -25,16 +25,68 @@ SEAL: Mapping[str, str] = {
     "previous": "string",
     "hash": "string",
 }
+PLACE: Mapping[str, str] = {"partition": "string", "offset": "string"}  # in a bus; offsets in order as text
+TICKS: Mapping[str, str] = {
+    "symbol": "string",
+    "date": "datetime64[ns]",
+    "event_time": "datetime64[ns, UTC]",
+    "price": "float64",
+    "size": "int64",
+    "source": "string",
+    "sequence": "int64",
+    "number": "int64",
+    **PLACE,
+    "arrival": "datetime64[ns, UTC]",
+    "late": "bool",
+}
+BARS_1M: Mapping[str, str] = {
+    "symbol": "string",
+    "date": "datetime64[ns]",
+    "minute": "datetime64[ns, UTC]",
+    "open": "float64",
+    "high": "float64",
+    "low": "float64",
+    "close": "float64",
+    "volume": "int64",
+    "count": "int64",
+    "late": "int64",
+}
+SIGNALS: Mapping[str, str] = {
+    "id": "string",
+    "symbol": "string",
+    "date": "datetime64[ns]",
+    "event_time": "datetime64[ns, UTC]",
+    "side": "string",
+    "interval": "string",
+    "price": "float64",
+    "fast": "float64",
+    "slow": "float64",
+    "number": "int64",
+    **PLACE,
+    "made_at": "datetime64[ns, UTC]",
+}
+LETTERS: Mapping[str, str] = {
+    "reason": "string",
+    "detail": "string",
+    "body": "object",
+    **PLACE,
+    "arrival": "datetime64[ns, UTC]",
+    "date": "datetime64[ns]",
+}
 SCORES: Mapping[str, str] = {"symbol": "string", "model": "string", "horizon": "int64", "evidence": "string"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a table of the workbook holds: its grain in words, its key columns, its contract if it has one."""
+    """What a table of the workbook holds: its grain in words, its key columns, its contract if it has one.
+
+    `partition` is the column that its files are apart by.
+    """
 
     grain: str
     key: tuple[str, ...]
     contract: Mapping[str, str] = field(default_factory=dict)
+    partition: str = "symbol"
 
 
 TABLES: dict[str, Table] = {
@@ -56,6 +108,12 @@ TABLES: dict[str, Table] = {
         ("symbol", "model", "horizon", "evidence"),
         SCORES,
     ),
+    "ticks": Table(
+        "a trade or quote, numbered in the order of its symbol's arrival", ("symbol", "number"), TICKS, "date"
+    ),
+    "bars_1m": Table("a minute of ticks: a symbol and the minute's start", ("symbol", "minute"), BARS_1M, "date"),
+    "signals": Table("a crossing of two averages, by its id", ("symbol", "event_time", "id"), SIGNALS, "date"),
+    "dead_letters": Table("a record that is no tick: partition and offset", ("partition", "offset"), LETTERS, "date"),
 }
 
 

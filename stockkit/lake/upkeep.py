@@ -96,6 +96,22 @@ def optimize(location: TableLocation) -> dict[str, int]:
     return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
 
 
+def compact(location: TableLocation, partition: tuple[str, str], sorting: Sequence[str]) -> None:
+    """Put the files of one partition into one whose rows are sorted by these columns, in a commit.
+
+    Args:
+        location: the table. partition: its column and the value. sorting: columns, most telling first.
+    """
+
+    def once(now: Any) -> None:
+        column, value = partition
+        now.optimize.z_order(
+            list(sorting), partition_filters=[(column, "=", value)], commit_properties=commits.properties()
+        )
+
+    commits.attempt(location, once)
+
+
 def verify(files: Files, locations: Sequence[TableLocation]) -> pd.DataFrame:
     """Check that a lake's raw zone and tables are whole; one row a problem, none when all is well.
 

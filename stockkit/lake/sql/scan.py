@@ -199,8 +199,9 @@ def _scan_sql(name: str, relation: Relation, marker: str) -> str:
     columns = ", ".join(_source(field.name, relation.partitions) for field in relation.schema)
     hive = ", hive_partitioning = false"
     if relation.partitions:
-        texts = ", ".join(f"{quoted(column)}: VARCHAR" for column in relation.partitions)
-        hive = f", hive_partitioning = true, hive_types = {{{texts}}}"
+        kinds = {name: from_arrow(relation.schema.field(name).type, f"{name}").local for name in relation.partitions}
+        typed = ", ".join(f"{quoted(column)}: {kind}" for column, kind in kinds.items())
+        hive = f", hive_partitioning = true, hive_types = {{{typed}}}"
     # extremes in a file's statistics leave NaN out: without can_have_nan filters are folded as if there were none
     options = f"union_by_name = {str(not relation.alike).lower()}, can_have_nan = true{hive}"
     return f"SELECT {columns} FROM read_parquet(${marker}, {options})"
