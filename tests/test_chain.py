@@ -156,9 +156,9 @@ def test_an_executed_notebook_carries_no_time_path_or_duration(chain):
 
 def nbval(folder, *notebooks):
     """Run executed notebooks once more and compare every output; figures by presence."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider",
-               "-p", "no:xdist", "-c", "/dev/null", "--rootdir", str(folder), *map(str, notebooks)]  # fmt: skip
-    headless = {**os.environ, "STOCKKIT_RUN": "nbval"}
+    command = [sys.executable, "-m", "pytest", "-p", "nbval.plugin", "--nbval", "--nbval-current-env", "-q",
+               "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), *map(str, notebooks)]  # fmt: skip
+    headless = {**os.environ, "STOCKKIT_RUN": "nbval", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=headless)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from stockkit import imports
 from stockkit.errors import RunError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -28,6 +30,13 @@ class Notebook:
     writes: tuple[str, ...]
 
 
+def library() -> ModuleType:
+    """nbformat, without the grammars of web addresses, which take a second and are in no notebook."""
+    with imports.without("rfc3987_syntax"):
+        import nbformat
+    return nbformat
+
+
 def load(folder: Path, name: str) -> Notebook:
     """Read ``folder/name.ipynb``.
 
@@ -35,8 +44,7 @@ def load(folder: Path, name: str) -> Notebook:
         RunError: no such notebook (names the nearest), not a notebook, or its parameters cell is not one flat
             list of literals.
     """
-    import nbformat
-
+    nbformat = library()
     path = folder / f"{name}.ipynb"
     if not NAME.fullmatch(name) or not path.is_file():
         known = sorted(notebook.stem for notebook in folder.glob("*.ipynb"))

@@ -21,6 +21,7 @@ from typing import Any
 
 from stockkit.files import write_atomically
 from stockkit.workbook.execution import outputs
+from stockkit.workbook.notebooks import library
 
 WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."
 LONGEST_LINE = 5_000  # characters of code
@@ -47,8 +48,7 @@ def render_notebook(path: Path, *, manifest: Json) -> Path:
 
     A notebook that holds a failed cell is shown as failed, whatever the manifest says.
     """
-    import nbformat
-
+    nbformat = library()
     notebook = nbformat.read(path, as_version=4)
     steps = _steps(manifest, path.parent)
     step = next((step for step in steps if step["name"] == path.stem), {"name": path.stem})

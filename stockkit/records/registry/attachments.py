@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stockkit import imports
 from stockkit.errors import ForecastError, LakeError
 
 TREE = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
@@ -36,8 +37,7 @@ def dump_estimators(estimators: list[Any]) -> bytes:
     Raises:
         ForecastError: an estimator with a part that could not be loaded again.
     """
-    import skops.io  # type: ignore[import-untyped]
-
+    skops = _skops()
     body = skops.io.dumps(estimators)
     odd = sorted(set(skops.io.get_untrusted_types(data=body)) - set(TRUSTED))
     if odd:
@@ -62,10 +62,17 @@ def load_estimators(body: bytes) -> list[Any]:
         raise LakeError(f"is no archive of estimators that can be trusted ({type(error).__name__}: {error})") from error
 
 
+def _skops() -> Any:
+    """skops; it looks through all of scikit-learn for estimators, and would import torch for none of them."""
+    with imports.without("sklearn.externals.array_api_compat.torch"):
+        import skops.io  # type: ignore[import-untyped]
+    return skops
+
+
 def _checked(body: bytes) -> list[Any]:
-    import skops.io  # type: ignore[import-untyped]
     from sklearn.base import BaseEstimator
 
+    skops = _skops()
     _check_size(body)
     with_trees = bool(skops.io.get_untrusted_types(data=body))
     loaded = skops.io.loads(body, trusted=list(TRUSTED))
