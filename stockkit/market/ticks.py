@@ -140,6 +140,7 @@ def _tick(fields: dict[str, Any], latest: int, symbols: Container[str] | None) -
         time, source, sequence = fields["event_time"], fields["source"], fields["sequence"]
         if (
             fields["v"] == VERSION
+            and fields["v"] is not True
             and type(symbol) is str
             and len(symbol) <= MAX_SYMBOL
             and _is_symbol(symbol)

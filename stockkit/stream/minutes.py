@@ -1,8 +1,9 @@
 """Minute bars of one symbol, tick by tick: open, high, low, close, volume and count, closed by a watermark.
 
 A bar opens with its first tick and is closed when the watermark (the newest event time of the partition, less what
-ticks may be late by) reaches its end. A tick for a minute that is closed is late: it is flagged, and the bar is worked
-out anew from the ticks in the lake (`stockkit.stream.archive.correct`). First and last are by event time, a tie by the
+ticks may be late by) reaches its end. A tick from before the end of the symbol's newest closed bar is late: it is
+flagged, and its bar is worked out anew from the ticks in the lake (`stockkit.stream.archive.correct`). So each bar is
+closed once. First and last are by event time, a tie by the
 order of arrival, so that the order in which ticks arrive changes no bar.
 """
 
@@ -39,10 +40,11 @@ class Minutes:
         rule: of the crossing; None where signals do not come from bars.
     """
 
-    __slots__ = ("_open", "_rule", "crossing", "symbol")
+    __slots__ = ("_closed", "_open", "_rule", "crossing", "symbol")
 
     def __init__(self, symbol: str, rule: Rule | None) -> None:
         self.symbol, self._rule = symbol, rule
+        self._closed = 0  # the end of the newest bar that was closed
         self.crossing = None if rule is None else Crossing(rule, symbol)
         self._open: dict[int, list[int]] = {}  # minute: open, high, low, close, volume, count, time of first, of last
 
@@ -51,11 +53,11 @@ class Minutes:
         """Whether there is a bar that the watermark has yet to close."""
         return bool(self._open)
 
-    def add(self, tick: Tick, watermark: int) -> bool:
-        """Take a tick in order of arrival; tell whether its bar is open still (else the tick is late)."""
+    def add(self, tick: Tick) -> bool:
+        """Take a tick in order of arrival; tell whether it is in time (else it is late, and in no bar yet)."""
         time, price = tick.event_time, tick.price
         minute = time - time % MINUTE
-        if minute + MINUTE <= watermark:
+        if time < self._closed:
             return False
         bar = self._open.get(minute)
         if bar is None:
@@ -76,6 +78,8 @@ class Minutes:
     def close(self, watermark: int) -> list[Bar]:
         """The bars that end at the watermark or before it, in order; they are open no more."""
         ended = sorted(minute for minute in self._open if minute + MINUTE <= watermark)
+        if ended:
+            self._closed = ended[-1] + MINUTE
         return [Bar(self.symbol, minute, *self._open.pop(minute)[:6]) for minute in ended]
 
     def step(self, bar: Bar) -> Signal | None:
@@ -92,13 +96,14 @@ class Minutes:
     def dump(self) -> dict[str, Any]:
         """What `load` makes the same again from; plain JSON."""
         crossing = None if self.crossing is None else self.crossing.dump()
-        return {"open": list(self._open.items()), "crossing": crossing}
+        return {"open": list(self._open.items()), "closed": self._closed, "crossing": crossing}
 
     @classmethod
     def load(cls, symbol: str, dumped: Mapping[str, Any], rule: Rule | None) -> Minutes:
         """The minutes as they were; the averages start anew where they were kept for other windows, or not at all."""
         minutes = cls(symbol, rule)
         minutes._open = {minute: list(bar) for minute, bar in dumped["open"]}
+        minutes._closed = dumped["closed"]
         crossing: Sequence[Any] | None = dumped["crossing"]
         if rule is not None and crossing is not None:
             minutes.crossing = Crossing.load(crossing, rule, symbol)

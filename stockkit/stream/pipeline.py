@@ -163,7 +163,7 @@ class Pipeline:
                 detail = f"sequence {tick.sequence} of {tick.source}"
                 work.rows.dead_letter(Reject(verdict, detail, record.body), record.partition, place, record.arrival)
             return watermark
-        in_time = live.minutes.add(tick, watermark)
+        in_time = live.minutes.add(tick)
         if in_time and live.partition != record.partition:
             live.partition = record.partition
         if in_time:

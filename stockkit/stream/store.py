@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS spool (number INTEGER PRIMARY KEY AUTOINCREMENT, rows
 CREATE TABLE IF NOT EXISTS late_minutes (symbol TEXT, minute INTEGER, PRIMARY KEY (symbol, minute)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+COUNTED = ("records", "ticks", "duplicates", "rejects", "late", "bars", "signals")
 KEPT_SIGNALS = 10_000  # for the page and the command; all of them are in the lake
 
 
@@ -262,8 +263,8 @@ class Store:
         return [Signal(*json.loads(body)) for (body,) in rows]
 
     def counts(self) -> dict[str, int]:
-        """What was counted since the store was made: records, ticks, duplicates, rejects, late, bars, signals."""
-        return dict(self._rows("SELECT name, value FROM counts ORDER BY name"))
+        """How many of each of `COUNTED` there were since the store was made."""
+        return {**dict.fromkeys(COUNTED, 0), **dict(self._rows("SELECT name, value FROM counts"))}
 
     def waiting(self, channel: str, now: int, limit: int) -> list[Alert]:
         """The oldest alerts of a channel that are to be sent now."""
