@@ -36,9 +36,14 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """The first sentence in large type, as a report should show it, the rest below."""
-        first, dot, rest = self.text.partition(". ")
-        large = "font-size: 1.7em; line-height: 1.25; margin: 0.3em 0"
-        return f'<p class="verdict" style="{large}">{escape(first)}{dot.strip()}</p><p>{escape(rest)}</p>'
+        return large_first_sentence(self.text)
+
+
+def large_first_sentence(text: str) -> str:
+    """A verdict as HTML: the first sentence in large type, the rest below."""
+    first, dot, rest = text.partition(". ")
+    large = "font-size: 1.7em; line-height: 1.25; margin: 0.3em 0"
+    return f'<p class="verdict" style="{large}">{escape(first)}{dot.strip()}</p><p>{escape(rest)}</p>'
 
 
 def from_board(board: Board, *, level: float = LEVEL, trials: int | None = None) -> Verdict:
@@ -100,7 +105,7 @@ def _claims(board: Board, by_symbol: pd.DataFrame, overall: pd.DataFrame, p: str
 def _claim(model: str, does: str, horizon: int, p: float) -> str:
     name = model.replace("_", " ")
     ahead = f" {_count(horizon, 'session')} ahead" if horizon else ""
-    return f"{name[:1].upper()}{name[1:]} {does}{ahead} (Holm-corrected {_p(p)})"
+    return f"{name[:1].upper()}{name[1:]} {does}{ahead} (Holm-corrected {p_in_words(p)})"
 
 
 def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
@@ -114,7 +119,7 @@ def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
         return (), ""
     by_symbol, overall = (table[table[p] < level].sort_values(p, kind="stable") for table in tables)
     claims = _claims(board, by_symbol, overall, p, "has better 90 % intervals than the random walk")
-    least = _p(min(table[p].min() for table in tables if len(table)))
+    least = p_in_words(min(table[p].min() for table in tables if len(table)))
     nothing = f"no model has 90 % intervals shown to be better than the random walk's (smallest Holm-corrected {least})"
     names = dict.fromkeys([*overall["model"].astype(str), *by_symbol["model"].astype(str)])
     return tuple(names), f"Of risk: {claims or nothing}, {_count(tried, 'test')}."
@@ -147,13 +152,14 @@ def _tried(by_symbol: pd.DataFrame, overall: pd.DataFrame) -> str:
     if by_symbol.empty:
         return "No other model was tried."
     pooled = f" and {_count(len(overall), 'model')} over all symbols" if len(overall) else ""
-    smallest = min(table["p_holm"].min() for table in (by_symbol, overall) if len(table))
-    return f"{_count(len(by_symbol), 'symbol and model pair')}{pooled} tried, smallest Holm-corrected {_p(smallest)}."
+    smallest = p_in_words(min(table["p_holm"].min() for table in (by_symbol, overall) if len(table)))
+    return f"{_count(len(by_symbol), 'symbol and model pair')}{pooled} tried, smallest Holm-corrected {smallest}."
 
 
 def _count(number: int, singular: str) -> str:
     return f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
-def _p(value: float) -> str:
+def p_in_words(value: float) -> str:
+    """A p value as a sentence bears it."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

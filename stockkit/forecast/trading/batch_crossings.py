@@ -1,0 +1,192 @@
+"""Crossings of two moving averages in a stored series, all at once: the reference for `market.signals`, tick by tick.
+
+The averages are compared as integers, so that the crossings are those of `signals.Crossing` bit for bit, whatever the
+prices: at the same tick, to the same side, with the same averages.
+
+Example:
+    >>> import numpy as np
+    >>> from stockkit.market.signals import Rule
+    >>> found = crossings(np.array([3, 2, 2, 4, 4, 5, 1]), np.arange(7), Rule(fast=1, slow=2, gap=0))
+    >>> found.at.tolist(), found.side.tolist()
+    ([3, 6], ['buy', 'sell'])
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stockkit.market import schema
+from stockkit.market.signals import BUY, SELL, Rule, Split
+from stockkit.market.ticks import SCALE
+
+SIGNALS: dict[str, str] = {
+    "symbol": "string",
+    "event_time": "datetime64[ns, UTC]",
+    "side": "string",
+    "interval": "string",
+    "price": "float64",
+    "fast": "float64",
+    "slow": "float64",
+    "number": "int64",
+}
+INT64, FLOAT64 = 2**63, 2**53  # up to where they hold every integer
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The crossings of one series.
+
+    Attributes:
+        at: (k,) rows at which the averages cross.
+        side: (k,) "buy" or "sell".
+        fast, slow: (n,) both averages at every row, in the currency; NaN in the warm-up.
+    """
+
+    at: np.ndarray
+    side: np.ndarray
+    fast: np.ndarray
+    slow: np.ndarray
+
+
+def crossings(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[Split] = ()) -> Found:
+    """Where two averages of a series cross.
+
+    Args:
+        price: (n,) int64, millionths of the currency, in the order that defines the averages.
+        time: (n,) int64, of each price, microseconds since 1970 UTC; a late one may lie before those above it.
+        rule: windows and the pause after which the warm-up starts anew; its `splits` are not looked at.
+        splits: of this series, ascending by time.
+    """
+    newest = np.maximum.accumulate(time)
+    starts = np.zeros(len(time), dtype=bool)
+    starts[1:] = (time[1:] - newest[:-1] > rule.gap) & (rule.gap > 0)
+    segment = np.cumsum(starts)
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(time)), 0))
+    warm = np.arange(len(time)) - first >= rule.slow - 1
+    fast, slow = _sums(price, time, rule, splits)
+    difference = fast * rule.slow - slow * rule.fast
+    sign = np.where(warm, (difference > 0).astype("int8") - (difference < 0).astype("int8"), 0)
+    told = np.flatnonzero(sign)  # equal averages keep the side
+    turned = (sign[told[1:]] != sign[told[:-1]]) & (segment[told[1:]] == segment[told[:-1]])
+    at = told[1:][turned]
+    averages = (_average(total, width, warm) for total, width in ((fast, rule.fast), (slow, rule.slow)))
+    return Found(at, np.where(sign[at] > 0, BUY, SELL), *averages)
+
+
+def _sums(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[Split]) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of the last `fast` and `slow` prices at each row, in the units of the newest event so far."""
+    units = price.astype("int64" if _largest(price, rule, splits) < INT64 else object)
+    after = np.searchsorted([split.time for split in splits], time, side="right")  # splits that a price knows
+    passed = np.maximum.accumulate(after)
+    for k in np.flatnonzero(after < passed):
+        units[k] = _restated(units[k : k + 1], splits[after[k] : passed[k]])[0]
+    fast, slow = np.zeros_like(units), np.zeros_like(units)
+    for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(passed)) + 1), len(units)]):
+        low = max(start - rule.slow + 1, 0)
+        if start:
+            units[low:start] = _restated(units[low:start], splits[passed[start - 1] : passed[start]])
+        fast[start:stop] = _rolling(units[low:stop], rule.fast)[start - low :]
+        slow[start:stop] = _rolling(units[low:stop], rule.slow)[start - low :]
+    return fast, slow
+
+
+def _largest(price: np.ndarray, rule: Rule, splits: Sequence[Split]) -> int:
+    """A bound of every product on the way."""
+    largest = int(price.max(initial=1)) * rule.slow * rule.fast
+    for split in splits:
+        largest *= max(split.numerator, split.denominator)
+    return largest
+
+
+def _restated(prices: np.ndarray, splits: Sequence[Split]) -> list[int]:
+    out = [int(price) for price in prices]
+    for split in splits:
+        out = [split.restate(price) for price in out]
+    return out
+
+
+def _rolling(values: np.ndarray, width: int) -> np.ndarray:
+    """The sum of the last `width` values; of all so far in the first rows."""
+    total = np.cumsum(values)  # beyond an int64 it wraps, and the difference is right all the same
+    total[width:] -= total[:-width].copy()
+    return total
+
+
+def _average(total: np.ndarray, width: int, warm: np.ndarray) -> np.ndarray:
+    """Sums as averages in the currency, rounded once, as Python divides integers; NaN where it is not warm."""
+    exact = total if total.max(initial=0) < FLOAT64 else total.astype(object)
+    return np.where(warm, (exact / (width * SCALE)).astype("float64"), np.nan)
+
+
+def of_ticks(ticks: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """The crossings of the table `ticks`, by symbol in the order of arrival: rows of `SIGNALS`, as `signals` has them.
+
+    Args:
+        ticks: symbol, number (the place in the symbol's order of arrival), event_time and price; in any order.
+        rule: windows, pause and splits.
+    """
+    ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
+    return _table(ordered, "price", "event_time", ordered["number"], "tick", rule)
+
+
+def of_bars(bars: pd.DataFrame, rule: Rule, *, interval: str, begins: str) -> pd.DataFrame:
+    """The crossings of the closes of bars: rows of `SIGNALS` whose event_time is the end of the bar, number 0.
+
+    Args:
+        bars: symbol, close and the column `begins`; in any order.
+        rule: windows and pause.
+        interval: how long a bar is, as in signals: "1m" or "1d".
+        begins: the column with the start of the bar: "minute" or "date".
+    """
+    ordered = bars.sort_values(["symbol", begins], ignore_index=True)
+    start = pd.to_datetime(ordered[begins], utc=True)
+    ends = ordered.assign(event_time=start + pd.Timedelta(interval))
+    return _table(ends, "close", "event_time", pd.Series(0, ordered.index), interval, rule)
+
+
+def averages(ticks: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """The table `ticks` by symbol in the order of arrival, with the columns fast and slow: both averages at each tick.
+
+    Args:
+        ticks, rule: as for `of_ticks`. Averages are in the currency, NaN in the warm-up.
+    """
+    ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
+    found = [result for _, result in _by_symbol(ordered, "price", "event_time", rule)]
+    nothing = [np.empty(0)]
+    fast, slow = ([getattr(result, name) for result in found] or nothing for name in ("fast", "slow"))
+    return ordered.assign(fast=np.concatenate(fast), slow=np.concatenate(slow))
+
+
+def _table(ordered: pd.DataFrame, price: str, time: str, number: pd.Series, interval: str, rule: Rule) -> pd.DataFrame:
+    """The crossings of a frame in order, as `SIGNALS`."""
+    parts = []
+    for rows, found in _by_symbol(ordered, price, time, rule):
+        at = ordered.iloc[rows].iloc[found.at]
+        part = at[["symbol", time, price]].set_axis(["symbol", "event_time", "price"], axis=1)
+        parts.append(
+            part.assign(
+                side=found.side,
+                interval=interval,
+                fast=found.fast[found.at],
+                slow=found.slow[found.at],
+                number=number.loc[at.index],
+            )
+        )
+    return schema.stack(parts, SIGNALS)
+
+
+def _by_symbol(ordered: pd.DataFrame, price: str, time: str, rule: Rule) -> list[tuple[slice, Found]]:
+    """The rows of each symbol, and what is found in them."""
+    millionths = np.rint(ordered[price].to_numpy(dtype="float64") * SCALE).astype("int64")
+    moments = ordered[time].dt.as_unit("us").astype("int64").to_numpy()
+    out = []
+    for first, stop in itertools.pairwise(schema.symbol_edges(ordered["symbol"])):
+        rows = slice(int(first), int(stop))
+        splits = rule.splits.get(str(ordered["symbol"].iloc[first]), ())
+        out.append((rows, crossings(millionths[rows], moments[rows], rule, splits)))
+    return out
