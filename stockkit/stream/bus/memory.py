@@ -9,7 +9,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from stockkit.errors import ParamError
+from stockkit.stream.bus.gaps import Gap, pass_over
 from stockkit.stream.bus.protocol import Message, Record, Start
+from stockkit.stream.bus.shares import shares
 
 CAPACITY = 100_000  # records that wait in a partition before a producer has to
 
@@ -77,19 +79,23 @@ class MemoryConsumer:
         self._bus = bus
         names = [f"memory:{bus.name}/{number}" for number in range(len(bus.records))]
         done = [start(name) for name in names]
-        self._next = [0 if offset is None else offset + 1 for offset in done]
+        self._next = [
+            dropped if offset is None else offset + 1 for dropped, offset in zip(bus.dropped, done, strict=True)
+        ]
+        self._turn = 0
 
     def poll(self, limit: int, timeout: float) -> list[Record]:
-        """See `protocol.Consumer`."""
+        """See `protocol.Consumer`; as many of each partition as of another one, where they are there."""
         bus = self._bus
         with bus.changed:
             bus.changed.wait_for(lambda: bus.closed or any(self.lag().values()), timeout=timeout)
+            self._refuse_gaps()
             polled: list[Record] = []
-            for number, records in enumerate(bus.records):
+            self._turn = (self._turn + 1) % len(bus.records)
+            for number, count in enumerate(shares([*self.lag().values()], limit, self._turn)):
                 at = self._next[number] - bus.dropped[number]
-                taken = records[at : at + limit - len(polled)]
-                polled += taken
-                self._next[number] += len(taken)
+                polled += bus.records[number][at : at + count]
+                self._next[number] += count
             return polled
 
     def commit(self, offsets: Mapping[str, int]) -> None:
@@ -109,6 +115,13 @@ class MemoryConsumer:
         bus = self._bus
         ends = [dropped + len(records) for dropped, records in zip(bus.dropped, bus.records, strict=True)]
         return {f"memory:{bus.name}/{number}": end - self._next[number] for number, end in enumerate(ends)}
+
+    def _refuse_gaps(self) -> None:
+        for number, dropped in enumerate(self._bus.dropped):
+            if (following := self._next[number]) < dropped:
+                name = f"memory:{self._bus.name}/{number}"
+                pass_over(Gap(name, following - 1, dropped, dropped - following, "another consumer has committed them"))
+                self._next[number] = dropped
 
     def finished(self) -> bool:
         """See `protocol.Consumer`."""
