@@ -100,7 +100,7 @@ def _of_one(name: str, value: Value, distinct: str, order: str, node: Any) -> Va
     if name in SHAPES:
         return _shape(name, value, node)
     if name in BITS:
-        return _bits(name, value, node)
+        return Value(f"{BITS[name]}({coerced(value, types.BIGINT, node).sql})\0", types.BIGINT)
     if name == "geometric_mean":
         return Value(f"exp(avg(ln({coerced(value, types.DOUBLE, node).sql}))\0)", types.DOUBLE, nan=True)
     return _total(name, value, distinct, node)
@@ -370,8 +370,3 @@ def _shape(name: str, value: Value, node: Any) -> Value:
     result = f"CASE WHEN n.k >= {least} THEN {formula} END"
     deviations = let(result, k="CAST(len(n.x) AS DOUBLE)", d="list_transform(n.x, lambda d: d - n.m)")
     return Value(let(let(deviations, x="n.x", m="list_avg(n.x)"), x=values), types.DOUBLE, nan=True)
-
-
-def _bits(name: str, value: Value, node: Any) -> Value:
-    """The bits that all, any or an odd number of the values have."""
-    return Value(f"{BITS[name]}({coerced(value, types.BIGINT, node).sql})\0", types.BIGINT)

@@ -83,7 +83,8 @@ def _date_diff(unit: Value, start: Value, end: Value, node: Any) -> Value:
         days = f"CAST({end.sql} - {start.sql} AS BIGINT)"
         return Value(days if name == "day" else f"({days} // 7)", types.BIGINT)
     clocks = name in MONTHS or name in ("day", "week")
-    a, b = (_to_millis(local_time(side) if clocks else _instant(side)) for side in (start, end))
+    moments = (local_time(side) if clocks else _instant(side) for side in (start, end))
+    a, b = (f"date_trunc('milliseconds', {moment})" for moment in moments)
     if name in MONTHS:
         months = f"(CASE WHEN {a} <= {b} THEN {_months(a, b)} ELSE -{_months(b, a)} END)"
         return Value(f"CAST({months} // {MONTHS[name]} AS BIGINT)", types.BIGINT)
@@ -98,10 +99,6 @@ def _months(a: str, b: str) -> str:
 
 def _instant(value: Value) -> str:
     return f"({value.sql} AT TIME ZONE 'UTC')" if value.type.name == "zoned" else local_time(value)
-
-
-def _to_millis(sql: str) -> str:
-    return f"date_trunc('milliseconds', {sql})"
 
 
 def _extracted(name: str, value: Value, node: Any) -> Value:

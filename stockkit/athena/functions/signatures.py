@@ -113,7 +113,7 @@ def _with(template: str, **parts: str) -> str:
 
 
 WIDTHS = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
-_LOG = "CASE WHEN {x} < 0 THEN " + NAN + " WHEN {x} = 0 THEN CAST('-inf' AS DOUBLE) ELSE ln({x}) END"
+_LOG = _with(_LN, f="ln({0})")
 _NEGATIVE = "WHEN {1} < 0 THEN " + _unanswered("a shift by a negative number of bits is not translated")
 _ROUND_WHOLE = (
     "CASE WHEN {1} >= 0 THEN {0} WHEN {1} < -18 THEN " + _fail("numerical overflow") + " ELSE CAST(sign({0}) * "
@@ -150,7 +150,7 @@ asin(double)->double = CASE WHEN abs({{0}}) > 1 THEN {NAN} ELSE asin({{0}}) END
 acos(double)->double = CASE WHEN abs({{0}}) > 1 THEN {NAN} ELSE acos({{0}}) END
 sinh(double)->double = sinh({{0}})
 cosh(double)->double = cosh({{0}})
-log(double;double)->double = (({_LOG.replace("{x}", "{1}")}) / ({_LOG.replace("{x}", "{0}")}))
+log(double;double)->double = (({_LOG.replace("{0}", "{1}")}) / ({_LOG}))
 bitwise_and(bigint;bigint)->bigint = ({{0}} & {{1}})
 bitwise_or(bigint;bigint)->bigint = ({{0}} | {{1}})
 bitwise_xor(bigint;bigint)->bigint = xor({{0}}, {{1}})
@@ -176,7 +176,7 @@ power,pow(double;double)->double = pow({{0}}, {{1}})
 sqrt(double)->double = CASE WHEN {{0}} < 0 THEN {NAN} ELSE sqrt({{0}}) END
 cbrt(double)->double = cbrt({{0}})
 exp(double)->double = exp({{0}})
-ln(double)->double = {_with(_LN, f="ln({0})")}
+ln(double)->double = {_LOG}
 log2(double)->double = {_with(_LN, f="log2({0})")}
 log10(double)->double = {_with(_LN, f="log10({0})")}
 sin(double)->double = sin({{0}})

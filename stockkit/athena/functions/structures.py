@@ -5,6 +5,7 @@ Sets take values for the same as IS NOT DISTINCT FROM does: NULL is NULL, and Na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stockkit.athena import types
@@ -164,7 +165,7 @@ def _taken_for(value: Value, kind: Type) -> Value:
     return coerced(value, kind) if value.type == types.UNKNOWN else value
 
 
-def _lambda(node: Any, scope: Scope, given: list[Value | Type]) -> tuple[list[str], Value]:
+def _lambda(node: Any, scope: Scope, given: Sequence[Value | Type]) -> tuple[list[str], Value]:
     """The names and the translated body of a lambda; a given Value stands itself, a Type gets a new name."""
     if type(node).__name__ != "Lambda" or len(node.expressions) != len(given):
         raise refuse(node, f"expected a lambda of {len(given)} argument(s).")
@@ -234,7 +235,7 @@ def _zip_with(node: Any, scope: Scope) -> Value:
     pair = f"v{scope.depth}"
     sides = [Value(f"{pair}.{place}", side.type.args[0], nan=True) for place, side in (("a", one), ("b", other))]
     inner = scope.inside({"": Value(pair, types.UNKNOWN)})
-    _, body = _lambda(node.expressions[2], inner, list(sides))
+    _, body = _lambda(node.expressions[2], inner, sides)
     place = f"v{scope.depth}"
     spot = f"{{'a': ({one.sql})[{place}], 'b': ({other.sql})[{place}]}}"
     places = f"range(1, greatest(len({one.sql}), len({other.sql})) + 1)"
@@ -242,11 +243,6 @@ def _zip_with(node: Any, scope: Scope) -> Value:
     sql = f"list_transform({pairs}, lambda {pair}: {body.sql})"
     both = f"{one.sql} IS NOT NULL AND {other.sql} IS NOT NULL"
     return Value(f"CASE WHEN {both} THEN {sql} END", types.array(body.type), nan=body.nan)
-
-
-def _applied(node: Any, scope: Scope, given: list[Value]) -> Value:
-    """The body of a lambda for the given arguments."""
-    return _lambda(node, scope, list(given))[1]
 
 
 def _on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
@@ -261,7 +257,7 @@ def _on_map(node: Any, scope: Scope) -> tuple[Value, Value, str]:
         Value(f"{entry}.{name}", kind, nan=True) for name, kind in zip(("key", "value"), value.type.args, strict=True)
     ]
     inner = scope.inside({"": Value(entry, types.UNKNOWN)})
-    return value, _lambda(node.expressions[1], inner, list(sides))[1], entry
+    return value, _lambda(node.expressions[1], inner, sides)[1], entry
 
 
 def _transform_values(node: Any, scope: Scope) -> Value:
@@ -304,7 +300,7 @@ def _sorted_by(node: Any, scope: Scope) -> Value:
     outer, i, j = (f"v{scope.depth + k}" for k in range(3))
     sides = [Value(f"({outer}.x)[{place}]", value.type.args[0], nan=True) for place in (i, j)]
     inner = scope.inside({"": Value(outer, types.UNKNOWN), " ": Value(i, types.UNKNOWN), "  ": Value(j, types.UNKNOWN)})
-    body = coerced(_applied(node.expressions[1], inner, list(sides)), types.BIGINT, node).sql
+    body = coerced(_lambda(node.expressions[1], inner, sides)[1], types.BIGINT, node).sql
     wrong = fail("Lambda comparator must return either -1, 0, or 1", types.BIGINT)
     cell = f"CASE WHEN {i} = {j} THEN 0 WHEN ({body}) IN (-1, 0, 1) THEN {body} ELSE {wrong} END"
     places = f"range(1, len({outer}.x) + 1)"

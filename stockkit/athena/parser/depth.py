@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from stockkit.errors import QueryError
@@ -60,27 +61,14 @@ def deeply(work: Callable[[], Result]) -> Result:
         return work()
     except RecursionError:
         pass
-    done: list[Result] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            failed.append(error)
-
     with _one_at_a_time:
         limit, size = sys.getrecursionlimit(), threading.stack_size(STACK)
         try:
             sys.setrecursionlimit(max(limit, FRAMES))
-            thread = threading.Thread(target=run, daemon=True)
-            thread.start()
-            thread.join()
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(work).result()
+        except RecursionError:
+            raise QueryError(f"the statement is nested too deeply: {SPLIT}.") from None
         finally:
             sys.setrecursionlimit(limit)
             threading.stack_size(size)
-    if not failed:
-        return done[0]
-    if isinstance(failed[0], RecursionError):
-        raise QueryError(f"the statement is nested too deeply: {SPLIT}.") from None
-    raise failed[0]
