@@ -9,7 +9,7 @@ The group `lags`: what a feature of `basic` was some sessions ago, for models th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,19 +67,7 @@ def _position(a: Arrays) -> np.ndarray:
     return ratio(a.close - low, high - low)
 
 
-def _feature(
-    name: str,
-    function: Callable[[Arrays], np.ndarray],
-    look_back: int,
-    unit: str,
-    meaning: str,
-    source: str,
-    *,
-    smoothed: bool = False,
-) -> Feature:
-    return Feature(name, function, look_back, unit, meaning, source, "basic", smoothed)
-
-
+_feature = partial(Feature, group="basic")
 FEATURES = (
     _feature("ret_1", lambda a: change(a.log_close, 1), 1, "log return", "change since the last session", "ln(C/C[-1])"),
     _feature("ret_5", lambda a: change(a.log_close, 5), 5, "log return", "change over a week", "ln(C/C[-5])"),

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from stockkit.features.feature import Arrays, Feature
+from stockkit.features.windows import change
 from stockkit.market import sessions
 
 
@@ -46,12 +47,6 @@ def _of(what: str) -> Callable[[Arrays], np.ndarray]:
     return look_up
 
 
-def _days_since(a: Arrays) -> np.ndarray:
-    out = np.full(len(a.day), np.nan)
-    out[1:] = np.diff(a.day)
-    return out
-
-
 FEATURES = (
     Feature("weekday", _weekday, 0, "0 Monday to 6", "day of the week", "calendar", "calendar"),
     Feature("month_session", _of("done"), 0, "sessions", "number of the session in its month, from 1",
@@ -60,6 +55,6 @@ FEATURES = (
             "exchange calendar; Ariel 1987", "calendar"),
     Feature("holiday_left", _of("holiday"), 0, "sessions", "sessions left before the next scheduled holiday",
             "exchange calendar; Ariel 1990", "calendar"),
-    Feature("days_since", _days_since, 1, "days", "calendar days since the symbol's last session", "French 1980",
-            "calendar"),
+    Feature("days_since", lambda a: change(a.day, 1), 1, "days", "calendar days since the symbol's last session",
+            "French 1980", "calendar"),
 )  # fmt: skip

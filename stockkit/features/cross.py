@@ -69,13 +69,9 @@ def _residual(a: Arrays, of_market: np.ndarray) -> np.ndarray:
     return moves - slope * of_all
 
 
-def _as_it_is(a: Arrays, within: np.ndarray) -> np.ndarray:
-    return within
-
-
 def _rank_of(name: str, look_back: int, meaning: str) -> Feature:
-    return Feature(f"rank_{name}", _as_it_is, look_back, "0 to 1", meaning, "cross-sectional rank", "cross",
-                   within=("rank", name))  # fmt: skip
+    return Feature(f"rank_{name}", lambda a, within: within, look_back, "0 to 1", meaning, "cross-sectional rank",
+                   "cross", within=("rank", name))  # fmt: skip
 
 
 FEATURES = (

@@ -17,9 +17,7 @@ def ratio(part: np.ndarray, divisor: np.ndarray) -> np.ndarray:
 
 def change(x: np.ndarray, lag: int) -> np.ndarray:
     """x less its value `lag` rows before."""
-    out = np.full(len(x), np.nan)
-    np.subtract(x[lag:], x[: max(len(x) - lag, 0)], out=out[lag:])
-    return out
+    return _join(np.subtract, x, x, lag)
 
 
 def lagged(x: np.ndarray, lag: int) -> np.ndarray:
