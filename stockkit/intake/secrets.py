@@ -35,7 +35,7 @@ class Secret:
 
     def __init__(self, value: str, reference: str) -> None:
         self._value = value
-        forms = ["".join(map(_any_form, value)), *(map(re.escape, _encoded(value)) if len(value) >= SHORTEST else [])]
+        forms = ["".join(map(_any_form, value)), *(map(re.escape, encoded(value)) if len(value) >= SHORTEST else [])]
         self._pattern = re.compile("|".join(forms), re.IGNORECASE)
         self.reference = reference
 
@@ -54,7 +54,7 @@ class Secret:
         if len(value) < SHORTEST:
             return False
         cases = {value, value.lower(), value.upper()}
-        forms = cases.union(*map(_encoded, cases))
+        forms = cases.union(*map(encoded, cases))
         if any(form.encode() in body for form in forms):
             return True
         quoted = any(sign in body for sign in (b"%", b"\\", b"&"))  # none of them in a table of numbers
@@ -84,13 +84,12 @@ def _any_form(sign: str) -> str:
     return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))}{numbered})"
 
 
-def _encoded(value: str) -> set[str]:
+def encoded(value: str) -> set[str]:
     """What a value is as part of any text in base64 (at each of three places), or in hexadecimal of either case."""
     body, forms = value.encode(), set()
     for at in range(3):
-        encoded = base64.b64encode(bytes(at) + body).decode()
-        encoded = encoded[(at * 8 + 5) // 6 : (at + len(body)) * 8 // 6]
-        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+        coded = base64.b64encode(bytes(at) + body).decode()[(at * 8 + 5) // 6 : (at + len(body)) * 8 // 6]
+        forms |= {coded, coded.replace("+", "-").replace("/", "_")}
     return forms | {body.hex(), body.hex().upper()}
 
 

@@ -17,8 +17,8 @@ from stockkit.errors import RunError
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
 from stockkit.provenance import RUN_VARIABLE
+from stockkit.workbook.execution.outputs import HANDOVER
 
-MIME = "application/vnd.stockkit+json"
 PARTS = {"reads": int, "writes": int, "empty": str, "headlines": object}
 
 
@@ -120,14 +120,14 @@ def payloads(notebook: Any) -> Iterator[dict[str, Any]]:
     """Everything that an executed notebook (an nbformat node) handed over, in order."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if MIME in output.get("data", {}):
-                yield output["data"][MIME]
+            if HANDOVER in output.get("data", {}):
+                yield output["data"][HANDOVER]
 
 
 def _display(payload: dict[str, Any], shown: pd.DataFrame | None = None) -> None:
     from IPython.display import display
 
-    data: dict[str, Any] = {MIME: payload, "text/plain": "" if shown is None else shown.to_string(index=False)}
+    data: dict[str, Any] = {HANDOVER: payload, "text/plain": "" if shown is None else shown.to_string(index=False)}
     if shown is not None:
         data["text/html"] = shown.to_html(index=False, border=0)
     display(data, raw=True)  # type: ignore[no-untyped-call]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stockkit.intake.secrets import STRUCK, Secret
+from stockkit.intake.secrets import STRUCK, Secret, encoded
 
 PREFIX = "STOCKKIT_SECRET_"
 NAMED = re.compile(
@@ -67,7 +66,7 @@ class _Forms:
     def __init__(self, value: str) -> None:
         self.secret = Secret(value, "secret://redacted")
         self.run = max(re.findall(r"[a-z0-9]+", value.lower()), key=len, default="")  # plain in every quoted form
-        coded = {value, repr(value)[1:-1], *(_coded(value) if len(value) >= LONG else ())}
+        coded = {value, repr(value)[1:-1], *(encoded(value) if len(value) >= LONG else ())}
         self.coded = {form.lower() for form in coded}
         longest = sorted(coded, key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, longest)), re.IGNORECASE)
@@ -77,17 +76,6 @@ class _Forms:
 
     def strike(self, text: str) -> str:
         return self.secret.scrub(self.pattern.sub(STRUCK, text))
-
-
-def _coded(value: str) -> set[str]:
-    """In hex, and in base64 at each of the three places where it can begin in a longer text."""
-    body = value.encode("utf-8", "surrogatepass")
-    forms = {body.hex()}
-    for shift in range(3):
-        coded = base64.b64encode(b"\0" * shift + body).decode().rstrip("=")
-        last = -1 if (len(body) + shift) % 3 else None  # the last sign also holds what follows
-        forms.add(coded[(0, 2, 3)[shift] : last])
-    return forms | {form.replace("+", "-").replace("/", "_") for form in forms}
 
 
 def _is_picture(key: Any, value: Any) -> bool:
