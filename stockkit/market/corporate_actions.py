@@ -64,10 +64,7 @@ def parse(body: bytes, *, file: str) -> pd.DataFrame:
     Raises:
         SchemaError: as `read`, or a line is no action; names file, line and value.
     """
-    return _all(read(body, file=file))
-
-
-def _all(listed: Listed) -> pd.DataFrame:
+    listed = read(body, file=file)
     if len(listed.faults):
         raise SchemaError(listed.faults["reason"].iloc[0])
     return listed.actions
@@ -168,17 +165,12 @@ def _contradiction(actions: Sequence[Action], lines: Sequence[int], file: str) -
 
 def none() -> pd.DataFrame:
     """No corporate actions at all: a frame of no rows as `ACTIONS`."""
-    return _none().copy()
+    return _nothing().actions.copy()
 
 
 @cache
 def _nothing() -> Listed:
-    return Listed(_none(), schema.empty(FAULTS))
-
-
-@cache
-def _none() -> pd.DataFrame:
-    return schema.empty(ACTIONS)
+    return Listed(schema.empty(ACTIONS), schema.empty(FAULTS))
 
 
 def split_factor(dates: np.ndarray, actions: pd.DataFrame) -> np.ndarray:
@@ -246,15 +238,6 @@ def split_days(prices: pd.DataFrame) -> pd.DataFrame:
     )
     table["note"] = np.where(table["adjusted_return_pct"].abs() > LARGE, "large: news, or a wrong split", "")
     return table[(ratio - 1).abs() > 1e-9].reset_index(drop=True)
-
-
-def events(body: bytes, symbol: str) -> pd.DataFrame:
-    """The corporate actions that come with a source's own bars, as `read_events` reads them, all or none.
-
-    Raises:
-        SchemaError: a value that is no action, or two for one day; names line and value.
-    """
-    return _all(read_events(body, symbol))
 
 
 def read_events(body: bytes, symbol: str) -> Listed:

@@ -219,13 +219,6 @@ def _closing(day: pd.Timestamp, calendar: str) -> pd.Timestamp:
     return (day + pd.Timedelta(days=1)).tz_localize(zone(calendar)).tz_convert("UTC")
 
 
-def gaps(dates: pd.Series, calendar: str = DEFAULT) -> pd.DatetimeIndex:
-    """The sessions between the first and the last of `dates` (one symbol's) that are not among them."""
-    if dates.empty:
-        return pd.DatetimeIndex([])
-    return between(dates.min(), dates.max(), calendar).difference(pd.DatetimeIndex(dates))
-
-
 @lru_cache(maxsize=8)
 def scheduled_holidays(calendar: str = DEFAULT) -> np.ndarray:
     """The weekdays that the exchange's rules, known beforehand, close; days since 1970-01-01, ascending.

@@ -7,10 +7,6 @@ from stockkit.errors import ParamError
 from stockkit.market import sessions
 
 
-def days(*texts):
-    return pd.Series(pd.to_datetime(list(texts)))
-
-
 def test_a_year_has_the_sessions_that_the_exchange_held():
     assert len(sessions.between("2022-01-01", "2022-12-31")) == 251
 
@@ -38,11 +34,6 @@ def test_shifting_steps_over_weekends_and_holidays():
 )
 def test_a_session_counts_once_its_closing_bell_has_rung(instant, last):
     assert sessions.last_closed(pd.Timestamp(instant, tz="UTC")) == pd.Timestamp(last)
-
-
-def test_a_gap_is_a_session_without_a_bar():
-    assert list(sessions.gaps(days("2023-09-01", "2023-09-06"))) == [pd.Timestamp("2023-09-05")]
-    assert len(sessions.gaps(days())) == 0
 
 
 def test_another_exchange_has_its_own_days():

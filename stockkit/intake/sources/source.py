@@ -59,7 +59,7 @@ class Source(ABC):
     def fetch(self, symbol: str, *, compact: bool = False) -> bytes:
         """One symbol's bars as CSV, as traded; with `compact` at least the last 100 rows, where it can.
 
-        Splits and dividends may stand in columns beside the bars (see `market.corporate_actions.events`).
+        Splits and dividends may stand in columns beside the bars (see `market.corporate_actions.read_events`).
 
         Raises:
             SourceError: there is no whole and usable answer; says why.

@@ -81,8 +81,8 @@ def test_the_adjusted_answer_tells_its_splits_and_dividends(opened):
     expected = corporate_actions.parse(
         b"symbol,ex_date,kind,value\nAAPL,2020-08-07,dividend,0.82\nAAPL,2020-08-31,split,4\n", file="expected"
     )
-    pd.testing.assert_frame_equal(corporate_actions.events(body, "AAPL"), expected)
-    assert corporate_actions.events(av.PLAIN, "IBM").empty
+    pd.testing.assert_frame_equal(corporate_actions.read_events(body, "AAPL").actions, expected)
+    assert corporate_actions.read_events(av.PLAIN, "IBM").actions.empty
     assert source.name == "alphavantage-adjusted"
 
 
@@ -278,7 +278,7 @@ def test_a_bad_symbol_never_leaves_the_machine(opened):
 def window(body: bytes, source: alphavantage.AlphaVantage) -> clean.Cleaned:
     answer = clean.Answer("IBM", body, source.file("IBM"), pd.Timestamp("2026-11-21", tz="UTC"))
     ends = {"start": pd.Timestamp("1990-01-01"), "as_of": pd.Timestamp("2026-11-20")}
-    return clean.clean({answer.symbol: [answer]}, corporate_actions.events(body, "IBM"), **ends)
+    return clean.clean({answer.symbol: [answer]}, corporate_actions.read_events(body, "IBM").actions, **ends)
 
 
 def test_stale_shuffled_and_repeated_rows_pass_as_they_are_and_give_no_wrong_bar(opened):

@@ -47,7 +47,7 @@ def test_the_bars_as_traded_and_their_events_come_back(symbol, prices, known):
     listed = known[(known["symbol"] == symbol) & known["ex_date"].isin(bars["date"])].reset_index(drop=True)
     body = yahoo.as_traded(as_yahoo_gives(bars, listed), symbol)
     answer = clean.Answer(symbol, body, "yahoo", bars["known_at"].iloc[0])
-    events = corporate_actions.events(body, symbol)
+    events = corporate_actions.read_events(body, symbol).actions
     trusted, conflicts = corporate_actions.agree(listed, events)
     assert len(trusted) == len(listed)
     assert conflicts.empty
@@ -89,7 +89,7 @@ def test_a_missing_value_stays_missing_and_is_rejected():
     body = yahoo.as_traded(frame(Close=[10.0, np.nan, 11.5], Volume=[4.0, np.nan, 3.0]), "AAPL")
     answer = clean.Answer("AAPL", body, "yahoo", pd.Timestamp("2020-09-03", tz="UTC"))
     window = {"start": pd.Timestamp("2020-01-01"), "as_of": pd.Timestamp("2020-09-02")}
-    got = clean.clean({answer.symbol: [answer]}, corporate_actions.events(body, "AAPL"), **window)
+    got = clean.clean({answer.symbol: [answer]}, corporate_actions.read_events(body, "AAPL").actions, **window)
     assert list(got.rejects["rule"]) == ["missing_value"]
 
 
