@@ -17,10 +17,10 @@ from itertools import accumulate
 
 import pandas as pd
 
-from stockkit.errors import SymbolError
 from stockkit.files import Files
 from stockkit.market import schema
 from stockkit.market.answers import Answer
+from stockkit.market.symbols import is_symbol
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def holdings(files: Files) -> dict[str, list[str]]:
     by_source: dict[str, list[str]] = {}
     for source in files.folders("raw"):
         names = [name.partition("=")[2] for name in files.folders(f"raw/{source}") if name.startswith("symbol=")]
-        symbols = [name for name in names if _is_symbol(name)]
+        symbols = [name for name in names if is_symbol(name)]
         if source.startswith("source=") and symbols:
             by_source[source.partition("=")[2]] = symbols
     return by_source
@@ -156,7 +156,7 @@ def verify(files: Files) -> Iterator[Fault]:
             yield from (_foreign(f"{zone}/{folder}/{name}") for name in files.names(f"{zone}/{folder}"))
             for name in files.folders(f"{zone}/{folder}"):
                 symbol = name.partition("=")[2]
-                if source and _is_symbol(symbol):
+                if source and is_symbol(symbol):
                     yield from read(files, source, symbol).faults
                 else:
                     yield _foreign(f"{zone}/{folder}/{name}")
@@ -166,13 +166,6 @@ def _folder(source: str, symbol: str | None) -> str:
     if symbol is None:
         return f"actions/source={source}"
     return f"raw/source={source}/symbol={schema.check_symbol(symbol)}"
-
-
-def _is_symbol(name: str) -> bool:
-    try:
-        return bool(schema.check_symbol(name))
-    except SymbolError:
-        return False
 
 
 def _listing(files: Files, source: str, symbol: str | None) -> tuple[list[_Kept], list[Fault]]:

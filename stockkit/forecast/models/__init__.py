@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-from stockkit.errors import ForecastError
+from stockkit.errors import ForecastError, did_you_mean
 from stockkit.forecast.models.boosting import Boosting
 from stockkit.forecast.models.deep import Lstm
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
@@ -47,8 +46,7 @@ def by_name(names: Iterable[str]) -> tuple[Recipe, ...]:
     wanted: dict[str, Recipe] = {}
     for name in [names] if isinstance(names, str) else names:
         if name != "core" and name not in known:
-            near = get_close_matches(str(name), known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: core, {', '.join(known)}."
-            raise ForecastError(f"{name!r} is no model. {hint}")
+            hint = did_you_mean(name, known, f"Known: core, {', '.join(known)}.")
+            raise ForecastError(f"{name!r} is no model.{hint}")
         wanted |= {model.name: model for model in CORE} if name == "core" else {name: known[name]}
     return tuple(wanted.values())
