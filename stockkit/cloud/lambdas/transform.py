@@ -1,0 +1,104 @@
+"""The Lambda function that checks records: ticks of a Kinesis shard to the latest quotes, the rest to dead letters."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from stockkit import aws
+from stockkit.cloud.lambdas import kinesis, settings
+from stockkit.cloud.lambdas.dead_letters import DeadLetters
+from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of, is_taken
+from stockkit.cloud.lambdas.kinesis import Record
+from stockkit.market.ticks import Reject, Tick
+
+log = logging.getLogger(__name__)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Take a batch of a shard; the answer names the first record to be retried, or none."""
+    return _transform().handle(event)
+
+
+@cache
+def _transform() -> Transform:
+    """The function with its settings and clients, made at the cold start."""
+    return make(settings.for_transform(os.environ), aws.Session().client)
+
+
+def make(chosen: settings.Settings, client: Callable[[str], Any]) -> Transform:
+    """The function over these clients of boto3, by service."""
+    letters = DeadLetters(client("s3"), chosen.dead_letters)
+    return Transform(client("dynamodb"), chosen.quotes, letters, chosen.symbols)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The function.
+
+    Attributes:
+        dynamodb: boto3's client. quotes: the table. dead_letters: where records go that are no ticks.
+        symbols: those that are listened to; None for any.
+    """
+
+    dynamodb: Any
+    quotes: str
+    dead_letters: DeadLetters
+    symbols: frozenset[str] | None
+
+    def handle(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Take a batch: dead letters, then the newest quote of each symbol.
+
+        An error that no retry changes goes up; of all others the answer tells.
+        """
+        records = kinesis.records_of(event)
+        newest: dict[str, tuple[Record, Tick]] = {}
+        refused: list[tuple[Record, Reject]] = []
+        for record, result in zip(records, kinesis.read(records, self.symbols), strict=True):
+            if isinstance(result, Reject):
+                refused.append((record, result))
+            elif result.symbol not in newest or result.event_time >= newest[result.symbol][1].event_time:
+                newest[result.symbol] = record, result
+        failed = self.dead_letters.keep_all(refused)
+        written = sum(self._write(record, tick, failed) for record, tick in newest.values())
+        counts = Counter(records=len(records), rejects=len(refused), quotes=written, failed=len(failed))
+        log.info(" ".join(f"{name}={count}" for name, count in counts.items()))
+        return kinesis.answer(failed)
+
+    def _write(self, record: Record, tick: Tick, failed: list[Record]) -> bool:
+        """Write a quote unless a newer one is there; a record that could not be written is added to `failed`."""
+        try:
+            self._put(record, tick)
+            return True
+        except AWS_ERRORS as error:
+            if isinstance(error, ClientError) and is_taken(error):
+                return False
+            check_infrastructure(error)
+            log.warning("quote of %s was not written: %s", tick.symbol, code_of(error))
+            failed.append(record)
+            return False
+
+    def _put(self, record: Record, tick: Tick) -> None:
+        item = {
+            "symbol": {"S": tick.symbol},
+            "price": {"N": str(tick.price)},
+            "size": {"N": str(tick.size)},
+            "event_time": {"N": str(tick.event_time)},
+            "arrival": {"N": str(record.arrival)},
+            "sequence": {"S": record.order},
+        }
+        self.dynamodb.put_item(
+            TableName=self.quotes,
+            Item=item,
+            ConditionExpression="attribute_not_exists(event_time) OR event_time < :time "
+            "OR (event_time = :time AND #sequence < :sequence)",
+            ExpressionAttributeNames={"#sequence": "sequence"},
+            ExpressionAttributeValues={":time": item["event_time"], ":sequence": item["sequence"]},
+        )
