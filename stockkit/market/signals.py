@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from stockkit.errors import ParamError
@@ -182,6 +183,18 @@ class Signal(NamedTuple):
     price: int
     fast: float
     slow: float
+
+
+def alert_body(signal: Signal) -> dict[str, object]:
+    """A signal as the message of an alert: its fields, prices in the currency, the time as ISO text, and a sentence."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=signal.event_time)
+    way = "above" if signal.side == "buy" else "below"
+    text = (
+        f"{signal.side.upper()} {signal.symbol} at {signal.price / SCALE:,.2f}: the average of the last few prices "
+        f"({signal.fast:,.2f}) came to lie {way} the longer one ({signal.slow:,.2f}) at {moment:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    fields = signal._asdict() | {"price": signal.price / SCALE, "event_time": moment.isoformat()}
+    return {**fields, "text": text}
 
 
 class SymbolState:

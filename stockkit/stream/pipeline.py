@@ -10,11 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from stockkit.market import ticks
-from stockkit.market.signals import Rule, Signal, SymbolState
-from stockkit.market.ticks import SCALE, Reject, Tick
+from stockkit.market.signals import Rule, Signal, SymbolState, alert_body
+from stockkit.market.ticks import Reject, Tick
 from stockkit.stream import minutes
 from stockkit.stream.archive import Rows, text_of
 from stockkit.stream.bus.protocol import Record
@@ -254,15 +253,3 @@ class Pipeline:
             return []
         body = json.dumps(alert_body(signal))
         return [(signal.id, channel, signal.symbol, body) for channel in self._step.channels]
-
-
-def alert_body(signal: Signal) -> dict[str, object]:
-    """A signal as the message of an alert: its fields, prices in the currency, the time as ISO text, and a sentence."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=signal.event_time)
-    way = "above" if signal.side == "buy" else "below"
-    text = (
-        f"{signal.side.upper()} {signal.symbol} at {signal.price / SCALE:,.2f}: the average of the last few prices "
-        f"({signal.fast:,.2f}) came to lie {way} the longer one ({signal.slow:,.2f}) at {moment:%Y-%m-%d %H:%M:%S} UTC"
-    )
-    fields = signal._asdict() | {"price": signal.price / SCALE, "event_time": moment.isoformat()}
-    return {**fields, "text": text}

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of, is_taken
-from stockkit.market.signals import Signal
-from stockkit.market.ticks import SCALE
+from stockkit.market.signals import Signal, alert_body
 
 LEASE = 60_000_000  # microseconds; longer than an invocation takes to send what it has
 INDEX = "waiting"  # the table's sparse index: partition key `waiting`, sort key `due`
@@ -37,8 +36,7 @@ class Alert(NamedTuple):
 
 def alert_of(signal: Signal, made_at: int) -> Alert:
     """The message of a signal."""
-    fields = signal._asdict() | {"price": signal.price / SCALE}
-    return Alert(signal.id, signal.symbol, json.dumps(fields, separators=(",", ":")), made_at)
+    return Alert(signal.id, signal.symbol, json.dumps(alert_body(signal)), made_at)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def _check_signals(made: World, evaluated: pd.DataFrame, check: Callable[[str, A
     rule, outbox = made.scene.rule, made.dynamodb.tables["outbox"]
     expected = {
         f"tick:{rule.fast}/{rule.slow}:kinesis:{scenes.STREAM}/{row.shard}:{row.place:020}":
-        (row.symbol, row.side, row.event_time, row.price / 1e6, row.fast, row.slow)
+        (row.symbol, row.side, _iso(row.event_time), row.price / 1e6, row.fast, row.slow)
         for row in scenes.signals(evaluated, rule).itertuples()
     }  # fmt: skip
     bodies = {key: json.loads(item["body"]["S"]) for key, item in outbox.items()}
@@ -171,6 +171,10 @@ def _check_signals(made: World, evaluated: pd.DataFrame, check: Callable[[str, A
     check("alerts that wait", [key for key, item in outbox.items() if "waiting" in item], [])
     if not any(made.faults.counts[fault] for fault in FAULTS):
         check("alerts sent twice without a fault", {key: count for key, count in sent.items() if count > 1}, {})
+
+
+def _iso(time: int) -> str:
+    return pd.Timestamp(time, unit="us", tz="UTC").to_pydatetime().isoformat()
 
 
 def _check_letters(made: World, check: Callable[[str, Any, Any], None]) -> None:
