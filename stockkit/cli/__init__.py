@@ -16,7 +16,7 @@ from typing import Annotated, TextIO
 import typer
 
 from stockkit import provenance
-from stockkit.cli import audit, forecasts, lake, models, serving
+from stockkit.cli import audit, forecasts, lake, models, serving, stream
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from stockkit.errors import LakeError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
@@ -28,6 +28,7 @@ app.add_typer(lake.app, name="lake")
 app.add_typer(forecasts.app, name="forecasts")
 serving.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(stream.app, name="stream")
 
 
 def main() -> None:

@@ -219,6 +219,25 @@ def _closing(day: pd.Timestamp, calendar: str) -> pd.Timestamp:
     return (day + pd.Timedelta(days=1)).tz_localize(zone(calendar)).tz_convert("UTC")
 
 
+def hours(session: Any, calendar: str = DEFAULT) -> list[tuple[int, int]]:
+    """When a session is traded: stretches from a start up to before an end, microseconds since 1970 UTC.
+
+    Early closes and the breaks of some exchanges are honoured; a session that the library does not record lasts the
+    whole day.
+    """
+    day, recorded = pd.Timestamp(session), _calendar(_parsed(calendar)[0])
+    if day not in recorded.sessions:
+        midnights = [moment.tz_localize(zone(calendar)) for moment in (day, day + pd.Timedelta(days=1))]
+        return [(_microseconds(midnights[0]), _microseconds(midnights[1]))]
+    bells = recorded.schedule.loc[day, ["open", "break_start", "break_end", "close"]].dropna()
+    moments = [_microseconds(moment) for moment in bells]
+    return list(zip(moments[::2], moments[1::2], strict=True))
+
+
+def _microseconds(instant: pd.Timestamp) -> int:
+    return int(instant.as_unit("ns").value) // 1_000
+
+
 @lru_cache(maxsize=8)
 def scheduled_holidays(calendar: str = DEFAULT) -> np.ndarray:
     """The weekdays that the exchange's rules, known beforehand, close; days since 1970-01-01, ascending.

@@ -69,8 +69,11 @@ def for_terminal() -> Progress:
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, nothing elsewhere; yields what to call with a name, how many are done, and of how many."""
+def bar(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere; yields what to call with a name, how many are done, and of how many.
+
+    None for how many stands for no end in sight.
+    """
     if not sys.stderr.isatty():
         yield lambda name, done, total: None
         return

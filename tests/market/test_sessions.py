@@ -85,3 +85,19 @@ def test_what_never_closes_has_every_day_or_every_weekday():
     assert len(sessions.between("2023-01-01", "2023-12-31", "24/7")) == 365
     assert len(sessions.between("2023-01-01", "2023-12-31", "24/5")) == 260
     assert sessions.last_closed(pd.Timestamp("2023-09-17 00:00", tz="UTC"), "24/7") == pd.Timestamp("2023-09-16")
+
+
+@pytest.mark.parametrize(
+    ("day", "calendar", "stretches"),
+    [
+        ("2023-09-21", "XNYS", [("13:30", "20:00")]),
+        ("2022-11-25", "XNYS", [("14:30", "18:00")]),  # the day after Thanksgiving
+        ("2022-11-25", "XHKG", [("01:30", "04:00"), ("05:00", "08:00")]),
+        ("2022-11-25", "24/7", [("00:00", "00:00")]),
+        ("2023-09-16", "XNYS +2023-09-16", [("04:00", "04:00")]),  # what the library does not record: all day
+    ],
+)
+def test_a_session_has_hours_with_its_breaks_and_early_closes(day, calendar, stretches):
+    hours = sessions.hours(day, calendar)
+    assert [tuple(f"{pd.Timestamp(moment, unit='us'):%H:%M}" for moment in part) for part in hours] == stretches
+    assert all(0 < end - start <= 86_400_000_000 for start, end in hours)

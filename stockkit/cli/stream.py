@@ -1,0 +1,111 @@
+"""`stockkit stream`: ticks onto a bus, through the pipeline, and what came of them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+import stockkit
+from stockkit.cli.shared import EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
+from stockkit.errors import ParamError
+
+app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
+
+PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
+--speed 60 --seed 7 --ticks 5000 --for 60s --calendar XNYS"""
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(duration: str) -> float:
+    """A duration as ``90``, ``90s``, ``5m`` or ``1h`` in seconds.
+
+    Raises:
+        ParamError: it is none.
+    """
+    written = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", duration)
+    if written is None:
+        raise ParamError(f"--for {duration}: write seconds, minutes or hours, as in 90s, 5m or 1h.")
+    return float(written[1]) * UNITS[written[2]]
+
+
+@contextmanager
+def stopping(duration: str | None = None) -> Iterator[tuple[threading.Event, list[int]]]:
+    """An event that SIGTERM, Ctrl-C or the end of a duration sets, and the signals that came.
+
+    A second signal does what it does elsewhere: it ends the process.
+    """
+    stop, came = threading.Event(), list[int]()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+        stop.set()
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    timer = threading.Timer(seconds_of(duration), stop.set) if duration else None
+    for number in before:
+        signal.signal(number, note)
+    try:
+        if timer:
+            timer.start()
+        yield stop, came
+    finally:
+        if timer:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command(epilog=PRODUCE_EXAMPLE)
+def produce(
+    producer: Annotated[str, typer.Argument(metavar="PRODUCER", help="simulator; docs/stream.md lists them all.")],
+    bus: Annotated[str, typer.Option(help="Where to: kafka:TOPIC or kinesis:STREAM.")],
+    symbols: Annotated[str, typer.Option(help="Whose, as in AAPL,META; all that there are by default.")] = "",
+    day: Annotated[str, typer.Option(help="A day, a range A..B, or newest.")] = "newest",
+    speed: Annotated[float, typer.Option(help="1 is real time, 60 an hour a minute, 0 as fast as possible.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the simulator.")] = 7,
+    ticks: Annotated[int, typer.Option(help="Of the simulator, a symbol and day.")] = 2_000,
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 5m or 1h.")] = None,
+    calendar: CalendarOption = "XNYS",
+    lake: LakeOption = "data/lake",
+) -> None:
+    """Put ticks on a bus at their pace; the last line says how many. Ctrl-C or SIGTERM stops it between two batches."""
+    from stockkit.stream import producers
+    from stockkit.stream.bus import open_bus
+    from stockkit.stream.producers import sending
+    from stockkit.workbook import progress
+
+    if bus.partition(":")[0] == "memory":
+        raise ParamError(
+            "the memory bus ends with its process, and nobody else reads it: name kafka:TOPIC or kinesis:STREAM."
+        )
+    opened = stockkit.open_lake(lake)
+    names = [name for name in re.split(r"[,\s]+", symbols) if name]
+    with stopping(for_) as (stop, came):
+        settings = producers.Settings(
+            symbols=names, day=day, ticks=ticks, seed=seed, calendar=calendar, lake=opened, stop=stop
+        )
+        batches = producers.open_producer(producer, settings)
+        sender = open_bus(bus).producer()
+        try:
+            with progress.bar(f"{producer} to {bus}:") as bar:
+                sent = sending.send(
+                    batches,
+                    sender,
+                    speed=speed,
+                    clock=sending.Clock(stop),
+                    on_progress=lambda sent: bar(str(sent), sent.taken, None),
+                )
+        finally:
+            sender.close()
+    print(f"{producer} to {bus}: {sent} in {sent.seconds:.1f} s")
+    if came:
+        fail("interrupted; run it again for the rest: what arrived already counts once.")
+        raise typer.Exit(EXIT_INTERRUPTED)

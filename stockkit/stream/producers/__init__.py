@@ -1,0 +1,60 @@
+"""Producers: what puts ticks on a bus, and knows when each is due. The registry of producers.
+
+A new producer is a file with a function from `Settings` (and what follows its name and a colon) to batches, and an
+entry in `PRODUCERS`. `stream run` and `stockkit stream produce` do the same::
+
+    batches = producers.open_producer("simulator", Settings(day="2023-09-21"))
+    sent = sending.send(batches, bus.producer(), speed=60.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from stockkit.errors import ParamError, did_you_mean
+from stockkit.stream.producers.batch import Batch as Batch
+from stockkit.stream.producers.batch import Settings as Settings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A producer and what it needs.
+
+    Args:
+        open: opens it, given the settings and what follows the name and a colon.
+        argument: what that is, for messages; "" for none.
+        live: whether it runs by the clock of the world, at any speed, until it is stopped.
+    """
+
+    open: Callable[[Settings, str], Iterator[Batch]]
+    argument: str = ""
+    live: bool = False
+
+
+def _simulator(settings: Settings, argument: str) -> Iterator[Batch]:
+    from stockkit.stream.producers.simulator import simulate
+
+    return simulate(settings)
+
+
+PRODUCERS: Mapping[str, Entry] = {"simulator": Entry(_simulator)}
+
+
+def names() -> list[str]:
+    """What a producer is called by, as in ``replay:PATH``."""
+    return [f"{name}:{entry.argument}" if entry.argument else name for name, entry in PRODUCERS.items()]
+
+
+def open_producer(name: str, settings: Settings) -> Iterable[Batch]:
+    """Open a producer, one of `names`; what it hands out is for `sending.send`.
+
+    Raises:
+        ParamError: no such producer, or it cannot do what the settings ask. LakeError: its table cannot be read.
+    """
+    kind, _, argument = name.partition(":")
+    entry = PRODUCERS.get(kind)
+    if entry is None or bool(argument) != bool(entry.argument):
+        known = names()
+        raise ParamError(f"producer {name!r} is not known: use one of {', '.join(known)}.{did_you_mean(name, known)}")
+    return entry.open(settings, argument)

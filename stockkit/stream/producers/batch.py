@@ -1,0 +1,86 @@
+"""What a producer hands out, and what it is set up with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from stockkit.errors import ParamError
+from stockkit.lake.tables import Lake
+from stockkit.market import sessions
+from stockkit.market.symbols import check_symbols
+from stockkit.stream.bus.protocol import Message
+
+RATES = ("late", "duplicate", "disordered", "corrupt", "halt", "burst")
+FEWEST, MOST = 10, 10_000_000  # ticks a symbol and day
+
+
+class Batch(NamedTuple):
+    """Messages in order, and when each is due.
+
+    Attributes:
+        due: microseconds since 1970 UTC by the clock of the data, ascending; None for at once.
+        messages: as many.
+    """
+
+    due: Sequence[int | None]
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a producer may need to know; each reads what concerns it.
+
+    Attributes:
+        symbols: whose ticks; all that there are when empty.
+        day: of the simulator: ``newest``, a day, or a range as in ``2023-09-18..2023-09-21``.
+        ticks: of the simulator: a symbol and day.
+        seed: of the simulator: the same seed and day give the same bytes.
+        one_in: of the simulator: the sizes of a day sum to its volume divided by this.
+        late, duplicate, disordered, corrupt: of the simulator: the share of ticks that come minutes late, come twice,
+            are overtaken by the next ones, or are followed by a record that is no tick.
+        halt: of the simulator: the share of days with a halt of 5 to 15 minutes. burst: of ticks that come in bursts.
+        interval: of live polling: seconds from one round to the next.
+        lake: where `prices` and `ticks` are; without `prices` the simulator takes the bundled sample.
+        root: the workbook's folder; found from the current one when None.
+        calendar: the exchange.
+        stop: set to end a producer that waits.
+
+    Raises:
+        ParamError, SymbolError: a value that cannot be.
+    """
+
+    symbols: Sequence[str] = ()
+    day: str = "newest"
+    ticks: int = 2_000
+    seed: int = 7
+    one_in: int = 100
+    late: float = 0.002
+    duplicate: float = 0.002
+    disordered: float = 0.005
+    corrupt: float = 0.001
+    halt: float = 0.02
+    burst: float = 0.1
+    interval: float = 60.0
+    lake: Lake | None = None
+    root: Path | None = None
+    calendar: str = sessions.DEFAULT
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.symbols:
+            check_symbols(self.symbols)
+        if not FEWEST <= self.ticks <= MOST:
+            raise ParamError(f"ticks is {self.ticks}: a symbol and day has {FEWEST} to {MOST:,} of them.")
+        if self.seed < 0 or self.one_in < 1:
+            raise ParamError(f"seed is {self.seed}, one_in {self.one_in}: give whole numbers from 0 and from 1 on.")
+        for name in RATES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParamError(f"{name} is {getattr(self, name)}: a share is from 0 to 1, as in 0.01.")
+        if self.late + self.disordered > 1:
+            raise ParamError(f"late {self.late} and disordered {self.disordered} are more than 1 together.")
+        if not self.interval > 0:
+            raise ParamError(f"interval is {self.interval}: give the seconds from one round to the next, above 0.")
