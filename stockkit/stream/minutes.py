@@ -82,6 +82,10 @@ class Minutes:
             self._closed = ended[-1] + MINUTE
         return [Bar(self.symbol, minute, *self._open.pop(minute)[:6]) for minute in ended]
 
+    def close_until(self, moment: int) -> None:
+        """Take ticks from before this moment (the end of a minute) as late from now on."""
+        self._closed = moment
+
     def step(self, bar: Bar) -> Signal | None:
         """Take the next closed bar into the averages of closes; a signal where they cross."""
         if self.crossing is None or self._rule is None:

@@ -76,6 +76,7 @@ class _Work:
     rows: Rows = field(default_factory=Rows)
     reaches: dict[str, Reach] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    quotes: dict[str, Quote] = field(default_factory=dict)
     signals: list[Signal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -162,14 +163,18 @@ class Pipeline:
                 detail = f"sequence {tick.sequence} of {tick.source}"
                 work.rows.dead_letter(Reject(verdict, detail, record.body), record.partition, place, record.arrival)
             return watermark
+        number = live.state.number
+        if live.state.quote is tick:
+            work.quotes[tick.symbol] = Quote(
+                tick.symbol, tick.price, tick.size, tick.event_time, record.arrival, number
+            )
         in_time = live.minutes.add(tick)
-        if in_time and live.partition != record.partition:
+        if in_time and tick.symbol not in self._open[record.partition]:
             live.partition = record.partition
-        if in_time:
-            self._open.setdefault(record.partition, set()).add(tick.symbol)
-        work.rows.tick(tick, live.state.number, record.partition, place, record.arrival, late=not in_time)
+            self._open[record.partition].add(tick.symbol)
+        work.rows.tick(tick, number, record.partition, place, record.arrival, late=not in_time)
         if self._step.interval == "tick" and (signal := live.state.step(tick, f"{record.partition}:{place}")):
-            self._raise(work, signal, live.state.number, record.partition, place)
+            self._raise(work, signal, number, record.partition, place)
         newest = tick.event_time - self._step.lateness
         if newest > watermark:
             if newest // minutes.MINUTE > watermark // minutes.MINUTE:
@@ -223,7 +228,7 @@ class Pipeline:
         batch = Batch(
             reaches=work.reaches,
             states={symbol: self._live[symbol].kept() for symbol in work.touched},
-            quotes=self._quotes(rows),
+            quotes=list(work.quotes.values()),
             signals=work.signals,
             alerts=[alert for signal in work.signals for alert in self._alerts(signal)],
             rows=rows.pack(),
@@ -237,15 +242,6 @@ class Pipeline:
             name: Reach(reach.offset, reach.offset, reach.watermark) for name, reach in work.reaches.items()
         }
         return batch
-
-    def _quotes(self, rows: Rows) -> list[Quote]:
-        """The newest quote of each symbol that a tick of this batch is."""
-        newest: dict[str, Quote] = {}
-        for symbol, price, size, event_time, *_, number, _, _, arrival, _ in rows.ticks:
-            quote = Quote(symbol, price, size, event_time, arrival, number)
-            if symbol not in newest or event_time >= newest[symbol].event_time:
-                newest[symbol] = quote
-        return list(newest.values())
 
     def _alerts(self, signal: Signal) -> list[tuple[str, str, str, str]]:
         """A message of a signal for each channel."""

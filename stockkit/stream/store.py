@@ -172,6 +172,10 @@ class Store:
         """Up to which moment the minutes of a partition are closed; microseconds since 1970 UTC, 0 at first."""
         return int(self._value("SELECT watermark FROM partitions WHERE name = ?", partition) or 0)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever stored."""
+        return self._value("SELECT 1 FROM partitions LIMIT 1") is None
+
     def archived(self) -> dict[str, int]:
         """The last offset of each partition whose rows are in the lake."""
         rows = self._rows("SELECT name, archived FROM partitions WHERE archived IS NOT NULL")

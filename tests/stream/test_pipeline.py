@@ -14,6 +14,7 @@ from stockkit.market.signals import Rule
 from stockkit.market.ticks import SCALE, encode
 from stockkit.stream import archive
 from stockkit.stream.pipeline import Pipeline, Step
+from stockkit.stream.recovery import recover
 from stockkit.stream.store import Fenced, Quote, Store
 from tests.market.test_signals import in_batch
 from tests.stream.ticking import NOW, disturbed, records, walk
@@ -216,6 +217,36 @@ def test_a_later_run_corrects_the_bars_that_an_earlier_one_closed(tmp_path):
         == (len(ticks), ticks["size"].sum())
         == (400, sum(tick.size for tick in TICKS[:400]))
     )
+
+
+@pytest.mark.parametrize("interval", ["tick", "1m"])
+def test_a_store_that_is_lost_is_made_anew_from_the_lake_and_goes_on_exactly(tmp_path, interval):
+    step, polled = Step(Rule(1, 3), interval=interval), records(BODIES)
+    lakes = []
+    for loses in (False, True):
+        folder = tmp_path / str(loses)
+        lake, path = stockkit.open_lake(str(folder / "lake")), folder / "lake" / "stream.sqlite"
+        store = Store(path)
+        Pipeline(store, step).take(polled[:800], NOW)
+        archive.flush(lake, store)
+        Pipeline(store, step).take(polled[800:1_000], NOW)  # not in the lake when the machine is lost
+        if loses:
+            store.close()
+            for file in path.parent.glob("stream.sqlite*"):
+                file.unlink()
+            store = Store(path)
+            assert recover(lake, store, step, NOW) == len(lake.read("ticks"))
+            assert recover(lake, store, step, NOW) == 0
+        last = store.last_offset("test:ticks/0")
+        pipeline = Pipeline(store, step)
+        pipeline.take(polled[last + 1 :], NOW)
+        pipeline.pass_time(NOW, at_end=True)
+        archive.flush(lake, store)
+        archive.correct(lake, store)
+        lakes.append(lake)
+    for table in ("ticks", "signals", "bars_1m", "dead_letters"):
+        columns = [name for name in lakes[0].read(table).columns if name != "made_at"]
+        pd.testing.assert_frame_equal(*(lake.read(table, columns=columns) for lake in lakes))
 
 
 def test_many_small_commits_of_a_day_come_to_few_files(tmp_path):
