@@ -128,7 +128,7 @@ def unpack(packed: bytes) -> tuple[dict[str, Any], list[tuple[str, int]]]:
     return tables, [(symbol, minute) for symbol, minute in head["late"]]
 
 
-def _for_table(table: str, rows: Any) -> Any:
+def for_table(table: str, rows: Any) -> Any:
     """Rows as they were packed in the columns and the order of their table of the lake."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -186,7 +186,7 @@ def _append(lake: Lake, store: Store, table: str, parts: Sequence[tuple[int, Any
         new = [rows for number, rows in parts if done is None or number > done]
         if not new:
             return None
-        rows = _for_table(table, pa.concat_tables(new))
+        rows = for_table(table, pa.concat_tables(new))
         partition = TABLES[table].partition
         return commits.Rows(rows, None, notes, partition=partition, transactions={application: last})
 

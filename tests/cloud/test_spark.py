@@ -35,14 +35,6 @@ def installed() -> None:
         lacking("spark", "Spark is missing: make spark")
 
 
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    installed()
-    started = session.session(hive=True, warehouse=tmp_path_factory.mktemp("hive store"))
-    yield started
-    started.stop()
-
-
 @pytest.fixture
 def priced(lake, prices):
     """A lake with the sample's prices."""

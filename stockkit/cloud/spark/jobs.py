@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from stockkit import features
-from stockkit.cloud.spark import feature_job, plugin, session
+from stockkit.cloud.spark import feature_job, plugin, session, signals
 from stockkit.errors import ParamError, StockkitError, did_you_mean
 from stockkit.lake.tables import open_lake
 from stockkit.market import sessions
+from stockkit.market.signals import FOUR_HOURS, Rule
+from stockkit.market.symbols import check_symbols
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 GLUE_ARGUMENTS = re.compile(
@@ -59,6 +61,48 @@ def compute_features(words: Sequence[str]) -> int:
     return 0
 
 
+def stream_signals(words: Sequence[str]) -> int:
+    """Run the job ``deploy/jobs/signals.py`` until it is ended, or with ``--once`` until the source is read.
+
+    Returns an exit code. 0: the source was read. 1: it failed, and goes on where it was when it is started again.
+    2: the command is wrong.
+    """
+    try:
+        arguments = _stream_arguments(words)
+        symbols = check_symbols(arguments.symbols) if arguments.symbols else ()
+        settings = signals.Settings(
+            arguments.source, arguments.checkpoint, Rule(arguments.fast, arguments.slow, round(arguments.gap * 1e6)),
+            frozenset(symbols), arguments.brokers, arguments.limit,
+            None if arguments.once else arguments.every,
+        )  # fmt: skip
+        lake = open_lake(arguments.lake)
+        spark = session.session("stockkit signals", cores=arguments.cores)
+        signals.run(spark, lake, settings)
+    except StockkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ParamError) else EXIT_FAILED
+    stored = [table for table in ("ticks", "signals", "dead_letters") if lake.version(table) is not None]
+    print(", ".join(f"{table}: {lake.count(table):,} rows" for table in stored) + f" in {lake.files}")
+    return 0
+
+
+def _stream_arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="signals.py", description="Ticks and their signals on Spark.", allow_abbrev=False)
+    parser.add_argument("--lake", required=True, help="a folder, or s3://bucket/prefix")
+    parser.add_argument("--source", required=True, help="files:FOLDER of JSON lines, or kafka:TOPIC")
+    parser.add_argument("--checkpoint", required=True, help="a folder, of this query alone")
+    parser.add_argument("--brokers", default="", help="of Kafka, as host:port,host:port")
+    parser.add_argument("--symbols", nargs="+", action=_Names, help="those listened to; default: any")
+    parser.add_argument("--fast", type=int, default=5, help="prices in the fast average")
+    parser.add_argument("--slow", type=int, default=20, help="prices in the slow average")
+    parser.add_argument("--gap", type=float, default=FOUR_HOURS / 1e6, help="seconds of pause that start them anew")
+    parser.add_argument("--limit", type=int, default=1_000, help="files, or records of Kafka, in a batch at most")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds from batch to batch")
+    parser.add_argument("--once", action="store_true", help="read what is there, and end")
+    parser.add_argument("--cores", type=int, default=2, help="tasks at once; of a session on this machine")
+    return _known(parser, words)
+
+
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="features.py", description="Compute features on Spark.", allow_abbrev=False)
     parser.add_argument("--lake", required=True, help="a folder, or s3://bucket/prefix")
@@ -71,6 +115,11 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--calendar", default=sessions.DEFAULT, help="the exchange, as an ISO market code")
     parser.add_argument("--module", help="a Python file that registers features")
     parser.add_argument("--cores", type=int, default=2, help="tasks at once; of a session on this machine")
+    return _known(parser, words)
+
+
+def _known(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """The arguments that a parser knows; one that neither it nor Glue knows is an error."""
     known, rest = parser.parse_known_args(_without_glue_arguments(words))
     if rest:
         options = [option for action in parser._actions for option in action.option_strings]
