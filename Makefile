@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PARAMS ?= params/sample.yaml
 ARGS   ?=
+COMPILE ?= --compile-bytecode
 BIN    := .venv/bin
 STAMP  := .venv/.installed
 SPARK4 := 4.3.0
@@ -61,7 +62,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing into .venv (once; a few minutes on a slow line) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet $(COMPILE) --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
