@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import stockkit
-from stockkit.cli.shared import EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
 from stockkit.errors import ParamError
 
 app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
 
 PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
 --speed 60 --seed 7 --ticks 5000 --for 60s --calendar XNYS"""
+RUN_EXAMPLE = """Examples: stockkit stream run params/stream.yaml --for 60s
+stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= -p 'symbols=[META, NFLX]'"""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -108,4 +113,37 @@ def produce(
     print(f"{producer} to {bus}: {sent} in {sent.seconds:.1f} s")
     if came:
         fail("interrupted; run it again for the rest: what arrived already counts once.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command(epilog=RUN_EXAMPLE)
+def run(
+    params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A YAML file of parameters.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Set one parameter; may be repeated.")
+    ] = None,
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 5m or 1h.")] = None,
+) -> None:
+    """From producer and bus to lake, quotes, signals and alerts in one process; the last line counts what came in.
+
+    Ctrl-C or SIGTERM stops it after what was read is stored and in the lake.
+    """
+    from stockkit.cli.live import showing
+    from stockkit.stream import setup
+    from stockkit.workbook import runner
+
+    root, _, values = runner.resolve(params_file, parameter or [])
+    names = {field.name for field in fields(setup.Parameters)}
+    parameters = setup.Parameters(**{name: value for name, value in values.items() if name in names})
+    began = time.monotonic()
+    with stopping(for_) as (stop, came), showing(parameters) as show:
+        report = setup.open_service(parameters, root=root, stop=stop).run(show)
+    counts = report.counts
+    parts = [f"{counts[name]:,} {name}" for name in ("ticks", "bars", "signals")]
+    parts += [f"{report.sent:,} alerts", *(f"{counts[name]:,} {name}" for name in ("rejects", "duplicates", "late"))]
+    print(f"{', '.join(parts)} in {time.monotonic() - began:.1f} s")
+    if report.trouble:
+        fail(*(f"{where}: {problem}" for where, problem in report.trouble.items()))
+        raise typer.Exit(EXIT_FAILED)
+    if came:
         raise typer.Exit(EXIT_INTERRUPTED)

@@ -74,7 +74,7 @@ class Service:
 
     Args:
         lake: where the tables are. store: makes a connection to the store; each thread has its own.
-        bus: where records come from. step: what is done with them.
+        bus: where records come from. step: what is done with them. stop: set to end it after what was read is stored.
         produce: sends the records of a producer until it is done or the event is set; None where others send.
         notifiers: by channel.
     """
@@ -86,9 +86,9 @@ class Service:
     produce: Callable[[threading.Event], Any] | None = None
     notifiers: Mapping[str, Any] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.stop = threading.Event()
         self._raised, self._due = threading.Event(), threading.Event()  # alerts wait; rows are to go to the lake
         self._trouble: dict[str, str] = {}
         self._waiting = self._sent = 0

@@ -60,14 +60,11 @@ def plan(
     Raises:
         ParamError, SymbolError, RunError, LakeError: what is wrong, and the way out.
     """
-    given = params.load(params_file)
-    root = _root_of(params_file)
-    every = [notebooks.load(root / "notebooks", name) for name in given.notebooks]
-    values = params.resolve(every, given.values, params.parse_overrides(overrides))
+    root, every, values = resolve(params_file, overrides)
     lake = open_lake(values.get("lake", "data/lake"), root=root)
     for name in (until, only):
-        if name and name not in given.notebooks:
-            known = ", ".join(given.notebooks)
+        if name and name not in [notebook.name for notebook in every]:
+            known = ", ".join(notebook.name for notebook in every)
             raise RunError(f"{name[:60]!a} is no notebook of {params_file.name}: it runs {known}.")
     chain = [n for n in every if n.name == only] if only else notebooks.in_order(every, have=lake.tables())
     if until:
@@ -75,6 +72,18 @@ def plan(
     chain = notebooks.in_order(chain, have=lake.tables())
     preflight.check(chain, values, lake, root)
     return RunPlan(root, params_file, chain, values, lake)
+
+
+def resolve(params_file: Path, overrides: Sequence[str] = ()) -> tuple[Path, list[notebooks.Notebook], dict[str, Any]]:
+    """The workbook's folder, the notebooks that a file names, and the value of each of their parameters.
+
+    Raises:
+        ParamError, SymbolError, RunError: what is wrong, and the way out.
+    """
+    given = params.load(params_file)
+    root = _root_of(params_file)
+    every = [notebooks.load(root / "notebooks", name) for name in given.notebooks]
+    return root, every, params.resolve(every, given.values, params.parse_overrides(overrides))
 
 
 def _root_of(params_file: Path) -> Path:
