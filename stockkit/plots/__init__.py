@@ -34,10 +34,20 @@ from stockkit.plots.questions import (
     year_extremes,
 )
 from stockkit.plots.scores import equity, scoreboard
+from stockkit.plots.stream import (
+    after_signals,
+    lag_histogram,
+    latest_prices,
+    minute_candles,
+    rejected_records,
+    signals_through_day,
+    volume_by_minute,
+)
 from stockkit.plots.tables import completeness, correlation, monthly_returns
 
 __all__ = [
     "adjustment",
+    "after_signals",
     "candlesticks",
     "completeness",
     "correlation",
@@ -50,20 +60,26 @@ __all__ = [
     "feature_correlation",
     "gaps",
     "ic_by_year",
+    "lag_histogram",
+    "latest_prices",
+    "minute_candles",
     "missing_values",
     "monthly_returns",
     "percentiles",
     "price_bars",
     "price_with_indicators",
     "rank_correlation",
+    "rejected_records",
     "return_distributions",
     "rolling_beta",
     "running_coverage",
     "scoreboard",
+    "signals_through_day",
     "standing",
     "through_time",
     "top_movers",
     "volatility_ranking",
+    "volume_by_minute",
     "volume_spikes",
     "walks",
     "year_extremes",

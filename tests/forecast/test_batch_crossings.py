@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockkit.errors import ParamError
 from stockkit.forecast.trading import batch_crossings
 from stockkit.market.signals import FOUR_HOURS, Crossing, Rule, Split, SymbolState
 from stockkit.market.ticks import SCALE, Tick
@@ -132,7 +133,7 @@ def test_no_average_spans_the_night(ticks):
 
 
 def test_daily_bars_cross_at_the_end_of_their_session(prices):
-    found = batch_crossings.of_bars(prices, Rule(gap=0), interval="1d", begins="date")
+    found = batch_crossings.of_sessions(prices, Rule(gap=0))
     crossing = Crossing(Rule(gap=0))
     meta = prices[prices["symbol"] == "META"]
     sides = [crossing.step(round(row.close * SCALE), row.date.value // 1000) for row in meta.itertuples()]
@@ -147,3 +148,30 @@ def test_nothing_gives_nothing(ticks):
     assert batch_crossings.of_ticks(ticks[:0], Rule()).empty
     assert batch_crossings.averages(ticks[:0], Rule()).empty
     assert batch_crossings.of_ticks(ticks[:19], Rule()).empty
+
+
+def test_minutes_are_those_that_were_closed_in_time(ticks):
+    """A late tick corrects its bar, and never a signal: the averages of minutes are those without it."""
+    from stockkit.stream.minutes import Minutes
+
+    rule, day = Rule(2, 5), ticks[ticks["symbol"] == "META"]
+    minutes, sides, late = Minutes("META", rule), [], []
+    for row in day.itertuples():
+        time = row.event_time.value // 1_000
+        in_time = minutes.add(Tick("META", round(row.price * SCALE), 1, time, "s", row.number))
+        late.append(not in_time)
+        closed = minutes.close(time - 2_000_000)
+        sides += [signal for bar in closed if (signal := minutes.step(bar))]
+    sides += [signal for bar in minutes.close(2**62) if (signal := minutes.step(bar))]
+    found = batch_crossings.of_ticks(day.assign(late=late), rule, interval="1m")
+    assert len(found) == len(sides) > 20
+    assert sum(late) > 0
+    for row, signal in zip(found.itertuples(), sides, strict=True):
+        assert (row.side, row.event_time.value // 1_000) == (signal.side, signal.event_time)
+        assert (row.price, row.fast, row.slow) == (signal.price / SCALE, signal.fast, signal.slow)
+        assert (row.number, row.interval) == (0, "1m")
+
+
+def test_another_interval_is_refused(ticks):
+    with pytest.raises(ParamError, match="'tick' or '1m'"):
+        batch_crossings.of_ticks(ticks, Rule(), interval="5m")

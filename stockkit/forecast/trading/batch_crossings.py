@@ -20,20 +20,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stockkit.errors import ParamError
 from stockkit.market import schema
 from stockkit.market.signals import BUY, SELL, Rule, Split
 from stockkit.market.ticks import SCALE
 
-SIGNALS: dict[str, str] = {
+TICK, MINUTE, DAY = "tick", "1m", "1d"
+LINES: dict[str, str] = {
     "symbol": "string",
     "event_time": "datetime64[ns, UTC]",
-    "side": "string",
-    "interval": "string",
     "price": "float64",
+    "number": "int64",
     "fast": "float64",
     "slow": "float64",
-    "number": "int64",
+    "side": "string",
 }
+SIGNALS: dict[str, str] = {**LINES, "interval": "string"}
 INT64, FLOAT64 = 2**63, 2**53  # up to where they hold every integer
 
 
@@ -123,67 +125,73 @@ def _average(total: np.ndarray, width: int, warm: np.ndarray) -> np.ndarray:
     return np.where(warm, (exact / (width * SCALE)).astype("float64"), np.nan)
 
 
-def of_ticks(ticks: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """The crossings of the table `ticks`, by symbol in the order of arrival: rows of `SIGNALS`, as `signals` has them.
+def of_ticks(ticks: pd.DataFrame, rule: Rule, *, interval: str = TICK) -> pd.DataFrame:
+    """The crossings of the table `ticks`, as the table `signals` has them: rows of `SIGNALS`, by symbol, in order.
 
     Args:
-        ticks: symbol, number (the place in the symbol's order of arrival), event_time and price; in any order.
+        ticks: symbol, number (the place in the symbol's order of arrival), event_time and price; of minutes also late,
+            whether the minute was closed already. In any order.
         rule: windows, pause and splits.
+        interval: what the windows count: "tick", or "1m": the last price of each minute, of the ticks in time.
+
+    Raises:
+        ParamError: another interval.
     """
-    ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
-    return _table(ordered, "price", "event_time", ordered["number"], "tick", rule)
+    return _signals(averages(ticks, rule, interval=interval), interval)
 
 
-def of_bars(bars: pd.DataFrame, rule: Rule, *, interval: str, begins: str) -> pd.DataFrame:
-    """The crossings of the closes of bars: rows of `SIGNALS` whose event_time is the end of the bar, number 0.
+def averages(ticks: pd.DataFrame, rule: Rule, *, interval: str = TICK) -> pd.DataFrame:
+    """What the windows count, by symbol and in order, with the columns fast and slow and the side of a crossing there.
 
     Args:
-        bars: symbol, close and the column `begins`; in any order.
-        rule: windows and pause.
-        interval: how long a bar is, as in signals: "1m" or "1d".
-        begins: the column with the start of the bar: "minute" or "date".
+        ticks, rule, interval: as for `of_ticks`.
+
+    Returns:
+        Rows of `LINES`; event_time is the tick's, or the end of the minute; averages are in the currency, NaN in the
+        warm-up; side is missing where nothing crosses.
     """
-    ordered = bars.sort_values(["symbol", begins], ignore_index=True)
-    start = pd.to_datetime(ordered[begins], utc=True)
-    ends = ordered.assign(event_time=start + pd.Timedelta(interval))
-    return _table(ends, "close", "event_time", pd.Series(0, ordered.index), interval, rule)
+    if interval not in (TICK, MINUTE):
+        raise ParamError(f"interval {interval!r}: windows count '{TICK}' or '{MINUTE}'.")
+    if interval == TICK:
+        return _lines(ticks.sort_values(["symbol", "number"]), rule)
+    known = ticks[~ticks["late"].astype(bool)].sort_values(["symbol", "event_time", "number"])
+    ends = known["event_time"].dt.floor("min") + pd.Timedelta(MINUTE)
+    closes = known.assign(event_time=ends).groupby(["symbol", "event_time"], sort=True)["price"].last().reset_index()
+    return _lines(closes.assign(number=closes.groupby("symbol").cumcount() + 1), rule)
 
 
-def averages(ticks: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """The table `ticks` by symbol in the order of arrival, with the columns fast and slow: both averages at each tick.
+def of_sessions(prices: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """The crossings of daily closes: rows of `SIGNALS` with the interval "1d"; event_time ends the day of the session.
 
     Args:
-        ticks, rule: as for `of_ticks`. Averages are in the currency, NaN in the warm-up.
+        prices: symbol, date and close; in any order.
+        rule: windows and pause, which should be 0: a night is no gap of days.
     """
-    ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
-    found = [result for _, result in _by_symbol(ordered, "price", "event_time", rule)]
-    nothing = [np.empty(0)]
-    fast, slow = ([getattr(result, name) for result in found] or nothing for name in ("fast", "slow"))
-    return ordered.assign(fast=np.concatenate(fast), slow=np.concatenate(slow))
+    ordered = prices.sort_values(["symbol", "date"], ignore_index=True)
+    ends = pd.to_datetime(ordered["date"], utc=True) + pd.Timedelta(DAY)
+    closes = pd.DataFrame({"symbol": ordered["symbol"], "event_time": ends, "price": ordered["close"], "number": 0})
+    return _signals(_lines(closes, rule), DAY)
 
 
-def _table(ordered: pd.DataFrame, price: str, time: str, number: pd.Series, interval: str, rule: Rule) -> pd.DataFrame:
-    """The crossings of a frame in order, as `SIGNALS`."""
-    parts = []
-    for rows, found in _by_symbol(ordered, price, time, rule):
-        at = ordered.iloc[rows].iloc[found.at]
-        part = at[["symbol", time, price]].set_axis(["symbol", "event_time", "price"], axis=1)
-        parts.append(
-            part.assign(
-                side=found.side,
-                interval=interval,
-                fast=found.fast[found.at],
-                slow=found.slow[found.at],
-                number=number.loc[at.index],
-            )
-        )
-    return schema.stack(parts, SIGNALS)
+def _signals(lines: pd.DataFrame, interval: str) -> pd.DataFrame:
+    crossed = lines[lines["side"].notna()].assign(interval=interval)
+    return schema.cast(crossed if interval == TICK else crossed.assign(number=0), SIGNALS)
 
 
-def _by_symbol(ordered: pd.DataFrame, price: str, time: str, rule: Rule) -> list[tuple[slice, Found]]:
+def _lines(ordered: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """A frame of symbols in order, one after the other, with averages and sides."""
+    side = np.full(len(ordered), None, dtype=object)
+    fast, slow = np.full((2, len(ordered)), np.nan)
+    for rows, found in _by_symbol(ordered, rule):
+        fast[rows], slow[rows] = found.fast, found.slow
+        side[rows.start + found.at] = found.side
+    return schema.cast(ordered.assign(side=side, fast=fast, slow=slow), LINES)
+
+
+def _by_symbol(ordered: pd.DataFrame, rule: Rule) -> list[tuple[slice, Found]]:
     """The rows of each symbol, and what is found in them."""
-    millionths = np.rint(ordered[price].to_numpy(dtype="float64") * SCALE).astype("int64")
-    moments = ordered[time].dt.as_unit("us").astype("int64").to_numpy()
+    millionths = np.rint(ordered["price"].to_numpy(dtype="float64") * SCALE).astype("int64")
+    moments = ordered["event_time"].dt.as_unit("us").astype("int64").to_numpy()
     out = []
     for first, stop in itertools.pairwise(schema.symbol_edges(ordered["symbol"])):
         rows = slice(int(first), int(stop))

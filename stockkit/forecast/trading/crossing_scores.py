@@ -49,6 +49,12 @@ class Board:
     cost: float
     unit: str
 
+    def lines(self) -> pd.DataFrame:
+        """The rows of both tables, those over all symbols first, with no symbol."""
+        contract = {"symbol": "string", **OVERALL}
+        tables = self.overall.assign(symbol=pd.NA), self.by_symbol.assign(symbols=1)
+        return schema.stack([schema.cast(table, contract) for table in tables], contract)
+
 
 def score(followed: Followed, *, cost: float, unit: str) -> Board:
     """Score what followed, by symbol and horizon, and each horizon over all symbols.
@@ -159,7 +165,7 @@ def verdict(board: Board, *, level: float = LEVEL) -> Worth:
     """
     if not 0 < level < 1:
         raise ForecastError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
-    lines = pd.concat([board.overall, board.by_symbol], ignore_index=True)
+    lines = board.lines()
     tested = lines[lines["p"].notna()].sort_values("p_holm", kind="stable")
     found = tested[tested["p_holm"] < level]
     paid = tested[(tested["p_net_holm"] < level) & (tested["net_bp"] > 0)]
@@ -195,7 +201,7 @@ def _claims(board: Board, rows: pd.DataFrame) -> str:
 
 def _worth(board: Board, tested: pd.DataFrame, paid: pd.DataFrame) -> str:
     """What a signal brought on average, beside what a trade costs."""
-    several = tested["symbols"].notna()
+    several = tested["symbol"].isna()
     shown = tested[several] if several.any() else tested
     low, high = shown["mean_bp"].min(), shown["mean_bp"].max()
     mean = f"{low:+z.1f} bp" if len(shown) == 1 else f"{low:+z.1f} to {high:+z.1f} bp"
@@ -209,7 +215,7 @@ def _worth(board: Board, tested: pd.DataFrame, paid: pd.DataFrame) -> str:
 
 def _tried(board: Board, tested: pd.DataFrame, lines: int) -> str:
     """What the correction counts, how near the best came, and how much would have been found."""
-    several = tested["symbols"].notna()
+    several = tested["symbol"].isna()
     middle = tested[several if several.any() else ~several]["found_bp"].dropna()
     where = "over all symbols" if several.any() else "of one symbol"
     few = f" ({lines - len(tested)} more had too few signals)" if lines > len(tested) else ""
@@ -220,7 +226,7 @@ def _tried(board: Board, tested: pd.DataFrame, lines: int) -> str:
 
 
 def _who(row: dict[str, object]) -> str:
-    return f"all {row['symbols']:.0f} symbols" if pd.notna(row["symbols"]) else str(row["symbol"])
+    return f"all {row['symbols']} symbols" if pd.isna(row["symbol"]) else str(row["symbol"])
 
 
 def _ahead(horizon: int, unit: str) -> str:
