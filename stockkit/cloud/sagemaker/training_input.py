@@ -139,7 +139,8 @@ def _typed(part: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _days(column: pd.Series, path: Path) -> pd.Series:
     try:
-        days = pd.to_datetime(column, format="%Y-%m-%d") if column.dtype == object else pd.to_datetime(column)
+        texts = column.dtype == object or isinstance(column.dtype, pd.StringDtype)  # pandas 3 reads texts as the latter
+        days = pd.to_datetime(column, format="%Y-%m-%d" if texts else None)
         if days.dt.tz is not None or days.isna().any():
             raise ValueError("a day is missing or has a time zone")
         return days.dt.normalize().astype("datetime64[ns]")
