@@ -1,12 +1,13 @@
-"""AWS on this machine, over real sockets: moto's server (S3, Glue, …) and SeaweedFS (S3 alone, but durable).
+"""AWS on this machine, over real sockets: moto's server (S3, Glue, …), SeaweedFS (S3 alone, but durable), MiniStack.
 
-Both run as processes of their own: deltalake holds the interpreter's lock while it waits for S3 in some calls,
+All run as processes of their own: deltalake holds the interpreter's lock while it waits for S3 in some calls,
 so a server in a thread of the same process would never answer.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,33 @@ def seaweed(folder: Path) -> Iterator[str]:
             run.kill()
 
 
+@contextmanager
+def ministack(folder: Path) -> Iterator[str]:
+    """The address of MiniStack, which runs zipped Lambda functions behind Kinesis streams, while the block runs.
+
+    It has an environment of its own, as it needs one version of botocore: `make ministack`.
+    """
+    program = Path(sys.executable).parents[1] / "ministack" / "bin" / "ministack"
+    if not program.exists():
+        lacking("ministack", "MiniStack is missing: make ministack")
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    local = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SFTP_ENABLED": "0",
+             "IOT_MTLS_ENABLED": "0", "LAMBDA_EXECUTOR": "local", "TMPDIR": str(folder)}  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+    with (
+        open(folder / "log.txt", "wb") as log,
+        subprocess.Popen(
+            [str(program)], env={**kept, **FAKE, **local}, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        ) as run,
+    ):
+        try:
+            _wait_for(address, run, make=True)
+            yield address
+        finally:
+            os.killpg(run.pid, signal.SIGKILL)  # with the processes of its functions
+
+
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
@@ -73,7 +101,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_for(address: str, run: subprocess.Popen[bytes]) -> None:
+def _wait_for(address: str, run: subprocess.Popen[bytes], *, make: bool = False) -> None:
     """Until the bucket takes an object: the server answers some time before it can store anything."""
     import boto3
     from botocore.config import Config
@@ -84,6 +112,8 @@ def _wait_for(address: str, run: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         assert run.poll() is None, "the S3 server ended before it was ready"
         try:
+            if make:
+                s3.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": FAKE["AWS_REGION"]})
             s3.put_object(Bucket="lake", Key="ready", Body=b"1")
             return
         except (BotoCoreError, ClientError):
