@@ -10,13 +10,15 @@ SPARK3 := 3.5.9
 SPARKS := .venv/.spark-$(SPARK4)-$(SPARK3)
 PROPHET := 1.5.0
 TORCH  := 2.15.0
+MINISTACK := 1.5.33
+MINI   := .venv/ministack/.installed-$(MINISTACK)
 DEEP   := .venv/.deep-$(PROPHET)-$(TORCH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test spark deep lab bench lint lock clean setup
+.PHONY: help run test spark deep ministack lab bench lint lock clean setup
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run ARGS=\"-p symbols='[IBM,MSFT]' -p source=folder:/my/csvs\"    your own data"
 
@@ -32,6 +34,8 @@ test: setup ## Run all tests
 spark: setup $(SPARKS) ## Install Spark 4 and, for the tests, Spark 3.5 (900 MB; needs Java 17; nothing else needs them)
 
 deep: setup $(DEEP) ## Install Prophet and torch (5 GB on Linux; nothing else needs them)
+
+ministack: setup $(MINI) ## Install MiniStack, which runs the Lambda functions in the tests (50 MB; nothing else needs it)
 
 lab: setup ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -80,4 +84,12 @@ $(DEEP): | $(STAMP)
 	@echo "Installing Prophet $(PROPHET) and torch $(TORCH) into .venv (once; 5 GB on Linux) ..."
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock \
 		"prophet==$(PROPHET)" "torch==$(TORCH)"
+	@touch $@
+
+# In an environment of its own, as it needs one version of botocore; boto3 is what Lambda's runtime has
+$(MINI): | $(STAMP)
+	@echo "Installing MiniStack $(MINISTACK) into .venv (once; 50 MB) ..."
+	@rm -rf .venv/ministack
+	@$(BIN)/uv venv --quiet --python $(BIN)/python .venv/ministack
+	@$(BIN)/uv pip install --quiet --python .venv/ministack/bin/python "ministack==$(MINISTACK)" boto3
 	@touch $@

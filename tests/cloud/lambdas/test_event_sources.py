@@ -61,8 +61,8 @@ def ticks() -> list[Tick]:
 
 
 def put(kinesis: Any, sent: list[tuple[str, bytes]]) -> list[tuple[str, str]]:
-    """Put records on the stream; the shard and sequence number of each."""
-    records = [{"PartitionKey": symbol, "Data": body} for symbol, body in sent]
+    """Put records with their keys on the stream; the shard and sequence number of each."""
+    records = [{"PartitionKey": key, "Data": body} for key, body in sent]
     answer = kinesis.put_records(StreamName="ticks", Records=records)
     assert answer["FailedRecordCount"] == 0
     return [(one["ShardId"], one["SequenceNumber"]) for one in answer["Records"]]
@@ -115,13 +115,16 @@ def test_ticks_become_quotes_and_exactly_one_alert_each_and_a_poison_record_a_de
     until(lambda: quotes(stack) == newest)
     outbox = stack.client("dynamodb").scan(TableName="outbox", ConsistentRead=True)["Items"]
     assert {item["id"]["S"] for item in outbox if "sent_at" in item} == set(ids)
+    assert stack.messages() == []
 
 
 def test_an_older_tick_changes_no_quote_and_the_schedule_finds_nothing_to_send(stack):
-    before = quotes(stack)
-    ((_, number),) = put(stack.client("kinesis"), [("ON", encode(Tick("ON", SCALE, 1, START, "late", 1)))])
-    until(lambda: last_sequences(stack)["ON"] == number.zfill(56))
-    assert quotes(stack) == before
+    before, moment = quotes(stack), START + 1_000 * SECOND
+    late, marker = Tick("ON", SCALE, 1, START, "late", 1), Tick("AAPL", SCALE, 1, moment, "marker", 1)
+    (_, (_, number)) = put(stack.client("kinesis"), [("ON", encode(late)), ("ON", encode(marker))])  # of one shard
+    until(lambda: quotes(stack)["AAPL"] == (SCALE, moment))
+    assert quotes(stack)["ON"] == before["ON"]
+    until(lambda: last_sequences(stack)["AAPL"] == number.zfill(56))
     client = stack.client("lambda")
     client.update_function_configuration(FunctionName="trend", Handler="stockkit.cloud.lambdas.trend.publish")
     answer = client.invoke(FunctionName="trend", Payload=b"{}")
