@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,8 +39,10 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 # beside a second worker, notebooks that fit in processes of their own take longer; tests/test_chain.py lets them
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
-# Java that runs for seconds is done before its second compiler and the threads of its collector are of use
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# Java that runs for seconds is done before its second compiler, the threads of its collector and a look through all of
+# Spark's classes for faults are of use
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+os.environ.setdefault("JAVA_TOOL_OPTIONS", QUICK)
 # a shell that starts the tests in the background has them ignore Ctrl-C, and with them every process that they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -123,6 +126,12 @@ def make_workbook(folder: Path, *, own_notebooks: bool = False) -> Path:
     else:
         (folder / "notebooks").symlink_to(ROOT / "notebooks")
     return folder
+
+
+def choose(workbook: Path, *notebooks: str) -> None:
+    """Let the sample's run have these notebooks alone."""
+    path = workbook / "params" / "sample.yaml"
+    path.write_text(re.sub(r"^notebooks: .*$", f"notebooks: [{', '.join(notebooks)}]", path.read_text(), flags=re.M))
 
 
 def stockkit_process(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:

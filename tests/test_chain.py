@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -134,41 +130,11 @@ def test_a_run_anew_gives_the_same_bytes_in_tables_and_notebooks(chain, tmp_path
     assert (notebooks, tables) == snapshot(chain["workbook"])
 
 
-def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook(chain, tmp_path, monkeypatch):
-    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
-    workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
-    shutil.rmtree(workbook / "reports")
-    before = snapshot(workbook)[1]
-    for name in ("01_ingest", "04_model"):
-        assert stockkit_process(workbook, "run", "params/sample.yaml", "--only", name).returncode == 0
-    notebooks, after = snapshot(workbook)
-    assert after == before
-    for name in ("01_ingest.ipynb", "04_model.ipynb"):
-        assert notebooks[name] == (chain["folder"] / name).read_bytes()
-
-
 def test_an_executed_notebook_carries_no_time_path_or_duration(chain):
     for path in chain["folder"].glob("*.ipynb"):
         text = path.read_text()
         assert str(chain["workbook"]) not in text
         assert not re.search(r'"(duration|start_time|end_time|iopub[^"]*|input_path)"', text)
-
-
-def nbval(folder, *notebooks):
-    """Run executed notebooks once more and compare every output; figures by presence."""
-    command = [sys.executable, "-m", "pytest", "-p", "nbval.plugin", "--nbval", "--nbval-current-env", "-q",
-               "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), *map(str, notebooks)]  # fmt: skip
-    headless = {**os.environ, "STOCKKIT_RUN": "nbval", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=headless)
-
-
-def test_nbval_would_notice_a_changed_number(chain, tmp_path):
-    workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
-    path = next(workbook.glob("reports/*/02_query.ipynb"))
-    text = path.read_text()
-    assert "2,699" not in text
-    path.write_text(text.replace("2699", "2698"))
-    assert nbval(workbook, path).returncode == 1
 
 
 def test_the_pages_of_a_run_can_be_made_anew(chain):

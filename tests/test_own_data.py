@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+
 import nbformat
 import numpy as np
 import pytest
@@ -10,8 +15,8 @@ from stockkit.files import Folder
 from stockkit.lake.tables import Lake
 from stockkit.market import simulate
 from tests import cells
-from tests.conftest import make_workbook, manifest_of, stockkit_process
-from tests.test_chain import nbval
+from tests.conftest import choose, make_workbook, manifest_of, stockkit_process
+from tests.test_chain import snapshot
 
 
 def nasdaq(folder, bars):
@@ -93,12 +98,47 @@ def test_a_symbol_with_too_little_history_is_said_to_be_left_out(chain):
     assert "BRK.B" in chain["headlines"]["verdict"]["detail"]
 
 
-def test_nbval_finds_the_same_numbers_again(chain):
+def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebooks(chain, folder, tmp_path):
+    workbook = shutil.copytree(chain["workbook"], tmp_path / "copy", symlinks=True)
+    shutil.rmtree(workbook / "reports")
+    before = snapshot(workbook)[1]
+    choose(workbook, "01_ingest", "04_model")
+    assert run(workbook, folder).returncode == 3
+    notebooks, after = snapshot(workbook)
+    assert len(before) == 10, (
+        "prices, features, forecasts and scores of three symbols, one of them too young for the last"
+    )
+    assert after == before
+    assert notebooks == {name: (chain["folder"] / name).read_bytes() for name in ("01_ingest.ipynb", "04_model.ipynb")}
+
+
+def nbval(folder, *notebooks):
+    """Run executed notebooks once more and compare every output; figures by presence."""
+    command = [sys.executable, "-m", "pytest", "-p", "nbval.plugin", "--nbval", "--nbval-current-env", "-q",
+               "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), *map(str, notebooks)]  # fmt: skip
+    headless = {**os.environ, "STOCKKIT_RUN": "nbval", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=headless)
+
+
+def planted(page, folder):
+    """A copy of an executed notebook up to the first count of rows in words, in which that is another one."""
+    notebook = nbformat.read(page, as_version=4)
+    told = next(number for number, cell in enumerate(notebook.cells) if "300 rows" in str(cell.get("outputs", "")))
+    notebook.cells = notebook.cells[: told + 1]
+    path = folder / "planted.ipynb"
+    path.write_text(nbformat.writes(notebook).replace("300 rows", "301 rows"))
+    return path
+
+
+def test_nbval_finds_the_same_numbers_again_and_would_notice_a_changed_one(chain):
     pages = sorted(chain["folder"].glob("*.ipynb"))
-    done = nbval(chain["folder"], *pages)
-    assert done.returncode == 0, done.stdout[-3000:]
-    count = sum(cell.cell_type == "code" for page in pages for cell in nbformat.read(page, as_version=4).cells)
-    assert f"{count} passed" in done.stdout
+    cells_of = {page: [cell for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code"]
+                for page in [*pages, planted(pages[1], chain["folder"])]}  # fmt: skip
+    done = nbval(chain["folder"], *cells_of)
+    assert done.returncode == 1, done.stdout[-3000:]
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert [line for line in failed if "planted.ipynb" not in line] == []
+    assert f"1 failed, {sum(map(len, cells_of.values())) - 1} passed" in done.stdout
 
 
 def test_a_month_of_one_symbol_runs_through_and_says_that_nothing_can_be_judged(tmp_path):
