@@ -19,8 +19,9 @@ from stockkit import features
 from stockkit.cloud.spark import feature_job, jobs, plugin, session, sql
 from stockkit.errors import LakeError, ParamError, SparkError, SymbolError
 from stockkit.files import Folder
-from stockkit.lake.tables import Lake
+from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import simulate
+from tests.aws import environment as on_aws
 from tests.conftest import ROOT, SYMBOLS, lacking, mounted
 from tests.market.test_schema import HOSTILE, ODD
 
@@ -502,36 +503,15 @@ def test_an_address_on_s3_is_read_through_hadoops_connector_and_brackets_are_no_
     assert sql._pattern("/a [b] {c}*") == r"file:///a \[b\] \{c\}\*"
 
 
-ON_S3 = """
-import sys
-import numpy as np
-from stockkit.cloud.spark import feature_job, session, sql
-from stockkit.lake.tables import open_lake
-from stockkit.market import simulate
-symbols = ["TRUE", "^GSPC", "M&M.NS"]
-spark = session.session()
-bars = simulate.bars(symbols, count=60, rng=np.random.default_rng(7)).astype({"symbol": object})
-work = feature_job.Work(sys.argv[1], "features", ("ret_1", "vol_20"))
-for _ in range(2):
-    print(feature_job.write_features(spark.createDataFrame(bars), open_lake(sys.argv[1]), work, symbols))
-"""
-
-
-def test_workers_store_and_the_driver_commits_on_s3(seaweed_address, monkeypatch):
-    installed()
-    from stockkit.lake.tables import open_lake
-    from tests.aws import environment as on_aws
-
+def test_workers_store_and_the_driver_commits_on_s3(spark, seaweed_address, monkeypatch):
     on_aws(seaweed_address, monkeypatch)
-    address = "s3://lake/spark"
-    done = subprocess.run([sys.executable, "-c", ON_S3, address], env=environment(), capture_output=True, text=True,
-                          check=False, timeout=300)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split()[-2:] == ["0", "0"]
-    symbols = ["TRUE", "^GSPC", "M&M.NS"]
-    expected = features.compute(simulate.bars(symbols, count=60, rng=np.random.default_rng(7)), ["ret_1", "vol_20"])
-    lake = open_lake(address)
-    pd.testing.assert_frame_equal(
-        lake.read("features"), expected.astype({"symbol": "string[pyarrow]"}), check_exact=True
-    )
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.setitem(spark.sparkContext.environment, name, os.environ[name])  # what the workers are given
+    lake, symbols = open_lake("s3://lake/spark"), ["TRUE", "^GSPC", "M&M.NS"]
+    bars = simulate.bars(symbols, count=60, rng=np.random.default_rng(7))
+    work = feature_job.Work("s3://lake/spark", "features", ("ret_1", "vol_20"))
+    frame = spark.createDataFrame(bars.astype({"symbol": object}))
+    assert [feature_job.write_features(frame, lake, work, symbols) for _ in range(2)] == [0, 0]
+    expected = features.compute(bars, ["ret_1", "vol_20"]).astype({"symbol": "string[pyarrow]"})
+    pd.testing.assert_frame_equal(lake.read("features"), expected, check_exact=True)
     assert lake.verify().empty
