@@ -17,7 +17,7 @@ from IPython.utils.capture import capture_output
 from stockkit import causality, features
 from stockkit.plots import figure
 from stockkit.provenance import RUN_VARIABLE
-from stockkit.workbook.handover import MIME
+from stockkit.workbook.execution.outputs import HANDOVER
 from stockkit.workbook.notebooks import load
 from tests.conftest import ROOT
 
@@ -68,7 +68,7 @@ def chain(workbook: Path, names: Sequence[str] = CHAIN, **parameters: Any) -> di
 
 
 def _keep(page: Page, data: Mapping[str, Any]) -> None:
-    page.headlines |= data.get(MIME, {}).get("headlines", {})
+    page.headlines |= data.get(HANDOVER, {}).get("headlines", {})
     page.shown.append(str(data.get("text/markdown", data.get("text/html", data.get("text/plain", "")))))
 
 

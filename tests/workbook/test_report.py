@@ -17,7 +17,7 @@ from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from stockkit.workbook import report
-from stockkit.workbook.handover import MIME
+from stockkit.workbook.execution.outputs import HANDOVER
 from tests.conftest import require
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -208,8 +208,8 @@ def test_a_figure_keeps_its_alt_text_and_one_without_says_so(tmp_path: Path) -> 
 
 
 def test_a_hand_over_is_hidden_but_its_words_are_shown(tmp_path: Path) -> None:
-    silent = new_output("display_data", data={MIME: {"headlines": "machine-only"}, "text/plain": ""})
-    spoken = new_output("display_data", data={MIME: "machine-only", "text/html": "<p>two tables</p>"})
+    silent = new_output("display_data", data={HANDOVER: {"headlines": "machine-only"}, "text/plain": ""})
+    spoken = new_output("display_data", data={HANDOVER: "machine-only", "text/html": "<p>two tables</p>"})
     page = render(tmp_path, ran("a", silent), ran("b", spoken))
     assert "machine-only" not in page
     assert "two tables" in page

@@ -15,7 +15,7 @@ import pytest
 
 from stockkit.errors import RunError
 from stockkit.workbook import runner
-from stockkit.workbook.handover import MIME
+from stockkit.workbook.execution.outputs import HANDOVER
 from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
 
@@ -27,7 +27,7 @@ book.write("t1", rows, symbols=["A"])"""
 
 def handed(**writes):
     """A cell that leaves in a notebook what `hand_over` does; it imports nothing heavy."""
-    payload = {MIME: {"writes": writes}}
+    payload = {HANDOVER: {"writes": writes}}
     return f"from IPython.display import display\ndisplay({payload}, raw=True)"
 
 
