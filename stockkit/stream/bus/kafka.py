@@ -94,7 +94,7 @@ class Kafka:
         theirs = {name: value for name, value in self.options.items() if not name.startswith(others)}
         settings = {**theirs, **options, "bootstrap.servers": self.brokers, "error_cb": link.error}
         try:
-            made = kind(settings, logger=log)
+            made = kind(settings, logger=_Quiet())
         except (KafkaException, ValueError) as error:
             text = self.without_secrets(_text(error))
             raise ParamError(f"bus kafka:{self.topic}: {text}. Look at the variables {PREFIX}….") from error
@@ -107,6 +107,13 @@ class Kafka:
             if SECRET.search(name) and value:
                 text = text.replace(value, "…")
         return text
+
+
+class _Quiet:
+    """Where librdkafka writes its log: it says each lost connection as an error, and `Link` says it once."""
+
+    def log(self, level: int, *words: Any) -> None:
+        log.log(min(level, logging.INFO), *words)
 
 
 class Link:
@@ -245,11 +252,12 @@ class KafkaConsumer:
         self._group = group
         options = {**CONSUMER, "group.id": group, "on_commit": _committed}
         self._client: Any = bus.client(Consumer, options, self._link)
-        self._client.subscribe([bus.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._joined = False
 
     def poll(self, limit: int, timeout: float) -> list[Record]:
         """See `protocol.Consumer`. Where brokers are away it gives nothing, and raises after half a minute."""
         until = time.monotonic() + timeout
+        self._join()
         while True:
             self._take_up()
             records = self._records(self._consume(limit, min(SLICE, max(0.0, until - time.monotonic()))))
@@ -261,10 +269,13 @@ class KafkaConsumer:
                 return []
 
     def commit(self, offsets: Mapping[str, int]) -> None:
-        """See `protocol.Consumer`. It does not wait for the answer; a refusal is a line in the log."""
+        """See `protocol.Consumer`. It does not wait for the answer; a refusal is a line in the log.
+
+        Before the first poll, this consumer is no member of its group: brokers take any offset, if nobody else is one.
+        """
         prefix = self._name("")
         numbers = {int(name.removeprefix(prefix)): done for name, done in offsets.items() if name.startswith(prefix)}
-        mine = [self._at(number, done + 1) for number, done in numbers.items() if number in self._next]
+        mine = [self._at(n, done + 1) for n, done in numbers.items() if n in self._next or not self._joined]
         if mine:
             try:
                 self._client.commit(offsets=mine, asynchronous=True)
@@ -294,6 +305,12 @@ class KafkaConsumer:
 
     def _at(self, number: int, offset: int = OFFSET_BEGINNING) -> TopicPartition:
         return TopicPartition(self._bus.topic, number, offset)
+
+    def _join(self) -> None:
+        if not self._joined:
+            given, taken = self._assigned, self._revoked
+            self._client.subscribe([self._bus.topic], on_assign=given, on_revoke=taken, on_lost=taken)
+            self._joined = True
 
     def _assigned(self, _: Any, partitions: list[TopicPartition]) -> None:
         """Note what this consumer was given. `Start` is asked outside of the callback, where it may fail."""

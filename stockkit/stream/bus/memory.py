@@ -37,6 +37,10 @@ class Memory:
         """A producer; closing it closes the bus: consumers then end when they have read everything."""
         return MemoryProducer(self)
 
+    def partition(self, key: str) -> int:
+        """The number of the partition of a key."""
+        return zlib.crc32(key.encode()) % len(self.records)
+
     def consumer(self, group: str, start: Start) -> MemoryConsumer:
         """A consumer of all partitions."""
         return MemoryConsumer(self, start)
@@ -54,7 +58,7 @@ class MemoryProducer:
         with bus.changed:
             bus.changed.wait_for(lambda: bus.closed or max(map(len, bus.records)) < bus.capacity, timeout=1.0)
             for place, (key, body) in enumerate(messages):
-                partition = zlib.crc32(key.encode()) % len(bus.records)
+                partition = bus.partition(key)
                 waiting = bus.records[partition]
                 if bus.closed or len(waiting) >= bus.capacity:
                     left.append(place)
