@@ -6,22 +6,27 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
-from stockkit.errors import ParamError
+from stockkit.errors import ParamError, StreamError
+
+if TYPE_CHECKING:
+    from stockkit.stream.bus.protocol import Bus
+    from stockkit.stream.producers import Batch
 
 app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
 
 PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
---speed 60 --seed 7 --ticks 5000 --for 60s --calendar XNYS"""
+--speed 60 --seed 7 --ticks 5000 --rate corrupt=0.01 --rate late=0 --for 60s --calendar XNYS;
+stockkit stream produce yfinance --bus kinesis:ticks --symbols AAPL,META --interval 30"""
 RUN_EXAMPLE = """Examples: stockkit stream run params/stream.yaml --for 60s
 stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= -p 'symbols=[META, NFLX]'"""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -70,13 +75,19 @@ def stopping(duration: str | None = None) -> Iterator[tuple[threading.Event, lis
 
 @app.command(epilog=PRODUCE_EXAMPLE)
 def produce(
-    producer: Annotated[str, typer.Argument(metavar="PRODUCER", help="simulator; docs/stream.md lists them all.")],
+    producer: Annotated[
+        str, typer.Argument(metavar="PRODUCER", help="simulator, replay:PATH, replay:lake, yfinance or alphavantage.")
+    ],
     bus: Annotated[str, typer.Option(help="Where to: kafka:TOPIC or kinesis:STREAM.")],
     symbols: Annotated[str, typer.Option(help="Whose, as in AAPL,META; all that there are by default.")] = "",
     day: Annotated[str, typer.Option(help="A day, a range A..B, or newest.")] = "newest",
     speed: Annotated[float, typer.Option(help="1 is real time, 60 an hour a minute, 0 as fast as possible.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 7,
     ticks: Annotated[int, typer.Option(help="Of the simulator, a symbol and day.")] = 2_000,
+    rate: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SHARE", help="Of the simulator: a flaw, as in corrupt=0.01.")
+    ] = None,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="Between two rounds of live quotes.")] = 60.0,
     for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 5m or 1h.")] = None,
     calendar: CalendarOption = "XNYS",
     lake: LakeOption = "data/lake",
@@ -84,36 +95,58 @@ def produce(
     """Put ticks on a bus at their pace; the last line says how many. Ctrl-C or SIGTERM stops it between two batches."""
     from stockkit.stream import producers
     from stockkit.stream.bus import open_bus
-    from stockkit.stream.producers import sending
-    from stockkit.workbook import progress
 
     if bus.partition(":")[0] == "memory":
         raise ParamError(
             "the memory bus ends with its process, and nobody else reads it: name kafka:TOPIC or kinesis:STREAM."
         )
-    opened = stockkit.open_lake(lake)
-    names = [name for name in re.split(r"[,\s]+", symbols) if name]
     with stopping(for_) as (stop, came):
         settings = producers.Settings(
-            symbols=names, day=day, ticks=ticks, seed=seed, calendar=calendar, lake=opened, stop=stop
-        )
+            symbols=[name for name in re.split(r"[,\s]+", symbols) if name], day=day, ticks=ticks, seed=seed,
+            interval=interval, calendar=calendar, lake=stockkit.open_lake(lake), stop=stop, **_rates(rate or []),
+        )  # fmt: skip
         batches = producers.open_producer(producer, settings)
-        sender = open_bus(bus).producer()
-        try:
-            with progress.bar(f"{producer} to {bus}:") as bar:
-                sent = sending.send(
-                    batches,
-                    sender,
-                    speed=speed,
-                    clock=sending.Clock(stop),
-                    on_progress=lambda sent: bar(str(sent), sent.taken, None),
-                )
-        finally:
-            sender.close()
-    print(f"{producer} to {bus}: {sent} in {sent.seconds:.1f} s")
+        _send(batches, open_bus(bus), speed, stop, f"{producer} to {bus}:")
     if came:
-        fail("interrupted; run it again for the rest: what arrived already counts once.")
+        fail("interrupted. Run it again for the rest: what arrived already counts once.")
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _rates(given: list[str]) -> dict[str, Any]:
+    """The shares of flaws, by name.
+
+    Raises:
+        ParamError: no such flaw, or no number.
+    """
+    from stockkit.stream.producers.batch import RATES
+
+    rates: dict[str, Any] = {}
+    for name, _, share in (pair.partition("=") for pair in given):
+        if name not in RATES or not re.fullmatch(r"\d*\.?\d+", share):
+            raise ParamError(f"--rate {name}={share}: write a share of one of {', '.join(RATES)}, as in corrupt=0.01.")
+        rates[name] = float(share)
+    return rates
+
+
+def _send(batches: Iterable[Batch], bus: Bus, speed: float, stop: threading.Event, what: str) -> None:
+    """Send all batches and say how many messages and seconds it were; an error from here on is exit code 1."""
+    from stockkit.stream.producers import sending
+    from stockkit.workbook import progress
+
+    sender = bus.producer()
+    try:
+        with progress.bar(what) as bar:
+
+            def show(sent: sending.Sent) -> None:
+                bar(str(sent), sent.taken, None)
+
+            sent = sending.send(batches, sender, speed=speed, clock=sending.Clock(stop), on_progress=show)
+    except StreamError as error:
+        fail(str(error))
+        raise typer.Exit(EXIT_FAILED) from error
+    finally:
+        sender.close()
+    print(f"{what} {sent} in {sent.seconds:.1f} s")
 
 
 @app.command(epilog=RUN_EXAMPLE)

@@ -21,13 +21,14 @@ from stockkit.errors import ParamError, SourceError
 from stockkit.intake.secrets import Secret, resolve
 from stockkit.intake.sources import download
 from stockkit.intake.sources.budget import BUDGET_FILE, Budget, share_out
-from stockkit.intake.sources.source import Opening, Source
-from stockkit.market import schema
+from stockkit.intake.sources.source import Opening, Quote, Source
+from stockkit.market import schema, sessions
 from stockkit.market.answers import headers, text
 
 PUBLIC_URL = "https://www.alphavantage.co/query"
 REFERENCE = "secret://alphavantage"
 FUNCTIONS = {"alphavantage": "TIME_SERIES_DAILY", "alphavantage:adjusted": "TIME_SERIES_DAILY_ADJUSTED"}
+QUOTE = "GLOBAL_QUOTE"
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 EVENTS = ("split_coefficient", "dividend_amount")
 CSV_TYPES = ("", "text/csv", "text/plain", "application/csv", "application/x-download", "application/octet-stream")
@@ -88,19 +89,55 @@ class AlphaVantage(Source):
             SymbolError: before anything is sent. BudgetSpent: no request is left today.
             SourceError: no whole CSV of daily bars; says what came instead, without the key.
         """
-        params = {
-            "function": self.function,
-            "symbol": schema.check_symbol(symbol),
-            "outputsize": "full" if self.full and not compact else "compact",
-            "datatype": "csv",
-        }
         who = f"{symbol} ({self.file(symbol)})"
-        request = download.KeyedRequest(self._http, self.url, params, self.secret, who, self.limits, self.patience)
-        reply = download.get(request, take=self.budget.take)
+        size = "full" if self.full and not compact else "compact"
+        reply = self._ask(who, function=self.function, symbol=symbol, outputsize=size, datatype="csv")
         trouble = self._trouble(reply, symbol, who)
         if trouble:
             raise trouble
         return reply.body
+
+    def quote(self, symbol: str, *, calendar: str = sessions.DEFAULT) -> Quote:
+        """The price of GLOBAL_QUOTE, one request. On the free plan it changes once a day, when the session is over.
+
+        Alpha Vantage tells the day of the price and no time. Its time here is that day's closing bell, or, where the
+        bell has not rung yet, the second of asking.
+
+        Raises:
+            SymbolError: before anything is sent. BudgetSpent: no request is left today.
+            SourceError: no quote; says what came instead, without the key.
+        """
+        who = f"{symbol} (Alpha Vantage {QUOTE})"
+        outcome = self._quoted(self._ask(who, function=QUOTE, symbol=symbol), symbol, who, calendar)
+        if isinstance(outcome, SourceError):
+            raise outcome
+        return outcome
+
+    def _ask(self, who: str, **params: str) -> download.Reply:
+        """One answer to a question, which is about `params["symbol"]`."""
+        schema.check_symbol(params["symbol"])
+        request = download.KeyedRequest(self._http, self.url, params, self.secret, who, self.limits, self.patience)
+        return download.get(request, take=self.budget.take)
+
+    def _quoted(self, reply: download.Reply, symbol: str, who: str, calendar: str) -> Quote | SourceError:
+        """The quote of an answer, or what is wrong with it, in an error made where nothing else holds the answer."""
+        try:
+            answer = json.loads(reply.body)
+            told = answer["Global Quote"]
+            price, day = float(told["05. price"]), pd.Timestamp(told["07. latest trading day"])
+            volume = str(told.get("06. volume"))
+            closing = sessions.hours(day, calendar)[-1][1]
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            return self._no_quote(reply.body, who)
+        if not 0 < price < float("inf"):
+            return SourceError(f"{who}: {price!r} is no price.")
+        moment = min(closing, int(self.budget.clock()) * 1_000_000)
+        return Quote(symbol, float(f"{price:.10g}"), 0, moment, (str(day.date()), price, volume))
+
+    def _no_quote(self, body: bytes, who: str) -> SourceError:
+        if text.first_sign(body) not in (b"{", b"["):
+            return SourceError(f"{who}: expected a quote as JSON, got something else.")
+        return self._refusal(body, who, wanted="a quote")
 
     def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
         """The symbols to ask for now, oldest data first, and those for the next day (see `budget.share_out`)."""
@@ -138,7 +175,7 @@ class AlphaVantage(Source):
         if self.secret.is_in(body):
             raise SourceError(f"{who}: the answer repeats the key, so it is not kept.")
 
-    def _refusal(self, body: bytes, who: str) -> SourceError:
+    def _refusal(self, body: bytes, who: str, *, wanted: str = "CSV") -> SourceError:
         """What a JSON answer means; scrubbed before it is shortened, lest half of a key remain."""
         message = " ".join(self.secret.scrub(_message(body)).split())
         if not TOO_FAST.search(message) and DAY_SPENT.search(message):
@@ -146,7 +183,7 @@ class AlphaVantage(Source):
         hint = next((advice for word, advice in HINTS.items() if word.lower() in message.lower()), "")
         if TOO_FAST.search(message):
             hint = "Lower STOCKKIT_ALPHAVANTAGE_PER_SECOND, or run again in a minute."
-        return SourceError(f"{who}: expected CSV, got JSON: {message[:300]} {hint}".rstrip())
+        return SourceError(f"{who}: expected {wanted}, got JSON: {message[:300]} {hint}".rstrip())
 
 
 def _message(body: bytes) -> str:
@@ -155,6 +192,8 @@ def _message(body: bytes) -> str:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return "it cannot be read."
+    if answer == {"Global Quote": {}}:
+        answer = {}
     if isinstance(answer, dict):
         answer = next((answer[key] for key in ("Error Message", "Information", "Note") if key in answer), answer)
     return str(answer) if answer else "it is empty. Probably the symbol is not known."

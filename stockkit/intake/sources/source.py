@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stockkit.errors import SourceError
+from stockkit.errors import ParamError, SourceError
+from stockkit.market import sessions
 
 KEEPING = 4  # threads that store and read answers, so that those who ask do not wait for the disk
 
@@ -38,6 +39,22 @@ class Opening:
     def argument(self) -> str:
         """What stands behind the colon of the name."""
         return self.name.partition(":")[2]
+
+
+class Quote(NamedTuple):
+    """What a source says that a symbol is worth now.
+
+    Attributes:
+        price: in the currency. size: shares of the last trade, 0 where they are not told.
+        time: when that was, microseconds since 1970 UTC.
+        mark: what differs where the quote is a new one; two quotes with the same mark are one.
+    """
+
+    symbol: str
+    price: float
+    size: int
+    time: int
+    mark: tuple[Any, ...]
 
 
 class Source(ABC):
@@ -72,6 +89,14 @@ class Source(ABC):
     def actions(self) -> bytes | None:
         """Its corporate actions in one CSV for all symbols (see `market.corporate_actions.parse`), or None."""
         return None
+
+    def quote(self, symbol: str, *, calendar: str = sessions.DEFAULT) -> Quote:
+        """What a symbol is worth now, where the source tells it; `calendar` is its exchange.
+
+        Raises:
+            ParamError: it does not. SourceError: there is no usable answer; says why.
+        """
+        raise ParamError(f"the source {self.name} has daily bars alone, and no live quotes.")
 
     def plan(self, symbols: Sequence[str], oldest: Mapping[str, pd.Timestamp | None]) -> tuple[list[str], list[str]]:
         """The symbols to ask for now, in order, and those that must wait for `resets_at`.

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
-from stockkit.intake.sources.source import Source
-from stockkit.market import corporate_actions, schema
+from stockkit.intake.sources.source import Quote, Source
+from stockkit.market import corporate_actions, schema, sessions
 
 PRICES = ("Open", "High", "Low", "Close")
 EVENTS = ("Dividends", "Stock Splits")
@@ -53,6 +53,15 @@ class Yahoo(Source):
         frame = _history(schema.check_symbol(symbol), period="6mo" if compact else "max")
         return as_traded(frame, symbol, last=COMPACT_ROWS if compact else None)
 
+    def quote(self, symbol: str, *, calendar: str = sessions.DEFAULT) -> Quote:
+        """The last trade of regular hours that Yahoo shows, to the second; on many exchanges 15 minutes old.
+
+        Raises:
+            SourceError: Yahoo does not answer, or without a price and its time.
+        """
+        ticker = _library().Ticker(schema.check_symbol(symbol))
+        return as_quote(_told(ticker, symbol), symbol)
+
 
 def _library() -> Any:
     try:
@@ -71,6 +80,36 @@ def _history(symbol: str, *, period: str) -> pd.DataFrame:
         )  # fmt: skip
     except Exception as error:  # yfinance raises its own, requests', curl's and bare exceptions alike
         raise SourceError(f"{symbol} (Yahoo Finance): {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _told(ticker: Any, symbol: str) -> Any:
+    """What Yahoo tells of a symbol beside its bars of today."""
+    try:
+        ticker.history(period="1d", interval="1d", auto_adjust=False, actions=False, raise_errors=True, timeout=10)
+        return ticker.history_metadata
+    except Exception as error:  # as above
+        raise SourceError(f"{symbol} (Yahoo Finance): {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def as_quote(told: Any, symbol: str) -> Quote:
+    """The quote in what yfinance calls the metadata of a history.
+
+    Args:
+        told: a mapping with regularMarketPrice, and regularMarketTime as seconds since 1970 or a time with a zone.
+        symbol: for messages.
+
+    Raises:
+        SourceError: one of the two is missing, or none.
+    """
+    price, time = (dict(told).get(f"regularMarket{name}") for name in ("Price", "Time"))
+    try:
+        moment = pd.Timestamp(time, unit="s", tz="UTC") if isinstance(time, int) else pd.Timestamp(time)
+        seconds, worth = int(moment.timestamp()), float(f"{price:.7g}")
+    except (TypeError, ValueError):
+        raise SourceError(f"{symbol} (Yahoo Finance): no quote: price {price!r}, time {time!r}.") from None
+    if not 0 < worth < float("inf"):
+        raise SourceError(f"{symbol} (Yahoo Finance): {price!r} is no price.")
+    return Quote(symbol, worth, 0, seconds * 1_000_000, (seconds, worth))
 
 
 def as_traded(frame: pd.DataFrame, symbol: str, *, last: int | None = None) -> bytes:

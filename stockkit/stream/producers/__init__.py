@@ -24,12 +24,10 @@ class Entry:
     Args:
         open: opens it, given the settings and what follows the name and a colon.
         argument: what that is, for messages; "" for none.
-        live: whether it runs by the clock of the world, at any speed, until it is stopped.
     """
 
     open: Callable[[Settings, str], Iterator[Batch]]
     argument: str = ""
-    live: bool = False
 
 
 def _simulator(settings: Settings, argument: str) -> Iterator[Batch]:
@@ -38,7 +36,27 @@ def _simulator(settings: Settings, argument: str) -> Iterator[Batch]:
     return simulate(settings)
 
 
-PRODUCERS: Mapping[str, Entry] = {"simulator": Entry(_simulator)}
+def _replay(settings: Settings, argument: str) -> Iterator[Batch]:
+    from stockkit.stream.producers.replay import replay
+
+    return replay(settings, argument)
+
+
+def _quotes(source: str) -> Callable[[Settings, str], Iterator[Batch]]:
+    def opened(settings: Settings, argument: str) -> Iterator[Batch]:
+        from stockkit.stream.producers.polling import poll
+
+        return poll(settings, source)
+
+    return opened
+
+
+PRODUCERS: Mapping[str, Entry] = {
+    "simulator": Entry(_simulator),
+    "replay": Entry(_replay, "PATH"),
+    "yfinance": Entry(_quotes("yfinance")),
+    "alphavantage": Entry(_quotes("alphavantage")),
+}
 
 
 def names() -> list[str]:

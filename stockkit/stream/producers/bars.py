@@ -14,10 +14,8 @@ from stockkit.market.answers import Answer
 from stockkit.stream.producers.batch import Settings
 
 SAMPLE = ("AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA")
-NEWEST, TO = "newest", ".."
 AT_ONCE = 200  # symbols whose history is read at once
 PRICES = ("open", "high", "low", "close")
-Span = tuple[pd.Timestamp, pd.Timestamp]
 
 
 def of_days(settings: Settings) -> pd.DataFrame:
@@ -27,12 +25,14 @@ def of_days(settings: Settings) -> pd.DataFrame:
         ParamError: a day without a session, or of which a named symbol has no bar.
         LakeError: the prices cannot be read.
     """
-    span = _span(settings)
+    span = settings.span()
+    if span is not None and sessions.between(*span, calendar=settings.calendar).empty:
+        raise ParamError(f"day {settings.day}: {settings.calendar} had no session then: choose another day.")
     lake = settings.lake if settings.lake is not None and settings.lake.version("prices") is not None else None
     histories = _of_sample(settings) if lake is None else _of_lake(lake, settings.symbols)
     bars = pd.concat([_within(history, span) for history in histories], ignore_index=True)
     newest = bars["date"].max()
-    days = pd.DatetimeIndex([newest]) if span is None else sessions.between(*span, settings.calendar)
+    days = pd.DatetimeIndex([newest]) if span is None else sessions.between(*span, calendar=settings.calendar)
     bars = bars[bars["date"].isin(days)].sort_values(["date", "symbol"], ignore_index=True)
     for day in days:
         of_day = set(bars.loc[bars["date"] == day, "symbol"])
@@ -43,24 +43,7 @@ def of_days(settings: Settings) -> pd.DataFrame:
     return bars
 
 
-def _span(settings: Settings) -> Span | None:
-    """The first and the last day that are asked for; None for the newest one.
-
-    Raises:
-        ParamError: no days, or none with a session.
-    """
-    if settings.day == NEWEST:
-        return None
-    start, _, end = settings.day.partition(TO)
-    first, last = (pd.to_datetime(text, format="%Y-%m-%d", errors="coerce") for text in (start, end or start))
-    if pd.isna(first) or pd.isna(last) or first > last:
-        raise ParamError(f"day {settings.day!r}: write {NEWEST}, a day as 2023-09-21, or 2023-09-18..2023-09-21.")
-    if sessions.between(first, last, settings.calendar).empty:
-        raise ParamError(f"day {settings.day}: {settings.calendar} had no session then: choose another day.")
-    return first, last
-
-
-def _within(history: pd.DataFrame, span: Span | None) -> pd.DataFrame:
+def _within(history: pd.DataFrame, span: tuple[pd.Timestamp, pd.Timestamp] | None) -> pd.DataFrame:
     """The bars of the span; where it is None, of each symbol the last one."""
     if span is None:
         return history.groupby("symbol").tail(1)

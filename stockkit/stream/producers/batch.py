@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 from stockkit.errors import ParamError
 from stockkit.lake.tables import Lake
 from stockkit.market import sessions
 from stockkit.market.symbols import check_symbols
+from stockkit.market.ticks import VERSION
 from stockkit.stream.bus.protocol import Message
 
 RATES = ("late", "duplicate", "disordered", "corrupt", "halt", "burst")
+NEWEST, TO = "newest", ".."
+RECORD = f'{{"v":{VERSION},"symbol":"%s","price":%r,"size":%d,"event_time":%d,"source":%s,"sequence":%d}}'
 FEWEST, MOST = 10, 10_000_000  # ticks a symbol and day
 
 
@@ -36,7 +43,7 @@ class Settings:
 
     Attributes:
         symbols: whose ticks; all that there are when empty.
-        day: of the simulator: ``newest``, a day, or a range as in ``2023-09-18..2023-09-21``.
+        day: of the simulator and the lake's ticks: ``newest``, a day, or a range as in ``2023-09-18..2023-09-21``.
         ticks: of the simulator: a symbol and day.
         seed: of the simulator: the same seed and day give the same bytes.
         one_in: of the simulator: the sizes of a day sum to its volume divided by this.
@@ -73,6 +80,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.symbols:
             check_symbols(self.symbols)
+        self.span()
         if not FEWEST <= self.ticks <= MOST:
             raise ParamError(f"ticks is {self.ticks}: a symbol and day has {FEWEST} to {MOST:,} of them.")
         if self.seed < 0 or self.one_in < 1:
@@ -84,3 +92,36 @@ class Settings:
             raise ParamError(f"late {self.late} and disordered {self.disordered} are more than 1 together.")
         if not self.interval > 0:
             raise ParamError(f"interval is {self.interval}: give the seconds from one round to the next, above 0.")
+
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """The first and the last day that are asked for; None for the newest one.
+
+        Raises:
+            ParamError: `day` names none.
+        """
+        if self.day == NEWEST:
+            return None
+        start, _, end = self.day.partition(TO)
+        first, last = (pd.to_datetime(text, format="%Y-%m-%d", errors="coerce") for text in (start, end or start))
+        if pd.isna(first) or pd.isna(last) or first > last:
+            raise ParamError(f"day {self.day!r}: write {NEWEST}, a day as 2023-09-21, or 2023-09-18..2023-09-21.")
+        return first, last
+
+
+def encode_all(
+    symbols: Sequence[str],
+    prices: Iterable[float],
+    sizes: Iterable[int],
+    times: Iterable[int],
+    sources: Iterable[str],
+    sequences: Iterable[int],
+) -> list[Message]:
+    """Messages of ticks, each the record that `market.ticks.encode` makes, and several times as fast.
+
+    Args:
+        symbols, prices, sizes, times, sources, sequences: a tick each; prices in the currency.
+    """
+    quote = lru_cache(json.dumps)
+    rows = zip(symbols, prices, sizes, times, map(quote, sources), sequences, strict=True)
+    bodies = [(RECORD % row).encode() for row in rows]
+    return list(map(Message, symbols, bodies))

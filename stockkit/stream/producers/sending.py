@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from stockkit.errors import ParamError, StreamError
+from stockkit.errors import ParamError, StockkitError, StreamError
 from stockkit.stream.bus.protocol import Message, Producer
 from stockkit.stream.producers.batch import Batch
 
@@ -89,15 +89,15 @@ def send(
         patience: with a bus that does not take anything.
 
     Raises:
-        StreamError: the bus cannot be reached at the start, or takes nothing for a minute; says what was sent and what
-            was not.
+        StreamError: the bus cannot be reached at the start, or takes nothing for a minute, or the producer fails; says
+            what was sent and what was not.
     """
     if not speed >= 0:
         raise ParamError(f"speed is {speed}: 1 is real time, 60 an hour a minute, 0 as fast as possible.")
     clock = clock or Clock()
     outbox = _Outbox(producer, clock, patience or Patience(), on_progress or (lambda sent: None))
     pace = _Pace(speed, clock)
-    for due, messages in batches:
+    for due, messages in _handed_out(batches, outbox):
         start = 0
         while start < len(messages) and not _stopped(pace, outbox, clock, due[start]):
             end = pace.ready(due, start)
@@ -107,6 +107,15 @@ def send(
         if outbox.drain() or start < len(messages):
             break
     return outbox.sent
+
+
+def _handed_out(batches: Iterable[Batch], outbox: _Outbox) -> Iterator[Batch]:
+    """The batches; an error of theirs tells what was sent until then."""
+    try:
+        yield from batches
+    except StockkitError as error:
+        outbox.drain()
+        raise StreamError(f"{error} Until then: {outbox.sent}.") from error
 
 
 def _stopped(pace: _Pace, outbox: _Outbox, clock: Clock, due: int | None) -> bool:

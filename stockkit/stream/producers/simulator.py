@@ -1,6 +1,6 @@
 """The market simulator: seeded ticks that agree with the real bar of each symbol and day.
 
-A record depends on seed, symbol and day alone (and on the rates), so that a second run adds nothing: `source` is
+A tick depends on seed, symbol, day and how many there are, so that a second run adds nothing: `source` is
 ``simulator-SEED``, and `sequence` counts a symbol's ticks within a day. Records that are no ticks come in addition.
 """
 
@@ -14,15 +14,14 @@ import numpy as np
 import pandas as pd
 
 from stockkit.market import sessions
-from stockkit.market.ticks import SCALE, VERSION, Tick
+from stockkit.market.ticks import SCALE, Tick
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.producers import bars, intraday
-from stockkit.stream.producers.batch import MOST, Batch, Settings
+from stockkit.stream.producers.batch import MOST, Batch, Settings, encode_all
 from stockkit.stream.producers.corruptions import CORRUPTIONS
 from stockkit.stream.producers.intraday import CORRUPT, Arrivals, Day, Rates
 
 AT_ONCE = 100_000  # records of a batch, about
-RECORD = f'{{"v":{VERSION},"symbol":"%s","price":%r,"size":%d,"event_time":%d,"source":"%s","sequence":%d}}'
 FOREVER = np.iinfo("int64").max
 
 
@@ -64,14 +63,14 @@ class _Feed:
 
     def __init__(self, settings: Settings, bar: Any, hours: Sequence[tuple[int, int]]) -> None:
         seed = [settings.seed, zlib.crc32(bar.symbol.encode()), bar.date.toordinal()]
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng([*seed, 1])  # of arrivals: however they are, the ticks are the same
         self._rates = Rates(
             settings.late, settings.duplicate, settings.disordered, settings.corrupt, settings.halt, settings.burst
         )
         shares = 0 if pd.isna(bar.volume) else round(bar.volume / settings.one_in)
         open_, high, low, close = (round(price * SCALE) for price in (bar.open, bar.high, bar.low, bar.close))
         day = Day(open_, high, low, close, shares, hours)
-        self._pieces = intraday.path(day, settings.ticks, self._rates, self._rng)
+        self._pieces = intraday.path(day, settings.ticks, self._rates, np.random.default_rng([*seed, 0]))
         self._waiting = Arrivals(*(np.zeros(0, "int64") for _ in Arrivals._fields))
         self._made_until = 0
 
@@ -93,16 +92,10 @@ class _Feed:
 
 def _messages(arrivals: Arrivals, symbols: Sequence[str], seed: int, first: int) -> list[Message]:
     """Records as they are sent; the good ones are those of `ticks.encode`."""
-    source, new = f"simulator-{seed}", tuple.__new__
-    prices = (arrivals.price / SCALE).tolist()
-    sequences = (first + arrivals.number).tolist()
-    rows = zip(symbols, prices, arrivals.size.tolist(), arrivals.time.tolist(), sequences, strict=True)
-    messages = [
-        new(Message, (symbol, (RECORD % (symbol, price, size, time, source, sequence)).encode()))
-        for symbol, price, size, time, sequence in rows
-    ]
+    source, sequences = f"simulator-{seed}", (first + arrivals.number).tolist()
+    prices, sizes, times = (arrivals.price / SCALE).tolist(), arrivals.size.tolist(), arrivals.time.tolist()
+    messages = encode_all(symbols, prices, sizes, times, [source] * len(symbols), sequences)
     for at in np.flatnonzero(arrivals.kind >= CORRUPT).tolist():
-        price, size, time = (int(column[at]) for column in (arrivals.price, arrivals.size, arrivals.time))
-        tick = Tick(symbols[at], price, size, time, source, sequences[at])
+        tick = Tick(symbols[at], int(arrivals.price[at]), sizes[at], times[at], source, sequences[at])
         messages[at] = Message(symbols[at], CORRUPTIONS[arrivals.kind[at] - CORRUPT].broken(tick))
     return messages
