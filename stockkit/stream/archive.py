@@ -270,6 +270,22 @@ def _from_ticks(ticks: Any) -> Any:
     return bars.select(list(TABLES["bars_1m"].contract)).sort_by([("symbol", "ascending"), ("minute", "ascending")])
 
 
+def complete(lake: Lake) -> None:
+    """Make those tables of the stream that have had no rows yet, so that each can be read; others stay as they are."""
+    import pyarrow as pa
+
+    kinds = _kinds()
+    for table in TABLE_ORDER:
+        names = NAMES[table]
+        nothing = pa.table({name: pa.array([], kinds[name]) for name in names})
+        rows = commits.Rows(for_table(table, nothing), None, partition=TABLES[table].partition)
+        lake.commit(table, partial(_first, rows))
+
+
+def _first(rows: commits.Rows, now: Any | None) -> commits.Rows | None:
+    return rows if now is None else None
+
+
 def compact(lake: Lake) -> None:
     """Put the files of a date into one, sorted by symbol, where there are too many of them."""
     for table in TABLE_ORDER:

@@ -222,6 +222,7 @@ class Service:
                 archived = archive.flush(self.lake, store)
                 archive.correct(self.lake, store)
                 archive.compact(self.lake)
+                archive.complete(self.lake)
                 break
             except LakeError as error:
                 if attempt == FAREWELL:

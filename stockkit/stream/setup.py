@@ -99,18 +99,26 @@ def store_path(lake: Lake, state: str = "") -> Path:
     return lake.root / "data" / "stream" / f"{str(lake.files).removeprefix('s3://').replace('/', '_')}.sqlite"
 
 
-def open_service(parameters: Parameters, *, root: Path | None = None, stop: threading.Event | None = None) -> Service:
+def open_service(
+    parameters: Parameters,
+    *,
+    lake: Lake | None = None,
+    root: Path | None = None,
+    stop: threading.Event | None = None,
+) -> Service:
     """The service that the parameters describe; nothing has been started yet. `stop` ends it when it is set.
+
+    Args:
+        lake: the one that the parameters name, where it is open already; then `root` is not looked at.
 
     Raises:
         ParamError, LakeError, StreamError: a parameter that names what is not there.
     """
-    lake = open_lake(parameters.lake, root=root)
+    lake = lake or open_lake(parameters.lake, root=root)
     path = store_path(lake, parameters.state)
     bus = open_bus(parameters.bus)
-    rule = Rule(parameters.fast, parameters.slow, _microseconds(parameters.gap), splits(lake))
     step = Step(
-        rule, parameters.interval, frozenset(parameters.symbols) or None, tuple(parameters.alerts),
+        rule(parameters, lake), parameters.interval, frozenset(parameters.symbols) or None, tuple(parameters.alerts),
         _microseconds(parameters.lateness),
     )  # fmt: skip
     store = Store(path)
@@ -124,15 +132,25 @@ def open_service(parameters: Parameters, *, root: Path | None = None, stop: thre
 
 
 def run(
-    parameters: Parameters, *, root: Path | None = None, show: Callable[[Report], None] = lambda report: None
+    parameters: Parameters,
+    *,
+    lake: Lake | None = None,
+    root: Path | None = None,
+    show: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Run a stream to its end; the last report counts what came in.
 
     Args:
-        parameters: see there. root: the workbook's folder; found from the current one when None.
+        parameters: see there. lake: the one that they name, where it is open already.
+        root: the workbook's folder; found from the current one when None.
         show: gets a report twice a second.
     """
-    return open_service(parameters, root=root).run(show)
+    return open_service(parameters, lake=lake, root=root).run(show)
+
+
+def rule(parameters: Parameters, lake: Lake) -> Rule:
+    """The crossing that signals come from: windows and pause of the parameters, splits of the lake's prices."""
+    return Rule(parameters.fast, parameters.slow, _microseconds(parameters.gap), splits(lake))
 
 
 def _produce(parameters: Parameters, lake: Lake, bus: Bus) -> Callable[[threading.Event], Any] | None:

@@ -12,7 +12,7 @@ from stockkit.lake.tables import Lake
 from stockkit.workbook.manifest import Step
 from stockkit.workbook.notebooks import Notebook
 
-MAY_BE_EMPTY = {"rejects", "corrections"}  # nothing was wrong with the data
+MAY_BE_EMPTY = {"rejects", "corrections", "dead_letters"}  # nothing was wrong with the data
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from stockkit.errors import ParamError
 from stockkit.forecast.trading import batch_crossings
 from stockkit.market.signals import FOUR_HOURS, Crossing, Rule, Split, SymbolState
 from stockkit.market.ticks import SCALE, Tick
+from tests.streamed import tables
 
 # few prices, so that averages are often equal; some that neither an int64 nor a float64 can sum
 PRICES = st.one_of(st.integers(1, 4), st.integers(99_000_000, 101_000_000), st.integers(1, 10**15 - 1))
@@ -175,3 +176,19 @@ def test_minutes_are_those_that_were_closed_in_time(ticks):
 def test_another_interval_is_refused(ticks):
     with pytest.raises(ParamError, match="'tick' or '1m'"):
         batch_crossings.of_ticks(ticks, Rule(), interval="5m")
+
+
+def test_a_stored_signal_that_is_lost_doubled_or_altered_by_a_bit_is_named():
+    day = tables()
+    found = batch_crossings.of_ticks(day["ticks"], Rule())
+    signals = day["signals"]
+    assert batch_crossings.differences(signals, found, Rule()).empty
+    lost = batch_crossings.differences(signals.drop(index=3), found, Rule())
+    assert lost["stored"].tolist() == [-1]
+    assert lost["number"].tolist() == [signals["number"].iloc[3]]
+    doubled = batch_crossings.differences(pd.concat([signals, signals.iloc[[3]]]), found, Rule())
+    assert doubled["stored"].tolist() == [1]
+    altered = signals.assign(slow=np.nextafter(signals["slow"], np.where(signals.index == 3, 0.0, signals["slow"])))
+    assert sorted(batch_crossings.differences(altered, found, Rule())["stored"]) == [-1, 1]
+    of_other_windows = signals.assign(id=signals["id"].str.replace("5/20", "3/9"), side="buy")
+    assert batch_crossings.differences(pd.concat([signals, of_other_windows]), found, Rule()).empty
