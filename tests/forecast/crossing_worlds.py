@@ -31,9 +31,9 @@ def ticks(seed: int, *, symbols: int = 3, count: int = 3_000, common: float = 0.
 def with_drift(rows: pd.DataFrame, basis_points: float, *, after: int = 1, over: int = 8) -> pd.DataFrame:
     """The same walks, in which each crossing is followed by a move its way, from `after` ticks later over `over`."""
     rows = rows.copy()
-    for symbol, own in rows.groupby("symbol"):
-        price = own["price"].to_numpy().copy()
-        time, done, places = own["event_time"].astype("int64").to_numpy(), -1, np.arange(len(own))
+    for symbol, part in rows.groupby("symbol"):
+        price = part["price"].to_numpy().copy()
+        time, done, places = part["event_time"].astype("int64").to_numpy(), -1, np.arange(len(part))
         while True:  # what is planted moves the crossings after it: one after the other
             crossed = batch_crossings.crossings(np.rint(price * 100).astype("int64"), time, Rule(gap=0))
             later = np.flatnonzero(crossed.at > done)

@@ -31,9 +31,9 @@ def one_by_one(ticks: list[tuple[int, int]], rule: Rule) -> list[tuple[object, .
 
 def at_once(ticks: list[tuple[int, int]], rule: Rule) -> list[tuple[object, ...]]:
     price, time = np.array(ticks, dtype="int64").reshape(-1, 2).T
-    found = batch_crossings.crossings(price, time, rule, rule.splits.get("A", ()))
-    sides = dict(zip(found.at.tolist(), found.side.tolist(), strict=True))
-    return [(sides.get(k), found.fast[k], found.slow[k]) for k in range(len(ticks))]
+    crossed = batch_crossings.crossings(price, time, rule, rule.splits.get("A", ()))
+    sides = dict(zip(crossed.at.tolist(), crossed.side.tolist(), strict=True))
+    return [(sides.get(k), crossed.fast[k], crossed.slow[k]) for k in range(len(ticks))]
 
 
 def same(left: list[tuple[object, ...]], right: list[tuple[object, ...]]) -> bool:
@@ -115,12 +115,12 @@ def test_the_table_of_ticks_gives_the_signals_that_were_made_of_it(ticks):
     rule = Rule()
     shuffled = ticks.sample(frac=1, random_state=1)
     before = shuffled.copy()
-    found = batch_crossings.of_ticks(shuffled, rule)
+    signals = batch_crossings.of_ticks(shuffled, rule)
     columns = ["symbol", "event_time", "side", "price", "fast", "slow", "number"]
-    rows = found.assign(event_time=found["event_time"].astype("int64"))[columns]
+    rows = signals.assign(event_time=signals["event_time"].astype("int64"))[columns]
     assert list(rows.itertuples(index=False, name=None)) == stepped(ticks, rule)
-    assert len(found) > 50
-    assert set(found["interval"]) == {"tick"}
+    assert len(signals) > 50
+    assert set(signals["interval"]) == {"tick"}
     pd.testing.assert_frame_equal(shuffled, before)
 
 

@@ -93,8 +93,8 @@ def test_the_gains_of_blocks_are_the_returns_by_the_time_in_which_they_were_earn
     left, right = (table.groupby(keys)[name].sum() for table, name in
                    ((both.outcomes, "return_bp"), (both.gains, "gain_bp")))  # fmt: skip
     pd.testing.assert_series_equal(left, right, check_names=False)
-    for horizon, own in both.gains.groupby("horizon"):
-        begins = np.unique(own["block"])
+    for horizon, part in both.gains.groupby("horizon"):
+        begins = np.unique(part["block"])
         assert np.diff(begins).min() >= pd.Timedelta(minutes=horizon)
 
 
@@ -119,7 +119,7 @@ def test_every_position_is_taken_after_its_signal():
     assert (outcomes["exit_time"] > outcomes["entry_time"]).all()
 
 
-def found(rows: pd.DataFrame, cost: float = 5.0) -> crossing_scores.Worth:
+def judged(rows: pd.DataFrame, cost: float = 5.0) -> crossing_scores.Worth:
     return crossing_scores.verdict(crossing_scores.score(followed(rows), cost=cost, unit="minutes"))
 
 
@@ -136,7 +136,7 @@ def test_on_random_walks_that_move_together_the_test_errs_as_often_as_it_says(bo
     assert len(bare) == 40 * 12
     assert 0.02 < (bare < 0.05).mean() < 0.09
     verdicts = [crossing_scores.verdict(board) for board in boards]
-    assert sum(bool(verdict.told or verdict.against) for verdict in verdicts) <= 5
+    assert sum(bool(verdict.along or verdict.against) for verdict in verdicts) <= 5
 
 
 def test_the_mean_said_to_be_found_is_found_in_about_four_days_of_five(boards):
@@ -152,31 +152,31 @@ def test_the_signals_own_price_would_be_taken_for_a_finding():
     signals = batch_crossings.of_ticks(rows, Rule())
     cheating = crossings.after_ticks(signals.assign(number=signals["number"] - 3), rows, horizons=[1, 5])
     worth = crossing_scores.verdict(crossing_scores.score(cheating, cost=0.0, unit="minutes"))
-    assert (None, 1) in worth.told
-    assert not found(rows).told
+    assert (None, 1) in worth.along
+    assert not judged(rows).along
 
 
 def test_a_planted_drift_after_the_signals_is_found_and_its_costs_are_weighed():
     rows = with_drift(ticks(5, symbols=2, count=1_500), 8.0)
-    worth = found(rows, cost=0.5)
-    assert (None, 5) in worth.told
+    worth = judged(rows, cost=0.5)
+    assert (None, 5) in worth.along
     assert (None, 5) in worth.paid
     assert worth.text.startswith("The crossing was worth something: ")
-    dear = found(rows, cost=10.0)
-    assert (dear.told, dear.paid) == (worth.told, ())
+    dear = judged(rows, cost=10.0)
+    assert (dear.along, dear.paid) == (worth.along, ())
     assert dear.text.startswith("The crossing told something, and less than its costs: ")
     assert "as a trade it was worth nothing" in dear.text
 
 
 def test_a_drift_against_the_signals_is_a_finding_of_another_kind():
-    worth = found(with_drift(ticks(5, symbols=2, count=1_500), -8.0), cost=0.5)
+    worth = judged(with_drift(ticks(5, symbols=2, count=1_500), -8.0), cost=0.5)
     assert (None, 5) in worth.against
     assert worth.paid == ()
     assert worth.text.startswith("The crossing pointed the wrong way: ")
 
 
 def test_on_a_random_walk_the_verdict_is_that_it_is_one():
-    worth = found(ticks(6))
+    worth = judged(ticks(6))
     assert worth.text.startswith("Not distinguishable from the random walk. On average ")
     assert "and to get in and out costs 10 bp: as a trade it was worth nothing. 12 tests" in worth.text
     assert worth._repr_html_().startswith('<p class="verdict"')
@@ -184,7 +184,7 @@ def test_on_a_random_walk_the_verdict_is_that_it_is_one():
 
 def test_too_few_signals_are_not_tested():
     rows = ticks(7, symbols=1, count=200)
-    worth = found(rows)
+    worth = judged(rows)
     assert worth.tried == 0
     assert worth.text.startswith("Nothing could be judged. ")
     nothing = crossing_scores.score(followed(rows[:5]), cost=5.0, unit="minutes")

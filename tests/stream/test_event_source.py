@@ -66,10 +66,10 @@ def test_the_batch_is_retried_from_the_lowest_number_that_was_reported():
 
 
 def test_a_function_that_fails_gets_all_of_the_batch_again_or_halves_of_it():
-    whole = [1, 2, 3, 4, 5, 6]
-    assert batches(one_batch(), ValueError()) == [whole, whole]
-    assert batches(one_batch(), Crash()) == [whole, whole]
-    assert batches(one_batch(bisect=True), ValueError(), ValueError()) == [whole, [1, 2, 3], [1], [2, 3], [4, 5, 6]]
+    batch = [1, 2, 3, 4, 5, 6]
+    assert batches(one_batch(), ValueError()) == [batch, batch]
+    assert batches(one_batch(), Crash()) == [batch, batch]
+    assert batches(one_batch(bisect=True), ValueError(), ValueError()) == [batch, [1, 2, 3], [1], [2, 3], [4, 5, 6]]
 
 
 def test_what_fails_too_often_goes_to_the_destination_and_the_rest_goes_on():

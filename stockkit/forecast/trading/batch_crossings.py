@@ -6,8 +6,8 @@ prices: at the same tick, to the same side, with the same averages.
 Example:
     >>> import numpy as np
     >>> from stockkit.market.signals import Rule
-    >>> found = crossings(np.array([3, 2, 2, 4, 4, 5, 1]), np.arange(7), Rule(fast=1, slow=2, gap=0))
-    >>> found.at.tolist(), found.side.tolist()
+    >>> crossed = crossings(np.array([3, 2, 2, 4, 4, 5, 1]), np.arange(7), Rule(fast=1, slow=2, gap=0))
+    >>> crossed.at.tolist(), crossed.side.tolist()
     ([3, 6], ['buy', 'sell'])
 """
 
@@ -73,9 +73,9 @@ def crossings(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[
     fast, slow = _sums(price, time, rule, splits)
     difference = fast * rule.slow - slow * rule.fast
     sign = np.where(warm, (difference > 0).astype("int8") - (difference < 0).astype("int8"), 0)
-    told = np.flatnonzero(sign)  # equal averages keep the side
-    turned = (sign[told[1:]] != sign[told[:-1]]) & (segment[told[1:]] == segment[told[:-1]])
-    at = told[1:][turned]
+    sided = np.flatnonzero(sign)  # equal averages keep the side
+    turned = (sign[sided[1:]] != sign[sided[:-1]]) & (segment[sided[1:]] == segment[sided[:-1]])
+    at = sided[1:][turned]
     averages = (_average(total, width, warm) for total, width in ((fast, rule.fast), (slow, rule.slow)))
     return Found(at, np.where(sign[at] > 0, BUY, SELL), *averages)
 

@@ -83,8 +83,8 @@ def score(followed: Followed, *, cost: float, unit: str) -> Board:
     outcomes, gains = followed.outcomes, followed.gains
     lines = []
     for (symbol, horizon), rows in outcomes.groupby(["symbol", "horizon"], sort=True):
-        own = gains[(gains["symbol"] == symbol) & (gains["horizon"] == horizon)]
-        lines.append({"symbol": symbol, "horizon": horizon, **_figures(rows, own, cost)})
+        part = gains[(gains["symbol"] == symbol) & (gains["horizon"] == horizon)]
+        lines.append({"symbol": symbol, "horizon": horizon, **_figures(rows, part, cost)})
     split, symbols = len(lines), outcomes["symbol"].nunique()
     for horizon, rows in outcomes.groupby("horizon", sort=True):
         if symbols > 1:
@@ -133,7 +133,7 @@ class Worth:
 
     Attributes:
         text: what a report may say; its first sentence is the finding.
-        told: (symbol, horizon) pairs whose Holm-corrected p is under `level`, in the signals' direction; None for all
+        along: (symbol, horizon) pairs whose Holm-corrected p is under `level`, in the signals' direction; None for all
             symbols together.
         against: the same where what followed went against the signals.
         paid: those that were worth their costs, after a correction of its own.
@@ -142,7 +142,7 @@ class Worth:
     """
 
     text: str
-    told: tuple[tuple[str | None, int], ...]
+    along: tuple[tuple[str | None, int], ...]
     against: tuple[tuple[str | None, int], ...]
     paid: tuple[tuple[str | None, int], ...]
     tried: int
@@ -167,23 +167,23 @@ def verdict(board: Board, *, level: float = LEVEL) -> Worth:
         raise ForecastError(f"level {level}: give a probability over 0 and under 1, such as 0.05.")
     lines = board.lines()
     tested = lines[lines["p"].notna()].sort_values("p_holm", kind="stable")
-    found = tested[tested["p_holm"] < level]
+    significant = tested[tested["p_holm"] < level]
     paid = tested[(tested["p_net_holm"] < level) & (tested["net_bp"] > 0)]
-    told, against = found[found["mean_bp"] > 0], found[found["mean_bp"] < 0]
-    sentences = [_finding(board, tested, told, against, paid)]
+    along, against = significant[significant["mean_bp"] > 0], significant[significant["mean_bp"] < 0]
+    sentences = [_finding(board, tested, along, against, paid)]
     if len(tested):
         sentences += [_worth(board, tested, paid), _tried(board, tested, len(lines))]
-    return Worth(" ".join(sentences), _pairs(told), _pairs(against), _pairs(paid), len(tested), level)
+    return Worth(" ".join(sentences), _pairs(along), _pairs(against), _pairs(paid), len(tested), level)
 
 
-def _finding(board: Board, tested: pd.DataFrame, told: pd.DataFrame, against: pd.DataFrame, paid: pd.DataFrame) -> str:
+def _finding(board: Board, tested: pd.DataFrame, along: pd.DataFrame, against: pd.DataFrame, paid: pd.DataFrame) -> str:
     if tested.empty:
         few = f"No symbol and horizon has {MIN_SIGNALS} signals and {MIN_BLOCKS} blocks of time to test."
         return f"Nothing could be judged. {few}"
-    if len(told) and len(paid):
+    if len(along) and len(paid):
         return f"The crossing was worth something: {_claims(board, paid)}."
-    if len(told):
-        return f"The crossing told something, and less than its costs: {_claims(board, told)}."
+    if len(along):
+        return f"The crossing told something, and less than its costs: {_claims(board, along)}."
     if len(against):
         return f"The crossing pointed the wrong way: {_claims(board, against)}."
     return "Not distinguishable from the random walk."

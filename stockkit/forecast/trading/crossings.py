@@ -167,7 +167,7 @@ class _Trades:
     closed: np.ndarray
 
     @property
-    def held(self) -> np.ndarray:
+    def durations(self) -> np.ndarray:
         """How long each closed position was held, in microseconds."""
         return (self.path.time[self.leave] - self.path.time[self.entry])[self.closed]
 
@@ -191,9 +191,9 @@ class _Trades:
         for at, sign in ((self.entry, 1), (self.leave, -1)):
             np.add.at(change, at[self.closed], sign * moves)
             np.add.at(count, at[self.closed], sign)
-        held = np.flatnonzero(np.cumsum(count)[:-1] > 0.5)
-        gain = BASIS_POINTS * np.cumsum(change)[held] * np.log(path.price[held + 1] / path.price[held])
-        blocks, place = np.unique(path.time[held + 1] // block, return_inverse=True)
+        active = np.flatnonzero(np.cumsum(count)[:-1] > 0.5)
+        gain = BASIS_POINTS * np.cumsum(change)[active] * np.log(path.price[active + 1] / path.price[active])
+        blocks, place = np.unique(path.time[active + 1] // block, return_inverse=True)
         return pd.DataFrame({
             "symbol": str(self.signals["symbol"].iloc[0]),
             "horizon": self.horizon,
@@ -222,7 +222,7 @@ def _followed(
             for symbol, rows in of_symbol.items()
             if str(symbol) in paths
         ]
-        lengths = np.concatenate([trade.held for trade in trades] or [np.empty(0)])
+        lengths = np.concatenate([trade.durations for trade in trades] or [np.empty(0)])
         block = max(int(np.median(lengths)), 1) if len(lengths) else 1
         outcomes += [trade.outcomes() for trade in trades]
         gains += [trade.gains(block) for trade in trades]
