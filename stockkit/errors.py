@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -96,3 +96,13 @@ def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str
     near = get_close_matches(name, known, n=1) if isinstance(name, str) and len(name) <= 100 else []
     hint = f"Did you mean {near[0]!r}?" if near else otherwise
     return f" {hint}" if hint else ""
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names with commas between them; of more than `most` the first, as in "AAPL, IBM and 1 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """How many there are of something, as in "1 session" or "1,200 tries"."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

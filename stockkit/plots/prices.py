@@ -131,16 +131,13 @@ def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
     )
 
 
-def _log_returns(prices: pd.DataFrame) -> pd.Series:
-    return np.log(prices["close"]).groupby(prices["symbol"]).diff()
-
-
 def return_distributions(prices: pd.DataFrame) -> Plot:
     """Daily log returns of each symbol against the normal curve of equal spread (frame: schema.BARS)."""
     import seaborn
 
     prices = schema.conform(prices, schema.CLOSES, what="prices")
-    returns = prices.assign(percent=_log_returns(prices) * 100).dropna(subset="percent")
+    log_returns = np.log(prices["close"]).groupby(prices["symbol"]).diff()
+    returns = prices.assign(percent=log_returns * 100).dropna(subset="percent")
     if returns.empty:
         return blank("No returns to show: no symbol has two sessions")
     kurtosis = returns.groupby("symbol")["percent"].apply(pd.Series.kurt)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.errors import counted
 from stockkit.forecast.trading.rules import Traded
 from stockkit.plots.figure import (
     COLOURS,
@@ -146,7 +147,7 @@ def _horizon(pair: Any, traded: Traded, shown: pd.DataFrame, models: list[str], 
 
 
 def _ahead(horizon: int) -> str:
-    return f"{horizon} session{'' if horizon == 1 else 's'} ahead"
+    return f"{counted(horizon, 'session')} ahead"
 
 
 def _capital(daily: pd.DataFrame, gross: str, turnover: str, cost: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
 
-from stockkit.errors import RequestError, did_you_mean
+from stockkit.errors import RequestError, did_you_mean, listed
 from stockkit.forecast.models.protocol import Series
 from stockkit.forecast.walk.trained import Trained
 
@@ -30,6 +30,7 @@ HIGHEST = 1e12  # of a close
 DAY = r"(1[7-9]|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}"  # years that datetime64[ns] can hold
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SHOWN = 60  # characters of a wrong value that a message repeats
+NAMED = 30  # names that a message lists
 LISTED = 500  # symbols that the schema names one by one; of more it gives none
 
 
@@ -220,16 +221,18 @@ def _refusal(fault: Any, contract: Contract) -> RequestError:
         return _unknown(name, contract)
     if fault["type"] == "missing":
         way_out = "" if name in WANTED else " Send null where it has no value."
-        return RequestError(f"is lacking; a row has {_list((*WANTED, *contract.trained.used))}.{way_out}", field=name)
+        return RequestError(
+            f"is lacking; a row has {listed((*WANTED, *contract.trained.used), NAMED)}.{way_out}", field=name
+        )
     if name == "symbol":
         symbols = contract.trained.symbols
-        hint = did_you_mean(fault["input"], symbols, f"It knows {_list(symbols)}.")
+        hint = did_you_mean(fault["input"], symbols, f"It knows {listed(symbols, NAMED)}.")
         return RequestError(f"the model was not fitted on {_show(fault['input'])}.{hint}", field=name)
     return RequestError(f"must be {WANTED.get(name, A_FEATURE)}, found {_show(fault['input'])}.", field=name)
 
 
 def _unknown(name: str, contract: Contract) -> RequestError:
-    return RequestError(f"{_show(name)} is none of {_list(list(contract.names))}.", field=name[:_SHOWN])
+    return RequestError(f"{_show(name)} is none of {listed(list(contract.names), NAMED)}.", field=name[:_SHOWN])
 
 
 def _check_order(symbol: str, day: str, before: str) -> None:
@@ -237,10 +240,6 @@ def _check_order(symbol: str, day: str, before: str) -> None:
         raise RequestError(f"{symbol} has the session {day} twice: send one row a session.", field="date")
     if day < before:
         raise RequestError(f"{symbol}: {day} comes after {before}: send the oldest first.", field="date")
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
 def _show(value: Any) -> str:

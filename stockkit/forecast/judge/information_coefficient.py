@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import ParamError, SchemaError
+from stockkit.errors import ParamError, SchemaError, counted
 from stockkit.forecast.judge.losses import centred_ranks
 from stockkit.forecast.judge.multiple_testing import holm, mean_error
 from stockkit.market import schema
@@ -158,9 +158,9 @@ def _sentence(tested: pd.DataFrame, telling: pd.DataFrame, level: float) -> str:
     if not tries:
         return "No feature has an information coefficient that could be tested."
     by_year = "year" in tested
-    features = _count(tested["feature"].nunique(), "feature")
-    tried = f"{features} x {_count(tested['year'].nunique(), 'year')}" if by_year else features
-    after = f"after correction for {_count(tries, 'try', 'tries')}"
+    features = counted(tested["feature"].nunique(), "feature")
+    tried = f"{features} x {counted(tested['year'].nunique(), 'year')}" if by_year else features
+    after = f"after correction for {counted(tries, 'try', 'tries')}"
     raw = int((tested["p"] < level).sum())
     luck = f"uncorrected, {raw} would seem to, where luck alone gives {level * tries:.0f}"
     if telling.empty:
@@ -174,10 +174,6 @@ def _sentence(tested: pd.DataFrame, telling: pd.DataFrame, level: float) -> str:
 def _claim(row: dict[str, object], by_year: bool) -> str:
     when = f" in {row['year']}" if by_year else ""
     return f"{row['feature']}{when} ({row['ic']:+.3f})"
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _check(table: pd.DataFrame, prices: pd.DataFrame, names: Sequence[str], horizon: int, across: str) -> None:

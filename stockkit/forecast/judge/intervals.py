@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import ForecastError
+from stockkit.errors import ForecastError, listed
 from stockkit.forecast.models.protocol import SERIES, check_horizon
 
 LEVELS = (80, 90, 95)
@@ -218,9 +218,8 @@ def borrowers_in_words(young: Sequence[str]) -> str:
     """The sentence on the symbols that `borrowers` names; empty where there are none."""
     if not young:
         return ""
-    few = ", ".join(young[:FEW]) + (f" and {len(young) - FEW} more" if len(young) > FEW else "")
     has, their = ("have", "their") if len(young) > 1 else ("has", "its")
     return (
-        f"{few} {has} too little past of {their} own: {their} intervals are as wide as the errors of the other symbols "
-        f"ask for, each in units of its volatility."
+        f"{listed(young, FEW)} {has} too little past of {their} own: {their} intervals are as wide as the errors of "
+        f"the other symbols ask for, each in units of its volatility."
     )

@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-from stockkit.errors import ForecastError
+from stockkit.errors import ForecastError, counted, listed
 from stockkit.forecast.judge.scores import LEVEL, Board
 
 NAMED = 5  # symbols that a sentence bears
@@ -72,7 +72,7 @@ def from_board(board: Board, *, level: float = LEVEL, trials: int | None = None)
     if len(board.by_symbol):
         sentences += [_tried(tried_by_symbol, tried_overall), _power(board), on_risk]
     if trials is not None:
-        sentences.append(f"The fits compared {_count(trials, 'setting')}.")
+        sentences.append(f"The fits compared {counted(trials, 'setting')}.")
     return Verdict(
         " ".join(filter(None, sentences)),
         tuple(dict.fromkeys(zip(by_symbol["symbol"].astype(str), by_symbol["model"].astype(str), strict=True))),
@@ -104,7 +104,7 @@ def _claims(board: Board, by_symbol: pd.DataFrame, overall: pd.DataFrame, p: str
 
 def _claim(model: str, does: str, horizon: int, p: float) -> str:
     name = model.replace("_", " ")
-    ahead = f" {_count(horizon, 'session')} ahead" if horizon else ""
+    ahead = f" {counted(horizon, 'session')} ahead" if horizon else ""
     return f"{name[:1].upper()}{name[1:]} {does}{ahead} (Holm-corrected {p_in_words(p)})"
 
 
@@ -122,7 +122,7 @@ def _risk(board: Board, level: float) -> tuple[tuple[str, ...], str]:
     least = p_in_words(min(table[p].min() for table in tables if len(table)))
     nothing = f"no model has 90 % intervals shown to be better than the random walk's (smallest Holm-corrected {least})"
     names = dict.fromkeys([*overall["model"].astype(str), *by_symbol["model"].astype(str)])
-    return tuple(names), f"Of risk: {claims or nothing}, {_count(tried, 'test')}."
+    return tuple(names), f"Of risk: {claims or nothing}, {counted(tried, 'test')}."
 
 
 def _power(board: Board) -> str:
@@ -135,7 +135,7 @@ def _power(board: Board) -> str:
     if middle.empty:
         return ""
     several = board.by_symbol["horizon"].nunique() > 1
-    ahead = [f" ({_count(int(horizon), 'session')} ahead)" * several for horizon in middle.index]
+    ahead = [f" ({counted(int(horizon), 'session')} ahead)" * several for horizon in middle.index]
     parts = [f"{ic:.3f}{after}" for ic, after in zip(middle, ahead, strict=True)]
     where = "over all symbols" if len(pooled) else "of one symbol"
     return f"An information coefficient of {' or '.join(parts)} {where} would have been found with 80 % probability."
@@ -143,7 +143,7 @@ def _power(board: Board) -> str:
 
 def _names(symbols: list[str]) -> str:
     if len(symbols) > NAMED:
-        return f"{', '.join(symbols[:NAMED])} and {len(symbols) - NAMED} more"
+        return listed(symbols, NAMED)
     return " and ".join(filter(None, [", ".join(symbols[:-1]), symbols[-1]]))
 
 
@@ -151,13 +151,9 @@ def _tried(by_symbol: pd.DataFrame, overall: pd.DataFrame) -> str:
     """What the correction counts, and how near the best came."""
     if by_symbol.empty:
         return "No other model was tried."
-    pooled = f" and {_count(len(overall), 'model')} over all symbols" if len(overall) else ""
+    pooled = f" and {counted(len(overall), 'model')} over all symbols" if len(overall) else ""
     smallest = p_in_words(min(table["p_holm"].min() for table in (by_symbol, overall) if len(table)))
-    return f"{_count(len(by_symbol), 'symbol and model pair')}{pooled} tried, smallest Holm-corrected {smallest}."
-
-
-def _count(number: int, singular: str) -> str:
-    return f"{number:,} {singular}{'' if number == 1 else 's'}"
+    return f"{counted(len(by_symbol), 'symbol and model pair')}{pooled} tried, smallest Holm-corrected {smallest}."
 
 
 def p_in_words(value: float) -> str:

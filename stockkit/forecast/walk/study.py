@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit.errors import counted, listed
 from stockkit.forecast.judge import intervals
 from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
@@ -130,12 +131,11 @@ def late(rows: pd.DataFrame) -> list[str]:
     behind = both[both["min"] > both["min_walk"]]
     sentences = []
     for (model, horizon), group in behind.groupby(["model", "horizon"], sort=False):
-        ahead = f"{horizon} session{'' if horizon == 1 else 's'} ahead"
         row = group.iloc[0]
         few = " (too few to be compared)" if (group["size"] * 2 < group["size_walk"]).any() else ""
         sentences.append(
-            f"{model}, {ahead}, begins late for {_names(list(group['symbol']))}: {row['symbol']} on "
-            f"{row['min']:%Y-%m-%d}, the random walk on {row['min_walk']:%Y-%m-%d}{few}"
+            f"{model}, {counted(horizon, 'session')} ahead, begins late for {listed(list(group['symbol']), FEW)}: "
+            f"{row['symbol']} on {row['min']:%Y-%m-%d}, the random walk on {row['min_walk']:%Y-%m-%d}{few}"
         )
     return sentences
 
@@ -145,8 +145,4 @@ def skipped_in_words(reasons: Mapping[str, str]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for who, why in reasons.items():
         groups.setdefault(why, []).append(who)
-    return [f"{_names(who)}: {why}" for why, who in groups.items()]
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(map(str, names[:FEW])) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+    return [f"{listed(who, FEW)}: {why}" for why, who in groups.items()]

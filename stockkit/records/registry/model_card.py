@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stockkit.errors import counted
 from stockkit.forecast.models.protocol import RANDOM_WALK
 from stockkit.records.registry.lookup import figures
 from stockkit.records.registry.saved_model import SavedModel
@@ -18,7 +19,7 @@ def card(saved: SavedModel) -> str:
     Figures are those of the card; nothing else of the model is read.
     """
     facts = saved.card
-    ahead = f"{facts['horizon']} session{'s' if facts['horizon'] > 1 else ''}"
+    ahead = counted(facts["horizon"], "session")
     widths = _widths(facts["calibration"])
     lines = [
         f"## {facts['model']}, {ahead} ahead",
