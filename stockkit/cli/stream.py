@@ -180,3 +180,13 @@ def run(
         raise typer.Exit(EXIT_FAILED)
     if came:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command("package-lambda", epilog="Example: stockkit stream package-lambda --out functions.zip")
+def package_lambda(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.zip", help="The zip to write.")],
+) -> None:
+    """Write the zip of the Lambda functions transform and trend; the last line is its size."""
+    from stockkit.cloud.lambdas import package
+
+    print(f"{out}: {package.write(out):,} bytes")

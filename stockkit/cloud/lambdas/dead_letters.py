@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -27,17 +27,16 @@ class DeadLetters:
     def __init__(self, client: Any, bucket: str) -> None:
         self._client, self._bucket = client, bucket
 
-    def keep_all(self, refused: Iterable[tuple[Record, Reject]]) -> list[Record]:
-        """Store what was refused; the records that could not be stored, to be tried again."""
-        failed = []
-        for record, reject in refused:
+    def keep_all(self, refused: Sequence[tuple[Record, Reject]]) -> list[Record]:
+        """Store what was refused; from the first record that cannot be stored on those to be tried again."""
+        for place, (record, reject) in enumerate(refused):
             try:
                 self.keep(record, reject)
             except AWS_ERRORS as error:
                 check_infrastructure(error)
                 log.warning("dead letter %s was not stored: %s", record.place, code_of(error))
-                failed.append(record)
-        return failed
+                return [record for record, _ in refused[place:]]
+        return []
 
     def keep(self, record: Record, reject: Reject) -> None:
         """Store one; where it is stored already, nothing changes."""

@@ -68,16 +68,15 @@ class Outbox:
     def publish(self, alerts: Sequence[Alert]) -> int:
         """Send alerts that are leased to this invocation; how many went out. What fails waits in the table."""
         count = 0
-        for start in range(0, len(alerts), PART):
-            part = alerts[start : start + PART]
-            try:
-                sent = self._send(part)
+        try:
+            for start in range(0, len(alerts), PART):
+                sent = self._send(alerts[start : start + PART])
                 count += len(sent)
                 for alert in sent:
                     self._mark(alert)
-            except AWS_ERRORS as error:
-                check_infrastructure(error)
-                log.warning("alerts wait in %s: %s", self.table, code_of(error))
+        except AWS_ERRORS as error:
+            check_infrastructure(error)
+            log.warning("alerts wait in %s: %s", self.table, code_of(error))
         return count
 
     def publish_waiting(self) -> int:

@@ -73,25 +73,29 @@ class States:
             self.sleep(0.05 * 2**attempt)
         raise StreamError(f"DynamoDB left symbols of {self.table} unread {TRIES} times: give the table more capacity.")
 
-    def commit(self, before: Stored, after: SymbolState, last_sequence: str, alerts: Sequence[Alert]) -> bool:
-        """Store a state and at most `MOST_ALERTS` alerts, all or nothing; false where another one was faster.
+    def commit(
+        self, before: Stored, after: SymbolState, last_sequence: str, alerts: Sequence[Alert]
+    ) -> list[Alert] | None:
+        """Store a state and at most `MOST_ALERTS` alerts, all or nothing.
 
-        An alert that lies in the outbox already stays as it is there.
+        Returns:
+            The alerts that are new in the outbox; one that lies there already stays as it is. None where another
+            invocation was faster, and nothing was stored.
 
         Raises:
             ClientError, BotoCoreError: it was not stored, or the answer was lost: reading anew tells.
         """
-        put = self._put(before, after, last_sequence)
-        puts = [put, *(self.outbox.put(alert) for alert in alerts)]
+        state, new = self._put(before, after, last_sequence), list(alerts)
         while True:
+            puts = [state, *map(self.outbox.put, new)]
             try:
                 self.client.transact_write_items(TransactItems=puts)  # boto3 adds a token to its retries
-                return True
+                return new
             except ClientError as error:
                 refused = _refused(error)
             if refused is None or 0 in refused:
-                return False
-            puts = [put for place, put in enumerate(puts) if place not in refused]
+                return None
+            new = [alert for place, alert in enumerate(new, start=1) if place not in refused]
 
     def _put(self, before: Stored, after: SymbolState, last_sequence: str) -> dict[str, Any]:
         item = {

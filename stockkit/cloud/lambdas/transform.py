@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -67,25 +67,26 @@ class Transform:
             elif result.symbol not in newest or result.event_time >= newest[result.symbol][1].event_time:
                 newest[result.symbol] = record, result
         failed = self.dead_letters.keep_all(refused)
-        written = sum(self._write(record, tick, failed) for record, tick in newest.values())
+        written = self._write(list(newest.values()), failed)
         counts = Counter(records=len(records), rejects=len(refused), quotes=written, failed=len(failed))
         log.info(" ".join(f"{name}={count}" for name, count in counts.items()))
         return kinesis.answer(failed)
 
-    def _write(self, record: Record, tick: Tick, failed: list[Record]) -> bool:
-        """Write a quote unless a newer one is there; a record that could not be written is added to `failed`."""
-        try:
-            self._put(record, tick)
-            return True
-        except AWS_ERRORS as error:
-            if isinstance(error, ClientError) and is_taken(error):
-                return False
-            check_infrastructure(error)
-            log.warning("quote of %s was not written: %s", tick.symbol, code_of(error))
-            failed.append(record)
-            return False
+    def _write(self, newest: Sequence[tuple[Record, Tick]], failed: list[Record]) -> int:
+        """Write quotes over older ones; how many. Where DynamoDB fails, the records left are added to `failed`."""
+        written = 0
+        for place, (record, tick) in enumerate(newest):
+            try:
+                written += self._put(record, tick)
+            except AWS_ERRORS as error:
+                check_infrastructure(error)
+                log.warning("quotes from %s on were not written: %s", tick.symbol, code_of(error))
+                failed += [record for record, _ in newest[place:]]
+                break
+        return written
 
-    def _put(self, record: Record, tick: Tick) -> None:
+    def _put(self, record: Record, tick: Tick) -> bool:
+        """Write a quote; false where a newer one is there."""
         item = {
             "symbol": {"S": tick.symbol},
             "price": {"N": str(tick.price)},
@@ -94,11 +95,17 @@ class Transform:
             "arrival": {"N": str(record.arrival)},
             "sequence": {"S": record.order},
         }
-        self.dynamodb.put_item(
-            TableName=self.quotes,
-            Item=item,
-            ConditionExpression="attribute_not_exists(event_time) OR event_time < :time "
-            "OR (event_time = :time AND #sequence < :sequence)",
-            ExpressionAttributeNames={"#sequence": "sequence"},
-            ExpressionAttributeValues={":time": item["event_time"], ":sequence": item["sequence"]},
-        )
+        try:
+            self.dynamodb.put_item(
+                TableName=self.quotes,
+                Item=item,
+                ConditionExpression="attribute_not_exists(event_time) OR event_time < :time "
+                "OR (event_time = :time AND #sequence < :sequence)",
+                ExpressionAttributeNames={"#sequence": "sequence"},
+                ExpressionAttributeValues={":time": item["event_time"], ":sequence": item["sequence"]},
+            )
+            return True
+        except ClientError as error:
+            if is_taken(error):
+                return False
+            raise

@@ -96,28 +96,24 @@ class Trend:
                 refused.append((record, result))
         failed = self.dead_letters.keep_all(refused)
         alerts = self._advance_all(by_symbol, failed)
-        sent = self.outbox.publish(alerts) + self.outbox.publish_waiting()
+        sent = self.outbox.publish(alerts) + (0 if failed else self.outbox.publish_waiting())
         counts = Counter(records=len(records), rejects=len(refused), signals=len(alerts), sent=sent, failed=len(failed))
         log.info(" ".join(f"{name}={count}" for name, count in counts.items()))
         return kinesis.answer(failed)
 
     def _advance_all(self, by_symbol: dict[str, Ticks], failed: list[Record]) -> list[Alert]:
-        """Advance each symbol; its alerts. The first record of one that cannot be stored is added to `failed`."""
+        """Advance each symbol; the alerts. Where DynamoDB fails, the records that are left are added to `failed`."""
         alerts: list[Alert] = []
+        left = dict(by_symbol)
         try:
             stored = self.states.read(by_symbol)
-        except AWS_ERRORS as error:
-            check_infrastructure(error)
-            log.warning("states were not read: %s", code_of(error))
-            failed += [ticks[0][0] for ticks in by_symbol.values()]
-            return alerts
-        for symbol, ticks in by_symbol.items():
-            try:
+            for symbol, ticks in by_symbol.items():
                 self._advance(stored[symbol], ticks, alerts)
-            except AWS_ERRORS as error:
-                check_infrastructure(error)
-                log.warning("%s was not stored: %s", symbol, code_of(error))
-                failed.append(ticks[0][0])
+                del left[symbol]
+        except AWS_ERRORS as error:  # of a service that is away the others would only learn the same, after long waits
+            check_infrastructure(error)
+            log.warning("%d symbols, %s first, were not stored: %s", len(left), next(iter(left)), code_of(error))
+            failed += [ticks[0][0] for ticks in left.values()]
         return alerts
 
     def _advance(self, stored: Stored, ticks: Ticks, alerts: list[Alert]) -> None:
@@ -129,9 +125,10 @@ class Trend:
                 step = self._step(stored, left)
                 for record, reject in step.refused:
                     self.dead_letters.keep(record, reject)
-                if not self.states.commit(stored, state, step.last_sequence, step.alerts):
+                new = self.states.commit(stored, state, step.last_sequence, step.alerts)
+                if new is None:
                     break
-                alerts += step.alerts
+                alerts += new
                 stored = Stored(state, step.last_sequence, stored.version + 1)
             else:
                 return

@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from stockkit.cloud.lambdas import package
+from tests.conftest import stockkit_process
 
 MODULES = """
 import json, sys
@@ -60,6 +61,12 @@ def test_the_zip_has_the_same_bytes_whenever_it_is_written(tmp_path):
     for name in ("one.zip", "two.zip"):
         assert package.write(tmp_path / name) == len(package.zipped())
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_the_command_writes_it_and_says_how_large_it_is(tmp_path):
+    run = stockkit_process(tmp_path, "stream", "package-lambda", "--out", "new/functions.zip")
+    packed = (tmp_path / "new" / "functions.zip").read_bytes()
+    assert (run.stdout, packed) == (f"new/functions.zip: {len(packed):,} bytes\n", package.zipped())
 
 
 def test_the_functions_load_nothing_but_themselves_boto3_and_the_standard_library(unpacked, tmp_path):

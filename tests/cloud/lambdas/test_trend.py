@@ -253,3 +253,4 @@ def test_an_outbox_that_knows_an_alert_already_keeps_it_as_it_is(services):
     assert succeeded(function(services).handle(event(ticks())))
     assert services.item("states", "A")["number"]["N"] == "6"
     assert "sent_at" in services.item("outbox", signal_id(2))
+    assert services.messages() == []
