@@ -29,6 +29,7 @@ PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:tic
 stockkit stream produce yfinance --bus kinesis:ticks --symbols AAPL,META --interval 30"""
 RUN_EXAMPLE = """Examples: stockkit stream run params/stream.yaml --for 60s
 stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= -p 'symbols=[META, NFLX]'"""
+PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -190,3 +191,35 @@ def package_lambda(
     from stockkit.cloud.lambdas import package
 
     print(f"{out}: {package.write(out):,} bytes")
+
+
+@app.command(epilog=PROVE_EXAMPLE)
+def prove(
+    seeds: Annotated[int, typer.Option(min=1, help="Of records; each with an end at every storage call.")] = 20,
+    schedules: Annotated[int, typer.Option(min=0, help="Of Lambda's mapping, with a crash at storage calls.")] = 200,
+) -> None:
+    """Prove that nothing is lost and nothing comes twice, whenever a process ends; four naive versions have to fail."""
+    from stockkit.cloud.lambdas.proof import schedules as lambdas
+    from stockkit.stream.proof import failpoints, naive
+    from stockkit.workbook import progress
+
+    count = 0
+    with progress.bar("pipeline:") as bar:
+        for seed in range(seeds):
+            count += failpoints.prove(seed)
+            bar(f"{count:,} schedules", seed + 1, seeds)
+    print(f"pipeline: {count:,} schedules of {seeds} seeds: nothing lost, nothing twice, signals as in batch")
+    count = failpoints.prove_on_disk(0, one_in=5)
+    print(f"pipeline with Delta tables on the disk: {count} schedules, the same")
+    for name, change in naive.NAIVE.items():
+        try:
+            failpoints.prove(0, change)
+        except failpoints.Violation as violation:
+            print(f"naive version {name!r} fails, as it has to: {violation}")
+        else:
+            fail(f"the naive version {name!r} passed: the proof proves nothing.")
+            raise typer.Exit(EXIT_FAILED)
+    if schedules:
+        counts = lambdas.run(schedules)
+        parts = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()))
+        print(f"Lambda: {schedules:,} schedules of each function ({parts}): nothing lost, nothing twice")

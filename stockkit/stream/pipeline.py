@@ -117,11 +117,16 @@ class Pipeline:
             self.forget()  # what is in memory is ahead of the store
             raise
 
-    def pass_time(self, now: int, *, at_end: bool = False) -> Batch:
-        """Close by the clock the minutes of live partitions where nothing came; of all, with `at_end`."""
+    def pass_time(self, now: int, partitions: Iterable[str], *, at_end: bool = False) -> Batch:
+        """Close by the clock the minutes of live partitions where nothing came; of all, with `at_end`.
+
+        Args:
+            now: microseconds since 1970 UTC. partitions: those that the consumer has.
+        """
         work = _Work(now)
         try:
-            for partition, reach in self._partitions.items():
+            for partition in partitions:
+                reach = self._partitions.get(partition) or self._known(partition)
                 live = now - reach.watermark < LIVE
                 watermark = 2**62 if at_end else now - self._step.lateness - QUIET if live else reach.watermark
                 if self._open.get(partition) and watermark > reach.watermark:

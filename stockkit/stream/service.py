@@ -141,7 +141,7 @@ class Service:
                         if consumer.finished() or (
                             self.produce and not sender.is_alive() and now - heard > QUIET and delay is None
                         ):
-                            pipeline.pass_time(_now(), at_end=True)
+                            pipeline.pass_time(_now(), consumer.lag(), at_end=True)
                             return
                 finally:
                     consumer.close()
@@ -155,7 +155,7 @@ class Service:
         """Poll and store one micro-batch; return the seconds since its newest record arrived, None where none came."""
         records = consumer.poll(RECORDS, POLL)
         now = _now()
-        batch = pipeline.take(records, now) if records else pipeline.pass_time(now)
+        batch = pipeline.take(records, now) if records else pipeline.pass_time(now, consumer.lag())
         self._note("bus", "")
         if batch.alerts:
             self._raised.set()

@@ -133,12 +133,13 @@ class Store:
 
     Args:
         path: of the file; made with its folder where there is none.
+        durable: whether each batch is synced to the disk; without, a power cut may take the newest ones.
 
     Raises:
         StreamError: it cannot be opened, is no store, or one of a newer stockkit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         with self._explained("open"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ class Store:
             if layout > LAYOUT:
                 raise StreamError(f"{path} was made by a newer stockkit (layout {layout}): update stockkit.")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
             if layout < LAYOUT:
                 self._create()
             self.id = str(self._value("SELECT value FROM about WHERE name = 'id'"))
@@ -297,6 +298,10 @@ class Store:
     def alert_counts(self) -> dict[str, int]:
         """How many alerts are waiting, sent and given up."""
         return dict(self._rows("SELECT state, count(*) FROM alerts GROUP BY state ORDER BY state"))
+
+    def alert_ids(self) -> list[str]:
+        """The ids of all alerts, in order, once a channel."""
+        return [name for (name,) in self._rows("SELECT id FROM alerts ORDER BY number")]
 
     def spooled(self, limit: int) -> list[Chunk]:
         """The oldest rows that wait for the lake, of at most `limit` bytes together, but one chunk at least."""

@@ -22,6 +22,7 @@ from tests.stream.ticking import NOW, disturbed, records, walk
 RULE = Rule(3, 8)
 TICKS = walk(1_500)
 BODIES = disturbed(TICKS)
+PARTITION = "test:ticks/0"
 COLUMNS = ["symbol", "price", "size", "event_time", "source", "sequence"]
 
 
@@ -35,7 +36,7 @@ def run(folder, cuts, step=None, bodies=BODIES):
         for at in range(start, end, 97):
             pipeline.take(polled[max(0, at - 3) : min(at + 97, end)], NOW)
         archive.flush(lake, store)
-    pipeline.pass_time(NOW, at_end=True)
+    pipeline.pass_time(NOW, [PARTITION], at_end=True)
     archive.flush(lake, store)
     archive.correct(lake, store)
     return lake, store
@@ -173,7 +174,7 @@ def test_of_two_pipelines_with_one_partition_the_slower_one_is_refused_and_start
     with pytest.raises(Fenced):
         slow.take(polled[50:200], NOW)
     slow.take(polled[50:200], NOW)
-    assert one.last_offset("test:ticks/0") == 199
+    assert one.last_offset(PARTITION) == 199
     assert sum(one.counts()[name] for name in ("ticks", "duplicates", "rejects")) == 200
 
 
@@ -207,7 +208,7 @@ def test_a_later_run_corrects_the_bars_that_an_earlier_one_closed(tmp_path):
     for number, part in enumerate([bodies[:390:2], bodies[1:390:2], bodies[380:]]):
         pipeline = Pipeline(store, Step(RULE))
         pipeline.take(records(part, f"memory:run{number}/0"), NOW)
-        pipeline.pass_time(NOW, at_end=True)
+        pipeline.pass_time(NOW, [f"memory:run{number}/0"], at_end=True)
         archive.flush(lake, store)
         archive.correct(lake, store)
     bars, ticks = lake.read("bars_1m"), lake.read("ticks")
@@ -237,10 +238,10 @@ def test_a_store_that_is_lost_is_made_anew_from_the_lake_and_goes_on_exactly(tmp
             store = Store(path)
             assert recover(lake, store, step, NOW) == len(lake.read("ticks"))
             assert recover(lake, store, step, NOW) == 0
-        last = store.last_offset("test:ticks/0")
+        last = store.last_offset(PARTITION)
         pipeline = Pipeline(store, step)
         pipeline.take(polled[last + 1 :], NOW)
-        pipeline.pass_time(NOW, at_end=True)
+        pipeline.pass_time(NOW, [PARTITION], at_end=True)
         archive.flush(lake, store)
         archive.correct(lake, store)
         lakes.append(lake)
