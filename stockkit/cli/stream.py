@@ -27,8 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
 PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
 --speed 60 --seed 7 --ticks 5000 --rate corrupt=0.01 --rate late=0 --for 60s --calendar XNYS;
 stockkit stream produce yfinance --bus kinesis:ticks --symbols AAPL,META --interval 30"""
-RUN_EXAMPLE = """Examples: stockkit stream run params/stream.yaml --for 60s
-stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= -p 'symbols=[META, NFLX]'"""
+RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= --for 60s"
 PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
