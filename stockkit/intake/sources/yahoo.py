@@ -101,7 +101,7 @@ def as_quote(told: Any, symbol: str) -> Quote:
     Raises:
         SourceError: one of the two is missing, or none.
     """
-    price, time = (dict(told).get(f"regularMarket{name}") for name in ("Price", "Time"))
+    price, time = told.get("regularMarketPrice"), told.get("regularMarketTime")  # other keys may ask Yahoo again
     try:
         moment = pd.Timestamp(time, unit="s", tz="UTC") if isinstance(time, int) else pd.Timestamp(time)
         seconds, worth = int(moment.timestamp()), float(f"{price:.7g}")
