@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,8 @@ import typer
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
 from stockkit.errors import ParamError, StreamError
+from stockkit.market.symbols import check_symbols
+from stockkit.workbook import doctor
 
 if TYPE_CHECKING:
     from stockkit.stream.bus.protocol import Bus
@@ -29,6 +32,8 @@ PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:tic
 stockkit stream produce yfinance --bus kinesis:ticks --symbols AAPL,META --interval 30"""
 RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= --for 60s"
 PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
+WATCH_EXAMPLE = """Examples: stockkit stream watch --lake data/lake --symbols AAPL,META --port 0;
+stockkit stream watch --state /tmp/stream.sqlite --host 0.0.0.0 --others"""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -222,3 +227,31 @@ def prove(
         counts = lambdas.run(schedules)
         parts = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()))
         print(f"Lambda: {schedules:,} schedules of each function ({parts}): nothing lost, nothing twice")
+
+
+@app.command(epilog=WATCH_EXAMPLE)
+def watch(
+    lake: LakeOption = "data/lake",
+    state: Annotated[str, typer.Option(help="The stream's file; stream.sqlite in the lake's folder by default.")] = "",
+    symbols: Annotated[str, typer.Option(help="Whose, as in AAPL,META; all that there are by default.")] = "",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8090,
+    others: Annotated[bool, typer.Option("--others", help="Let other machines in, where HOST does.")] = False,
+) -> None:
+    """Show in a browser what `stockkit stream run` is doing; Ctrl-C or SIGTERM ends it."""
+    if missing := doctor.missing("serve"):
+        raise ParamError(f"stockkit stream watch needs {', '.join(missing)}: pip install 'stockkit[serve]'.")
+    from stockkit.stream.setup import store_path
+    from stockkit.stream.watch import feed, server
+
+    names = check_symbols(re.findall(r"[^,\s]+", symbols)) if symbols else []
+    if not server.is_loopback(host):
+        if not others:
+            raise ParamError(f"--host {host} lets other machines in: say so with --others, or leave --host out.")
+        print(f"warning: everyone who reaches {host} can see this page; there is no password.", file=sys.stderr)
+    path = store_path(stockkit.open_lake(lake), state)
+
+    def ready(address: str) -> None:
+        print(f"{path} on {address} (Ctrl-C ends it)", flush=True)
+
+    server.serve(feed.Reader(path, names), host=host, port=port, ready=ready)

@@ -138,3 +138,11 @@ def test_a_bus_whose_package_is_missing_names_the_extra(monkeypatch):
     monkeypatch.setattr("stockkit.stream.bus.find_spec", lambda package: None)
     with pytest.raises(ParamError, match=r"confluent-kafka: pip install 'stockkit\[kafka\]'"):
         open_bus("kafka:ticks")
+
+
+def test_offsets_of_other_buses_in_the_same_store_let_go_of_no_record_of_a_memory_bus():
+    bus = Memory(1)
+    producer, consumer = bus.producer(), bus.consumer("group", lambda partition: None)
+    producer.send([Message("META", b"1"), Message("META", b"2")])
+    consumer.commit({"memory:of an earlier run/0": 99, "kafka:ticks/0": 99, "odd": 99})
+    assert [record.body for record in consumer.poll(10, 0)] == [b"1", b"2"]

@@ -103,14 +103,17 @@ class MemoryConsumer:
             return polled
 
     def commit(self, offsets: Mapping[str, int]) -> None:
-        """Let go of the records up to these offsets: there is one group, and none reads them again."""
+        """Let go of the records up to these offsets: there is one group, and none reads them again.
+
+        Partitions of other buses, which a store knows of as well, are passed over.
+        """
         bus = self._bus
         with bus.changed:
-            for name, offset in offsets.items():
-                number = int(name.rpartition("/")[2])
+            for number, records in enumerate(bus.records):
+                offset = offsets.get(f"memory:{bus.name}/{number}", -1)
                 done = offset + 1 - bus.dropped[number]
                 if done > 0:
-                    del bus.records[number][:done]
+                    del records[:done]
                     bus.dropped[number] += done
             bus.changed.notify_all()
 
