@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from stockkit.intake.sources import SOURCES
+from stockkit.stream.bus import BUSES
 
 CORE = ("pandas", "numpy", "pyarrow", "deltalake", "duckdb", "sqlglot", "TA-Lib", "scikit-learn", "papermill",
         "jupyterlab", "awswrangler", "statsforecast", "arch", "skops")  # fmt: skip
@@ -33,6 +34,8 @@ def findings(root: Path) -> list[tuple[str, str, bool]]:
     rows.append(
         ("key ~/.aws/credentials", "present" if Path("~/.aws/credentials").expanduser().exists() else "absent", False)
     )
+    for variable in filter(None, (entry.variable for entry in BUSES.values())):
+        rows.append((f"bus {variable}", "present" if os.environ.get(variable) else "not set", False))
     sample = len(list((root / "data" / "sample").glob("*.csv")))
     rows.append(
         ("sample data", f"{sample} files" if sample else "missing: run inside the workbook's folder", not sample)

@@ -64,6 +64,13 @@ def test_an_engine_is_known_by_its_entry_alone(lake, monkeypatch):
         params.check("engine", "other")
 
 
+def test_the_doctor_says_whether_a_bus_knows_where_its_brokers_are(monkeypatch):
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert ("bus KAFKA_BOOTSTRAP_SERVERS", "not set", False) in doctor.findings(ROOT)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
+    assert ("bus KAFKA_BOOTSTRAP_SERVERS", "present", False) in doctor.findings(ROOT)
+
+
 def test_the_doctor_knows_the_extras_that_are_declared():
     extras = doctor.extras()
     assert sorted(extras) == ["deep", "kafka", "prophet", "serve", "spark", "yfinance"]

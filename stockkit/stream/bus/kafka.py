@@ -26,10 +26,12 @@ PREFIX = "STOCKKIT_KAFKA_"
 TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 LARGEST = 1_048_000  # bytes of key and body: a broker takes batches of 1,048,588 unless it is told otherwise
 PATIENCE = 30.0  # seconds that no broker may answer before it is an error
+NEVER = 2**63  # no offset is as high
 SLICE = 0.25  # seconds of waiting between looks at what was assigned
 PRODUCER = {
     "enable.idempotence": "true",
     "acks": "all",
+    "delivery.report.only.error": True,  # to call Python for each that was taken costs more than to send it
     "partitioner": "murmur2_random",  # Java's: a symbol is in one partition, whoever sends it
     "message.max.bytes": str(LARGEST + 512),
     "message.timeout.ms": str(round(PATIENCE * 1000)),
@@ -41,7 +43,7 @@ CONSUMER = {
     "partition.assignment.strategy": "range,roundrobin",
 }
 GUARANTEES = {"bootstrap.servers", "group.id", "enable.idempotence", "acks", "partitioner", "message.max.bytes",
-              "enable.auto.offset.store", "transactional.id", *CONSUMER}  # fmt: skip
+              "enable.auto.offset.store", "transactional.id", "delivery.report.only.error", *CONSUMER}  # fmt: skip
 REFUSALS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART,
             KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.INVALID_MSG,
             KafkaError.POLICY_VIOLATION, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # fmt: skip
@@ -185,14 +187,17 @@ class KafkaProducer:
         self._refuse_oversized(messages)
         if self._client is None:
             self._client = self._connect()
-        answers: dict[int, KafkaError | None] = {}
+        refused: dict[int, KafkaError] = {}
+        queued = 0
         for place, (key, body) in enumerate(messages):
-            self._queue(key, body, partial(_answered, answers, place))
-        self._client.flush(self._bus.patience + 10)
-        missing = [place for place in range(len(messages)) if place not in answers or answers[place] is not None]
+            if not self._queue(key.encode(), body, partial(_refused, refused, place)):
+                break
+            queued += 1
+        if self._client.flush(self._bus.patience + 10):  # what has no answer yet may have been taken or not
+            return list(range(len(messages)))
+        missing = [*sorted(refused), *range(queued, len(messages))]
         if missing:
-            errors = [error for error in answers.values() if error is not None]
-            self._explain(errors, taken=len(messages) - len(missing))
+            self._explain(list(refused.values()), taken=len(messages) - len(missing))
         return missing
 
     def close(self) -> None:
@@ -205,18 +210,18 @@ class KafkaProducer:
         timeout = {"message.timeout.ms": str(round(self._bus.patience * 1000))}
         return self._bus.client(Producer, {**PRODUCER, **timeout}, self._link)
 
-    def _queue(self, key: str, body: bytes, answered: Callable[..., None]) -> None:
-        """Put one into librdkafka's queue; where that is full, wait for answers, which make room."""
-        until = time.monotonic() + self._bus.patience + 10
-        while time.monotonic() < until:
+    def _queue(self, key: bytes, body: bytes, refused: Callable[..., None]) -> bool:
+        """Put one into librdkafka's queue, waiting for room; False where none comes."""
+        for _ in range(round((self._bus.patience + 10) / SLICE)):
             try:
-                self._client.produce(self._bus.topic, key=key.encode(), value=body, on_delivery=answered)
-                return
+                self._client.produce(self._bus.topic, key=key, value=body, on_delivery=refused)
+                return True
             except BufferError:
-                self._client.poll(SLICE)
+                self._client.poll(SLICE)  # answers make room
             except KafkaException as error:
-                answered(error.args[0], None)
-                return
+                refused(error.args[0], None)
+                return True
+        return False
 
     def _refuse_oversized(self, messages: Sequence[Message]) -> None:
         for place, (key, body) in enumerate(messages):
@@ -350,17 +355,17 @@ class KafkaConsumer:
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """The records among messages, without those of partitions that were taken away while they were collected."""
-        following, records = self._next, []
+        following, records, new = self._next, [], tuple.__new__  # past Record's own, which takes half as long again
         names = {number: self._name(number) for number in following}
         for message in messages:
             if message.error() is not None:
                 self._note(message.error(), message.partition())
                 continue
             number, offset = message.partition(), message.offset()
-            if number in following and offset >= following[number]:
+            if offset >= following.get(number, NEVER):
                 following[number] = offset + 1
-                _, milliseconds = message.timestamp()
-                records.append(Record(names[number], offset, message.value() or b"", milliseconds * 1_000))
+                arrival = message.timestamp()[1] * 1_000
+                records.append(new(Record, (names[number], offset, message.value() or b"", arrival)))
         return records
 
     def _note(self, error: KafkaError, number: int | None) -> None:
@@ -400,8 +405,8 @@ class KafkaConsumer:
             self._read_on()
 
 
-def _answered(answers: dict[int, KafkaError | None], place: int, error: KafkaError | None, _: Any) -> None:
-    answers[place] = error
+def _refused(refused: dict[int, KafkaError], place: int, error: KafkaError, _: Any) -> None:
+    refused[place] = error
 
 
 def _committed(error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
