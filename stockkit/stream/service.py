@@ -7,19 +7,21 @@ when they are due. What cannot be reached for a while is tried again; what was r
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from stockkit.errors import LakeError, StreamError
 from stockkit.lake.tables import Lake
 from stockkit.stream import alerts, archive
-from stockkit.stream.bus.protocol import Bus, Consumer
+from stockkit.stream.bus.protocol import Bus, Consumer, Record
 from stockkit.stream.pipeline import Pipeline, Step
-from stockkit.stream.store import Quote, Store
+from stockkit.stream.store import Fenced, Quote, Store
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ QUIET = 3.0  # seconds without a record after which a bus that knows no end is t
 CORRECTION = 60.0  # seconds between two corrections of bars by late ticks
 FAREWELL = 3  # tries of the last commit to the lake
 GROUP = "stockkit"
+LOOK, LOOKS, LATE = 10.0, 3, 10.0  # a delay of over 10 s that grew over three looks, 10 s apart, is said
+DIGITS = re.compile(r"\d+")
+Counts = Mapping[str, int]
+Show = Callable[[Consumer | None], None]
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Service:
         self._waiting = self._sent = 0
         self._archived: dict[str, int] = {}
         self._failure: BaseException | None = None
+        self._backlog = Backlog()
 
     def run(self, show: Callable[[Report], None] = lambda report: None) -> Report:
         """Work until `stop` is set, the time is up, or everything is read; then store and commit what was read.
@@ -105,14 +112,14 @@ class Service:
             StreamError: the producer failed, or the lake cannot be written at the end; what was read is in the store.
         """
         store = self.store()
-        before, self._shown = store.counts(), (time.monotonic(), 0)
-        threads = [threading.Thread(target=self._flush_often, daemon=True)]
-        threads += [threading.Thread(target=self._deliver, daemon=True)]
-        sender = threading.Thread(target=self._send, daemon=True)
+        before, self._shown, self._started = store.counts(), (time.monotonic(), 0), time.monotonic()
+        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in (self._flush_often, self._deliver)]
+        sender = threading.Thread(target=self._send)
         for thread in [*threads, sender]:
+            thread.daemon = True
             thread.start()
         try:
-            self._consume(store, sender, lambda consumer, delay: show(self._report(store, before, consumer, delay)))
+            self._consume(store, sender, lambda consumer: self._show(show, store, before, consumer))
         finally:
             for event in (self.stop, self._due, self._raised):
                 event.set()
@@ -121,54 +128,96 @@ class Service:
         self._finish(store)
         if self._failure is not None:
             raise self._failure
-        return self._report(store, before, None, 0.0)
+        return self._report(store, before, None)
 
-    def _consume(self, store: Store, sender: threading.Thread, show: Callable[[Consumer, float], None]) -> None:
-        """Read and take micro-batches, with a new consumer after each error."""
-        pipeline, started, wait = Pipeline(store, self.step), time.monotonic(), FIRST_WAIT
-        shown = heard = started
-        while not self._is_over(started):
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Work in a thread; an error that the work does not expect ends the service, which raises it."""
+        try:
+            work()
+        except BaseException as error:
+            self._failure = error
+            self.stop.set()
+
+    def _consume(self, store: Store, sender: threading.Thread, show: Show) -> None:
+        """Read and take micro-batches, with a new consumer after each error of the bus."""
+        pipeline, self._pause = Pipeline(store, self.step), FIRST_WAIT
+
+        def start(partition: str) -> int | None:
+            pipeline.forget()  # where another consumer had the partition meanwhile, the store knows more
+            return store.last_offset(partition)
+
+        while not self._is_over():
             try:
-                consumer = self.bus.consumer(GROUP, store.last_offset)
+                consumer = self.bus.consumer(GROUP, start)
                 try:
-                    while not self._is_over(started):
-                        delay = self._take(pipeline, consumer)
-                        now = time.monotonic()
-                        wait, heard = FIRST_WAIT, now if delay is not None else heard
-                        if now - shown >= SHOWN:
-                            shown = now
-                            show(consumer, delay or 0.0)
-                        if consumer.finished() or (
-                            self.produce and not sender.is_alive() and now - heard > QUIET and delay is None
-                        ):
-                            pipeline.pass_time(_now(), consumer.lag(), at_end=True)
-                            return
+                    return self._read(pipeline, consumer, sender, show)
                 finally:
                     consumer.close()
+            except Fenced as fenced:
+                log.warning("event=fenced: %s", fenced)
             except StreamError as error:
                 self._note("bus", str(error))
-                pipeline.forget()
-                self.stop.wait(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+            pipeline.forget()
+            show(None)
+            self.stop.wait(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_WAIT)
 
-    def _take(self, pipeline: Pipeline, consumer: Consumer) -> float | None:
-        """Poll and store one micro-batch; return the seconds since its newest record arrived, None where none came."""
+    def _read(self, pipeline: Pipeline, consumer: Consumer, sender: threading.Thread, show: Show) -> None:
+        """Poll and take until it is over, or everything is read."""
+        heard = shown = time.monotonic()
+        while not self._is_over():
+            came = self._take(pipeline, consumer, show)
+            now = time.monotonic()
+            self._pause, heard = FIRST_WAIT, now if came else heard
+            if now - shown >= SHOWN:
+                shown = now
+                show(consumer)
+            done = self.produce and not sender.is_alive() and now - heard > QUIET and not came
+            if consumer.finished() or done:
+                pipeline.pass_time(_now(), consumer.lag(), at_end=True)
+                return
+
+    def _take(self, pipeline: Pipeline, consumer: Consumer, show: Show) -> bool:
+        """Poll and store one micro-batch; whether there was one."""
         records = consumer.poll(RECORDS, POLL)
-        now = _now()
-        batch = pipeline.take(records, now) if records else pipeline.pass_time(now, consumer.lag())
         self._note("bus", "")
-        if batch.alerts:
-            self._raised.set()
+        self._store(pipeline, records, consumer, show)
         self._waiting += len(records)
         if self._waiting >= self.pace.waiting:
             self._due.set()
         if archived := self._archived:
             self._archived = {}
             consumer.commit(archived)
-        return (_now() - records[-1].arrival) / 1e6 if records else None
+        if records:
+            self._backlog.delay = (_now() - records[-1].arrival) / 1e6
+        return bool(records)
 
-    def _is_over(self, started: float) -> bool:
-        late = self.pace.seconds and time.monotonic() - started >= self.pace.seconds
+    def _store(self, pipeline: Pipeline, records: Sequence[Record], consumer: Consumer, show: Show) -> None:
+        """Store what records come to; again and again where the store cannot be written, as nothing else can be done.
+
+        Where it is over before that, they stay in the bus.
+        """
+        wait = FIRST_WAIT
+        while True:
+            now = _now()
+            try:
+                batch = pipeline.take(records, now) if records else pipeline.pass_time(now, consumer.lag())
+                break
+            except Fenced:
+                raise
+            except StreamError as error:
+                self._note("store", str(error))
+            if self._is_over():
+                return
+            show(consumer)
+            self.stop.wait(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+        self._note("store", "")
+        if batch.alerts:
+            self._raised.set()
+
+    def _is_over(self) -> bool:
+        late = self.pace.seconds and time.monotonic() - self._started >= self.pace.seconds
         return self.stop.is_set() or bool(late)
 
     def _send(self) -> None:
@@ -250,22 +299,63 @@ class Service:
 
     def _note(self, what: str, problem: str) -> None:
         """Remember what cannot be reached; log it once, and once when it can again."""
-        if problem == self._trouble.get(what, ""):
-            return
+        before = self._trouble.get(what, "")
         if problem:
             self._trouble[what] = problem
-            log.warning("event=trouble where=%s: %s", what, problem)
-        else:
+            if DIGITS.sub("", problem) != DIGITS.sub("", before):  # the same, some seconds later
+                log.warning("event=trouble where=%s: %s", what, problem)
+        elif before:
             del self._trouble[what]
             log.warning("event=recovered where=%s", what)
 
-    def _report(self, store: Store, before: Mapping[str, int], consumer: Consumer | None, delay: float) -> Report:
+    def _show(self, show: Callable[[Report], None], store: Store, before: Counts, consumer: Consumer | None) -> None:
+        """Hand out a report, where the store can be read."""
+        with suppress(StreamError):
+            report = self._report(store, before, consumer)
+            grows = self._backlog.look(time.monotonic(), report.lag)
+            if grows is not None:
+                self._note("lag", grows)
+            show(report)
+
+    def _report(self, store: Store, before: Counts, consumer: Consumer | None) -> Report:
         counts = {name: count - before.get(name, 0) for name, count in store.counts().items()}
         (then, ticks), now = self._shown, time.monotonic()
         rate = (counts.get("ticks", 0) - ticks) / max(now - then, 1e-9)
         self._shown = now, counts.get("ticks", 0)
         lag = sum(consumer.lag().values()) if consumer is not None else 0
+        delay = self._backlog.delay if consumer is not None else 0.0
         return Report(counts, self._sent, rate, lag, delay, tuple(store.quotes()), dict(self._trouble))
+
+
+class Backlog:
+    """Whether records come faster than they are stored.
+
+    Attributes:
+        delay: seconds between the newest record's arrival at the bus and its being stored.
+    """
+
+    def __init__(self) -> None:
+        self.delay = 0.0
+        self._next = 0.0
+        self._delays: list[float] = []
+
+    def look(self, now: float, lag: int) -> str | None:
+        """What to say where the delay grew from look to look; "" where it does not; None where it is no time to look.
+
+        Args:
+            now: seconds. lag: records that wait.
+        """
+        if now < self._next:
+            return None
+        self._next = now + LOOK
+        self._delays = [*self._delays[-LOOKS:], self.delay]
+        grows = all(earlier < later for earlier, later in pairwise(self._delays))
+        if len(self._delays) <= LOOKS or not grows or self.delay < LATE:
+            return ""
+        return (
+            f"records come faster than they are stored: the newest one was stored {self.delay:,.0f} s after it came, "
+            f"{lag:,} wait, and they become more. Nothing is lost as long as the bus keeps them; start more consumers."
+        )
 
 
 def _now() -> int:

@@ -58,7 +58,9 @@ class Running:
         return self.process.wait(PATIENCE)
 
 
-def wait_for(until: Callable[[], bool], detail: Callable[[], str], process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for(
+    until: Callable[[], bool], detail: Callable[[], str], process: subprocess.Popen[bytes] | None = None
+) -> None:
     """Wait for a condition with a generous limit."""
     deadline = time.monotonic() + PATIENCE
     while not until():

@@ -70,3 +70,11 @@ def test_what_another_consumer_committed_is_a_gap_to_one_that_has_not_read_it(mo
     monkeypatch.setenv("STOCKKIT_STREAM_GAPS", "accept")
     assert [record.offset for record in late.poll(10, 0)] == [7, 8, 9]
     assert [record.offset for record in bus.consumer("group", nothing).poll(10, 0)] == [7, 8, 9]
+
+
+def test_offsets_of_another_bus_let_go_of_nothing():
+    bus = Memory(1)
+    bus.producer().send([Message("A", b"1")] * 3)
+    consumer = bus.consumer("group", nothing)
+    consumer.commit({"memory:before/0": 99, "kafka:ticks/7": 5})
+    assert len(consumer.poll(10, 0.0)) == 3

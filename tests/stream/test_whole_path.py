@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -31,8 +30,10 @@ LINE = ["symbol", "number", "side", "price", "fast", "slow", "event_time"]
 
 
 def simulated(ticks: int = 300) -> list[Message]:
-    """What the simulator sends of one day: ticks, some of them twice, late or out of order, and records that are none."""
-    settings = producers.Settings(symbols=SYMBOLS, day="2023-09-21", ticks=ticks, duplicate=0.01, corrupt=0.01, root=ROOT)
+    """What the simulator sends of one day: ticks, some twice, late or out of order, and records that are none."""
+    settings = producers.Settings(
+        symbols=SYMBOLS, day="2023-09-21", ticks=ticks, duplicate=0.01, corrupt=0.01, root=ROOT
+    )
     batches = producers.open_producer("simulator", settings)
     return [message for batch in batches for message in batch.messages]
 
