@@ -30,7 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
 PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
 --speed 60 --seed 7 --ticks 5000 --rate corrupt=0.01 --rate late=0 --for 60s --calendar XNYS;
 stockkit stream produce yfinance --bus kinesis:ticks --symbols AAPL,META --interval 30"""
-RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:ticks -p producer= --for 60s"
+RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:ticks -p 'producer=\"\"' --for 60s"
 PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
 WATCH_EXAMPLE = """Examples: stockkit stream watch --lake data/lake --symbols AAPL,META --port 0;
 stockkit stream watch --state /tmp/stream.sqlite --host 0.0.0.0 --others"""

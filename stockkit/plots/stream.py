@@ -98,7 +98,7 @@ def signals_through_day(lines: pd.DataFrame, signals: pd.DataFrame, symbols: Seq
         counts[symbol] = len(own), (last - first) / pd.Timedelta("1min")
         _whole_day(pair[0], symbol, day, own)
         _some_ticks(pair[1], day, own)
-    axes[-1, 1].set_xlabel(f"{ZOOM} in a row, by number: the order that counts")
+    axes[-1, 1].set_xlabel(f"{ZOOM} in a row, by number in the order of arrival")
     legend_below(plot, axes[0, 1])
     crossed = "; ".join(
         f"{symbol}: {_count(n, 'crossing')}" + (f", one every {minutes / n:.1f} minutes" if n else "")

@@ -81,6 +81,7 @@ class Parameters:
                 f"interval {self.interval!r}: averages count one of {', '.join(INTERVALS)}."
                 f"{did_you_mean(self.interval, INTERVALS)}"
             )
+        Rule(self.fast, self.slow)  # refuses windows that cannot be compared
         for name in ("gap", "lateness", "speed", "seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ParamError(f"{name} is {getattr(self, name)}: give a number from 0 on.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSe
            yaml.BlockMappingStartToken)  # fmt: skip
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 DAY_SIGNS = {"open": "+", "closed": "-"}  # of a day in a calendar's file, as `market.sessions` writes it
+STREAM = {"bus", "producer", "interval", "fast", "slow"}  # among the parameters of a chain with a stream
 BEST = "best"  # a candidate: of each symbol the model that won
 
 
@@ -125,6 +126,7 @@ def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[
                 hint = did_you_mean(name, known, f"Known: {', '.join(sorted(known))}.")
                 raise ParamError(f"there is no parameter {_short(name)}.{hint}")
             values[name] = convert(node, known[name], name)
+    _check_stream(values)
     later = {"candidate"} if values.get("user") else set()  # a model of the user's file: `user_file.check`
     return {name: value if name in later else check(name, value) for name, value in values.items()}
 
@@ -208,8 +210,10 @@ def check(name: str, value: Any) -> Any:
         _check_day(name, value, EARLIEST if name == "start" else LATEST)
     elif name in limits.DEFAULTS and not 1 <= value <= LONGEST_WAIT:
         raise ParamError(f"{name} must be 1 to {LONGEST_WAIT} seconds, found {value}.")
-    elif name in ("horizon", "horizons"):
+    elif name in ("horizon", "horizons", "sessions_after"):
         _check_horizons(name, value if isinstance(value, list) else [value])
+    elif name == "minutes_after" and not (value and min(value) >= 1 and len(set(value)) == len(value)):
+        raise ParamError(f"minutes_after must be different numbers of minutes from 1 on, as in [1, 5], found {value}.")
     elif name in ("tried", "candidate") and value != BEST:
         _check_models(name, value if isinstance(value, list) else [value])
     elif name in ("lake", "source") and not value.strip():
@@ -272,6 +276,16 @@ def _check_horizons(name: str, value: list[int]) -> None:
         raise ParamError(f"{name} must be 1 to {LONGEST_HORIZON} sessions, found {bad[0] if bad else 'an empty list'}.")
     if len(set(value)) < len(value):
         raise ParamError(f"{name} names {next(h for h in value if value.count(h) > 1)} twice.")
+
+
+def _check_stream(values: Mapping[str, Any]) -> None:
+    """Refuse a stream that cannot be, where the chain has one."""
+    if not values.keys() >= STREAM:
+        return
+    from stockkit.stream import setup
+
+    names = {field.name for field in fields(setup.Parameters)}
+    setup.Parameters(**{name: value for name, value in values.items() if name in names})
 
 
 def _check_models(name: str, value: list[str]) -> None:

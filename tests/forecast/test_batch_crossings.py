@@ -182,13 +182,18 @@ def test_a_stored_signal_that_is_lost_doubled_or_altered_by_a_bit_is_named():
     day = tables()
     found = batch_crossings.of_ticks(day["ticks"], Rule())
     signals = day["signals"]
-    assert batch_crossings.differences(signals, found, Rule()).empty
-    lost = batch_crossings.differences(signals.drop(index=3), found, Rule())
-    assert lost["stored"].tolist() == [-1]
+    assert batch_crossings.differences(signals, found).empty
+    lost = batch_crossings.differences(signals.drop(index=3), found)
+    assert lost["more"].tolist() == [-1]
     assert lost["number"].tolist() == [signals["number"].iloc[3]]
-    doubled = batch_crossings.differences(pd.concat([signals, signals.iloc[[3]]]), found, Rule())
-    assert doubled["stored"].tolist() == [1]
+    doubled = batch_crossings.differences(pd.concat([signals, signals.iloc[[3]]]), found)
+    assert doubled["more"].tolist() == [1]
     altered = signals.assign(slow=np.nextafter(signals["slow"], np.where(signals.index == 3, 0.0, signals["slow"])))
-    assert sorted(batch_crossings.differences(altered, found, Rule())["stored"]) == [-1, 1]
-    of_other_windows = signals.assign(id=signals["id"].str.replace("5/20", "3/9"), side="buy")
-    assert batch_crossings.differences(pd.concat([signals, of_other_windows]), found, Rule()).empty
+    assert sorted(batch_crossings.differences(altered, found)["more"]) == [-1, 1]
+
+
+def test_signals_of_other_windows_are_left_aside():
+    signals = tables()["signals"]
+    other = signals.assign(id=signals["id"].str.replace("5/20", "5/200"))
+    both = pd.concat([signals, other, signals.assign(id=signals["id"].str.replace("tick", "1m"))])
+    pd.testing.assert_frame_equal(batch_crossings.of_rule(both, Rule()), signals)

@@ -71,6 +71,18 @@ def test_no_position_is_held_over_the_night():
     assert only(crossings.after_ticks(signal(rows, 1), rows, horizons=[5], gap=0))["exit"] == 110.0
 
 
+def test_a_signal_of_a_minute_is_known_once_the_tick_that_closed_it_is_there():
+    rows = path([100.0, 101.0, 102.0, 103.0], [0, 0.5, 1.01, 1.5]).assign(partition="0")
+    rows["offset"] = [f"{k:020}" for k in (3, 8, 11, 14)]
+    raised = signal(rows, 2).assign(number=0, partition="0", event_time=OPEN + pd.Timedelta("1min"))
+    for offset, entry in ((10, 102.0), (11, 103.0), (12, 103.0)):  # of another symbol's tick, of its own, of another's
+        followed = crossings.after_ticks(raised.assign(offset=f"{offset:020}"), rows, horizons=[9], unit="ticks")
+        assert only(followed)["entry"] == entry
+    for place in ({"offset": f"{2:020}"}, {"offset": f"{11:020}", "partition": "1"}):
+        followed = crossings.after_ticks(raised.assign(**place), rows, horizons=[9], unit="ticks")
+        assert np.isnan(only(followed)["entry"]), "nothing is known of when it came"
+
+
 def test_after_a_bar_the_position_is_taken_at_the_open_of_the_next_one():
     days = pd.bdate_range("2023-01-05", periods=4)  # Thursday, Friday, Monday, Tuesday
     bars = pd.DataFrame({"symbol": "A", "date": days, "open": [1.0, 2.0, 3.0, 4.0], "close": 9.0})

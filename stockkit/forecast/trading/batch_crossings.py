@@ -173,21 +173,24 @@ def of_sessions(prices: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     return _signals(_lines(closes, rule), DAY)
 
 
-def differences(signals: pd.DataFrame, recomputed: pd.DataFrame, rule: Rule, *, interval: str = TICK) -> pd.DataFrame:
+def of_rule(signals: pd.DataFrame, rule: Rule, *, interval: str = TICK) -> pd.DataFrame:
+    """The rows of the table `signals` that come from these windows of this interval."""
+    return signals[signals["id"].str.startswith(f"{interval}:{rule.fast}/{rule.slow}:")]
+
+
+def differences(stored: pd.DataFrame, recomputed: pd.DataFrame) -> pd.DataFrame:
     """The signals that are stored and do not come out, or come out and are not stored: bit for bit, each once.
 
     Args:
-        signals: the table `signals`; those of other windows or intervals are left aside.
-        recomputed: as from `of_ticks`.
-        rule, interval: of both.
+        stored: as from `of_rule`.
+        recomputed: as from `of_ticks`, by the same rule and interval.
 
     Returns:
-        Rows of `SIGNALS`, and `stored`: how many more there are of it in the table than come out, below 0 for fewer.
+        Rows of `SIGNALS`, and `more`: how many more there are of it stored than come out, below 0 for fewer.
     """
-    same = signals[signals["id"].str.startswith(f"{interval}:{rule.fast}/{rule.slow}:")]
-    counts = [schema.cast(rows, SIGNALS).value_counts(dropna=False) for rows in (same, recomputed)]
+    counts = [schema.cast(rows, SIGNALS).value_counts(dropna=False) for rows in (stored, recomputed)]
     more = counts[0].sub(counts[1], fill_value=0).astype("int64")
-    return more[more != 0].rename("stored").reset_index()
+    return more[more != 0].rename("more").reset_index()
 
 
 def _signals(lines: pd.DataFrame, interval: str) -> pd.DataFrame:

@@ -168,7 +168,7 @@ def verdict(board: Board, *, level: float = LEVEL) -> Worth:
     lines = board.lines()
     tested = lines[lines["p"].notna()].sort_values("p_holm", kind="stable")
     significant = tested[tested["p_holm"] < level]
-    paid = tested[(tested["p_net_holm"] < level) & (tested["net_bp"] > 0)]
+    paid = significant[(significant["p_net_holm"] < level) & (significant["net_bp"] > 0)]
     along, against = significant[significant["mean_bp"] > 0], significant[significant["mean_bp"] < 0]
     sentences = [_finding(board, tested, along, against, paid)]
     if len(tested):

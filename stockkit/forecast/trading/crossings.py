@@ -78,13 +78,16 @@ def after_ticks(
     unit: str = MINUTES,
     gap: int = FOUR_HOURS,
 ) -> Followed:
-    """What followed signals of ticks, from the first tick after each.
+    """What followed signals of a stream, from the first tick after each.
 
-    A tick that arrived after a newer one of its symbol is an old price: nobody trades at it, so it is passed over.
+    A tick that arrived after a newer one of its symbol is an old price: nobody trades at it, so it is passed over. A
+    signal of a minute was known when the tick arrived that closed the minute, which is later than the minute's end.
 
     Args:
-        signals: symbol, number, side and event_time, as in the table `signals`.
-        ticks: symbol, number, event_time and price, as in the table `ticks`; in any order.
+        signals: symbol, number, side and event_time, as in the table `signals`; those of minutes (number 0) also
+            partition and offset.
+        ticks: symbol, number, event_time and price, as in the table `ticks`, of minutes also partition and offset; in
+            any order.
         horizons: how long a position is kept, in `unit`: "minutes", to the first tick then or later, or "ticks".
         gap: microseconds without a tick that end a session, 0 for none: a signal whose position would outlast its
             session has no outcome.
@@ -95,7 +98,8 @@ def after_ticks(
     _check(horizons, unit, (MINUTES, TICKS))
     ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
     paths = {symbol: _newest(path) for symbol, path in _paths(ordered, "number", "event_time", "price")}
-    known = signals["number"].to_numpy(dtype="int64") + 1
+    number = signals["number"].to_numpy(dtype="int64")
+    known = 1 + (number if (number > 0).all() else np.where(number > 0, number, _arrived(signals, ticks)))
     return _followed(signals, known, paths, horizons, MINUTE if unit == MINUTES else 0, gap)
 
 
@@ -118,6 +122,18 @@ def after_bars(
     ordered = priced.assign(begins=pd.to_datetime(priced[begins], utc=True))
     paths = dict(_paths(ordered.assign(known=_microseconds(ordered["begins"])), "known", "begins", "open"))
     return _followed(signals, _microseconds(signals["event_time"]), paths, horizons, 0, gap)
+
+
+def _arrived(signals: pd.DataFrame, ticks: pd.DataFrame) -> np.ndarray:
+    """The number of the symbol's last tick in the partition when each signal was raised; of none the last of all."""
+    parts = [rows[["symbol", "partition"]].astype(str) for rows in (signals, ticks)]
+    places = np.unique(pd.concat([signals["offset"], ticks["offset"]]).astype(str))  # texts sort as offsets do
+    left, right = (part.assign(place=np.searchsorted(places, rows["offset"].astype(str)))
+                   for part, rows in zip(parts, (signals, ticks), strict=True))  # fmt: skip
+    left, right = left.assign(row=np.arange(len(left))), right.assign(number=ticks["number"])
+    found = pd.merge_asof(left.sort_values("place"), right.sort_values("place"), on="place", by=["symbol", "partition"])
+    number = found.sort_values("row")["number"]
+    return number.fillna(ticks["number"].max()).to_numpy(dtype="int64")
 
 
 def _check(horizons: Sequence[int], unit: str, units: Sequence[str]) -> None:
