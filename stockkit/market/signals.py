@@ -77,17 +77,22 @@ class Rule:
 class Crossing:
     """The two averages of one series and which one is above; a step costs the same however long the windows are."""
 
-    __slots__ = ("_fast_sum", "_next", "_ring", "_rule", "_side", "_slow_sum", "_splits", "count", "last_time")
+    __slots__ = (
+        "_difference", "_fast", "_gap", "_next", "_ring", "_rule", "_side", "_slow", "_splits", "count", "last_time"
+    )  # fmt: skip
 
     def __init__(self, rule: Rule, symbol: str = "") -> None:
         self._rule, self._splits = rule, rule.splits.get(symbol, ())
+        self._fast, self._slow = rule.fast, rule.slow
+        self._gap = rule.gap or float("inf")
         self.last_time = 0
         self.restart()
 
     def restart(self) -> None:
         """Forget the prices: warm-up from here."""
-        self._ring = [0] * self._rule.slow  # of the last prices; `_next` is the oldest one's place
-        self._next = self._fast_sum = self._slow_sum = self._side = self.count = 0
+        self._ring = [0] * self._slow  # of the last prices; `_next` is the oldest one's place
+        self._difference = 0  # of the averages, times both windows' lengths
+        self._next = self._side = self.count = 0
 
     def step(self, price: int, time: int) -> str | None:
         """Take the next price; "buy" or "sell" where the averages cross with it.
@@ -96,25 +101,24 @@ class Crossing:
             price: millionths of the currency.
             time: of the event, microseconds since 1970 UTC.
         """
-        rule = self._rule
         if self._splits:
             price = self._in_units_of_window(price, time)
         if time > self.last_time:
-            if rule.gap and time - self.last_time > rule.gap and self.count:
+            if time - self.last_time > self._gap and self.count:
                 self.restart()
             self.last_time = time
-        ring, place, slow = self._ring, self._next, rule.slow
-        self._fast_sum += price - ring[place - rule.fast]
-        self._slow_sum += price - ring[place]
+        ring, place, fast, slow = self._ring, self._next, self._fast, self._slow
+        difference = self._difference + (price - ring[place - fast]) * slow - (price - ring[place]) * fast
+        self._difference = difference
         ring[place] = price
-        self._next = place + 1 if place + 1 < slow else 0
+        place += 1
+        self._next = place if place < slow else 0
         if self.count < slow:
             self.count += 1
             if self.count < slow:
                 return None
-        difference = self._fast_sum * slow - self._slow_sum * rule.fast
-        side = (difference > 0) - (difference < 0)
-        if side in (0, self._side):
+        side = 1 if difference > 0 else -1
+        if difference == 0 or side == self._side:
             return None
         before, self._side = self._side, side
         if before == 0:
@@ -124,9 +128,10 @@ class Crossing:
     @property
     def averages(self) -> tuple[float, float]:
         """The fast and the slow average in the currency; of fewer prices than `slow` NaN."""
-        if self.count < self._rule.slow:
+        if self.count < self._slow:
             return float("nan"), float("nan")
-        return self._fast_sum / (self._rule.fast * SCALE), self._slow_sum / (self._rule.slow * SCALE)
+        prices = self.prices
+        return sum(prices[-self._fast :]) / (self._fast * SCALE), sum(prices) / (self._slow * SCALE)
 
     def _in_units_of_window(self, price: int, time: int) -> int:
         """A price in the units of the window's newest one, or the window in the price's, where a split lies between."""
@@ -139,20 +144,19 @@ class Crossing:
 
     def _refill(self, prices: Sequence[int]) -> None:
         """Put other prices in the places of those in the window; the side stays."""
-        rule = self._rule
-        self._ring = [*prices, *[0] * (rule.slow - len(prices))]
-        self._next, self.count = len(prices) % rule.slow, len(prices)
-        self._fast_sum, self._slow_sum = sum(prices[-rule.fast :]), sum(prices)
+        self._ring = [*prices, *[0] * (self._slow - len(prices))]
+        self._next, self.count = len(prices) % self._slow, len(prices)
+        self._difference = sum(prices[-self._fast :]) * self._slow - sum(prices) * self._fast
 
     @property
     def prices(self) -> list[int]:
         """The prices in the window, oldest first."""
         ordered = self._ring[self._next :] + self._ring[: self._next]
-        return ordered[self._rule.slow - self.count :]
+        return ordered[self._slow - self.count :]
 
     def dump(self) -> list[Any]:
         """What `load` makes the same again from; plain JSON."""
-        return [self._rule.fast, self._rule.slow, self.prices, self._side, self.last_time]
+        return [self._fast, self._slow, self.prices, self._side, self.last_time]
 
     @classmethod
     def load(cls, dumped: Sequence[Any], rule: Rule, symbol: str = "") -> Crossing:
