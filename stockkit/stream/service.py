@@ -168,7 +168,8 @@ class Service:
         while not self._is_over():
             came = self._take(pipeline, consumer, show)
             now = time.monotonic()
-            self._pause, heard = FIRST_WAIT, now if came else heard
+            # where the bus tells the lag of no partition, none was given to us yet: that is no quiet
+            self._pause, heard = FIRST_WAIT, now if came or not consumer.lag() else heard
             if now - shown >= SHOWN:
                 shown = now
                 show(consumer)
