@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stockkit.errors import ParamError, SymbolError
 from stockkit.market import sessions, ticks
+from stockkit.market.signals import Rule, SymbolState
 from stockkit.market.ticks import Reject, Tick
 from stockkit.stream import producers
 from stockkit.stream.producers import Settings, intraday, simulator
@@ -163,8 +164,12 @@ def test_every_corruption_is_rejected_for_its_reason(number):
 
 
 def test_corruptions_of_every_kind_come():
-    rejected = Counter(r.reason for r in read([b for _, b in records(corrupt=0.1)]) if isinstance(r, Reject))
-    assert set(rejected) == {corruption.reason for corruption in CORRUPTIONS}
+    reasons = {}
+    for symbols in (SYMBOLS, ()):
+        bodies = [body for _, body in records(corrupt=0.1, symbols=symbols)]
+        reasons[bool(symbols)] = {reject.reason for reject in read(bodies) if isinstance(reject, Reject)}
+    assert reasons[True] == {corruption.reason for corruption in CORRUPTIONS}
+    assert reasons[False] == reasons[True] - {"unknown symbol"}, "to who listens to all symbols it would be a tick"
 
 
 def test_good_records_are_those_that_a_tick_is_encoded_as():
@@ -184,8 +189,17 @@ def test_the_same_seed_gives_the_same_bytes_however_they_are_handed_out(monkeypa
 
 def test_a_symbol_has_the_same_ticks_whoever_else_is_simulated():
     alone = records(symbols=["NVDA"])
-    among = [(due, m.body) for batch in batches() for due, m in zip(*batch, strict=True) if m.key == "NVDA"]
-    assert alone == among
+    among = [sent for batch in batches(symbols=SYMBOLS) for sent in zip(*batch, strict=True) if sent[1].key == "NVDA"]
+    assert alone == [(due, message.body) for due, message in among]
+
+
+def test_a_second_run_adds_nothing_and_no_tick_is_taken_for_too_late():
+    how = {"day": "2023-09-20..2023-09-21", "symbols": ["AAPL"], "ticks": 20_000, "late": 0.02}
+    state = SymbolState("AAPL", Rule())
+    twice = [body for _ in range(2) for _, body in records(**how)]
+    verdicts = Counter(state.accept(tick) for tick in read(twice) if isinstance(tick, Tick))
+    assert set(verdicts) == {"new", "duplicate"}
+    assert verdicts["new"] == 40_000
 
 
 def test_records_come_in_order_of_their_due_times():

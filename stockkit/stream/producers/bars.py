@@ -8,6 +8,7 @@ import pandas as pd
 
 from stockkit.errors import ParamError, SourceError
 from stockkit.intake.sources import open_source
+from stockkit.lake import commits
 from stockkit.lake.tables import Lake, workbook_root
 from stockkit.market import schema, sessions
 from stockkit.market.answers import Answer
@@ -53,7 +54,7 @@ def _within(history: pd.DataFrame, span: tuple[pd.Timestamp, pd.Timestamp] | Non
 def _of_lake(lake: Lake, symbols: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The lake's bars, of some symbols at a time, put back to prices as traded."""
     columns = ["symbol", "date", *PRICES, "volume", "split_factor"]
-    named = list(symbols) or sorted(lake.read("prices", columns=["symbol"])["symbol"].unique())
+    named = list(symbols) or sorted(set(commits.logged_files(lake.delta("prices"))["partition.symbol"].to_pylist()))
     for start in range(0, len(named), AT_ONCE):
         frame = lake.read("prices", symbols=named[start : start + AT_ONCE], columns=columns)
         factor = frame.pop("split_factor")

@@ -40,7 +40,6 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("unknown version", _with(v=2)),
     Corruption("bad symbol", _without("symbol")),
     Corruption("bad symbol", lambda tick: _with(symbol=tick.symbol.lower() + "'; --")(tick)),
-    Corruption("unknown symbol", _with(symbol=UNKNOWN)),
     Corruption("bad price", _without("price")),
     Corruption("bad price", _with(price=0)),
     Corruption("bad price", lambda tick: _with(price=-tick.price / 1e6)(tick)),
@@ -54,4 +53,5 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("bad source", _with(source="")),
     Corruption("bad sequence", _with(sequence=-1)),
     Corruption("bad gzip", lambda tick: b"\x1f\x8b" + encode(tick)),
+    Corruption("unknown symbol", _with(symbol=UNKNOWN)),  # the last one: a tick to who listens to all symbols
 )

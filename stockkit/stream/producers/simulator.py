@@ -71,6 +71,7 @@ class _Feed:
         open_, high, low, close = (round(price * SCALE) for price in (bar.open, bar.high, bar.low, bar.close))
         day = Day(open_, high, low, close, shares, hours)
         self._pieces = intraday.path(day, settings.ticks, self._rates, np.random.default_rng([*seed, 0]))
+        self._corruptions = len(CORRUPTIONS) - (not settings.symbols)  # unknown is a symbol only where some are named
         self._waiting = Arrivals(*(np.zeros(0, "int64") for _ in Arrivals._fields))
         self._made_until = 0
 
@@ -82,7 +83,7 @@ class _Feed:
             if piece is None:
                 self._made_until = FOREVER
                 break
-            made.append(intraday.arrive(piece, self._rates, len(CORRUPTIONS), self._rng))
+            made.append(intraday.arrive(piece, self._rates, self._corruptions, self._rng))
             self._made_until = int(piece.time[-1])
         together = Arrivals(*(np.concatenate(columns) for columns in zip(*made, strict=True)))
         due = together.due < until
