@@ -11,10 +11,12 @@ import pytest
 from stockkit.errors import LakeError, ParamError, StreamError
 from stockkit.lake import commits
 from stockkit.lake.contracts import TABLES
+from stockkit.lake.tables import open_lake
 from stockkit.market import ticks
 from stockkit.market.ticks import Tick
-from stockkit.stream import producers
+from stockkit.stream import producers, setup
 from stockkit.stream.producers import Settings, replay, sending
+from tests.conftest import ROOT
 from tests.stream.test_sending import Bus, Time
 
 START = 1_695_303_000_000_000
@@ -142,3 +144,14 @@ def test_a_lake_without_ticks_is_refused(lake):
         batches("lake", lake=lake)
     with pytest.raises(ParamError, match="name the one that has the ticks"):
         batches("lake")
+
+
+def test_what_a_stream_took_into_the_lake_comes_out_of_it_in_the_same_order(tmp_path):
+    how = {"symbols": ["META", "NFLX"], "day": "2023-09-21", "ticks": 200}
+    setup.run(setup.Parameters(lake=str(tmp_path / "lake"), alerts=[], **how), root=ROOT)
+    batches_of = producers.open_producer("simulator", Settings(root=ROOT, **how))
+    sent = ticks.transform([m.body for batch in batches_of for m in batch.messages], now=2 * START)
+    out = ticks.transform(bodies("lake", lake=open_lake(str(tmp_path / "lake"))), now=2 * START)
+    for symbol in how["symbols"]:
+        known = dict.fromkeys(tick for tick in sent if isinstance(tick, Tick) and tick.symbol == symbol)
+        assert [tick for tick in out if tick.symbol == symbol] == list(known)

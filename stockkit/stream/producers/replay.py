@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,25 +121,28 @@ def _shown(days: list[Any]) -> str:
 def _of_day(delta: Any, day: Any, settings: Settings) -> Iterator[Batch]:
     """A day's ticks in the order of their arrival; those of a symbol in the order of their numbers."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
-    chosen = ds.field("date") == pa.scalar(day)
-    if settings.symbols:
-        chosen &= ds.field("symbol").isin(pa.array(list(settings.symbols), pa.string()))
-    table = delta.to_pyarrow_dataset().to_table(filter=chosen, columns=COLUMNS)
-    table = table.sort_by([("symbol", "ascending"), ("number", "ascending")])
+    table = _rows(delta, day, settings.symbols)
     frame = table.drop_columns(["event_time"]).to_pandas()
     arrival = frame["arrival"].groupby(frame["symbol"], sort=False).cummax()
     order = np.argsort(arrival.to_numpy(), kind="stable")
-    times = table["event_time"].cast(pa.int64()).to_numpy()[order]
-    prices = (frame["price"] * SCALE).round().to_numpy()[order] / SCALE
-    columns = {name: frame[name].to_numpy()[order] for name in ("symbol", "size", "source", "sequence")}
-    due = np.maximum.accumulate(times)
+    times = table["event_time"].cast(pa.int64()).to_numpy()
+    prices = (frame["price"] * SCALE).round().to_numpy() / SCALE
+    symbols, sizes, sources, sequences = (frame[name].to_numpy() for name in ("symbol", "size", "source", "sequence"))
+    due = np.maximum.accumulate(times[order])
     for start in range(0, len(order), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        named = {name: values[part].tolist() for name, values in columns.items()}
-        messages = encode_all(
-            named["symbol"], prices[part].tolist(), named["size"], times[part].tolist(), named["source"],
-            named["sequence"],
-        )  # fmt: skip
-        yield Batch(due[part].tolist(), messages)
+        rows = order[start : start + AT_ONCE]
+        columns = (column[rows].tolist() for column in (symbols, prices, sizes, times, sources, sequences))
+        yield Batch(due[start : start + AT_ONCE].tolist(), encode_all(*columns))
+
+
+def _rows(delta: Any, day: Any, symbols: Sequence[str]) -> Any:
+    """The ticks of a day, of some symbols or all when empty, by symbol and number."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    chosen = ds.field("date") == pa.scalar(day)
+    if symbols:
+        chosen &= ds.field("symbol").isin(pa.array(list(symbols), pa.string()))
+    table = delta.to_pyarrow_dataset().to_table(filter=chosen, columns=COLUMNS)
+    return table.sort_by([("symbol", "ascending"), ("number", "ascending")])
