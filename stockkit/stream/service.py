@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -95,9 +96,11 @@ class Service:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._raised, self._due = threading.Event(), threading.Event()  # alerts wait; rows are to go to the lake
+        self._due = threading.Event()  # rows are to go to the lake
+        self._raised = {channel: threading.Event() for channel in self.notifiers}  # alerts wait
         self._trouble: dict[str, str] = {}
-        self._waiting = self._sent = 0
+        self._waiting = 0
+        self._sent = dict.fromkeys(self.notifiers, 0)
         self._archived: dict[str, int] = {}
         self._failure: BaseException | None = None
         self._backlog = Backlog()
@@ -113,7 +116,8 @@ class Service:
         """
         store = self.store()
         before, self._shown, self._started = store.counts(), (time.monotonic(), 0), time.monotonic()
-        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in (self._flush_often, self._deliver)]
+        works = [self._flush_often, *(partial(self._deliver, channel) for channel in self.notifiers)]
+        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in works]
         sender = threading.Thread(target=self._send)
         for thread in [*threads, sender]:
             thread.daemon = True
@@ -121,7 +125,7 @@ class Service:
         try:
             self._consume(store, sender, lambda consumer: self._show(show, store, before, consumer))
         finally:
-            for event in (self.stop, self._due, self._raised):
+            for event in (self.stop, self._due, *self._raised.values()):
                 event.set()
             for thread in [sender, *threads]:
                 thread.join()
@@ -215,7 +219,8 @@ class Service:
             wait = min(2 * wait, LONGEST_WAIT)
         self._note("store", "")
         if batch.alerts:
-            self._raised.set()
+            for raised in self._raised.values():
+                raised.set()
 
     def _is_over(self) -> bool:
         late = self.pace.seconds and time.monotonic() - self._started >= self.pace.seconds
@@ -253,17 +258,23 @@ class Service:
         self._waiting = 0
         self._archived = archive.flush(self.lake, store)
 
-    def _deliver(self) -> None:
-        """Send the alerts that are due, again and again."""
-        if not self.notifiers:
-            return
+    def _deliver(self, channel: str) -> None:
+        """Send the alerts of a channel that are due, again and again; a slow one holds up none of the others."""
         store = self.store()
         while not self.stop.is_set():
-            self._raised.wait(DELIVERY)
-            self._raised.clear()
-            with self._noting("alerts"):
-                self._sent += alerts.deliver(store, self.notifiers, _now())
+            self._raised[channel].wait(DELIVERY)
+            self._raised[channel].clear()
+            self._send_alerts(store, channel)
         store.close()
+
+    def _send_alerts(self, store: Store, channel: str) -> None:
+        """Send the alerts of a channel that are due, and note whether it takes them."""
+        where = f"alerts to {alerts.shown(channel)}"
+        try:
+            self._sent[channel] += alerts.deliver(store, {channel: self.notifiers[channel]}, _now())
+            self._note(where, store.paused(channel).detail)
+        except StreamError as error:
+            self._note(where, str(error))
 
     def _finish(self, store: Store) -> None:
         """Commit what was read to the lake, and tell the bus."""
@@ -285,9 +296,8 @@ class Service:
             consumer = self.bus.consumer(GROUP, store.last_offset)
             consumer.commit(archived)
             consumer.close()
-        if self.notifiers:
-            with self._noting("alerts"):
-                self._sent += alerts.deliver(store, self.notifiers, _now())
+        for channel in self.notifiers:
+            self._send_alerts(store, channel)
 
     @contextmanager
     def _noting(self, what: str) -> Iterator[None]:
@@ -325,7 +335,7 @@ class Service:
         self._shown = now, counts.get("ticks", 0)
         lag = sum(consumer.lag().values()) if consumer is not None else 0
         delay = self._backlog.delay if consumer is not None else 0.0
-        return Report(counts, self._sent, rate, lag, delay, tuple(store.quotes()), dict(self._trouble))
+        return Report(counts, sum(self._sent.values()), rate, lag, delay, tuple(store.quotes()), dict(self._trouble))
 
 
 class Backlog:

@@ -12,18 +12,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stockkit.errors import StreamError
 from stockkit.market.signals import Signal
+from stockkit.stream.alerts.outbox import Outbox
 
-LAYOUT = 1  # of the file; kept as its user_version
+LAYOUT = 2  # of the file; kept as its user_version
 PATIENCE = 30.0  # seconds to wait for another process that writes
-NAMED = 500  # symbols of one question
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS partitions (
@@ -39,6 +38,7 @@ CREATE TABLE IF NOT EXISTS alerts (number INTEGER PRIMARY KEY AUTOINCREMENT, id 
     symbol TEXT NOT NULL, body TEXT NOT NULL, made_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'waiting', due INTEGER NOT NULL, detail TEXT, UNIQUE (id, channel));
 CREATE INDEX IF NOT EXISTS waiting ON alerts (channel, number) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS sent ON alerts (channel, due) WHERE state = 'sent';
 CREATE TABLE IF NOT EXISTS spool (number INTEGER PRIMARY KEY AUTOINCREMENT, rows BLOB NOT NULL, offsets TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS late_minutes (symbol TEXT, minute INTEGER, PRIMARY KEY (symbol, minute)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -60,23 +60,6 @@ class Quote(NamedTuple):
     event_time: int
     arrival: int
     number: int
-
-
-class Alert(NamedTuple):
-    """A message to send over one channel.
-
-    Attributes:
-        number: its place in the outbox. id: the signal's; the same however often it is sent. channel: the notifier.
-        body: JSON. made_at: microseconds since 1970 UTC. attempts: made so far.
-    """
-
-    number: int
-    id: str
-    channel: str
-    symbol: str
-    body: str
-    made_at: int
-    attempts: int
 
 
 class Kept(NamedTuple):
@@ -128,7 +111,7 @@ class Batch:
     now: int = 0
 
 
-class Store:
+class Store(Outbox):
     """The file; an object is for one thread.
 
     Args:
@@ -271,38 +254,6 @@ class Store:
         """How many of each of `COUNTED` there were since the store was made."""
         return {**dict.fromkeys(COUNTED, 0), **dict(self._rows("SELECT name, value FROM counts"))}
 
-    def waiting(self, channel: str, now: int, limit: int) -> list[Alert]:
-        """The oldest alerts of a channel that are to be sent now."""
-        rows = self._rows(
-            "SELECT number, id, channel, symbol, body, made_at, attempts FROM alerts WHERE state = 'waiting' AND "
-            "channel = ? AND due <= ? ORDER BY number LIMIT ?", channel, now, limit,
-        )  # fmt: skip
-        return [Alert(*row) for row in rows]
-
-    def sent(self, alerts: Sequence[Alert], now: int) -> None:
-        """Note that these alerts were sent."""
-        self._settle("state = 'sent', due = ?, attempts = attempts + 1", [(now, alert.number) for alert in alerts])
-
-    def failed(self, alert: Alert, detail: str, again_at: int) -> None:
-        """Note that an alert was not taken, why, and when to try again."""
-        self._settle("due = ?, detail = ?, attempts = attempts + 1", [(again_at, detail, alert.number)])
-
-    def given_up(self, alert: Alert, detail: str) -> None:
-        """Note that an alert is not sent any more; it stays in the outbox."""
-        self._settle("state = 'given up', detail = ?, attempts = attempts + 1", [(detail, alert.number)])
-
-    def _settle(self, change: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with self._explained("write"), self._transaction() as connection:
-            connection.executemany(f"UPDATE alerts SET {change} WHERE number = ? AND state = 'waiting'", rows)
-
-    def alert_counts(self) -> dict[str, int]:
-        """How many alerts are waiting, sent and given up."""
-        return dict(self._rows("SELECT state, count(*) FROM alerts GROUP BY state ORDER BY state"))
-
-    def alert_ids(self) -> list[str]:
-        """The ids of all alerts, in order, once a channel."""
-        return [name for (name,) in self._rows("SELECT id FROM alerts ORDER BY number")]
-
     def spooled(self, limit: int) -> list[Chunk]:
         """The oldest rows that wait for the lake, of at most `limit` bytes together, but one chunk at least."""
         chunks: list[Chunk] = []
@@ -340,39 +291,3 @@ class Store:
         """Forget these: their bars are corrected."""
         with self._explained("write"), self._transaction() as connection:
             connection.executemany("DELETE FROM late_minutes WHERE symbol = ? AND minute = ?", late)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _explained(self, action: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StreamError(
-                f"cannot {action} {self.path}: {error}. Nothing of the last batch was stored; free some space, make "
-                "the folder writable, or end another process that has the file."
-            ) from error
-
-    def _value(self, question: str, *parameters: Any) -> Any:
-        row = next(self._rows(question, *parameters), None)
-        return None if row is None else row[0]
-
-    def _rows(self, question: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
-        with self._explained("read"):
-            yield from self._connection.execute(question, parameters).fetchall()
-
-    def _of(self, question: str, symbols: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """The rows of some symbols, asked for some hundreds at a time."""
-        named = sorted(set(symbols))
-        for start in range(0, len(named), NAMED):
-            part = named[start : start + NAMED]
-            yield from self._rows(f"{question} WHERE symbol IN ({', '.join('?' * len(part))})", *part)

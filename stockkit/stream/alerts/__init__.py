@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stockkit.errors import ParamError, StreamError, did_you_mean
+from stockkit.errors import ParamError, did_you_mean
 from stockkit.stream.alerts.console import Console
+from stockkit.stream.alerts.delivery import deliver
+from stockkit.stream.alerts.file import open_file
 from stockkit.stream.alerts.notifier import Notifier
-from stockkit.stream.store import Store
 
-AT_ONCE = 100  # alerts that a notifier gets in one call
-FIRST_WAIT, LONGEST_WAIT = 1_000_000, 300_000_000  # microseconds before an alert that was not taken is sent again
+__all__ = ["NOTIFIERS", "Entry", "Notifier", "deliver", "names", "open_notifiers", "shown"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,24 @@ class Entry:
     argument: str = ""
 
 
-NOTIFIERS: Mapping[str, Entry] = {"console": Entry(lambda argument, root: Console())}
+NOTIFIERS: Mapping[str, Entry] = {
+    "console": Entry(lambda argument, root: Console()),
+    "file": Entry(open_file, "PATH"),
+}
 
 
 def names() -> list[str]:
     """What notifiers are called by, as in ``file:PATH``."""
     return [f"{name}:{entry.argument}" if entry.argument else name for name, entry in NOTIFIERS.items()]
+
+
+def shown(channel: str) -> str:
+    """A channel for messages, without what an address may keep secret: of a URL its host alone."""
+    kind, _, argument = channel.partition(":")
+    scheme, slashes, rest = argument.partition("://")
+    if kind != "webhook" or not slashes or scheme == "secret":
+        return channel
+    return f"{kind}:{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/…"
 
 
 def open_notifiers(channels: Sequence[str], root: Path) -> dict[str, Notifier]:
@@ -54,31 +66,7 @@ def open_notifiers(channels: Sequence[str], root: Path) -> dict[str, Notifier]:
         entry = NOTIFIERS.get(kind)
         if entry is None or bool(argument) != bool(entry.argument):
             known = names()
-            raise ParamError(
-                f"alerts: {channel!r} is not known: use one of {', '.join(known)}.{did_you_mean(channel, known)}"
-            )
+            near = did_you_mean(kind, NOTIFIERS) if entry is None else ""
+            raise ParamError(f"alerts: {channel!r} is not known: use one of {', '.join(known)}.{near}")
         opened[channel] = entry.open(argument, root)
     return opened
-
-
-def deliver(store: Store, notifiers: Mapping[str, Notifier], now: int) -> int:
-    """Send the alerts that are due, oldest first; return how many were sent.
-
-    What a channel does not take waits, longer after each try; the other channels go on.
-
-    Args:
-        store: has the outbox. notifiers: by channel. now: microseconds since 1970 UTC.
-    """
-    sent = 0
-    for channel, notifier in notifiers.items():
-        while waiting := store.waiting(channel, now, AT_ONCE):
-            try:
-                notifier.send(waiting)
-            except StreamError as error:
-                for alert in waiting:
-                    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(alert.attempts, 20))
-                    store.failed(alert, str(error), now + wait)
-                break
-            store.sent(waiting, now)
-            sent += len(waiting)
-    return sent

@@ -1,0 +1,135 @@
+"""The part of a store that has the alerts: those that wait, those that were sent, those that were given up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stockkit.stream.database import Database
+
+WAITING, SENT, GIVEN_UP = STATES = ("waiting", "sent", "given up")
+
+
+class Alert(NamedTuple):
+    """A message to send over one channel.
+
+    Attributes:
+        number: its place in the outbox. id: the signal's; the same however often it is sent. channel: the notifier.
+        body: JSON. made_at: microseconds since 1970 UTC. attempts: made so far.
+    """
+
+    number: int
+    id: str
+    channel: str
+    symbol: str
+    body: str
+    made_at: int
+    attempts: int
+
+    def message(self) -> dict[str, Any]:
+        """The body with the id in it."""
+        body = json.loads(self.body)
+        return {"id": self.id} | (body if isinstance(body, dict) else {"text": str(body)}) | {"id": self.id}
+
+
+class Posted(NamedTuple):
+    """An alert and what became of it.
+
+    Attributes:
+        state: one of `STATES`. due: when it was sent, or is tried again, microseconds since 1970 UTC.
+        detail: why the last try failed; "" where none did.
+    """
+
+    alert: Alert
+    state: str
+    due: int
+    detail: str
+
+
+class Pause(NamedTuple):
+    """How often in a row a channel took nothing, until when it is left alone (µs since 1970 UTC), and why."""
+
+    failures: int = 0
+    until: int = 0
+    detail: str = ""
+
+
+class Outbox(Database):
+    """Alerts by channel, in the order in which they were made."""
+
+    def waiting(self, channel: str, now: int, limit: int) -> list[Alert]:
+        """The oldest alerts of a channel that are to be sent now."""
+        rows = self._rows(
+            "SELECT number, id, channel, symbol, body, made_at, attempts FROM alerts WHERE state = 'waiting' AND "
+            "channel = ? AND due <= ? ORDER BY number LIMIT ?", channel, now, limit,
+        )  # fmt: skip
+        return [Alert(*row) for row in rows]
+
+    def sent(self, alerts: Sequence[Alert], now: int) -> None:
+        """Note that these alerts were sent."""
+        self._settle(
+            "state = 'sent', due = ?, detail = NULL, attempts = attempts + 1", [(now, alert.number) for alert in alerts]
+        )
+
+    def failed(self, alert: Alert, detail: str, again_at: int) -> None:
+        """Note that an alert was not taken, why, and when to try again."""
+        self._settle("due = ?, detail = ?, attempts = attempts + 1", [(again_at, detail, alert.number)])
+
+    def given_up(self, alert: Alert, detail: str) -> None:
+        """Note that an alert is not sent any more; it stays in the outbox."""
+        self._settle("state = 'given up', detail = ?, attempts = attempts + 1", [(detail, alert.number)])
+
+    def _settle(self, change: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with self._explained("write"), self._transaction() as connection:
+            connection.executemany(f"UPDATE alerts SET {change} WHERE number = ? AND state = 'waiting'", rows)
+
+    def again(self, now: int) -> int:
+        """Let the alerts that were given up wait again; how many."""
+        with self._explained("write"), self._transaction() as connection:
+            connection.execute("DELETE FROM about WHERE name LIKE 'pause:%'")
+            done = connection.execute(
+                "UPDATE alerts SET state = 'waiting', attempts = 0, due = ? WHERE state = 'given up'", (now,)
+            )
+            return done.rowcount
+
+    def alert_counts(self) -> dict[str, int]:
+        """How many alerts are waiting, sent and given up."""
+        return dict(self._rows("SELECT state, count(*) FROM alerts GROUP BY state ORDER BY state"))
+
+    def alert_ids(self) -> list[str]:
+        """The ids of all alerts, in order, once a channel."""
+        return [name for (name,) in self._rows("SELECT id FROM alerts ORDER BY number")]
+
+    def channels(self, state: str) -> list[str]:
+        """The channels that have alerts in this state."""
+        rows = self._rows("SELECT DISTINCT channel FROM alerts WHERE state = ? ORDER BY channel", state)
+        return [channel for (channel,) in rows]
+
+    def posted(self, state: str, limit: int) -> list[Posted]:
+        """The newest alerts in this state, newest first."""
+        rows = self._rows(
+            "SELECT number, id, channel, symbol, body, made_at, attempts, state, due, coalesce(detail, '') FROM alerts "
+            "WHERE state = ? ORDER BY number DESC LIMIT ?", state, limit,
+        )  # fmt: skip
+        return [Posted(Alert(*row[:7]), *row[7:]) for row in rows]
+
+    def sent_since(self, channel: str, moment: int) -> int:
+        """How many alerts a channel took after this moment, microseconds since 1970 UTC."""
+        question = "SELECT count(*) FROM alerts WHERE state = 'sent' AND channel = ? AND due > ?"
+        return int(self._value(question, channel, moment))
+
+    def paused(self, channel: str) -> Pause:
+        """Until when a channel that takes nothing is left alone."""
+        kept = self._value("SELECT value FROM about WHERE name = ?", f"pause:{channel}")
+        return Pause(*json.loads(kept)) if kept else Pause()
+
+    def pause(self, channel: str, pause: Pause) -> None:
+        """Leave a channel alone for a while; `Pause()` for no more."""
+        with self._explained("write"), self._transaction() as connection:
+            if pause.failures:
+                connection.execute(
+                    "INSERT OR REPLACE INTO about VALUES (?, ?)", (f"pause:{channel}", json.dumps(pause))
+                )
+            else:
+                connection.execute("DELETE FROM about WHERE name = ?", (f"pause:{channel}",))
