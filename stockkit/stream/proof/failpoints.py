@@ -27,13 +27,14 @@ from stockkit.lake.tables import open_lake
 from stockkit.market.signals import Rule
 from stockkit.market.ticks import SCALE, Reject, Tick, encode, transform
 from stockkit.stream import alerts, archive
+from stockkit.stream.alerts.outbox import Alert
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Pipeline, Step
 from stockkit.stream.proof.event_source import Crash
 from stockkit.stream.proof.lake_double import MemoryLake
 from stockkit.stream.proof.points import Points, Watched
-from stockkit.stream.store import Alert, Store
+from stockkit.stream.store import Store
 
 START = 1_695_303_000_000_000  # 2023-09-21 13:30 UTC
 NOW = START + 86_400_000_000
