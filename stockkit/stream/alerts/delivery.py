@@ -94,12 +94,11 @@ class _Delivery:
 
     def _send(self, alerts: Sequence[Alert]) -> tuple[int, bool]:
         """Send alerts and note what became of them; how many were taken, and whether the channel goes on."""
+        problem: NotTaken | None = None
         try:
             self.notifier.send(alerts)
         except StreamError as error:
             problem = error if isinstance(error, NotTaken) else NotTaken(str(error))
-        else:
-            problem = None
         taken = alerts if problem is None else alerts[: problem.taken]
         now = self.clock.now()
         if taken:
