@@ -26,7 +26,7 @@ WAITING = {
 
 
 def make_tables(dynamodb: Any) -> None:
-    """The three tables, as docs/stream.md describes them."""
+    """The three tables, as docs/aws.md describes them."""
     for name, key in [("states", "symbol"), ("quotes", "symbol"), ("outbox", "id")]:
         kinds = {key: "S"} | ({"waiting": "S", "due": "N"} if name == "outbox" else {})
         dynamodb.create_table(

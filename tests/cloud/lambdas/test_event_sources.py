@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Amazon]:
 
 
 def deploy(client: Any, name: str, stream: str, variables: dict[str, str]) -> None:
-    """A function, and its mapping as docs/stream.md has it."""
+    """A function, and its mapping as docs/aws.md has it."""
     client.create_function(
         FunctionName=name, Runtime="python3.13", Role=ROLE, Handler=f"stockkit.cloud.lambdas.{name}.handler",
         Code={"ZipFile": package.zipped()}, Environment={"Variables": variables}, Timeout=60, MemorySize=256,
