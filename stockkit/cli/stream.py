@@ -224,7 +224,8 @@ def prove(
             fail(f"the naive version {name!r} passed: the proof proves nothing.")
             raise typer.Exit(EXIT_FAILED)
     if schedules:
-        counts = lambdas.run(schedules)
+        with progress.bar("Lambda:") as bar:
+            counts = lambdas.run(schedules, lambda done: bar(f"{done:,} schedules", done, schedules))
         parts = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()))
         print(f"Lambda: {schedules:,} schedules of each function ({parts}): nothing lost, nothing twice")
 
