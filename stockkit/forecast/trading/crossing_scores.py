@@ -80,11 +80,11 @@ def score(followed: Followed, *, cost: float, unit: str) -> Board:
     """
     if not cost >= 0:
         raise ForecastError(f"cost {cost}: give basis points, 0 or more.")
-    outcomes, gains = followed.outcomes, followed.gains
-    lines = []
+    outcomes, gains, lines = followed.outcomes, followed.gains, []
+    of_both = gains.groupby(["symbol", "horizon"]).indices
     for (symbol, horizon), rows in outcomes.groupby(["symbol", "horizon"], sort=True):
-        part = gains[(gains["symbol"] == symbol) & (gains["horizon"] == horizon)]
-        lines.append({"symbol": symbol, "horizon": horizon, **_figures(rows, part, cost)})
+        mine = gains.iloc[of_both.get((symbol, horizon), [])]
+        lines.append({"symbol": symbol, "horizon": horizon, **_figures(rows, mine, cost)})
     split, symbols = len(lines), outcomes["symbol"].nunique()
     for horizon, rows in outcomes.groupby("horizon", sort=True):
         if symbols > 1:

@@ -6,8 +6,7 @@ the position is closed one horizon after it was taken. `crossing_scores` judges 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,17 +56,33 @@ class Followed:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """The prices of one symbol at which a position can be taken, in the order in which they were known.
+    """The prices at which positions can be taken, symbol by symbol, in the order in which they were known.
 
     Attributes:
-        known: (n,) int64, ascending: where a price stands in the order that signals refer to.
-        time: (n,) int64, microseconds since 1970 UTC, never descending.
+        symbols: (s,) names; the prices of the k-th are rows edges[k] to edges[k + 1].
+        known: (n,) int64, ascending by symbol: where a price stands in the order that signals refer to.
+        time: (n,) int64, microseconds since 1970 UTC, never descending by symbol.
         price: (n,) in the currency.
     """
 
+    symbols: pd.Index
+    edges: np.ndarray
     known: np.ndarray
     time: np.ndarray
     price: np.ndarray
+
+    def rows(self, ascending: np.ndarray, symbol: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """The first row of each symbol (its place in `symbols`) where `ascending` (n,) is not below what is wanted.
+
+        One past the symbol's last row where there is none, or no such symbol (−1).
+        """
+        out = np.zeros(len(symbol), dtype="int64")
+        order = np.argsort(symbol, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(symbol[order])) + 1):
+            if len(rows) and symbol[rows[0]] >= 0:
+                first, stop = self.edges[symbol[rows[0]] : symbol[rows[0]] + 2]
+                out[rows] = first + np.searchsorted(ascending[first:stop], wanted[rows])
+        return out
 
 
 def after_ticks(
@@ -97,10 +112,11 @@ def after_ticks(
     """
     _check(horizons, unit, (MINUTES, TICKS))
     ordered = ticks.sort_values(["symbol", "number"], ignore_index=True)
-    paths = {symbol: _newest(path) for symbol, path in _paths(ordered, "number", "event_time", "price")}
+    newest = ordered["event_time"].groupby(ordered["symbol"]).cummax()
+    path = _path(ordered[ordered["event_time"] == newest], "number", "event_time", "price")
     number = signals["number"].to_numpy(dtype="int64")
     known = 1 + (number if (number > 0).all() else np.where(number > 0, number, _arrived(signals, ticks)))
-    return _followed(signals, known, paths, horizons, MINUTE if unit == MINUTES else 0, gap)
+    return _followed(signals, known, path, horizons, MINUTE if unit == MINUTES else 0, gap)
 
 
 def after_bars(
@@ -120,8 +136,8 @@ def after_bars(
     _check(horizons, BARS, (BARS,))
     priced = bars[bars["open"] > 0].sort_values(["symbol", begins], ignore_index=True)
     ordered = priced.assign(begins=pd.to_datetime(priced[begins], utc=True))
-    paths = dict(_paths(ordered.assign(known=_microseconds(ordered["begins"])), "known", "begins", "open"))
-    return _followed(signals, _microseconds(signals["event_time"]), paths, horizons, 0, gap)
+    path = _path(ordered.assign(known=_microseconds(ordered["begins"])), "known", "begins", "open")
+    return _followed(signals, _microseconds(signals["event_time"]), path, horizons, 0, gap)
 
 
 def _arrived(signals: pd.DataFrame, ticks: pd.DataFrame) -> np.ndarray:
@@ -151,32 +167,27 @@ def _instants(moments: np.ndarray) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(moments.astype("datetime64[us]")).tz_localize("UTC")
 
 
-def _paths(ordered: pd.DataFrame, known: str, time: str, price: str) -> Iterator[tuple[str, Path]]:
-    moments, prices = _microseconds(ordered[time]), ordered[price].to_numpy(dtype="float64")
-    places = ordered[known].to_numpy(dtype="int64")
-    for first, stop in itertools.pairwise(schema.symbol_edges(ordered["symbol"])):
-        rows = slice(int(first), int(stop))
-        yield str(ordered["symbol"].iloc[rows.start]), Path(places[rows], moments[rows], prices[rows])
-
-
-def _newest(path: Path) -> Path:
-    """A path without the prices that came after a newer one."""
-    on_time = path.time == np.maximum.accumulate(path.time)
-    return Path(path.known[on_time], path.time[on_time], path.price[on_time])
+def _path(ordered: pd.DataFrame, known: str, time: str, price: str) -> Path:
+    """The path of a frame that is sorted by symbol, then `known`."""
+    edges = schema.symbol_edges(ordered["symbol"]) if len(ordered) else np.zeros(1, dtype="int64")
+    symbols = pd.Index(ordered["symbol"].iloc[edges[:-1]].astype(object))
+    columns = ordered[known].to_numpy("int64"), _microseconds(ordered[time]), ordered[price].to_numpy("float64")
+    return Path(symbols, edges, *columns)
 
 
 @dataclass(frozen=True, eq=False)
 class _Trades:
-    """The positions of one symbol's signals at one horizon.
+    """The position of each signal at one horizon.
 
     Attributes:
-        signals: (k,) rows of the symbol's signals.
+        symbol: (k,) places in the path's symbols. direction: (k,) 1 for a buy, −1 for a sell.
         entry, leave: (k,) rows of the path. entered, closed: (k,) whether there is such a row, in the same session.
     """
 
-    signals: pd.DataFrame
-    horizon: int
     path: Path
+    horizon: int
+    symbol: np.ndarray
+    direction: np.ndarray
     entry: np.ndarray
     leave: np.ndarray
     entered: np.ndarray
@@ -187,71 +198,61 @@ class _Trades:
         """How long each closed position was held, in microseconds."""
         return (self.path.time[self.leave] - self.path.time[self.entry])[self.closed]
 
-    def outcomes(self) -> pd.DataFrame:
+    def outcomes(self, signals: pd.DataFrame) -> pd.DataFrame:
+        """`signals` with what followed each."""
         time, price = _instants(self.path.time), self.path.price
-        about = self.signals[["symbol", "side", "event_time"]]
-        entry, leave = (np.where(known, price[at], np.nan) for at, known in self._ends)
-        return about.assign(
+        entry = np.where(self.entered, price[self.entry], np.nan)
+        leave = np.where(self.closed, price[self.leave], np.nan)
+        return signals[["symbol", "side", "event_time"]].assign(
             horizon=self.horizon,
             entry_time=time[self.entry].where(self.entered),
             exit_time=time[self.leave].where(self.closed),
             entry=entry,
             exit=leave,
-            return_bp=BASIS_POINTS * self._direction * np.log(leave / entry),
+            return_bp=BASIS_POINTS * self.direction * np.log(leave / entry),
         )
 
     def gains(self, block: int) -> pd.DataFrame:
-        """What was earned from each price to the next, summed by blocks of `block` microseconds."""
-        moves, path = self._direction[self.closed], self.path
+        """What was earned from each price to the next, summed by symbol and blocks of `block` microseconds."""
+        path, moves = self.path, self.direction[self.closed]
         change, count = np.zeros((2, len(path.time)))
         for at, sign in ((self.entry, 1), (self.leave, -1)):
             np.add.at(change, at[self.closed], sign * moves)
             np.add.at(count, at[self.closed], sign)
-        active = np.flatnonzero(np.cumsum(count)[:-1] > 0.5)
-        gain = BASIS_POINTS * np.cumsum(change)[active] * np.log(path.price[active + 1] / path.price[active])
-        blocks, place = np.unique(path.time[active + 1] // block, return_inverse=True)
-        return pd.DataFrame({
-            "symbol": str(self.signals["symbol"].iloc[0]),
-            "horizon": self.horizon,
-            "block": _instants(blocks * block),
-            "gain_bp": np.bincount(place, gain, minlength=len(blocks)),
-        })  # fmt: skip
-
-    @property
-    def _ends(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        return (self.entry, self.entered), (self.leave, self.closed)
-
-    @property
-    def _direction(self) -> np.ndarray:
-        return np.where(self.signals["side"] == BUY, 1.0, -1.0)
+        held = np.flatnonzero(np.cumsum(count) > 0.5)  # never the last row of a symbol: all is closed there
+        gain = BASIS_POINTS * np.cumsum(change)[held] * np.log(path.price[held + 1] / path.price[held])
+        symbol = np.searchsorted(path.edges, held, side="right") - 1
+        rows = pd.DataFrame({"symbol": symbol, "block": path.time[held + 1] // block, "gain_bp": gain})
+        sums = rows.groupby(["symbol", "block"], as_index=False)["gain_bp"].sum()
+        return sums.assign(
+            symbol=path.symbols[sums["symbol"]], horizon=self.horizon, block=_instants(sums["block"].to_numpy() * block)
+        )
 
 
 def _followed(
-    signals: pd.DataFrame, known: np.ndarray, paths: dict[str, Path], horizons: Sequence[int], step: int, gap: int
+    signals: pd.DataFrame, known: np.ndarray, path: Path, horizons: Sequence[int], step: int, gap: int
 ) -> Followed:
     """What followed each signal whose price can be had from `known` on; a horizon is `step` microseconds, or a row."""
     outcomes, gains = [], []
-    of_symbol = signals.groupby("symbol", sort=True).indices
-    for horizon in sorted(set(horizons)):
-        trades = [
-            _trades(signals.iloc[rows], paths[str(symbol)], known[rows], horizon, step, gap)
-            for symbol, rows in of_symbol.items()
-            if str(symbol) in paths
-        ]
-        lengths = np.concatenate([trade.durations for trade in trades] or [np.empty(0)])
-        block = max(int(np.median(lengths)), 1) if len(lengths) else 1
-        outcomes += [trade.outcomes() for trade in trades]
-        gains += [trade.gains(block) for trade in trades]
+    if len(path.time):
+        for horizon in sorted(set(horizons)):
+            trades = _trades(signals, path, known, horizon, step, gap)
+            block = max(int(np.median(trades.durations)), 1) if trades.closed.any() else 1
+            outcomes.append(trades.outcomes(signals))
+            gains.append(trades.gains(block))
     return Followed(schema.stack(outcomes, OUTCOMES), schema.stack(gains, GAINS))
 
 
 def _trades(signals: pd.DataFrame, path: Path, known: np.ndarray, horizon: int, step: int, gap: int) -> _Trades:
-    last = len(path.time) - 1
-    entry = np.searchsorted(path.known, known)
-    entered, entry = entry <= last, np.minimum(entry, last)
-    leave = np.searchsorted(path.time, path.time[entry] + horizon * step) if step else entry + horizon
-    inside, leave = leave <= last, np.minimum(leave, last)
-    pauses = np.diff(path.time, prepend=path.time[:1]) > gap
-    session = np.cumsum(pauses) if gap else np.zeros(len(path.time))
-    closed = entered & inside & (session[leave] == session[entry])
-    return _Trades(signals, horizon, path, entry, leave, entered, closed)
+    symbol = path.symbols.get_indexer(signals["symbol"].astype(object))
+    last = path.edges[symbol + 1] - 1
+    entry = path.rows(path.known, symbol, known)
+    entered = (symbol >= 0) & (entry <= last)
+    entry = np.where(entered, entry, 0)
+    leave = path.rows(path.time, symbol, path.time[entry] + horizon * step) if step else entry + horizon
+    inside = entered & (leave <= last)
+    leave = np.where(inside, leave, 0)
+    session = np.cumsum(np.diff(path.time, prepend=path.time[0]) > gap) if gap else np.zeros(len(path.time))
+    closed = inside & (session[leave] == session[entry])
+    direction = np.where(signals["side"] == BUY, 1.0, -1.0)
+    return _Trades(path, horizon, symbol, direction, entry, leave, entered, closed)
