@@ -67,6 +67,19 @@ def test_ticks_sum_up_to_the_real_bars_of_all_symbols_as_traded(day):
         assert bars.loc[symbol, "volume"] == round(real["volume"] / 100)
 
 
+def test_ticks_sum_up_to_every_real_bar_of_months_however_few_they_are():
+    known = {}
+    for batch in batches(day="2020-07-01..2020-09-30", ticks=10, **PURE):
+        for tick in good([message.body for message in batch.messages]):
+            known.setdefault((tick.symbol, tick.sequence // 10_000_000), []).append(tick.price / ticks.SCALE)
+    assert len(known) == 64 * 6
+    for symbol in SYMBOLS:
+        real = pd.read_csv(ROOT / "data" / "sample" / f"{symbol}.csv", parse_dates=["timestamp"])
+        for bar in real[real["timestamp"].between("2020-07-01", "2020-09-30")].itertuples():
+            prices = known[symbol, bar.timestamp.toordinal()]
+            assert (prices[0], max(prices), min(prices), prices[-1]) == (bar.open, bar.high, bar.low, bar.close)
+
+
 @st.composite
 def days(draw):
     low = draw(st.integers(1, 10**12))

@@ -116,7 +116,7 @@ def _prices(day: Day, count: int, rng: np.random.Generator) -> Iterator[np.ndarr
     lowest, highest = -(-day.low // grid) * grid, day.high // grid * grid
     if lowest > highest:  # no price of the grid lies in the range
         lowest, highest = day.low, day.high
-    deviation = (day.high - day.low) / np.sqrt(8 / np.pi * count)  # a free walk's range: Feller 1951, eq. 1.4
+    deviation = (day.high - day.low) / np.sqrt(8 / np.pi * count)  # of a free walk with this mean range: Feller 1951
     yield np.array([day.open])
     for (start, first), (end, last) in pairwise(_anchors(day, count, rng)):
         for at, walk in _bridge(first, last, end - start, deviation, rng):

@@ -43,6 +43,7 @@ def poll(settings: Settings, source: str) -> Iterator[Batch]:
 def rounds(source: Source, settings: Settings) -> Iterator[Batch]:
     """As `poll`, of a source that is open."""
     newest: dict[str, Quote] = {}
+    told: set[str] = set()
     while not settings.stop.is_set():
         started = source.now()
         answers = _ask(source, settings)
@@ -52,7 +53,7 @@ def rounds(source: Source, settings: Settings) -> Iterator[Batch]:
         newest |= {quote.symbol: quote for quote in new}
         if new:
             yield Batch([None] * len(new), [_message(quote, source.name) for quote in new])
-        _tell(troubles, newest)
+        told = _tell(troubles, told, bool(newest))
         _wait(source, settings, troubles, (source.now() - started).total_seconds())
 
 
@@ -78,17 +79,19 @@ def _message(quote: Quote, source: str) -> Message:
     return Message(quote.symbol, encode(tick))
 
 
-def _tell(troubles: Sequence[SourceError], newest: dict[str, Quote]) -> None:
-    """Log what went wrong, each kind once a round.
+def _tell(troubles: Sequence[SourceError], told: set[str], any_quote: bool) -> set[str]:
+    """Log what went wrong in a round and was not `told` of the one before; return what went wrong.
 
     Raises:
         StreamError: there was no quote of any symbol yet, and it is not for want of allowance.
     """
-    spent = [error for error in troubles if isinstance(error, BudgetSpent)]
-    if troubles and not newest and not spent:
+    if troubles and not any_quote and not any(isinstance(error, BudgetSpent) for error in troubles):
         raise StreamError(f"no quote of any symbol was to be had: {troubles[0]}")
-    for error in spent[:1] + [error for error in troubles if not isinstance(error, BudgetSpent)]:
-        log.warning("quotes=missing %s", error)
+    texts = dict.fromkeys(str(error) for error in troubles)
+    for text in texts:
+        if text not in told:
+            log.warning("quotes=missing %s", text)
+    return set(texts)
 
 
 def _wait(source: Source, settings: Settings, troubles: Sequence[SourceError], taken: float) -> None:
