@@ -7,7 +7,6 @@ when they are due. What cannot be reached for a while is tried again; what was r
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from stockkit.errors import LakeError, StreamError
+from stockkit.errors import LakeError, StockkitError, StreamError
 from stockkit.lake.tables import Lake
 from stockkit.stream import alerts, archive
 from stockkit.stream.bus.protocol import Bus, Consumer, Record
@@ -36,7 +35,6 @@ CORRECTION = 60.0  # seconds between two corrections of bars by late ticks
 FAREWELL = 3  # tries of the last commit to the lake
 GROUP = "stockkit"
 LOOK, LOOKS, LATE = 10.0, 3, 10.0  # a delay of over 10 s that grew over three looks, 10 s apart, is said
-DIGITS = re.compile(r"\d+")
 Counts = Mapping[str, int]
 Show = Callable[[Consumer | None], None]
 
@@ -98,7 +96,7 @@ class Service:
     def __post_init__(self) -> None:
         self._due = threading.Event()  # rows are to go to the lake
         self._raised = {channel: threading.Event() for channel in self.notifiers}  # alerts wait
-        self._trouble: dict[str, str] = {}
+        self._trouble: dict[str, StockkitError | str] = {}
         self._waiting = 0
         self._sent = dict.fromkeys(self.notifiers, 0)
         self._archived: dict[str, int] = {}
@@ -160,7 +158,7 @@ class Service:
             except Fenced as fenced:
                 log.warning("event=fenced: %s", fenced)
             except StreamError as error:
-                self._note("bus", str(error))
+                self._note("bus", error)
             pipeline.forget()
             show(None)
             self.stop.wait(self._pause)
@@ -185,7 +183,7 @@ class Service:
     def _take(self, pipeline: Pipeline, consumer: Consumer, show: Show) -> bool:
         """Poll and store one micro-batch; whether there was one."""
         records = consumer.poll(RECORDS, POLL)
-        self._note("bus", "")
+        self._note("bus", None)
         self._store(pipeline, records, consumer, show)
         self._waiting += len(records)
         if self._waiting >= self.pace.waiting:
@@ -211,13 +209,13 @@ class Service:
             except Fenced:
                 raise
             except StreamError as error:
-                self._note("store", str(error))
+                self._note("store", error)
             if self._is_over():
                 return
             show(consumer)
             self.stop.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
-        self._note("store", "")
+        self._note("store", None)
         if batch.alerts:
             for raised in self._raised.values():
                 raised.set()
@@ -247,10 +245,10 @@ class Service:
                     archive.correct(self.lake, store)
                     archive.compact(self.lake)
                     corrected = time.monotonic()
-                self._note("lake", "")
+                self._note("lake", None)
                 wait = self.pace.flush
             except (LakeError, StreamError) as error:
-                self._note("lake", str(error))
+                self._note("lake", error)
                 wait = min(2 * wait, LONGEST_WAIT)
         store.close()
 
@@ -274,7 +272,7 @@ class Service:
             self._sent[channel] += alerts.deliver(store, {channel: self.notifiers[channel]}, _now())
             self._note(where, store.paused(channel).detail)
         except StreamError as error:
-            self._note(where, str(error))
+            self._note(where, error)
 
     def _finish(self, store: Store) -> None:
         """Commit what was read to the lake, and tell the bus."""
@@ -304,18 +302,21 @@ class Service:
         """Note an error of the stream instead of raising it: it is tried again."""
         try:
             yield
-            self._note(what, "")
+            self._note(what, None)
         except StreamError as error:
-            self._note(what, str(error))
+            self._note(what, error)
 
-    def _note(self, what: str, problem: str) -> None:
-        """Remember what cannot be reached; log it once, and once when it can again."""
-        before = self._trouble.get(what, "")
+    def _note(self, what: str, problem: StockkitError | str | None) -> None:
+        """Remember what is wrong; log it once, and once when it is well again.
+
+        The same problem comes in many words (names of files, seconds): its kind tells whether it is another one.
+        """
+        before = self._trouble.get(what)
         if problem:
             self._trouble[what] = problem
-            if DIGITS.sub("", problem) != DIGITS.sub("", before):  # the same, some seconds later
+            if type(problem) is not type(before):
                 log.warning("event=trouble where=%s: %s", what, problem)
-        elif before:
+        elif before is not None:
             del self._trouble[what]
             log.warning("event=recovered where=%s", what)
 
@@ -323,9 +324,8 @@ class Service:
         """Hand out a report, where the store can be read."""
         with suppress(StreamError):
             report = self._report(store, before, consumer)
-            grows = self._backlog.look(time.monotonic(), report.lag)
-            if grows is not None:
-                self._note("lag", grows)
+            if self._backlog.is_time_to_look(time.monotonic()):
+                self._note("lag", self._backlog.look(report.lag))
             show(report)
 
     def _report(self, store: Store, before: Counts, consumer: Consumer | None) -> Report:
@@ -335,7 +335,8 @@ class Service:
         self._shown = now, counts.get("ticks", 0)
         lag = sum(consumer.lag().values()) if consumer is not None else 0
         delay = self._backlog.delay if consumer is not None else 0.0
-        return Report(counts, sum(self._sent.values()), rate, lag, delay, tuple(store.quotes()), dict(self._trouble))
+        trouble = {what: str(problem) for what, problem in dict(self._trouble).items()}
+        return Report(counts, sum(self._sent.values()), rate, lag, delay, tuple(store.quotes()), trouble)
 
 
 class Backlog:
@@ -350,20 +351,20 @@ class Backlog:
         self._next = 0.0
         self._delays: list[float] = []
 
-    def look(self, now: float, lag: int) -> str | None:
-        """What to say where the delay grew from look to look; "" where it does not; None where it is no time to look.
-
-        Args:
-            now: seconds. lag: records that wait.
-        """
+    def is_time_to_look(self, now: float) -> bool:
+        """Whether it is; the next time is `LOOK` seconds later."""
         if now < self._next:
-            return None
+            return False
         self._next = now + LOOK
+        return True
+
+    def look(self, lag: int) -> StreamError | None:
+        """What to say where the delay grew from look to look. lag: records that wait."""
         self._delays = [*self._delays[-LOOKS:], self.delay]
         grows = all(earlier < later for earlier, later in pairwise(self._delays))
         if len(self._delays) <= LOOKS or not grows or self.delay < LATE:
-            return ""
-        return (
+            return None
+        return StreamError(
             f"records come faster than they are stored: the newest one was stored {self.delay:,.0f} s after it came, "
             f"{lag:,} wait, and they become more. Nothing is lost as long as the bus keeps them; start more consumers."
         )

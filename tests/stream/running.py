@@ -1,15 +1,25 @@
-"""Services in processes of their own: what a test starts, sends signals to, and kills."""
+"""The whole path for tests: what is sent, services in processes of their own, and whether all of it came out exact."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from stockkit.forecast.trading import batch_crossings
+from stockkit.lake.tables import Lake
+from stockkit.market.signals import Rule
+from stockkit.market.ticks import Reject, Tick, transform
+from stockkit.stream import producers
+from stockkit.stream.bus.protocol import Message
+from stockkit.stream.store import Store
+from tests.conftest import ROOT, SYMBOLS
 
 SCRIPT = """
 import json, logging, sys
@@ -24,6 +34,8 @@ with stopping() as (stop, came):
 print(json.dumps([report.counts, report.lag, report.trouble]), flush=True)
 sys.exit(130 if came else 0)
 """
+LATEST = 2**62
+LINE = ["symbol", "number", "side", "price", "fast", "slow", "event_time"]
 PATIENCE = 90.0  # seconds; a busy machine makes a test slow, not wrong
 
 
@@ -84,3 +96,39 @@ def services(folder: Path) -> Iterator[Callable[..., Running]]:
         for one in started:
             one.process.kill()
             one.process.wait()
+
+
+def simulated(ticks: int = 300, symbols: Sequence[str] = tuple(SYMBOLS)) -> list[Message]:
+    """What the simulator sends of one day: ticks, some twice, late or out of order, and records that are none."""
+    settings = producers.Settings(
+        symbols=symbols, day="2023-09-21", ticks=ticks, duplicate=0.01, corrupt=0.01, root=ROOT
+    )
+    batches = producers.open_producer("simulator", settings)
+    return [message for batch in batches for message in batch.messages]
+
+
+def identities(messages: Sequence[Message]) -> tuple[set[tuple[str, str, int]], int]:
+    """The ticks among messages, by source, symbol and sequence; and how many are none."""
+    read = transform([body for _, body in messages], now=LATEST)
+    ticks = {(one.source, one.symbol, one.sequence) for one in read if isinstance(one, Tick)}
+    return ticks, sum(isinstance(one, Reject) for one in read)
+
+
+def assert_exact(lake: Lake, store: Store, messages: Sequence[Message]) -> None:
+    """Each tick is in the lake once, numbered without a hole; signals are those of all ticks at once; an alert each."""
+    ticks, signals = lake.read("ticks"), lake.read("signals")
+    expected, none = identities(messages)
+    assert len(ticks) == len(expected)
+    assert {*zip(ticks["source"], ticks["symbol"], ticks["sequence"], strict=True)} == expected
+    assert len(lake.read("dead_letters")) == none
+    for _, part in ticks.groupby("symbol"):
+        assert sorted(part["number"]) == list(range(1, len(part) + 1))
+        assert part.sort_values("number")["offset"].is_monotonic_increasing
+    rows = signals[LINE].sort_values(["symbol", "number"], ignore_index=True)
+    again = batch_crossings.of_ticks(ticks, Rule())[LINE].sort_values(["symbol", "number"], ignore_index=True)
+    assert len(rows) > 10
+    assert rows.astype(again.dtypes).equals(again)
+    with sqlite3.connect(store.path) as file:
+        alerts = file.execute("SELECT id, state FROM alerts").fetchall()
+    assert sorted(alerts) == sorted((name, "sent") for name in signals["id"])
+    assert store.spooled(1) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -11,60 +10,12 @@ from collections.abc import Sequence
 import pytest
 
 import stockkit
-from stockkit.forecast.trading import batch_crossings
-from stockkit.lake.tables import Lake
-from stockkit.market.signals import Rule
-from stockkit.market.ticks import SCALE, Reject, Tick, transform
-from stockkit.stream import producers
 from stockkit.stream.bus import open_bus
-from stockkit.stream.bus.protocol import Message
 from stockkit.stream.store import Store
-from tests.conftest import ROOT
 from tests.stream.conftest import broker_process, point_to_kafka, wait_for_topic
-from tests.stream.running import Running, services, wait_for
+from tests.stream.running import Running, assert_exact, services, simulated, wait_for
 
-LATEST = 2**62
 PARTITIONS = 5  # in which the symbols of the sample come to lie with both of two consumers
-SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
-LINE = ["symbol", "number", "side", "price", "fast", "slow", "event_time"]
-
-
-def simulated(ticks: int = 300) -> list[Message]:
-    """What the simulator sends of one day: ticks, some twice, late or out of order, and records that are none."""
-    settings = producers.Settings(
-        symbols=SYMBOLS, day="2023-09-21", ticks=ticks, duplicate=0.01, corrupt=0.01, root=ROOT
-    )
-    batches = producers.open_producer("simulator", settings)
-    return [message for batch in batches for message in batch.messages]
-
-
-def identities(messages: Sequence[Message]) -> tuple[set[tuple[str, str, int]], int]:
-    """The ticks among messages, by source, symbol and sequence; and how many are none."""
-    read = transform([body for _, body in messages], now=LATEST)
-    ticks = {(one.source, one.symbol, one.sequence) for one in read if isinstance(one, Tick)}
-    return ticks, sum(isinstance(one, Reject) for one in read)
-
-
-def assert_exact(lake: Lake, store: Store, messages: Sequence[Message], rule: Rule, channel: str | None) -> None:
-    """Each tick is in the lake once, numbered without a hole; signals are those of all ticks at once; an alert each."""
-    ticks, signals = lake.read("ticks"), lake.read("signals")
-    expected, none = identities(messages)
-    assert len(ticks) == len(expected)
-    assert {*zip(ticks["source"], ticks["symbol"], ticks["sequence"], strict=True)} == expected
-    assert len(lake.read("dead_letters")) == none
-    for _, part in ticks.groupby("symbol"):
-        assert sorted(part["number"]) == list(range(1, len(part) + 1))
-        assert part.sort_values("number")["offset"].is_monotonic_increasing
-    rows = signals[LINE].sort_values(["symbol", "number"], ignore_index=True)
-    again = batch_crossings.of_ticks(ticks, rule)[LINE].sort_values(["symbol", "number"], ignore_index=True)
-    assert len(rows) > 20
-    assert rows.astype(again.dtypes).equals(again)
-    assert (ticks["price"] * SCALE).round().gt(0).all()
-    if channel:
-        with sqlite3.connect(store.path) as file:
-            alerts = file.execute("SELECT id, state FROM alerts WHERE channel = ?", (channel,)).fetchall()
-        assert sorted(alerts) == sorted((name, "sent") for name in signals["id"])
-    assert store.spooled(1) == []
 
 
 def committed(bus: str, address: str) -> dict[str, int]:
@@ -147,6 +98,6 @@ def test_two_consumers_share_a_topic_one_late_one_killed_the_broker_away_everyth
         names = [f"{bus}/{number}" for number in range(PARTITIONS)]
         offsets = {name: last for name in names if (last := store.last_offset(name)) is not None}
         assert committed(bus, address) == offsets  # nothing lags
-        assert_exact(stockkit.open_lake(str(tmp_path / "lake")), store, messages, Rule(), "console")
+        assert_exact(stockkit.open_lake(str(tmp_path / "lake")), store, messages)
         print(*warnings(first, late, *again), sep="\n")
         producer.close()
