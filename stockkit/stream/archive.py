@@ -31,6 +31,7 @@ DAY = 86_400_000_000  # microseconds
 DIGITS = 20  # of an offset as text, so that texts are in order; Kinesis' have 56 by themselves
 FLUSHED = 64 * 2**20  # bytes of rows in one commit
 FILES = 40  # of a date, from which on they are put into one
+OWNER = "stockkit-stream"  # the application of Delta whose version tells which store fills a table
 TABLE_ORDER = ("ticks", "bars_1m", "signals", "dead_letters")
 NAMES: Mapping[str, tuple[str, ...]] = {
     "ticks": ("symbol", "price", "size", "event_time", "source", "sequence", "number", "partition", "offset", "arrival",
@@ -147,6 +148,41 @@ def for_table(table: str, rows: Any) -> Any:
     return rows.select(list(described.contract)).sort_by([(name, "ascending") for name in described.key])
 
 
+class Displaced(StreamError):
+    """Another store fills this lake since: what this one has goes nowhere, and its records are read again there."""
+
+    def __init__(self, lake: Lake, store: Store) -> None:
+        super().__init__(
+            f"{lake.files} is filled from another store since, and no longer from {store.path}: two would double its "
+            "rows. Nothing is lost: the other one reads from where the lake ended. Run one service with its `state`; "
+            f"if this one is to go on instead, stop the other and delete {store.path.name}, which is then made anew."
+        )
+
+
+def take_over(lake: Lake, store: Store) -> None:
+    """Make this new store the one that fills the lake; a service with the store before it ends at its next commit.
+
+    Raises:
+        Displaced: the store is not new, and another one has taken over from it. LakeError: the lake cannot be written.
+    """
+    if lake.version("ticks") is None or lake.delta("ticks").transaction_version(OWNER) in (None, _number(store)):
+        return
+    if not store.is_empty():
+        raise Displaced(lake, store)
+
+    def work_out(now: Any) -> commits.Rows:
+        none = now.to_pyarrow_dataset().schema.empty_table()
+        return commits.Rows(none, None, partition=TABLES["ticks"].partition, transactions={OWNER: _number(store)})
+
+    lake.commit("ticks", work_out)
+    log.warning("event=taken-over lake=%s store=%s: it was filled from another store until now", lake.files, store.path)
+
+
+def _number(store: Store) -> int:
+    """What tells a store from others, as a version of an application."""
+    return int(store.id[:15], 16)
+
+
 def flush(lake: Lake, store: Store) -> dict[str, int]:
     """Commit what waits in the store to the lake; return the offsets that the lake then has, by partition.
 
@@ -170,6 +206,8 @@ def _commit(lake: Lake, store: Store, chunks: Sequence[Chunk]) -> None:
         parts = [(number, tables[table]) for number, tables, _ in unpacked if table in tables]
         if parts:
             _append(lake, store, table, parts, offsets)
+        elif table == "ticks" and lake.version(table) is not None:
+            _refuse_displaced(lake, store, lake.delta(table))
     late = {key for *_, keys in unpacked for key in keys}
     store.drop_spooled(chunks[-1].number, offsets, sorted(late))
 
@@ -179,18 +217,26 @@ def _append(lake: Lake, store: Store, table: str, parts: Sequence[tuple[int, Any
     import pyarrow as pa
 
     application, last = f"stockkit-stream/{store.id}", parts[-1][0]
+    owner = {OWNER: _number(store)} if table == "ticks" else {}
     notes = {"stockkit.offsets": json.dumps({name: str(offset) for name, offset in offsets.items()})}
 
     def work_out(now: Any | None) -> commits.Rows | None:
+        if now is not None and table == "ticks":
+            _refuse_displaced(lake, store, now)
         done = -1 if now is None else now.transaction_version(application)
         new = [rows for number, rows in parts if done is None or number > done]
         if not new:
             return None
         rows = for_table(table, pa.concat_tables(new))
         partition = TABLES[table].partition
-        return commits.Rows(rows, None, notes, partition=partition, transactions={application: last})
+        return commits.Rows(rows, None, notes, partition=partition, transactions={application: last, **owner})
 
     lake.commit(table, work_out)
+
+
+def _refuse_displaced(lake: Lake, store: Store, ticks: Any) -> None:
+    if ticks.transaction_version(OWNER) not in (None, _number(store)):
+        raise Displaced(lake, store)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from stockkit.lake.tables import Lake
 from stockkit.market.ticks import SCALE, Tick
+from stockkit.stream import archive
 from stockkit.stream.minutes import MINUTE, Bar
 from stockkit.stream.pipeline import Live, Step
 from stockkit.stream.store import Batch, Kept, Quote, Reach, Store
@@ -27,7 +28,11 @@ def recover(lake: Lake, store: Store, step: Step, now: int) -> int:
     Args:
         lake: has `ticks`, `bars_1m` and `dead_letters`, or none of them. store: left as it is unless it is empty.
         step: as the pipeline has it. now: microseconds since 1970 UTC.
+
+    Raises:
+        Displaced: the store is not empty, and the lake is filled from another one since.
     """
+    archive.take_over(lake, store)
     if not store.is_empty() or lake.version("ticks") is None:
         return 0
     states: dict[str, Kept] = {}

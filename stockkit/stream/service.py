@@ -113,6 +113,12 @@ class Service:
             StreamError: the producer failed, or the lake cannot be written at the end; what was read is in the store.
         """
         store = self.store()
+        try:
+            return self._work(store, show)
+        finally:
+            store.close()
+
+    def _work(self, store: Store, show: Callable[[Report], None]) -> Report:
         before, self._shown, self._started = store.counts(), (time.monotonic(), 0), time.monotonic()
         works = [self._flush_often, *(partial(self._deliver, channel) for channel in self.notifiers)]
         threads = [threading.Thread(target=self._guarded, args=(work,)) for work in works]
@@ -247,6 +253,8 @@ class Service:
                     corrected = time.monotonic()
                 self._note("lake", None)
                 wait = self.pace.flush
+            except archive.Displaced:
+                raise
             except (LakeError, StreamError) as error:
                 self._note("lake", error)
                 wait = min(2 * wait, LONGEST_WAIT)

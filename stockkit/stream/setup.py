@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,7 @@ from stockkit.stream.bus.protocol import Bus
 from stockkit.stream.pipeline import INTERVALS, Step
 from stockkit.stream.producers import sending
 from stockkit.stream.service import Pace, Report, Service
-from stockkit.stream.store import Store
+from stockkit.stream.store import Fenced, Store
 
 LARGEST = 1_000  # numerator or denominator of a split
 
@@ -123,7 +124,8 @@ def open_service(
         _microseconds(parameters.lateness),
     )  # fmt: skip
     store = Store(path)
-    recovery.recover(lake, store, step, time.time_ns() // 1_000)
+    with suppress(Fenced):  # another process has done so at the same moment
+        recovery.recover(lake, store, step, time.time_ns() // 1_000)
     store.close()
     return Service(
         lake, lambda: Store(path), bus, step, _produce(parameters, lake, bus),

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import stockkit
-from stockkit.stream import alerts, service, store
+from stockkit.errors import StreamError
+from stockkit.stream import alerts, archive, recovery, service, store
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Step
 from stockkit.stream.service import Backlog, Pace, Report, Service
 from stockkit.stream.store import Store
-from tests.conftest import mounted
-from tests.stream.running import assert_exact, services, simulated, wait_for
+from tests.conftest import ROOT, mounted
+from tests.stream.running import assert_exact, assert_signals_of_ticks, assert_ticks_once, services, simulated, wait_for
 
 Trouble = Callable[[Path], AbstractContextManager[None]]
 
@@ -63,33 +63,24 @@ class Scene:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """The disk at `folder` cannot be written."""
-    busy = 16  # somebody writes just now
-    while subprocess.run(["mount", "-o", "remount,ro", str(folder)], capture_output=True, check=False).returncode:
-        os.sched_yield()
-        assert busy
+def read_only(disk: Path) -> Iterator[None]:
+    """The disk cannot be written."""
+    changing = ["mount", "-o", "remount,ro", str(disk)]
+    # refused as long as somebody has a file open for writing
+    wait_for(lambda: subprocess.run(changing, capture_output=True, check=False).returncode == 0, lambda: "it is busy")
     yield
-    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
 
 
 @contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """The disk at `folder` has no byte left."""
-    ballast = folder / "ballast"
-    with suppress_full(), ballast.open("wb", buffering=0) as file:
+def full(disk: Path) -> Iterator[None]:
+    """The disk has no byte left."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4_096))
     yield
     ballast.unlink()
-
-
-@contextmanager
-def suppress_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        assert error.errno == 28
 
 
 @contextmanager
@@ -129,3 +120,83 @@ def test_trouble_is_said_in_one_line_and_over_nothing_is_missing(
         file = Store(scene.store)
         assert_exact(scene.lake, file, messages)
         file.close()
+
+
+def test_a_delay_that_grows_from_look_to_look_is_said_and_one_that_is_made_up_for_is_not():
+    backlog, said = Backlog(), []
+    for delay in (5, 20, 19, 25, 30, 40, 50, 45):
+        backlog.delay = delay
+        said.append(str(backlog.look(lag=1_000 * delay) or ""))
+    assert [bool(line) for line in said] == [False] * 5 + [True, True, False]
+    assert "stored 40 s after it came, 40,000 wait, and they become more" in said[5]
+
+
+def test_a_service_whose_records_come_faster_than_they_are_stored_says_so_once(tmp_path, monkeypatch, caplog, messages):
+    for name, value in {"LOOK": 0.0, "LATE": 0.1, "SHOWN": 0.02, "RECORDS": 1}.items():
+        monkeypatch.setattr(service, name, value)
+    scene = Scene(tmp_path / "lake", tmp_path, messages)
+    assert scene.producer.send(messages) == []  # a record at a time takes longer and longer for each
+    scene.thread.start()
+    scene.wait(lambda: any("lag" in report.trouble for report in scene.reports))
+    assert max(report.lag for report in scene.reports) > 10
+    scene.service.stop.set()
+    scene.thread.join()
+    said = [line for line in caplog.messages if "where=lag" in line]
+    assert said[0].startswith("event=trouble where=lag: records come faster than they are stored")
+    assert all("recovered" in later for later in said[1::2])
+
+
+def test_a_second_store_takes_the_lake_over_exactly_and_the_first_service_ends_with_the_reason(tmp_path, messages):
+    scene = Scene(tmp_path / "lake", tmp_path / "first", messages)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            scene.service.run(scene.reports.append)
+        except StreamError as error:
+            failures.append(error)
+
+    scene.thread = threading.Thread(target=run)
+    half = len(messages) // 2
+    assert scene.producer.send(messages[:half]) == []
+    scene.thread.start()
+    scene.wait(lambda: scene.lake.version("ticks") is not None)
+    second = Scene(tmp_path / "lake", tmp_path / "second", messages)
+    second.bus = second.service.bus = scene.bus
+    file = Store(second.store)
+    recovery.recover(second.lake, file, second.service.step, 0)
+    second.thread.start()
+    assert scene.producer.send(messages[half:]) == []
+    scene.thread.join()
+    assert "is filled from another store since" in str(failures[0])
+    with pytest.raises(archive.Displaced, match=r"delete stream\.sqlite"):
+        recovery.recover(scene.lake, Store(scene.store), scene.service.step, 0)
+    scene.producer.close()
+    second.thread.join()
+    assert_ticks_once(second.lake, messages)
+    assert_signals_of_ticks(second.lake)
+
+
+def test_sigterm_stores_and_commits_what_was_read_and_a_second_one_ends_at_once(tmp_path):
+    about = {"lake": "lake", "state": "stream.sqlite", "symbols": ["META", "NFLX"], "day": "2023-09-21", "ticks": 150}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sample").symlink_to(ROOT / "data" / "sample")
+    lake = stockkit.open_lake(str(tmp_path / "lake"))
+    with services(tmp_path) as start:
+        first = start(**about, speed=2_000)
+        first.wait(lambda run: run.report[0].get("ticks", 0) > 10)
+        assert first.end() == 130
+        counts, lag, trouble = first.report
+        assert (trouble, lag) == ({}, 0)
+        assert lake.count("ticks") == counts["ticks"] > 10
+        second = start(**about, speed=2_000)
+        second.wait(lambda run: run.report[0].get("ticks", 0) > 10)
+        with (tmp_path / "stream.flushing").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # so that it cannot commit to the lake, and waits for that
+            second.process.terminate()
+            second.wait(lambda run: "stopping" in run.out.read_text())
+            assert second.end() == -15
+        third = start(**about)
+        assert third.process.wait(60) == 0
+    assert_ticks_once(lake, simulated(150, ["META", "NFLX"], corrupt=0.001))
+    assert_signals_of_ticks(lake)
