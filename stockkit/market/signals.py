@@ -20,6 +20,7 @@ Example:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from stockkit.market.ticks import SCALE, Sequences, Tick
 BUY, SELL = "buy", "sell"
 FOUR_HOURS = 4 * 3_600_000_000  # microseconds
 LONGEST = 10_000  # prices of a window
+WINDOWS = re.compile(r"\w+:(\d+)/(\d+):")  # at the start of a signal's id
 SOURCES = 16  # whose sequences are kept for a symbol; the one that came first goes first
 
 
@@ -192,13 +194,24 @@ class Signal(NamedTuple):
 def alert_body(signal: Signal) -> dict[str, object]:
     """A signal as the message of an alert: its fields, prices in the currency, the time as ISO text, and a sentence."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=signal.event_time)
-    way = "above" if signal.side == "buy" else "below"
+    windows = WINDOWS.match(signal.id)
+    fast, slow = (f"SMA-{windows[1]}", f"SMA-{windows[2]}") if windows else ("the fast average", "the slow one")
+    low, high = _apart(signal.fast, signal.slow)
     text = (
-        f"{signal.side.upper()} {signal.symbol} at {signal.price / SCALE:,.2f}: the average of the last few prices "
-        f"({signal.fast:,.2f}) came to lie {way} the longer one ({signal.slow:,.2f}) at {moment:%Y-%m-%d %H:%M:%S} UTC"
+        f"{signal.side.upper()} {signal.symbol} at {_apart(signal.price / SCALE)[0]}: {fast} {low} crossed "
+        f"{'above' if signal.side == BUY else 'below'} {slow} {high} at {moment:%Y-%m-%d %H:%M:%S} UTC"
     )
     fields = signal._asdict() | {"price": signal.price / SCALE, "event_time": moment.isoformat()}
     return {**fields, "text": text}
+
+
+def _apart(*numbers: float) -> list[str]:
+    """Prices with as many decimals as tell them from each other and from 0: two as a rule, six at most."""
+    for digits in range(2, 7):
+        texts = [f"{number:,.{digits}f}" for number in numbers]
+        if len({*texts, f"{0:.{digits}f}"}) == len({*numbers, 0}):
+            break
+    return texts
 
 
 class SymbolState:

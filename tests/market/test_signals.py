@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stockkit.errors import ParamError
-from stockkit.market.signals import BUY, SELL, Crossing, Rule, Signal, Split, SymbolState
+from stockkit.market.signals import BUY, SELL, Crossing, Rule, Signal, Split, SymbolState, alert_body
 from stockkit.market.ticks import Tick
 
 HOUR = 3_600_000_000
@@ -135,3 +135,26 @@ def test_a_signal_names_the_place_of_its_tick():
     state = SymbolState("AAPL", Rule(1, 2, gap=0))
     signals = [state.step(tick(k, price), f"kafka:ticks/0:{k}") for k, price in enumerate([3, 2, 2, 4])]
     assert signals == [None, None, None, Signal("tick:1/2:kafka:ticks/0:3", "AAPL", "buy", "tick", 3, 4, 4e-6, 3e-6)]
+
+
+@pytest.mark.parametrize(
+    ("signal", "says"),
+    [
+        (
+            Signal("tick:5/20:kafka:t/0:7", "AAPL", BUY, "tick", 1_695_306_665_000_001, 173_910_000, 173.89, 173.9),
+            "BUY AAPL at 173.91: SMA-5 173.89 crossed above SMA-20 173.90 at 2023-09-21 14:31:05 UTC",
+        ),
+        (
+            Signal("1m:2/8:BRK.A:0", "BRK.A", SELL, "1m", 0, 541_000_000_000, 541_000.0012, 541_000.00125),
+            "SELL BRK.A at 541,000.00: SMA-2 541,000.00120 crossed below SMA-8 541,000.00125 "
+            "at 1970-01-01 00:00:00 UTC",
+        ),
+        (
+            Signal("x", "P", BUY, "tick", 0, 12, 1.2e-5, 1.1e-5),
+            "BUY P at 0.00001: the fast average 0.000012 crossed above the slow one 0.000011 "
+            "at 1970-01-01 00:00:00 UTC",
+        ),
+    ],
+)
+def test_the_sentence_of_an_alert_names_the_windows_and_tells_the_averages_apart(signal, says):
+    assert alert_body(signal)["text"] == says

@@ -251,19 +251,19 @@ def _check_status(response: httpx.Response, secret: Secret, patience: Patience) 
         raise SourceError(f"{reason} It points to {target or 'nowhere'}; redirects are not followed with a key.")
     if code != HTTPStatus.TOO_MANY_REQUESTS and code < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise SourceError(reason)
-    wait = _retry_after(response.headers.get("retry-after", ""))
+    wait = retry_after(response.headers.get("retry-after", ""))
     if wait is not None and wait > patience.longest:
         raise SourceError(f"{reason} It asks to come back in {wait:.0f} s: run again then.")
     raise _Again(reason, wait)
 
 
-def _retry_after(text: str) -> float | None:
+def retry_after(text: str) -> float | None:
     """The seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without one."""
     if re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII):
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())

@@ -14,6 +14,8 @@ from stockkit.stream.alerts.console import Console
 from stockkit.stream.alerts.delivery import deliver
 from stockkit.stream.alerts.file import open_file
 from stockkit.stream.alerts.notifier import Notifier
+from stockkit.stream.alerts.sns import open_sns
+from stockkit.stream.alerts.webhook import open_webhook
 
 __all__ = ["NOTIFIERS", "Entry", "Notifier", "deliver", "names", "open_notifiers", "shown"]
 
@@ -34,6 +36,8 @@ class Entry:
 NOTIFIERS: Mapping[str, Entry] = {
     "console": Entry(lambda argument, root: Console()),
     "file": Entry(open_file, "PATH"),
+    "webhook": Entry(open_webhook, "URL"),
+    "sns": Entry(open_sns, "TOPIC_ARN"),
 }
 
 
