@@ -9,7 +9,18 @@ from pathlib import Path
 from stockkit import files
 
 PACKAGE = Path(__file__).resolve().parents[2]
-LAMBDAS = ("__init__", "dead_letters", "failures", "kinesis", "outbox", "settings", "states", "transform", "trend")
+LAMBDAS = (
+    "__init__",
+    "clients",
+    "dead_letters",
+    "failures",
+    "kinesis",
+    "outbox",
+    "settings",
+    "states",
+    "transform",
+    "trend",
+)
 FILES = (
     *("__init__.py", "aws.py", "errors.py"),
     *(f"market/{name}.py" for name in ("__init__", "signals", "symbols", "ticks")),

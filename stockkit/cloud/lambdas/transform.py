@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from stockkit import aws
 from stockkit.cloud.lambdas import kinesis, settings
+from stockkit.cloud.lambdas.clients import clients
 from stockkit.cloud.lambdas.dead_letters import DeadLetters
 from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of, is_taken
 from stockkit.cloud.lambdas.kinesis import Record
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 @cache
 def _transform() -> Transform:
     """The function with its settings and clients, made at the cold start."""
-    return make(settings.for_transform(os.environ), aws.Session().client)
+    return make(settings.for_transform(os.environ), clients())
 
 
 def make(chosen: settings.Settings, client: Callable[[str], Any]) -> Transform:

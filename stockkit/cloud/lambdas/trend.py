@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from stockkit import aws
 from stockkit.cloud.lambdas import kinesis, settings
+from stockkit.cloud.lambdas.clients import clients
 from stockkit.cloud.lambdas.dead_letters import DeadLetters
 from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of
 from stockkit.cloud.lambdas.kinesis import Record
@@ -42,8 +42,7 @@ def publish(event: object, context: object) -> dict[str, int]:
 @cache
 def _trend() -> Trend:
     """The function with its settings and clients, made at the cold start."""
-    chosen, session = settings.for_trend(os.environ), aws.Session()
-    return make(chosen, session.client, lambda: time.time_ns() // 1_000)
+    return make(settings.for_trend(os.environ), clients(), lambda: time.time_ns() // 1_000)
 
 
 def make(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stockkit.cloud.lambdas import settings, transform, trend
+from stockkit.cloud.lambdas import clients, outbox, settings, transform, trend
 from stockkit.errors import ParamError, SymbolError
 
 TREND = {"STATES_TABLE": "states", "OUTBOX_TABLE": "outbox", "TOPIC_ARN": "arn:aws:sns:eu-central-1:1:alerts",
@@ -59,3 +59,12 @@ def test_a_function_without_settings_fails_at_its_first_event_with_the_reason(fu
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ParamError, match="environment variables"):
         function.handler({"Records": []}, None)
+
+
+def test_a_service_that_is_away_is_given_up_before_lambda_ends_the_function(aws):
+    made = clients.clients()
+    assert made("dynamodb") is made("dynamodb")
+    config = made("dynamodb").meta.config
+    waits = config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
+    assert waits < outbox.LEASE / 1e6 / 2
+    assert made("s3").meta.endpoint_url == aws
