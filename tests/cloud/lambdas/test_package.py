@@ -69,9 +69,15 @@ def test_the_command_writes_it_and_says_how_large_it_is(tmp_path):
     assert (run.stdout, packed) == (f"new/functions.zip: {len(packed):,} bytes\n", package.zipped())
 
 
+def foreign(loaded, without):
+    """The packages that are neither ours, nor of the standard library, nor loaded by boto3 alone."""
+    packages = [{name.split(".")[0] for name in modules} for modules in (loaded, without)]
+    return packages[0] - packages[1] - sys.stdlib_module_names - {"stockkit"}
+
+
 def test_the_functions_load_nothing_but_themselves_boto3_and_the_standard_library(unpacked, tmp_path):
     loaded, without = modules(unpacked, FUNCTIONS), modules(tmp_path, "")
-    ours = {name: file for name, file in loaded.items() if name.split(".")[0] == "stockkit"}
-    assert {str(file).removeprefix(f"{unpacked}/stockkit/") for file in ours.values()} == set(package.FILES)
-    others = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"stockkit"}
-    assert others - {name.split(".")[0] for name in without} == set()
+    files = {str(file) for name, file in loaded.items() if name.split(".")[0] == "stockkit"}
+    assert files == {f"{unpacked}/stockkit/{name}" for name in package.FILES}
+    assert foreign(loaded, without) == set()
+    assert foreign(modules(tmp_path, "import yaml"), without) >= {"yaml"}
