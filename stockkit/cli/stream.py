@@ -34,6 +34,8 @@ RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:tick
 PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
 WATCH_EXAMPLE = """Examples: stockkit stream watch --lake data/lake --symbols AAPL,META --port 0;
 stockkit stream watch --state /tmp/stream.sqlite --host 0.0.0.0 --others"""
+ALERT_EXAMPLE = """Examples: stockkit stream alert --test --to console --to webhook:https://example.org/secret://hook
+stockkit stream alert --again --to file:data/alerts.jsonl --lake data/lake"""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -256,3 +258,28 @@ def watch(
         print(f"{path} on {address} (Ctrl-C ends it)", flush=True)
 
     server.serve(feed.Reader(path, names), host=host, port=port, ready=ready)
+
+
+@app.command(epilog=ALERT_EXAMPLE)
+def alert(
+    to: Annotated[list[str] | None, typer.Option(metavar="CHANNEL", help="A channel; may be repeated.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Send a test alert now to each CHANNEL.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Try anew what was given up.")] = False,
+    lake: LakeOption = "data/lake",
+    state: Annotated[str, typer.Option(help="The stream's file; stream.sqlite in the lake's folder by default.")] = "",
+) -> None:
+    """List the alerts that wait, were sent and were given up, with reasons; or send some."""
+    from stockkit.cli import outbox
+    from stockkit.stream.setup import existing_store
+
+    opened = stockkit.open_lake(lake)
+    if test and again:
+        raise ParamError("--test sends a new alert, --again old ones: give one of them.")
+    if test:
+        failed = outbox.send_test(to or [], opened.root)
+    elif again:
+        failed = outbox.send_again(existing_store(opened, state), to, opened.root)
+    else:
+        failed = outbox.show(existing_store(opened, state), to)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from stockkit.errors import ParamError, did_you_mean
+from stockkit.errors import ParamError, StreamError, did_you_mean
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import sessions
 from stockkit.market.signals import Rule, Split
@@ -99,6 +99,18 @@ def store_path(lake: Lake, state: str = "") -> Path:
     if lake.folder is not None:
         return lake.folder / "stream.sqlite"
     return lake.root / "data" / "stream" / f"{str(lake.files).removeprefix('s3://').replace('/', '_')}.sqlite"
+
+
+def existing_store(lake: Lake, state: str = "") -> Store:
+    """The store that a stream has made.
+
+    Raises:
+        StreamError: there is none yet.
+    """
+    path = store_path(lake, state)
+    if not path.exists():
+        raise StreamError(f"{path} is not there: `stockkit stream run params/stream.yaml` makes it.")
+    return Store(path)
 
 
 def open_service(

@@ -84,14 +84,20 @@ class Outbox(Database):
         with self._explained("write"), self._transaction() as connection:
             connection.executemany(f"UPDATE alerts SET {change} WHERE number = ? AND state = 'waiting'", rows)
 
-    def again(self, now: int) -> int:
-        """Let the alerts that were given up wait again; how many."""
+    def again(self, channels: Sequence[str], now: int) -> int:
+        """Let the alerts of these channels that were given up wait again, and try the channels at once; how many."""
+        count = 0
         with self._explained("write"), self._transaction() as connection:
-            connection.execute("DELETE FROM about WHERE name LIKE 'pause:%'")
-            done = connection.execute(
-                "UPDATE alerts SET state = 'waiting', attempts = 0, due = ? WHERE state = 'given up'", (now,)
-            )
-            return done.rowcount
+            for channel in channels:
+                connection.execute("DELETE FROM about WHERE name = ?", (f"pause:{channel}",))
+                connection.execute(
+                    "UPDATE alerts SET due = ? WHERE state = 'waiting' AND channel = ? AND due > ?", (now, channel, now)
+                )
+                count += connection.execute(
+                    "UPDATE alerts SET state = 'waiting', attempts = 0, due = ? "
+                    "WHERE state = 'given up' AND channel = ?", (now, channel),
+                ).rowcount  # fmt: skip
+        return count
 
     def alert_counts(self) -> dict[str, int]:
         """How many alerts are waiting, sent and given up."""
@@ -106,11 +112,12 @@ class Outbox(Database):
         rows = self._rows("SELECT DISTINCT channel FROM alerts WHERE state = ? ORDER BY channel", state)
         return [channel for (channel,) in rows]
 
-    def posted(self, state: str, limit: int) -> list[Posted]:
-        """The newest alerts in this state, newest first."""
+    def posted(self, state: str, limit: int, channels: Sequence[str] | None = None) -> list[Posted]:
+        """The newest alerts in this state, newest first; of these channels, or of all."""
+        chosen = "" if not channels else f"AND channel IN ({', '.join('?' * len(channels))}) "
         rows = self._rows(
             "SELECT number, id, channel, symbol, body, made_at, attempts, state, due, coalesce(detail, '') FROM alerts "
-            "WHERE state = ? ORDER BY number DESC LIMIT ?", state, limit,
+            f"WHERE state = ? {chosen}ORDER BY number DESC LIMIT ?", state, *(channels or ()), limit,
         )  # fmt: skip
         return [Posted(Alert(*row[:7]), *row[7:]) for row in rows]
 

@@ -121,7 +121,7 @@ def test_an_alert_that_is_refused_for_good_is_given_up_and_the_next_ones_go_out(
     assert alerts.deliver(store, {"a": listed}, SECOND) == 2
     assert states(store) == {"sent": [first, third], "given up": [second], "waiting": []}
     assert store.posted("given up", 9)[0].detail == "422"
-    assert store.again(MINUTE) == 1
+    assert store.again(["a"], MINUTE) == 1
     assert alerts.deliver(store, {"a": listed}, MINUTE) == 1
     assert states(store)["sent"] == [first, second, third]
 
