@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pandas as pd
@@ -13,7 +14,8 @@ from stockkit.stream import setup
 from stockkit.workbook import params
 from stockkit.workbook.notebooks import load
 from tests import cells
-from tests.conftest import ROOT, SYMBOLS, make_workbook
+from tests.conftest import ROOT, SYMBOLS, make_workbook, manifest_of, stockkit_process
+from tests.workbook.test_report import loads
 
 NAME = "06_stream"
 DAY = {"day": "2023-09-21", "ticks": 600}
@@ -90,3 +92,23 @@ def test_its_parameters_have_the_defaults_of_a_stream():
         default = getattr(setup.Parameters(), field.name)
         expected = SYMBOLS if field.name == "symbols" else list(default) if isinstance(default, tuple) else default
         assert parameters[field.name] == expected, field.name
+
+
+def test_the_chain_of_the_stream_is_green_and_its_front_page_bears_the_verdict(tmp_path):
+    workbook = make_workbook(tmp_path)
+    done = stockkit_process(workbook, "run", "params/stream.yaml", "-p", "ticks=400")
+    assert done.returncode == 0, done.stderr
+    run = manifest_of(workbook)
+    (step,) = [step for step in run["steps"] if step["name"] == NAME]
+    assert set(step["writes"]) == {"ticks", "bars_1m", "signals", "dead_letters"}
+    assert set(step["reads"]) == {"prices", *step["writes"]}
+    assert open_lake("data/lake", root=workbook).count("ticks") == 2_400
+    assert "Not distinguishable from the random walk" in (run["folder"] / "index.html").read_text()
+    page = (run["folder"] / f"{NAME}.html").read_text()
+    images = re.findall(r"<img[^>]*>", page)
+    assert len(images) == 8
+    assert all(len(re.search(r'alt="([^"]*)"', image).group(1)) > 30 for image in images)
+    assert loads(page) == []
+    executed = (run["folder"] / f"{NAME}.ipynb").read_text()
+    assert str(workbook) not in executed
+    assert "BUY " not in executed, "alerts on the console are not for a page that is read later"

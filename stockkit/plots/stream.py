@@ -167,7 +167,7 @@ def minute_candles(bars: pd.DataFrame, symbol: str, *, last: int = 120) -> Plot:
         candles.plot(
             corrected["minute"], corrected["low"], "x", color=INK, markersize=4, label="corrected by a late tick"
         )
-        candles.legend(fontsize=8, frameon=False)
+        candles.legend(fontsize=8, loc="upper left", edgecolor="white")
     candles.use_sticky_edges = False  # else the lowest candle ends at the edge
     candles.set_ylabel("price a share")
     volume.bar(at, bars["volume"] / 1e3, width, color=colours, alpha=0.7)
