@@ -93,6 +93,7 @@ class Transform:
             "size": {"N": str(tick.size)},
             "event_time": {"N": str(tick.event_time)},
             "arrival": {"N": str(record.arrival)},
+            "number": {"N": "0"},  # of the tick in the symbol's order, which `trend` alone knows
             "sequence": {"S": record.order},
         }
         try:
