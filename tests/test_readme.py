@@ -29,6 +29,7 @@ from stockkit.records import ledger, registry
 from tests import aws, cells
 from tests.conftest import ROOT, make_workbook
 from tests.intake import alphavantage_server
+from tests.stream.conftest import broker, wait_for_topic
 
 SYMBOLS = ["AAPL", "META", "NFLX", "NVDA"]
 README = (ROOT / "README.md").read_text()
@@ -58,6 +59,8 @@ ADDED = {
     "source=alphavantage": " --until 01_ingest",
     "lake=s3:": " --until 01_ingest",
     "curl ": " --fail",
+    "params/stream.yaml": " -p 'symbols=[AAPL, META]' -p ticks=200",  # those whose prices the workbook has
+    "--for ": " --for 2s",
 }
 ALONE = {"stockkit audit": " ret_1"}  # tests/market audits the catalogue
 # What stands for something in the lines, and what it is here.
@@ -129,7 +132,14 @@ class Book:
                 environment |= aws.FAKE | {"AWS_ENDPOINT_URL": self._moto(), "AWS_EC2_METADATA_DISABLED": "true"}
         elif bare == "stockkit serve":
             self.served()
+        elif bare.startswith("stockkit stream watch"):
+            (port,) = aws.free_ports(1)
+            self._serve([*shlex.split(bare)[1:], "--port", str(port)], port, "/")
         else:
+            if "kafka:" in line and "KAFKA_BOOTSTRAP_SERVERS" not in self.environment:
+                address = self._stack.enter_context(broker())
+                wait_for_topic(address, "ticks")
+                self.environment["KAFKA_BOOTSTRAP_SERVERS"] = environment["KAFKA_BOOTSTRAP_SERVERS"] = address
             more = "".join(words for part, words in ADDED.items() if part in line) + ALONE.get(bare, "")
             self._shell(re.sub(r"( +#.*)?$", lambda end: more + end[0], command, count=1), environment)
 
@@ -145,16 +155,21 @@ class Book:
         """The address of `stockkit serve`, started when first asked for."""
         if not self._address:
             (port,) = aws.free_ports(1)
-            settings = {**self.environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
-            quiet = subprocess.DEVNULL
-            server = subprocess.Popen(
-                [self.programs / "stockkit", "serve"], cwd=self.folder, env=settings, stdout=quiet, stderr=quiet
-            )
-            self._stack.callback(server.wait)
-            self._stack.callback(server.terminate)
-            self._address = f"127.0.0.1:{port}"
-            _wait_for(f"http://{self._address}/ping", server)
+            self._address = self._serve(["serve"], port, "/ping")
         return self._address
+
+    def _serve(self, words: list[str], port: int, path: str) -> str:
+        """The address of a command that serves until the test is over, once it answers."""
+        settings = {**self.environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
+        quiet = subprocess.DEVNULL
+        server = subprocess.Popen(
+            [self.programs / "stockkit", *words], cwd=self.folder, env=settings, stdout=quiet, stderr=quiet
+        )
+        self._stack.callback(server.wait)
+        self._stack.callback(server.terminate)
+        address = f"127.0.0.1:{port}"
+        _wait_for(f"http://{address}{path}", server)
+        return address
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
@@ -163,7 +178,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
             urllib.request.urlopen(address, timeout=60).close()
             return
         time.sleep(0.05)
-    raise AssertionError("stockkit serve ended before it answered")
+    raise AssertionError("the server ended before it answered")
 
 
 def _reason(line: str) -> str | None:
