@@ -36,6 +36,8 @@ class Stream:
         self.reads: list[tuple[str, float]] = []
         self.number = FIRST
         self.page = 2  # shards that one ListShards gives
+        self.refused = 0  # reads that came too soon
+        self.mute = False  # whether an iterator at a record that was trimmed finds nothing for ever, as was reported
 
     def put(self, shard: str, *bodies: bytes) -> list[int]:
         assert shard not in self.closed
@@ -87,8 +89,11 @@ class Stream:
         if self.clock.now - made > 300:
             raise _refused("ExpiredIteratorException", "Iterator expired")
         if sum(shard == other and at > self.clock.now - 1 for other, at in self.reads) >= 5:
+            self.refused += 1
             raise _refused("ProvisionedThroughputExceededException", f"Rate exceeded for shard {shard}")
         self.reads.append((shard, self.clock.now))
+        if self.mute and 0 < first < min(self.records[shard], default=(0, b""))[0]:
+            return {"Records": [], "MillisBehindLatest": 86_400_000, "NextShardIterator": ShardIterator}
         there = [(number, body) for number, body in self.records[shard] if number >= first]
         given = there[:Limit]
         answer = {"Records": [_fields(*record) for record in given], "MillisBehindLatest": 1_000 * (there != given)}

@@ -146,6 +146,7 @@ def test_deleted_records_are_a_gap_that_says_how_many_and_is_passed_over_only_wh
     records = others + read(consumer, 8 - len(others))
     assert [record.offset for record in records if record.partition == name] == [7, 8, 9, 10, 11]
     assert [record.offset for record in records if record.partition != name] == [1, 2, 3]
+    assert consumer.poll(10, 0.5) == []
     consumer.close()
 
 
@@ -184,6 +185,30 @@ def test_a_start_that_fails_raises_and_is_asked_again(topic, mock):
         consumer.poll(1, 0.1)
     assert [record.body for record in read(consumer, 1)] == [b"b"]
     consumer.close()
+
+
+def test_what_was_collected_of_a_partition_before_it_was_taken_away_is_not_handed_over(mock, topic):
+    fill(mock, topic, 0, b"a", b"b", b"c")
+    consumer = alone(topic, nothing, 0)
+    read(consumer, 1, limit=1)
+    stale = consumer._client.consume(2, 10)
+    assert [message.offset() for message in stale] == [1, 2]
+    consumer._revoked(None, [])
+    assert consumer._records(stale) == []
+    consumer._given, consumer._start = [0], lambda _: 1  # given back, after another one has read on
+    consumer._take_up()
+    assert [record.offset for record in consumer._records(stale)] == [2]
+    consumer.close()
+
+
+def test_of_a_partition_that_is_not_a_consumers_own_no_offset_is_committed(mock, topic):
+    fill(mock, topic, 0, b"a")
+    fill(mock, topic, 1, b"a")
+    consumer = alone(topic, nothing, 0)
+    read(consumer, 1)
+    consumer.commit({f"kafka:{topic}/0": 0, f"kafka:{topic}/1": 0})
+    consumer.close()
+    assert committed(mock, "group", topic) == {0: 1}
 
 
 def test_offsets_are_committed_for_the_display_also_by_a_consumer_that_has_joined_no_group(tansu, kafka):

@@ -24,15 +24,16 @@ def test_shares_take_all_they_may_and_none_takes_what_another_wants(waiting, lim
     assert not wanting or max(given_) <= min(wanting) + 1
 
 
-def test_a_partition_that_is_always_full_does_not_keep_others_waiting():
-    bus = Memory(6, name="m")
-    producer, consumer = bus.producer(), bus.consumer("group", nothing)
-    keys = {key: bus.partition(key) for key, _ in messages(6)}
-    full, other = next((a, b) for a in keys for b in keys if keys[a] != keys[b])
-    producer.send([Message(full, b"x")] * 1_000 + [Message(other, b"y")])
-    polled = consumer.poll(1, 0) + consumer.poll(1, 0) + consumer.poll(1, 0) + consumer.poll(1, 0)
-    polled += consumer.poll(1, 0) + consumer.poll(1, 0)
-    assert b"y" in [record.body for record in polled]
+def test_each_partition_has_its_turn_where_a_poll_takes_fewer_records_than_there_are_partitions():
+    bus = Memory(4, name="m")
+    consumer = bus.consumer("group", nothing)
+    keys = {bus.partition(key): key for key in map(str, range(100))}
+    bus.producer().send(
+        [Message(keys[number], b"") for number, count in enumerate((1_000, 10, 10, 1)) for _ in range(count)]
+    )
+    polled = [record.partition for _ in range(4) for record in consumer.poll(1, 0)]
+    assert sorted(polled) == [f"memory:m/{number}" for number in range(4)]
+    assert len(consumer.poll(12, 0)) == 12
 
 
 def test_only_what_a_full_partition_did_not_take_is_sent_again_and_everything_arrives_once_and_in_order():

@@ -137,15 +137,10 @@ class Shard:
         self.sought: int | None = None  # the same, until it is seen again: where it is gone, so may others be
         self.iterator: str | None = None
         self.closed = False  # takes no records any more
-        self.ended = False  # and was read to its end
+        self.ended = False  # and was read to its end: its children may be read
         self.due = 0.0  # when it may be read again
         self.behind: int | None = None  # milliseconds
         self.waiting: deque[Record] = deque()
-
-    @property
-    def through(self) -> bool:
-        """Whether its children may be read."""
-        return self.ended and not self.waiting
 
 
 class KinesisConsumer:
@@ -159,7 +154,7 @@ class KinesisConsumer:
         self._turn = 0
 
     def poll(self, limit: int, timeout: float) -> list[Record]:
-        """See `protocol.Consumer`."""
+        """See `protocol.Consumer`. Nothing is read before all that was read is handed over."""
         until = time.monotonic() + timeout
         while not (records := self._take(limit)):
             self._discover()
@@ -196,12 +191,11 @@ class KinesisConsumer:
 
     def _readable(self) -> list[Shard]:
         """Shards that may have records and whose parents were read to their ends, or are not kept any more."""
+        ended = {shard.identifier: shard.ended for shard in self._shards.values()}
         return [
             shard
             for shard in self._shards.values()
-            if not shard.ended
-            and not shard.waiting
-            and all(self._shards[parent].through for parent in shard.parents if parent in self._shards)
+            if not shard.ended and all(ended.get(parent, True) for parent in shard.parents)
         ]
 
     def _discover(self) -> None:
