@@ -34,7 +34,7 @@ RUN_EXAMPLE = "Example: stockkit stream run params/stream.yaml -p bus=kafka:tick
 PROVE_EXAMPLE = "Example: stockkit stream prove --seeds 200 --schedules 10000"
 WATCH_EXAMPLE = """Examples: stockkit stream watch --lake data/lake --symbols AAPL,META --port 0;
 stockkit stream watch --state /tmp/stream.sqlite --host 0.0.0.0 --others"""
-ALERT_EXAMPLE = """Examples: stockkit stream alert --test --to console --to webhook:https://example.org/secret://hook
+ALERT_EXAMPLE = """Examples: stockkit stream alert --test --to console --to webhook:https://example.org/secret://hook;
 stockkit stream alert --again --to file:data/alerts.jsonl --lake data/lake"""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
