@@ -93,6 +93,30 @@ def encode(tick: Tick) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
+def quote_write(tick: Tick, arrival: int, *, number: int = 0, sequence: str = "") -> dict[str, Any]:
+    """A tick as the newest quote of its symbol in a table of DynamoDB: a PutItem that never overwrites a newer one.
+
+    Args:
+        tick: its symbol is the key; price, size and event_time are numbers, as in `Tick`.
+        arrival: microseconds since 1970 UTC.
+        number: of the tick in its symbol's order of arrival; of two of one event_time the greater one stays.
+        sequence: its place in the bus, which tells that where the writer knows no number.
+    """
+    numbers = {"price": tick.price, "size": tick.size, "event_time": tick.event_time, "arrival": arrival}
+    item = {"symbol": {"S": tick.symbol}}
+    item |= {name: {"N": str(value)} for name, value in (numbers | {"number": number}).items()}
+    if sequence:
+        item["sequence"] = {"S": sequence}
+    order = "sequence" if sequence else "number"
+    return {
+        "Item": item,
+        "ConditionExpression": "attribute_not_exists(event_time) OR event_time < :time "
+        "OR (event_time = :time AND #order < :order)",
+        "ExpressionAttributeNames": {"#order": order},
+        "ExpressionAttributeValues": {":time": item["event_time"], ":order": item[order]},
+    }
+
+
 def transform(records: Sequence[bytes], *, now: int, symbols: Container[str] | None = None) -> list[Tick | Reject]:
     """Read records; one tick or reject for each, in order. Nothing in a record raises.
 

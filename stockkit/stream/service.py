@@ -21,6 +21,7 @@ from stockkit.lake.tables import Lake
 from stockkit.stream import alerts, archive
 from stockkit.stream.bus.protocol import Bus, Consumer, Record
 from stockkit.stream.pipeline import Pipeline, Step
+from stockkit.stream.quotes import Copies
 from stockkit.stream.store import Fenced, Quote, Store
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 RECORDS = 2_000  # of one micro-batch
 POLL = 0.05  # seconds to wait for records
 DELIVERY = 0.1  # seconds between two looks into the outbox
+COPIED = 1.0  # seconds between two copies of the newest quotes
 SHOWN = 0.5  # seconds between two reports
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds before something that failed is tried again
 QUIET = 3.0  # seconds without a record after which a bus that knows no end is taken as read, once the producer ended
@@ -81,7 +83,7 @@ class Service:
         lake: where the tables are. store: makes a connection to the store; each thread has its own.
         bus: where records come from. step: what is done with them. stop: set to end it after what was read is stored.
         produce: sends the records of a producer until it is done or the event is set; None where others send.
-        notifiers: by channel.
+        notifiers: by channel. copies: brings the newest quotes to another place; None for the store alone.
     """
 
     lake: Lake
@@ -92,6 +94,7 @@ class Service:
     notifiers: Mapping[str, Any] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
+    copies: Copies | None = None
 
     def __post_init__(self) -> None:
         self._due = threading.Event()  # rows are to go to the lake
@@ -121,6 +124,7 @@ class Service:
     def _work(self, store: Store, show: Callable[[Report], None]) -> Report:
         before, self._shown, self._started = store.counts(), (time.monotonic(), 0), time.monotonic()
         works = [self._flush_often, *(partial(self._deliver, channel) for channel in self.notifiers)]
+        works += [self._copy_quotes] if self.copies else []
         threads = [threading.Thread(target=self._guarded, args=(work,)) for work in works]
         sender = threading.Thread(target=self._send)
         for thread in [*threads, sender]:
@@ -264,6 +268,20 @@ class Service:
         self._waiting = 0
         self._archived = archive.flush(self.lake, store)
 
+    def _copy_quotes(self) -> None:
+        """Bring the newest quotes to where they are kept, too, again and again."""
+        store, wait = self.store(), COPIED
+        while not self.stop.wait(wait):
+            wait = COPIED if self._bring_quotes(store) else min(2 * wait, LONGEST_WAIT)
+        store.close()
+
+    def _bring_quotes(self, store: Store) -> bool:
+        """Bring the quotes that are new; false where they cannot be written."""
+        if self.copies:
+            with self._noting("quotes"):
+                self.copies.bring(store)
+        return "quotes" not in self._trouble
+
     def _deliver(self, channel: str) -> None:
         """Send the alerts of a channel that are due, again and again; a slow one holds up none of the others."""
         store = self.store()
@@ -302,6 +320,7 @@ class Service:
             consumer = self.bus.consumer(GROUP, store.last_offset)
             consumer.commit(archived)
             consumer.close()
+        self._bring_quotes(store)
         for channel in self.notifiers:
             self._send_alerts(store, channel)
 

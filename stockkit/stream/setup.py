@@ -25,7 +25,7 @@ from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import sessions
 from stockkit.market.signals import Rule, Split
 from stockkit.market.symbols import check_symbols
-from stockkit.stream import alerts, producers, recovery
+from stockkit.stream import alerts, producers, quotes, recovery
 from stockkit.stream.bus import open_bus
 from stockkit.stream.bus.protocol import Bus
 from stockkit.stream.pipeline import INTERVALS, Step
@@ -50,6 +50,7 @@ class Parameters:
         alerts: channels that get each signal; see `alerts.names`.
         flush: seconds between two commits to the lake. seconds: to run; 0 for until everything is read.
         state: the store's file; "" for stream.sqlite in the lake's folder.
+        quotes: where the newest prices are: "sqlite", the store alone, or "dynamodb:TABLE", a table, too.
 
     Raises:
         ParamError, SymbolError: a value that cannot be.
@@ -73,6 +74,7 @@ class Parameters:
     flush: float = 5.0
     seconds: float = 0.0
     state: str = ""
+    quotes: str = quotes.DEFAULT
 
     def __post_init__(self) -> None:
         if self.symbols:
@@ -83,6 +85,7 @@ class Parameters:
                 f"{did_you_mean(self.interval, INTERVALS)}"
             )
         Rule(self.fast, self.slow)  # refuses windows that cannot be compared
+        quotes.check(self.quotes)
         for name in ("gap", "lateness", "speed", "seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ParamError(f"{name} is {getattr(self, name)}: give a number from 0 on.")
@@ -139,10 +142,12 @@ def open_service(
     with suppress(Fenced):  # another process has done so at the same moment
         recovery.recover(lake, store, step, time.time_ns() // 1_000)
     store.close()
+    place = quotes.open_quotes(parameters.quotes, path)
+    copies = None if isinstance(place, quotes.Sqlite) else quotes.Copies(place)
     return Service(
         lake, lambda: Store(path), bus, step, _produce(parameters, lake, bus),
         alerts.open_notifiers(parameters.alerts, lake.root), Pace(parameters.seconds, parameters.flush),
-        stop or threading.Event(),
+        stop or threading.Event(), copies,
     )  # fmt: skip
 
 

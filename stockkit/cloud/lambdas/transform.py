@@ -17,7 +17,7 @@ from stockkit.cloud.lambdas.clients import clients
 from stockkit.cloud.lambdas.dead_letters import DeadLetters
 from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of, is_taken
 from stockkit.cloud.lambdas.kinesis import Record
-from stockkit.market.ticks import Reject, Tick
+from stockkit.market.ticks import Reject, Tick, quote_write
 
 log = logging.getLogger(__name__)
 
@@ -87,24 +87,9 @@ class Transform:
 
     def _put(self, record: Record, tick: Tick) -> bool:
         """Write a quote; false where a newer one is there."""
-        item = {
-            "symbol": {"S": tick.symbol},
-            "price": {"N": str(tick.price)},
-            "size": {"N": str(tick.size)},
-            "event_time": {"N": str(tick.event_time)},
-            "arrival": {"N": str(record.arrival)},
-            "number": {"N": "0"},  # of the tick in the symbol's order, which `trend` alone knows
-            "sequence": {"S": record.order},
-        }
+        write = quote_write(tick, record.arrival, sequence=record.order)  # `trend` alone knows its number
         try:
-            self.dynamodb.put_item(
-                TableName=self.quotes,
-                Item=item,
-                ConditionExpression="attribute_not_exists(event_time) OR event_time < :time "
-                "OR (event_time = :time AND #sequence < :sequence)",
-                ExpressionAttributeNames={"#sequence": "sequence"},
-                ExpressionAttributeValues={":time": item["event_time"], ":sequence": item["sequence"]},
-            )
+            self.dynamodb.put_item(TableName=self.quotes, **write)
             return True
         except ClientError as error:
             if is_taken(error):
