@@ -205,8 +205,19 @@ def prove(
     schedules: Annotated[int, typer.Option(min=0, help="Of Lambda's mapping, with a crash at storage calls.")] = 200,
 ) -> None:
     """Prove that nothing is lost and nothing comes twice, whenever a process ends; four naive versions have to fail."""
-    from stockkit.cloud.lambdas.proof import schedules as lambdas
+    from stockkit.stream.proof.event_source import Violation
+
+    try:
+        _prove_pipeline(seeds)
+        _prove_lambda(schedules)
+    except Violation as violation:
+        fail(str(violation))
+        raise typer.Exit(EXIT_FAILED) from violation
+
+
+def _prove_pipeline(seeds: int) -> None:
     from stockkit.stream.proof import failpoints, naive
+    from stockkit.stream.proof.event_source import Violation
     from stockkit.workbook import progress
 
     count = 0
@@ -220,16 +231,21 @@ def prove(
     for name, change in naive.NAIVE.items():
         try:
             failpoints.prove(0, change)
-        except failpoints.Violation as violation:
+        except Violation as violation:
             print(f"naive version {name!r} fails, as it has to: {violation}")
         else:
-            fail(f"the naive version {name!r} passed: the proof proves nothing.")
-            raise typer.Exit(EXIT_FAILED)
-    if schedules:
+            raise Violation(f"the naive version {name!r} passed: the proof proves nothing.")
+
+
+def _prove_lambda(count: int) -> None:
+    from stockkit.cloud.lambdas.proof import schedules
+    from stockkit.workbook import progress
+
+    if count:
         with progress.bar("Lambda:") as bar:
-            counts = lambdas.run(schedules, lambda done: bar(f"{done:,} schedules", done, schedules))
+            counts = schedules.run(count, lambda done: bar(f"{done:,} schedules", done, count))
         parts = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()))
-        print(f"Lambda: {schedules:,} schedules of each function ({parts}): nothing lost, nothing twice")
+        print(f"Lambda: {count:,} schedules of each function ({parts}): nothing lost, nothing twice")
 
 
 @app.command(epilog=WATCH_EXAMPLE)

@@ -19,12 +19,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
+from stockkit.errors import StockkitError
+
 Event = dict[str, Any]
 Handler = Callable[[Event], Any]
 
 
 class Crash(BaseException):
     """The process of a function ended here; `except Exception` does not see it."""
+
+
+class Violation(StockkitError):
+    """What a schedule came to is not what it has to be; names the seed and what went wrong in it."""
 
 
 class Sent(NamedTuple):

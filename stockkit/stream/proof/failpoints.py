@@ -31,7 +31,7 @@ from stockkit.stream.alerts.outbox import Alert
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Pipeline, Step
-from stockkit.stream.proof.event_source import Crash
+from stockkit.stream.proof.event_source import Crash, Violation
 from stockkit.stream.proof.lake_double import MemoryLake
 from stockkit.stream.proof.points import Points, Watched
 from stockkit.stream.store import Store
@@ -43,10 +43,6 @@ COUNT = 50  # ticks of a schedule
 POLLED = 17  # records of a micro-batch
 STORE = ("commit", "spooled", "drop_spooled", "drop_late_minutes", "sent")
 RULE = Rule(2, 5)
-
-
-class Violation(AssertionError):
-    """What a schedule came to is not what it has to be; names the seed and the moments."""
 
 
 @dataclass

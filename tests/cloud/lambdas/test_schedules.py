@@ -8,6 +8,7 @@ from stockkit.cloud.lambdas import kinesis
 from stockkit.cloud.lambdas.proof import scenes, schedules
 from stockkit.cloud.lambdas.proof.doubles import FAULTS
 from stockkit.cloud.lambdas.states import States
+from stockkit.stream.proof.event_source import Violation
 
 
 def run(schedule, **planted):
@@ -23,13 +24,13 @@ def test_schedules_of_both_functions_come_to_what_they_must_and_every_fault_was_
 
 @pytest.mark.parametrize("planted", [{"conditions": False}, {"atomic": False}])
 def test_a_database_without_conditions_or_transactions_is_found_out(planted):
-    with pytest.raises(schedules.Violation):
+    with pytest.raises(Violation):
         run(schedules.run_trend, **planted)
 
 
 def test_a_function_that_swallows_failures_is_found_out(monkeypatch):
     monkeypatch.setattr(kinesis, "answer", lambda failed: None)
-    with pytest.raises(schedules.Violation, match="lost"):
+    with pytest.raises(Violation, match="lost"):
         run(schedules.run_trend)
 
 
@@ -43,12 +44,12 @@ def test_a_function_that_stores_states_and_alerts_apart_is_found_out(monkeypatch
         return done
 
     monkeypatch.setattr(States, "commit", apart)
-    with pytest.raises(schedules.Violation, match="signals"):
+    with pytest.raises(Violation, match="signals"):
         run(schedules.run_trend)
 
 
 def test_quotes_without_conditions_are_found_out():
-    with pytest.raises(schedules.Violation, match="quotes"):
+    with pytest.raises(Violation, match="quotes"):
         run(schedules.run_transform, conditions=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stockkit.stream.proof import failpoints, naive
-from stockkit.stream.proof.event_source import Crash
+from stockkit.stream.proof.event_source import Crash, Violation
 from stockkit.stream.proof.points import Points, Watched
 
 
@@ -20,7 +20,7 @@ def test_with_tables_on_the_disk_as_well():
 
 @pytest.mark.parametrize("name", naive.NAIVE)
 def test_each_naive_version_is_told(name):
-    with pytest.raises(failpoints.Violation, match="seed 0, ends at"):
+    with pytest.raises(Violation, match="seed 0, ends at"):
         failpoints.prove(0, naive.NAIVE[name])
 
 

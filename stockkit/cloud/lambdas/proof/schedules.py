@@ -22,14 +22,10 @@ from stockkit.cloud.lambdas.proof.doubles import FAULTS, S3, SNS, DynamoDB, Faul
 from stockkit.cloud.lambdas.proof.scenes import Scene
 from stockkit.cloud.lambdas.settings import Settings
 from stockkit.market.signals import SymbolState
-from stockkit.stream.proof.event_source import EventSource
+from stockkit.stream.proof.event_source import EventSource, Violation
 
 RATES = (0.0, 0.02, 0.1, 0.25)
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alerts"
-
-
-class Violation(AssertionError):
-    """What a schedule came to is not what it has to be; names the seed."""
 
 
 @dataclass
@@ -126,9 +122,9 @@ def _run(made: World, handler: Callable[[dict[str, Any]], Any]) -> None:
     made.faults.counts["given up"] += len(made.given_up)
 
 
-def _check(seed: int, what: str, found: Any, expected: Any) -> None:
-    if found != expected:
-        raise Violation(f"seed {seed}: {what}: found {found}, expected {expected}")
+def _check(seed: int, what: str, result: Any, expected: Any) -> None:
+    if result != expected:
+        raise Violation(f"seed {seed}: {what}: found {result}, expected {expected}")
 
 
 def _evaluated(made: World, check: Callable[[str, Any, Any], None]) -> pd.DataFrame:
