@@ -16,7 +16,7 @@ from typing import Annotated, TextIO
 import typer
 
 from stockkit import provenance
-from stockkit.cli import audit, forecasts, lake, models, serving, stream
+from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from stockkit.errors import LakeError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
@@ -158,3 +158,4 @@ def doctor() -> None:
 
 
 app.command(epilog="Example: stockkit audit rsi_14 --bars data/lake")(audit.audit)
+app.command(epilog=quotes.EXAMPLE)(quotes.quotes)
