@@ -15,6 +15,7 @@ from stockkit.lake.tables import open_lake
 from stockkit.market import sessions
 from stockkit.market.signals import FOUR_HOURS, Rule
 from stockkit.market.symbols import check_symbols
+from stockkit.stream import setup
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 GLUE_ARGUMENTS = re.compile(
@@ -70,19 +71,21 @@ def stream_signals(words: Sequence[str]) -> int:
     try:
         arguments = _stream_arguments(words)
         symbols = check_symbols(arguments.symbols) if arguments.symbols else ()
+        lake = open_lake(arguments.lake)
+        rule = Rule(arguments.fast, arguments.slow, round(arguments.gap * 1e6), setup.splits(lake))
         settings = signals.Settings(
-            arguments.source, arguments.checkpoint, Rule(arguments.fast, arguments.slow, round(arguments.gap * 1e6)),
+            arguments.source, arguments.checkpoint, rule,
             frozenset(symbols), arguments.brokers, arguments.limit,
             None if arguments.once else arguments.every,
         )  # fmt: skip
-        lake = open_lake(arguments.lake)
         spark = session.session("stockkit signals", cores=arguments.cores)
         signals.run(spark, lake, settings)
     except StockkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ParamError) else EXIT_FAILED
     stored = [table for table in ("ticks", "signals", "dead_letters") if lake.version(table) is not None]
-    print(", ".join(f"{table}: {lake.count(table):,} rows" for table in stored) + f" in {lake.files}")
+    counts = ", ".join(f"{table}: {lake.count(table):,} rows" for table in stored)
+    print(f"{counts or 'nothing yet'} in {lake.files}")
     return 0
 
 
