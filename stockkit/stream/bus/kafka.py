@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ BROKERS = "KAFKA_BOOTSTRAP_SERVERS"
 PREFIX = "STOCKKIT_KAFKA_"
 TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 LARGEST = 1_048_000  # bytes of key and body: a broker takes batches of 1,048,588 unless it is told otherwise
+FAREWELL = 5.0  # seconds that a consumer takes to leave its group
 PATIENCE = 30.0  # seconds that no broker may answer before it is an error
 NEVER = 2**63  # no offset is as high
 SLICE = 0.25  # seconds of waiting between looks at what was assigned
@@ -302,8 +304,10 @@ class KafkaConsumer:
         return False
 
     def close(self) -> None:
-        """See `protocol.Consumer`."""
-        self._client.close()
+        """See `protocol.Consumer`. Where no broker hears of it, the group finds out when the session is over."""
+        leaving = threading.Thread(target=self._client.close, daemon=True)  # waits for answers as long as a session
+        leaving.start()
+        leaving.join(FAREWELL)
 
     def _name(self, number: int | str) -> str:
         return f"kafka:{self._bus.topic}/{number}"
