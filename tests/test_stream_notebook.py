@@ -81,6 +81,7 @@ def test_a_stream_that_cannot_be_is_refused_before_anything_starts():
     for override, says in (
         ("fast=30", "1 <= fast < slow"), ("interval=5m", "averages count one of"), ("producer=''", "bus is memory"),
         ("minutes_after=[0]", "from 1 on"), ("sessions_after=[]", "an empty list"), ("flush=0", "0.1 to 3600"),
+        ("drawn=[]", "an empty list"),
     ):  # fmt: skip
         with pytest.raises(ParamError, match=says):
             params.resolve([notebook], params.parse_overrides([override]))
@@ -112,3 +113,13 @@ def test_the_chain_of_the_stream_is_green_and_its_front_page_bears_the_verdict(t
     executed = (run["folder"] / f"{NAME}.ipynb").read_text()
     assert str(workbook) not in executed
     assert "BUY " not in executed, "alerts on the console are not for a page that is read later"
+
+
+def test_a_day_of_a_few_ticks_of_one_symbol_goes_through_and_says_that_nothing_can_be_judged(workbook, sample):
+    open_lake("data/few", root=workbook).write("prices", sample.prices.query("symbol == 'META'"), symbols=["META"])
+    page = cells.run(workbook, NAME, lake="data/few", symbols=["META"], day="2023-09-21", ticks=10)
+    assert "**10 ticks** of 1 symbols" in page.text
+    assert "0 signals are stored, 0 come out of the ticks" in page.text
+    assert "Nothing could be judged." in page.text
+    assert "No records were rejected" in page.text
+    assert page.headlines["crossing"]["text"]

@@ -203,8 +203,8 @@ def splits(lake: Lake) -> Mapping[str, Sequence[Split]]:
         return {}
     prices = lake.delta("prices").to_pyarrow_table(columns=["symbol", "date", "split_factor"]).to_pandas()
     prices = prices.sort_values(["symbol", "date"])
-    before = prices.groupby("symbol")["split_factor"].shift()
-    changed = prices[before.notna() & (before != prices["split_factor"])].assign(before=before)
+    prices["before"] = prices.groupby("symbol")["split_factor"].shift()
+    changed = prices[prices["before"].notna() & (prices["before"] != prices["split_factor"])]
     by_symbol: dict[str, list[Split]] = {}
     for symbol, date, factor, factor_before in changed.itertuples(index=False):
         ratio = Fraction(factor / factor_before).limit_denominator(LARGEST)

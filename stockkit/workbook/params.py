@@ -196,7 +196,9 @@ def check(name: str, value: Any) -> Any:
     Raises:
         ParamError, SymbolError: says what is wrong with the value.
     """
-    if name == "symbols":
+    if name == "drawn" and not value:
+        raise ParamError("drawn is an empty list: name at least one symbol, as in [META].")
+    if name in ("symbols", "drawn"):
         return schema.check_symbols(value)
     if name == "calendar":
         return _calendar(value)

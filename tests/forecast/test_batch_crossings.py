@@ -62,12 +62,20 @@ def test_splits_restate_the_window_in_the_same_way(ticks, windows, gap, splits):
     assert same(at_once(ticks, rule), one_by_one(ticks, rule))
 
 
-def test_windows_of_thousands_of_the_highest_prices_are_summed_exactly():
+def test_long_windows_of_prices_that_leap_to_the_highest_are_compared_exactly():
+    """The averages are so far apart that the product of their distance and both windows is beyond an int64."""
     rng = np.random.default_rng(1)
-    ticks = [(int(price), k) for k, price in enumerate(rng.integers(10**14, 10**15, 600))]
-    rule = Rule(100, 500, gap=0)
+    level = np.where(np.arange(3_000) // 250 % 2, 10**15 - 10**6, 10**6)
+    ticks = [(int(price), k) for k, price in enumerate(level + rng.integers(-(10**5), 10**5, 3_000))]
+    rule = Rule(200, 900, gap=0)
     assert same(at_once(ticks, rule), one_by_one(ticks, rule))
-    assert sum(side is not None for side, *_ in at_once(ticks, rule)) > 0
+    assert sum(side is not None for side, *_ in at_once(ticks, rule)) > 4
+
+
+def test_averages_of_sums_beyond_a_float_are_rounded_once():
+    prices = np.random.default_rng(1).integers(9 * 10**14, 10**15, 600)
+    ticks = [(int(price), k) for k, price in enumerate(prices)]
+    assert same(at_once(ticks, Rule(7, 41, gap=0)), one_by_one(ticks, Rule(7, 41, gap=0)))
 
 
 def test_floats_in_place_of_integers_would_be_found():

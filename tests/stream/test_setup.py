@@ -49,3 +49,9 @@ def test_the_rule_has_the_splits_that_the_prices_of_the_lake_know(lake, paramete
     assert (pd.Timestamp(split.time, unit="us"), split.numerator, split.denominator) == (
         pd.Timestamp("2021-07-20"), 1, 4,
     )  # fmt: skip
+
+
+def test_prices_without_a_split_give_none(lake, parameters, prices):
+    lake.write("prices", prices[prices["symbol"] == "META"], symbols=["META"])
+    assert setup.rule(parameters, lake).splits == {}
+    assert setup.run(parameters, lake=lake).counts["ticks"] == 30
