@@ -59,7 +59,7 @@ class Reader:
         try:
             store = self._opened()
             if store is None:
-                return Reading(trouble=f"there is no stream in {self._path} yet: `stockkit stream run` makes it.")
+                return Reading(trouble=f"There is no stream in {self._path} yet: `stockkit stream run` makes it.")
             counts, alerts = store.counts(), store.alert_counts()
             last = self._last
             if (counts, last.store) == (last.counts, store.id):

@@ -119,7 +119,7 @@ def test_a_store_that_is_not_there_yet_is_waited_for_and_never_made(tmp_path):
     path = tmp_path / "lake" / "s.sqlite"
     reader, shown = Reader(path), Feed()
     message = pulled(reader, shown, 0)
-    assert "there is no stream in" in message["trouble"]
+    assert "There is no stream in" in message["trouble"]
     assert not path.parent.exists()
     Stream(path).take("META", 300)
     message = pulled(reader, shown, message["version"])
@@ -134,7 +134,7 @@ def test_of_a_store_made_anew_nothing_of_the_one_before_is_shown(tmp_path, strea
     for path in tmp_path.glob("s.sqlite*"):
         path.unlink()
     gone = pulled(reader, shown, before["version"])
-    assert "there is no stream" in gone["trouble"]
+    assert "There is no stream" in gone["trouble"]
     assert gone["counts"]["ticks"] == 1  # what was there stays on the page, with the trouble above it
     Stream(stream.store.path).take("NFLX", 400)
     message = pulled(reader, shown, gone["version"])
