@@ -84,7 +84,7 @@ def _line(posted: Posted) -> str:
         sentence(alert),
     ]
     if posted.detail:
-        parts.append(f"({alert.attempts} tries: {posted.detail})")
+        parts.append(f"(tried {'once' if alert.attempts == 1 else f'{alert.attempts} times'}: {posted.detail})")
     return "  ".join(parts)
 
 

@@ -323,6 +323,11 @@ class Service:
         self._bring_quotes(store)
         for channel in self.notifiers:
             self._send_alerts(store, channel)
+        counts = store.alert_counts()
+        if left := ", ".join(f"{counts[state]:,} {state}" for state in ("given up", "waiting") if counts.get(state)):
+            log.warning(
+                "event=alerts_left: %s; `stockkit stream alert` lists them, the next run sends those that wait", left
+            )
 
     @contextmanager
     def _noting(self, what: str) -> Iterator[None]:

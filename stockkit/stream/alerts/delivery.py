@@ -18,12 +18,12 @@ from typing import Any
 
 from stockkit.errors import StreamError
 from stockkit.stream.alerts.notifier import NotTaken
-from stockkit.stream.alerts.outbox import Alert, Outbox, Pause
+from stockkit.stream.alerts.outbox import DAY, Alert, Outbox, Pause
 
 SECOND = 1_000_000  # microseconds
 AT_ONCE = 100  # alerts that a notifier gets in one call
 FIRST_WAIT, LONGEST_WAIT = SECOND, 300 * SECOND  # before a channel that took nothing is tried again
-MINUTE, DAY = 60 * SECOND, 86_400 * SECOND
+MINUTE = 60 * SECOND
 FEWEST = 3  # tries before an alert that is over a day old is given up
 STUBBORN = 5  # tries after which an alert lets those behind it go first
 TURN = 5.0  # seconds after which a call comes back, whatever waits
@@ -112,6 +112,7 @@ class _Delivery:
         """Note that an alert was not taken; whether the channel goes on with the next one."""
         if problem.for_good:
             self.store.given_up(alert, str(problem))
+            self._pause(Pause(0, 0, f"{problem} It was given up; `stockkit stream alert --again` tries it anew."))
             return True
         asked = min(round(problem.wait * SECOND), DAY)
         failures = self.pause.failures + 1

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from stockkit.stream.database import Database
 
+KEPT_SENT = 10_000  # alerts
+DAY = 86_400_000_000  # microseconds
 WAITING, SENT, GIVEN_UP = STATES = ("waiting", "sent", "given up")
 
 
@@ -48,7 +50,7 @@ class Posted(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """How often in a row a channel took nothing, until when it is left alone (µs since 1970 UTC), and why."""
+    """How often in a row a channel took nothing, until when it is left alone (µs since 1970 UTC), and its problem."""
 
     failures: int = 0
     until: int = 0
@@ -67,10 +69,19 @@ class Outbox(Database):
         return [Alert(*row) for row in rows]
 
     def sent(self, alerts: Sequence[Alert], now: int) -> None:
-        """Note that these alerts were sent."""
-        self._settle(
-            "state = 'sent', due = ?, detail = NULL, attempts = attempts + 1", [(now, alert.number) for alert in alerts]
-        )
+        """Note that these alerts were sent; of those that were sent over a day ago the newest are kept."""
+        with self._explained("write"), self._transaction() as connection:
+            connection.executemany(
+                "UPDATE alerts SET state = 'sent', due = ?, detail = NULL, attempts = attempts + 1 "
+                "WHERE number = ? AND state = 'waiting'", [(now, alert.number) for alert in alerts],
+            )  # fmt: skip
+            dropped = connection.execute(
+                "DELETE FROM alerts WHERE number <= (SELECT max(number) FROM alerts) - ? "
+                "AND state = 'sent' AND due < ?", (KEPT_SENT, now - DAY),
+            ).rowcount  # fmt: skip
+            if dropped:
+                count = int(self._value("SELECT value FROM about WHERE name = 'dropped'") or 0) + dropped
+                connection.execute("INSERT OR REPLACE INTO about VALUES ('dropped', ?)", (str(count),))
 
     def failed(self, alert: Alert, detail: str, again_at: int) -> None:
         """Note that an alert was not taken, why, and when to try again."""
@@ -100,8 +111,10 @@ class Outbox(Database):
         return count
 
     def alert_counts(self) -> dict[str, int]:
-        """How many alerts are waiting, sent and given up."""
-        return dict(self._rows("SELECT state, count(*) FROM alerts GROUP BY state ORDER BY state"))
+        """How many alerts are waiting, sent and given up; those that were sent since the store was made."""
+        counts = dict(self._rows("SELECT state, count(*) FROM alerts GROUP BY state ORDER BY state"))
+        dropped = int(self._value("SELECT value FROM about WHERE name = 'dropped'") or 0)
+        return counts | {SENT: counts.get(SENT, 0) + dropped} if dropped else counts
 
     def alert_ids(self) -> list[str]:
         """The ids of all alerts, in order, once a channel."""
@@ -134,7 +147,7 @@ class Outbox(Database):
     def pause(self, channel: str, pause: Pause) -> None:
         """Leave a channel alone for a while; `Pause()` for no more."""
         with self._explained("write"), self._transaction() as connection:
-            if pause.failures:
+            if pause.detail:
                 connection.execute(
                     "INSERT OR REPLACE INTO about VALUES (?, ?)", (f"pause:{channel}", json.dumps(pause))
                 )

@@ -56,7 +56,7 @@ def test_the_outbox_is_listed_by_state_with_reasons_each_alert_in_a_line(workboo
     assert (waiting, sent, given_up) == ("waiting: 1", "sent: 1", "given up: 1")
     assert "console  BUY tick:5/20:p/0:2" in one
     assert "</script>" in two
-    assert three.endswith("(1 tries: 127.0.0.1 answered 422 Unprocessable Entity.)")
+    assert three.endswith("(tried once: 127.0.0.1 answered 422 Unprocessable Entity.)")
     assert "/key" not in run.stdout
 
 

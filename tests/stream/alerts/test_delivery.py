@@ -14,9 +14,10 @@ import pytest
 
 from stockkit.errors import ParamError, StreamError
 from stockkit.stream import alerts
-from stockkit.stream.alerts import delivery
-from stockkit.stream.alerts.delivery import DAY, MINUTE, SECOND
+from stockkit.stream.alerts import delivery, outbox
+from stockkit.stream.alerts.delivery import MINUTE, SECOND
 from stockkit.stream.alerts.notifier import NotTaken
+from stockkit.stream.alerts.outbox import DAY
 from stockkit.stream.store import Store
 from tests.stream.alerts.posting import HOSTILE, Listed, post
 
@@ -121,6 +122,7 @@ def test_an_alert_that_is_refused_for_good_is_given_up_and_the_next_ones_go_out(
     assert alerts.deliver(store, {"a": listed}, SECOND) == 2
     assert states(store) == {"sent": [first, third], "given up": [second], "waiting": []}
     assert store.posted("given up", 9)[0].detail == "422"
+    assert store.paused("a").detail == ""
     assert store.again(["a"], MINUTE) == 1
     assert alerts.deliver(store, {"a": listed}, MINUTE) == 1
     assert states(store)["sent"] == [first, second, third]
@@ -139,6 +141,29 @@ def test_alerts_of_before_a_long_pause_of_the_service_are_not_given_up_at_the_fi
     alerts.deliver(store, {"a": listed}, 3 * DAY)
     assert alerts.deliver(store, {"a": listed}, 3 * DAY + 2 * SECOND) == 2
     assert states(store)["sent"] == ids
+
+
+def test_a_channel_whose_last_answer_was_a_refusal_says_so(store):
+    post(store, 2, "a")
+    refusals = [NotTaken("404 Not Found.", for_good=True), NotTaken("404 Not Found.", for_good=True)]
+    assert alerts.deliver(store, {"a": Listed(*refusals)}, SECOND) == 0
+    assert "404 Not Found. It was given up" in store.paused("a").detail
+    post(store, 1, "a", now=SECOND)
+    assert alerts.deliver(store, {"a": Listed()}, SECOND) == 1
+    assert store.paused("a").detail == ""
+
+
+def test_of_alerts_that_were_sent_long_ago_the_newest_are_kept_and_all_are_counted(store, monkeypatch):
+    monkeypatch.setattr(outbox, "KEPT_SENT", 5)
+    old, refused = post(store, 8, "a"), NotTaken("422", for_good=True)
+    alerts.deliver(store, {"a": Listed(refused)}, SECOND)
+    new = post(store, 2, "a", now=SECOND)
+    alerts.deliver(store, {"a": Listed()}, 2 * SECOND)
+    assert states(store) == {"sent": old[1:] + new, "given up": old[:1], "waiting": []}
+    newest = post(store, 1, "a", now=2 * DAY)
+    alerts.deliver(store, {"a": Listed()}, 2 * DAY)
+    assert states(store) == {"sent": old[6:] + new + newest, "given up": old[:1], "waiting": []}
+    assert store.alert_counts() == {"sent": 10, "given up": 1}
 
 
 def test_what_is_over_the_rate_of_a_channel_goes_out_later_in_order(store):
