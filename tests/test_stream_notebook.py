@@ -118,7 +118,7 @@ def test_the_chain_of_the_stream_is_green_and_its_front_page_bears_the_verdict(t
 def test_a_day_of_a_few_ticks_of_one_symbol_goes_through_and_says_that_nothing_can_be_judged(workbook, sample):
     open_lake("data/few", root=workbook).write("prices", sample.prices.query("symbol == 'META'"), symbols=["META"])
     page = cells.run(workbook, NAME, lake="data/few", symbols=["META"], day="2023-09-21", ticks=10)
-    assert "**10 ticks** of 1 symbols" in page.text
+    assert "**10 ticks** of 1 symbol," in page.text
     assert "0 signals are stored, 0 come out of the ticks" in page.text
     assert "Nothing could be judged." in page.text
     assert "No records were rejected" in page.text

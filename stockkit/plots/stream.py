@@ -10,6 +10,7 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
+from stockkit.errors import counted
 from stockkit.forecast.judge.scores import LEVEL
 from stockkit.forecast.trading.crossing_scores import Board
 from stockkit.market import schema
@@ -101,7 +102,7 @@ def signals_through_day(lines: pd.DataFrame, signals: pd.DataFrame, symbols: Seq
     axes[-1, 1].set_xlabel(f"{ZOOM} in a row, by number in the order of arrival")
     legend_below(plot, axes[0, 1])
     crossed = "; ".join(
-        f"{symbol}: {_count(n, 'crossing')}" + (f", one every {minutes / n:.1f} minutes" if n else "")
+        f"{symbol}: {counted(n, 'crossing')}" + (f", one every {minutes / n:.1f} minutes" if n else "")
         for symbol, (n, minutes) in counts.items()
     )
     day = next(iter(days.values()))
@@ -177,7 +178,7 @@ def minute_candles(bars: pd.DataFrame, symbol: str, *, last: int = 120) -> Plot:
     wide = bars.loc[reach.idxmax(), "minute"]
     return finish(
         plot,
-        f"{symbol}: {int(rising.sum())} of the last {_count(len(bars), 'minute')} did not fall; the widest, "
+        f"{symbol}: {int(rising.sum())} of the last {counted(len(bars), 'minute')} did not fall; the widest, "
         f"{wide:%H:%M}, had {reach.max():.0f} bp from low to high",
         f"Candles and volume, {_span(bars['minute'])}; hollow ones rose; {len(corrected)} corrected by late ticks.",
     )
@@ -201,7 +202,7 @@ def volume_by_minute(bars: pd.DataFrame) -> Plot:
     return finish(
         plot,
         f"The busiest minute was {busiest:%H:%M} UTC with {total.max():,.0f} shares{times}",
-        f"Volume of {_count(day['symbol'].nunique(), 'symbol')}, {_span(total.index.to_series())}.",
+        f"Volume of {counted(day['symbol'].nunique(), 'symbol')}, {_span(total.index.to_series())}.",
     )
 
 
@@ -278,10 +279,10 @@ def rejected_records(dead_letters: pd.DataFrame) -> Plot:
     axis.margins(x=0.08)
     axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axis.set_xlabel("records")
-    reasons = _count(len(counts), "reason")
+    reasons = counted(len(counts), "reason")
     return finish(
         plot,
-        f"{_count(len(letters), 'record')} rejected, for {reasons}; most often: {counts.index[-1]}",
+        f"{counted(len(letters), 'record')} rejected, for {reasons}; most often: {counts.index[-1]}",
         "Rejected: " + ", ".join(f"{reason} {count}" for reason, count in counts[::-1].items()) + ".",
     )
 
@@ -327,10 +328,6 @@ def _means(axis: Any, rows: pd.DataFrame, names: Sequence[str], cost: float) -> 
     axis.axvline(cost, color=DOWN, linewidth=1.2, linestyle="--")
     axis.grid(axis="y", visible=False)
     axis.set_yticks(range(len(names)), names)
-
-
-def _count(number: int, singular: str) -> str:
-    return f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
 def _span(times: pd.Series) -> str:
