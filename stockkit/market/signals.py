@@ -33,6 +33,7 @@ BUY, SELL = "buy", "sell"
 FOUR_HOURS = 4 * 3_600_000_000  # microseconds
 LONGEST = 10_000  # prices of a window
 WINDOWS = re.compile(r"\w+:(\d+)/(\d+):")  # at the start of a signal's id
+COMPACT = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make an encoder for each text
 SOURCES = 16  # whose sequences are kept for a symbol; the one that came first goes first
 
 
@@ -271,7 +272,7 @@ class SymbolState:
             "crossing": self.crossing.dump(),
             "seen": sequences,
         }
-        return json.dumps(state, separators=(",", ":"))
+        return COMPACT(state)
 
     @classmethod
     def load(cls, symbol: str, text: str, rule: Rule) -> SymbolState:

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stockkit.market import ticks
-from stockkit.market.signals import Rule, Signal, SymbolState, alert_body
+from stockkit.market.signals import COMPACT, Rule, Signal, SymbolState, alert_body
 from stockkit.market.ticks import Reject, Tick
 from stockkit.stream import minutes
 from stockkit.stream.archive import Rows, text_of
@@ -55,17 +55,15 @@ class Live:
             self.version, self.partition = 0, ""
             self.state, self.minutes = SymbolState(symbol, step.rule), Minutes(symbol, bar_rule)
         else:
-            body = json.loads(kept.body)
+            state, open_minutes = kept.body.split("\n")
             self.version, self.partition = kept.version, kept.open_in
-            self.state = SymbolState.load(symbol, body["state"], step.rule)
-            self.minutes = Minutes.load(symbol, body["minutes"], bar_rule)
+            self.state = SymbolState.load(symbol, state, step.rule)
+            self.minutes = Minutes.load(symbol, json.loads(open_minutes), bar_rule)
 
     def kept(self) -> Kept:
-        """As the store keeps it."""
-        body = {"state": self.state.dump(), "minutes": self.minutes.dump()}
-        return Kept(
-            self.version, json.dumps(body, separators=(",", ":")), self.partition if self.minutes.is_open else ""
-        )
+        """As the store keeps it: a line of JSON for the state, one for the minutes."""
+        body = f"{self.state.dump()}\n{COMPACT(self.minutes.dump())}"
+        return Kept(self.version, body, self.partition if self.minutes.is_open else "")
 
 
 @dataclass
