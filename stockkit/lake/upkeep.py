@@ -16,6 +16,7 @@ from stockkit.market import schema
 
 WEEK = 168.0  # hours; Delta's own default
 SHORTEST = 1.0  # hours: files of a write that is not committed yet look unused
+SORTED_IN_MEMORY = 256 * 2**20  # bytes; ten million ticks then take 400 MB; what is more goes through files
 HISTORY = {
     "version": "int64",
     "timestamp": "datetime64[ns, UTC]",
@@ -106,8 +107,9 @@ def compact(location: TableLocation, partition: tuple[str, str], sorting: Sequen
     def once(now: Any) -> None:
         column, value = partition
         now.optimize.z_order(
-            list(sorting), partition_filters=[(column, "=", value)], commit_properties=commits.properties()
-        )
+            list(sorting), partition_filters=[(column, "=", value)], commit_properties=commits.properties(),
+            max_spill_size=SORTED_IN_MEMORY,
+        )  # fmt: skip
 
     commits.attempt(location, once)
 

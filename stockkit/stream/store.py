@@ -22,7 +22,7 @@ from stockkit.market.signals import Signal
 from stockkit.stream.alerts.outbox import Outbox
 
 LAYOUT = 2  # of the file; kept as its user_version
-PATIENCE = 30.0  # seconds to wait for another process that writes
+PATIENCE = 5.0  # seconds to wait for another process that writes
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS partitions (

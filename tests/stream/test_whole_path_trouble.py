@@ -14,7 +14,7 @@ import pytest
 
 import stockkit
 from stockkit.errors import StreamError
-from stockkit.stream import alerts, archive, recovery, service, store
+from stockkit.stream import alerts, archive, recovery, service, setup, store
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Step
@@ -196,7 +196,6 @@ def test_sigterm_stores_and_commits_what_was_read_and_a_second_one_ends_at_once(
             second.process.terminate()
             second.wait(lambda run: "stopping" in run.out.read_text())
             assert second.end() == -15
-        third = start(**about)
-        assert third.process.wait(60) == 0
+    setup.run(setup.Parameters(**about), root=tmp_path)
     assert_ticks_once(lake, simulated(150, ["META", "NFLX"], corrupt=0.001))
     assert_signals_of_ticks(lake)
