@@ -71,7 +71,7 @@ def test_quotes_written_out_of_order_and_twice_by_several_end_at_the_newest(open
     assert opened().read(["ON", "NONE", "ON"]) == NEWEST[2:]
 
 
-def test_writers_at_the_same_time_end_at_the_newest(tmp_path):
+def test_writers_at_the_same_time_end_at_the_newest(tmp_path):  # moto does not judge and write in one step
     path = tmp_path / "stream.sqlite"
 
     def write(seed: int) -> None:
