@@ -17,7 +17,7 @@ NOW = time.time_ns() // 1_000
 QUOTES = [
     Quote("META", 295_730_000, 100, NOW - 7_300_000_000, NOW, 3),
     Quote("AAPL", 1_189_370_500, 20, NOW - 86_400_000_000 * 3, NOW, 5),
-    Quote("EURUSD=X", 1_085_312, 0, NOW + 9_000_000, NOW, 1),
+    Quote("EURUSD=X", 1_085_312, 0, NOW + 36_000_000_000, NOW, 1),
 ]
 
 
