@@ -88,8 +88,8 @@ audit = causality.audit
 
 def _audit(what: Any, *more: Any, **options: Any) -> causality.Audit:
     """The audit; what it says of the catalogue hangs on no data and is found out once for all notebooks."""
-    own = more or options or not isinstance(what, list) or set(what) & set(features.names("user"))
-    return audit(what, *more, **options) if own else _of_the_catalogue(*what)
+    recomputes = more or options or not isinstance(what, list) or set(what) & set(features.names("user"))
+    return audit(what, *more, **options) if recomputes else _of_the_catalogue(*what)
 
 
 @functools.cache

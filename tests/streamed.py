@@ -51,10 +51,12 @@ def _minutes(ticks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _signals(ticks: pd.DataFrame) -> pd.DataFrame:
-    found = batch_crossings.of_ticks(ticks, Rule())
-    found = found.merge(ticks[["symbol", "number", "partition", "offset", "date", "arrival"]], on=["symbol", "number"])
-    place = found["partition"] + ":" + found["offset"]
-    rows = found.rename(columns={"arrival": "made_at"}).assign(id="tick:5/20:" + place)
+    raised = batch_crossings.of_ticks(ticks, Rule())
+    raised = raised.merge(
+        ticks[["symbol", "number", "partition", "offset", "date", "arrival"]], on=["symbol", "number"]
+    )
+    place = raised["partition"] + ":" + raised["offset"]
+    rows = raised.rename(columns={"arrival": "made_at"}).assign(id="tick:5/20:" + place)
     return schema.cast(rows, TABLES["signals"].contract)
 
 

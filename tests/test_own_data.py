@@ -123,8 +123,8 @@ def nbval(folder, *notebooks):
 def planted(page, folder):
     """A copy of an executed notebook up to the first count of rows in words, in which that is another one."""
     notebook = nbformat.read(page, as_version=4)
-    told = next(number for number, cell in enumerate(notebook.cells) if "300 rows" in str(cell.get("outputs", "")))
-    notebook.cells = notebook.cells[: told + 1]
+    place = next(number for number, cell in enumerate(notebook.cells) if "300 rows" in str(cell.get("outputs", "")))
+    notebook.cells = notebook.cells[: place + 1]
     path = folder / "planted.ipynb"
     path.write_text(nbformat.writes(notebook).replace("300 rows", "301 rows"))
     return path

@@ -25,8 +25,8 @@ def day() -> dict[str, pd.DataFrame]:
 
 def through_day(day: dict[str, pd.DataFrame], interval: str = "tick") -> plots.figure.Plot:
     lines = batch_crossings.averages(day["ticks"], Rule(), interval=interval)
-    found = batch_crossings.of_ticks(day["ticks"], Rule(), interval=interval)
-    return plots.signals_through_day(lines, found, ["META", "NFLX"])
+    raised = batch_crossings.of_ticks(day["ticks"], Rule(), interval=interval)
+    return plots.signals_through_day(lines, raised, ["META", "NFLX"])
 
 
 DRAWN = {
@@ -71,10 +71,10 @@ def test_a_bar_is_the_newest_price_and_the_title_names_the_largest_move(day):
 @pytest.mark.parametrize("interval", ["tick", "1m"])
 def test_each_signal_of_the_day_is_marked_and_counted(day, interval):
     plot = through_day(day, interval)
-    found = batch_crossings.of_ticks(day["ticks"], Rule(), interval=interval)
+    raised = batch_crossings.of_ticks(day["ticks"], Rule(), interval=interval)
     for axis, symbol in zip(plot.axes[::2], ["META", "NFLX"], strict=True):
         marked = sum(len(line.get_xdata()) for line in axis.lines if line.get_marker() in "^v")
-        assert marked == (found["symbol"] == symbol).sum() > 0
+        assert marked == (raised["symbol"] == symbol).sum() > 0
         assert f"{symbol}: {marked} crossings, one every" in plot.alt
     beside = plot.axes[1]
     marked = [line for line in beside.lines if line.get_marker() in "^v"]

@@ -34,8 +34,8 @@ def quotes(
 
     opened = open_quotes(place, store_path(stockkit.open_lake(lake), state))
     names = list(dict.fromkeys(symbols or ()))
-    found = opened.read([name for name in names if is_symbol(name)] if names else None)
-    known = {quote.symbol: quote for quote in found}
+    kept = opened.read([name for name in names if is_symbol(name)] if names else None)
+    known = {quote.symbol: quote for quote in kept}
     if not names and not known:
         raise StreamError("no quotes yet: `stockkit stream run params/stream.yaml` writes them with the first ticks.")
     now = time.time_ns() // 1_000
@@ -74,8 +74,8 @@ def _print_table(rows: Sequence[Row]) -> None:
 
 def _price(price: float) -> str:
     """A price with two decimals, or as many more as it has."""
-    whole, _, decimals = f"{price:,.6f}".partition(".")
-    return f"{whole}.{decimals.rstrip('0'):0<2}"
+    units, _, decimals = f"{price:,.6f}".partition(".")
+    return f"{units}.{decimals.rstrip('0'):0<2}"
 
 
 def age_of(seconds: float) -> str:

@@ -95,10 +95,10 @@ def signals_through_day(lines: pd.DataFrame, signals: pd.DataFrame, symbols: Seq
     counts = {}
     for pair, (symbol, day) in zip(axes, days.items(), strict=True):
         first, last = day["event_time"].iloc[[0, -1]]
-        own = signals[(signals["symbol"] == symbol) & signals["event_time"].between(first, last)]
-        counts[symbol] = len(own), (last - first) / pd.Timedelta("1min")
-        _whole_day(pair[0], symbol, day, own)
-        _some_ticks(pair[1], day, own)
+        marked = signals[(signals["symbol"] == symbol) & signals["event_time"].between(first, last)]
+        counts[symbol] = len(marked), (last - first) / pd.Timedelta("1min")
+        _whole_day(pair[0], symbol, day, marked)
+        _some_ticks(pair[1], day, marked)
     axes[-1, 1].set_xlabel(f"{ZOOM} in a row, by number in the order of arrival")
     legend_below(plot, axes[0, 1])
     crossed = "; ".join(
@@ -114,8 +114,8 @@ def signals_through_day(lines: pd.DataFrame, signals: pd.DataFrame, symbols: Seq
 def _whole_day(axis: Any, symbol: str, day: pd.DataFrame, signals: pd.DataFrame) -> None:
     axis.plot(day["event_time"], day["price"], color=MUTED, linewidth=0.8)
     for side, marker, edge, face in SIDES:
-        own = signals[signals["side"] == side]
-        axis.plot(own["event_time"], own["price"], marker, color=edge, markerfacecolor=face, markersize=3.2,
+        marked = signals[signals["side"] == side]
+        axis.plot(marked["event_time"], marked["price"], marker, color=edge, markerfacecolor=face, markersize=3.2,
                   markeredgewidth=0.7)  # fmt: skip
     axis.set_title(symbol, loc="left", fontsize=9, color=INK)
     axis.set_ylabel("price a share")
@@ -136,9 +136,9 @@ def _some_ticks(axis: Any, day: pd.DataFrame, signals: pd.DataFrame) -> None:
     axis.plot(near["number"], near["slow"], color=INK, linewidth=1.3, linestyle="--", label="slow average")
     inside = signals[signals["number"].between(*near["number"].iloc[[0, -1]])]
     for side, marker, edge, face in SIDES:
-        own = inside[inside["side"] == side]
+        marked = inside[inside["side"] == side]
         style = {"color": edge, "markerfacecolor": face, "linestyle": "none", "marker": marker, "markersize": 7}
-        axis.plot(own["number"], own["fast"], label=side, **style)
+        axis.plot(marked["number"], marked["fast"], label=side, **style)
 
 
 def _clock(axis: Any, times: pd.Series) -> None:

@@ -142,15 +142,15 @@ def test_no_average_spans_the_night(ticks):
 
 
 def test_daily_bars_cross_at_the_end_of_their_session(prices):
-    found = batch_crossings.of_sessions(prices, Rule(gap=0))
+    table = batch_crossings.of_sessions(prices, Rule(gap=0))
     crossing = Crossing(Rule(gap=0))
     meta = prices[prices["symbol"] == "META"]
     sides = [crossing.step(round(row.close * SCALE), row.date.value // 1000) for row in meta.itertuples()]
     ends = meta.loc[[side is not None for side in sides], "date"] + pd.Timedelta("1d")
-    of_meta = found[found["symbol"] == "META"]
+    of_meta = table[table["symbol"] == "META"]
     assert of_meta["event_time"].dt.tz_localize(None).tolist() == ends.tolist()
     assert of_meta["side"].tolist() == list(filter(None, sides))
-    assert set(found["number"]) == {0}
+    assert set(table["number"]) == {0}
 
 
 def test_nothing_gives_nothing(ticks):
@@ -172,10 +172,10 @@ def test_minutes_are_those_that_were_closed_in_time(ticks):
         closed = minutes.close(time - 2_000_000)
         sides += [signal for bar in closed if (signal := minutes.step(bar))]
     sides += [signal for bar in minutes.close(2**62) if (signal := minutes.step(bar))]
-    found = batch_crossings.of_ticks(day.assign(late=late), rule, interval="1m")
-    assert len(found) == len(sides) > 20
+    table = batch_crossings.of_ticks(day.assign(late=late), rule, interval="1m")
+    assert len(table) == len(sides) > 20
     assert sum(late) > 0
-    for row, signal in zip(found.itertuples(), sides, strict=True):
+    for row, signal in zip(table.itertuples(), sides, strict=True):
         assert (row.side, row.event_time.value // 1_000) == (signal.side, signal.event_time)
         assert (row.price, row.fast, row.slow) == (signal.price / SCALE, signal.fast, signal.slow)
         assert (row.number, row.interval) == (0, "1m")
@@ -188,16 +188,16 @@ def test_another_interval_is_refused(ticks):
 
 def test_a_stored_signal_that_is_lost_doubled_or_altered_by_a_bit_is_named():
     day = tables()
-    found = batch_crossings.of_ticks(day["ticks"], Rule())
+    table = batch_crossings.of_ticks(day["ticks"], Rule())
     signals = day["signals"]
-    assert batch_crossings.differences(signals, found).empty
-    lost = batch_crossings.differences(signals.drop(index=3), found)
+    assert batch_crossings.differences(signals, table).empty
+    lost = batch_crossings.differences(signals.drop(index=3), table)
     assert lost["more"].tolist() == [-1]
     assert lost["number"].tolist() == [signals["number"].iloc[3]]
-    doubled = batch_crossings.differences(pd.concat([signals, signals.iloc[[3]]]), found)
+    doubled = batch_crossings.differences(pd.concat([signals, signals.iloc[[3]]]), table)
     assert doubled["more"].tolist() == [1]
     altered = signals.assign(slow=np.nextafter(signals["slow"], np.where(signals.index == 3, 0.0, signals["slow"])))
-    assert sorted(batch_crossings.differences(altered, found)["more"]) == [-1, 1]
+    assert sorted(batch_crossings.differences(altered, table)["more"]) == [-1, 1]
 
 
 def test_signals_of_other_windows_are_left_aside():

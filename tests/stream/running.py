@@ -58,13 +58,13 @@ class Running:
         return tuple(json.loads(lines[-1])) if lines else ({}, 0, {})  # type: ignore[return-value]
 
     @property
-    def said(self) -> list[str]:
+    def log_lines(self) -> list[str]:
         """The lines of the log."""
         return self.errors.read_text().splitlines()
 
     def wait(self, until: Callable[[Running], bool]) -> None:
         """Wait for a condition, as long as the process runs."""
-        wait_for(lambda: until(self), lambda: f"{self.report}, {self.said}", self.process)
+        wait_for(lambda: until(self), lambda: f"{self.report}, {self.log_lines}", self.process)
 
     def end(self, signal: int = 15) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -55,9 +55,9 @@ def fill(mock: str, topic: str, partition: int, *bodies: bytes) -> None:
 def committed(address: str, group: str, topic: str) -> dict[int, int]:
     """The offsets that a group has committed, the next to read."""
     reader = confluent_kafka.Consumer({"bootstrap.servers": address, "group.id": group, "log_level": 0})
-    found = reader.committed([confluent_kafka.TopicPartition(topic, number) for number in range(2)], timeout=10)
+    offsets = reader.committed([confluent_kafka.TopicPartition(topic, number) for number in range(2)], timeout=10)
     reader.close()
-    return {one.partition: one.offset for one in found if one.offset >= 0}
+    return {one.partition: one.offset for one in offsets if one.offset >= 0}
 
 
 def test_options_come_from_the_environment_and_those_that_carry_the_promises_do_not(monkeypatch):

@@ -44,9 +44,9 @@ def quoted(price, day="2023-09-21", volume=63_047_900):
     """A GLOBAL_QUOTE as Alpha Vantage's documentation shows it."""
 
     def answer(handler):
-        told = {"01. symbol": handler.symbol, "02. open": "174.5500", "05. price": f"{price:.4f}",
+        answer = {"01. symbol": handler.symbol, "02. open": "174.5500", "05. price": f"{price:.4f}",
                 "06. volume": str(volume), "07. latest trading day": day, "08. previous close": "175.4900"}  # fmt: skip
-        handler.reply(json.dumps({"Global Quote": told}).encode(), kind="application/json")
+        handler.reply(json.dumps({"Global Quote": answer}).encode(), kind="application/json")
 
     return answer
 

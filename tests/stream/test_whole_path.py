@@ -22,19 +22,21 @@ def committed(bus: str, address: str) -> dict[str, int]:
 
     reader = Consumer({"bootstrap.servers": address, "group.id": "stockkit", "log_level": 0})
     topic = bus.partition(":")[2]
-    found = reader.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], timeout=10)
+    offsets = reader.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], timeout=10)
     reader.close()
-    return {f"{bus}/{one.partition}": one.offset - 1 for one in found if one.offset > 0}
+    return {f"{bus}/{one.partition}": one.offset - 1 for one in offsets if one.offset > 0}
 
 
 def warnings(*runs: Running) -> list[str]:
     """What the services warned of."""
-    return [line for run in runs for line in run.said if line.startswith(("WARNING", "ERROR", "Traceback", "CRITICAL"))]
+    return [
+        line for run in runs for line in run.log_lines if line.startswith(("WARNING", "ERROR", "Traceback", "CRITICAL"))
+    ]
 
 
 def has_partitions(run: Running) -> bool:
     """Whether it was given a share of the topic."""
-    return any("partitions given" in line and "starts={}" not in line for line in run.said)
+    return any("partitions given" in line and "starts={}" not in line for line in run.log_lines)
 
 
 def test_two_consumers_share_a_topic_one_late_one_killed_the_broker_away_everything_restarted(tmp_path, monkeypatch):
@@ -62,7 +64,7 @@ def test_two_consumers_share_a_topic_one_late_one_killed_the_broker_away_everyth
 
         def all_read(runs: Sequence[Running]) -> None:
             sent = min(len(part) * size, len(messages))
-            wait_for(lambda: records() == sent, lambda: f"{records()} of {sent}, {[run.said for run in runs]}")
+            wait_for(lambda: records() == sent, lambda: f"{records()} of {sent}, {[run.log_lines for run in runs]}")
 
         first = start(**about)
         send(0)

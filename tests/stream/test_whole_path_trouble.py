@@ -114,8 +114,8 @@ def test_trouble_is_said_in_one_line_and_over_nothing_is_missing(
         scene = Scene(places["lake"], places["state"], messages)
         scene.run(trouble(places[part or "state"]), where)
         lines = [line for line in caplog.messages if line.startswith("event=")]
-        [said] = [line for line in lines if line.startswith(f"event=trouble where={where}")]
-        assert why in said
+        [note] = [line for line in lines if line.startswith(f"event=trouble where={where}")]
+        assert why in note
         assert lines.count(f"event=recovered where={where}") == 1
         file = Store(scene.store)
         assert_exact(scene.lake, file, messages)
@@ -123,12 +123,12 @@ def test_trouble_is_said_in_one_line_and_over_nothing_is_missing(
 
 
 def test_a_delay_that_grows_from_look_to_look_is_said_and_one_that_is_made_up_for_is_not():
-    backlog, said = Backlog(), []
+    backlog, notes = Backlog(), []
     for delay in (5, 20, 19, 25, 30, 40, 50, 45):
         backlog.delay = delay
-        said.append(str(backlog.look(lag=1_000 * delay) or ""))
-    assert [bool(line) for line in said] == [False] * 5 + [True, True, False]
-    assert "stored 40 s after it came, 40,000 wait, and they become more" in said[5]
+        notes.append(str(backlog.look(lag=1_000 * delay) or ""))
+    assert [bool(line) for line in notes] == [False] * 5 + [True, True, False]
+    assert "stored 40 s after it came, 40,000 wait, and they become more" in notes[5]
 
 
 def test_a_service_whose_records_come_faster_than_they_are_stored_says_so_once(tmp_path, monkeypatch, caplog, messages):
@@ -141,9 +141,9 @@ def test_a_service_whose_records_come_faster_than_they_are_stored_says_so_once(t
     assert max(report.lag for report in scene.reports) > 10
     scene.service.stop.set()
     scene.thread.join()
-    said = [line for line in caplog.messages if "where=lag" in line]
-    assert said[0].startswith("event=trouble where=lag: records come faster than they are stored")
-    assert all("recovered" in later for later in said[1::2])
+    notes = [line for line in caplog.messages if "where=lag" in line]
+    assert notes[0].startswith("event=trouble where=lag: records come faster than they are stored")
+    assert all("recovered" in later for later in notes[1::2])
 
 
 def test_a_second_store_takes_the_lake_over_exactly_and_the_first_service_ends_with_the_reason(tmp_path, messages):

@@ -40,7 +40,7 @@ INT64, FLOAT64 = 2**63, 2**53  # up to where they hold every integer
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SeriesCrossings:
     """The crossings of one series.
 
     Attributes:
@@ -55,7 +55,7 @@ class Found:
     slow: np.ndarray
 
 
-def crossings(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[Split] = ()) -> Found:
+def crossings(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[Split] = ()) -> SeriesCrossings:
     """Where two averages of a series cross.
 
     Args:
@@ -77,7 +77,7 @@ def crossings(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[
     turned = (sign[sided[1:]] != sign[sided[:-1]]) & (segment[sided[1:]] == segment[sided[:-1]])
     at = sided[1:][turned]
     averages = (_average(total, width, warm) for total, width in ((fast, rule.fast), (slow, rule.slow)))
-    return Found(at, np.where(sign[at] > 0, BUY, SELL), *averages)
+    return SeriesCrossings(at, np.where(sign[at] > 0, BUY, SELL), *averages)
 
 
 def _sums(price: np.ndarray, time: np.ndarray, rule: Rule, splits: Sequence[Split]) -> tuple[np.ndarray, np.ndarray]:
@@ -202,13 +202,13 @@ def _lines(ordered: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """A frame of symbols in order, one after the other, with averages and sides."""
     side = np.full(len(ordered), None, dtype=object)
     fast, slow = np.full((2, len(ordered)), np.nan)
-    for rows, found in _by_symbol(ordered, rule):
-        fast[rows], slow[rows] = found.fast, found.slow
-        side[rows.start + found.at] = found.side
+    for rows, series in _by_symbol(ordered, rule):
+        fast[rows], slow[rows] = series.fast, series.slow
+        side[rows.start + series.at] = series.side
     return schema.cast(ordered.assign(side=side, fast=fast, slow=slow), LINES)
 
 
-def _by_symbol(ordered: pd.DataFrame, rule: Rule) -> list[tuple[slice, Found]]:
+def _by_symbol(ordered: pd.DataFrame, rule: Rule) -> list[tuple[slice, SeriesCrossings]]:
     """The rows of each symbol, and what is found in them."""
     millionths = np.rint(ordered["price"].to_numpy(dtype="float64") * SCALE).astype("int64")
     moments = ordered["event_time"].dt.as_unit("us").astype("int64").to_numpy()

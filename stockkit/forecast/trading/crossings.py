@@ -147,8 +147,10 @@ def _arrived(signals: pd.DataFrame, ticks: pd.DataFrame) -> np.ndarray:
     left, right = (part.assign(place=np.searchsorted(places, rows["offset"].astype(str)))
                    for part, rows in zip(parts, (signals, ticks), strict=True))  # fmt: skip
     left, right = left.assign(row=np.arange(len(left))), right.assign(number=ticks["number"])
-    found = pd.merge_asof(left.sort_values("place"), right.sort_values("place"), on="place", by=["symbol", "partition"])
-    number = found.sort_values("row")["number"]
+    nearest = pd.merge_asof(
+        left.sort_values("place"), right.sort_values("place"), on="place", by=["symbol", "partition"]
+    )
+    number = nearest.sort_values("row")["number"]
     return number.fillna(ticks["number"].max()).to_numpy(dtype="int64")
 
 
@@ -219,10 +221,10 @@ class _Trades:
         for at, sign in ((self.entry, 1), (self.leave, -1)):
             np.add.at(change, at[self.closed], sign * moves)
             np.add.at(count, at[self.closed], sign)
-        held = np.flatnonzero(np.cumsum(count) > 0.5)  # never the last row of a symbol: all is closed there
-        gain = BASIS_POINTS * np.cumsum(change)[held] * np.log(path.price[held + 1] / path.price[held])
-        symbol = np.searchsorted(path.edges, held, side="right") - 1
-        rows = pd.DataFrame({"symbol": symbol, "block": path.time[held + 1] // block, "gain_bp": gain})
+        open_rows = np.flatnonzero(np.cumsum(count) > 0.5)  # never the last row of a symbol: all is closed there
+        gain = BASIS_POINTS * np.cumsum(change)[open_rows] * np.log(path.price[open_rows + 1] / path.price[open_rows])
+        symbol = np.searchsorted(path.edges, open_rows, side="right") - 1
+        rows = pd.DataFrame({"symbol": symbol, "block": path.time[open_rows + 1] // block, "gain_bp": gain})
         sums = rows.groupby(["symbol", "block"], as_index=False)["gain_bp"].sum()
         return sums.assign(
             symbol=path.symbols[sums["symbol"]], horizon=self.horizon, block=_instants(sums["block"].to_numpy() * block)

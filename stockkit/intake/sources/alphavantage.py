@@ -123,9 +123,9 @@ class AlphaVantage(Source):
         """The quote of an answer, or what is wrong with it, in an error made where nothing else holds the answer."""
         try:
             answer = json.loads(reply.body)
-            told = answer["Global Quote"]
-            price, day = float(told["05. price"]), pd.Timestamp(told["07. latest trading day"])
-            volume = str(told.get("06. volume"))
+            fields = answer["Global Quote"]
+            price, day = float(fields["05. price"]), pd.Timestamp(fields["07. latest trading day"])
+            volume = str(fields.get("06. volume"))
             closing = sessions.hours(day, calendar)[-1][1]
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             return self._no_quote(reply.body, who)

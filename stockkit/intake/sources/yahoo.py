@@ -60,7 +60,7 @@ class Yahoo(Source):
             SourceError: Yahoo does not answer, or without a price and its time.
         """
         ticker = _library().Ticker(schema.check_symbol(symbol))
-        return as_quote(_told(ticker, symbol), symbol)
+        return as_quote(_quoted(ticker, symbol), symbol)
 
 
 def _library() -> Any:
@@ -82,7 +82,7 @@ def _history(symbol: str, *, period: str) -> pd.DataFrame:
         raise SourceError(f"{symbol} (Yahoo Finance): {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _told(ticker: Any, symbol: str) -> Any:
+def _quoted(ticker: Any, symbol: str) -> Any:
     """What Yahoo tells of a symbol beside its bars of today."""
     try:
         ticker.history(period="1d", interval="1d", auto_adjust=False, actions=False, raise_errors=True, timeout=10)
@@ -91,7 +91,7 @@ def _told(ticker: Any, symbol: str) -> Any:
         raise SourceError(f"{symbol} (Yahoo Finance): {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def as_quote(told: Any, symbol: str) -> Quote:
+def as_quote(quoted: Any, symbol: str) -> Quote:
     """The quote in what yfinance calls the metadata of a history.
 
     Args:
@@ -101,7 +101,7 @@ def as_quote(told: Any, symbol: str) -> Quote:
     Raises:
         SourceError: one of the two is missing, or none.
     """
-    price, time = told.get("regularMarketPrice"), told.get("regularMarketTime")  # other keys may ask Yahoo again
+    price, time = quoted.get("regularMarketPrice"), quoted.get("regularMarketTime")  # other keys may ask Yahoo again
     try:
         moment = pd.Timestamp(time, unit="s", tz="UTC") if isinstance(time, int) else pd.Timestamp(time)
         seconds, worth = int(moment.timestamp()), float(f"{price:.7g}")

@@ -97,7 +97,7 @@ class Webhook:
         values = {secret.reference: secret.reveal() for secret in self._secrets}
         if self._address in values:
             return values[self._address]
-        return REFERENCE.sub(lambda found: quote(values[found[0]], safe="/"), self._address)
+        return REFERENCE.sub(lambda match: quote(values[match[0]], safe="/"), self._address)
 
     def _scrub(self, text: str) -> str:
         for secret in self._secrets:
@@ -111,7 +111,7 @@ def open_webhook(argument: str, root: Path) -> Webhook:
     Raises:
         ParamError: it is no address, or a secret is not there.
     """
-    return Webhook(argument, [_secret(found[0]) for found in REFERENCE.finditer(argument)])
+    return Webhook(argument, [_secret(match[0]) for match in REFERENCE.finditer(argument)])
 
 
 def _secret(reference: str) -> Secret:

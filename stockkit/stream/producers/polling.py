@@ -43,7 +43,7 @@ def poll(settings: Settings, source: str) -> Iterator[Batch]:
 def rounds(source: Source, settings: Settings) -> Iterator[Batch]:
     """As `poll`, of a source that is open."""
     newest: dict[str, Quote] = {}
-    told: set[str] = set()
+    known: set[str] = set()
     while not settings.stop.is_set():
         started = source.now()
         answers = _ask(source, settings)
@@ -53,7 +53,7 @@ def rounds(source: Source, settings: Settings) -> Iterator[Batch]:
         newest |= {quote.symbol: quote for quote in new}
         if new:
             yield Batch([None] * len(new), [_message(quote, source.name) for quote in new])
-        told = _tell(troubles, told, bool(newest))
+        known = _tell(troubles, known, bool(newest))
         _wait(source, settings, troubles, (source.now() - started).total_seconds())
 
 
@@ -79,7 +79,7 @@ def _message(quote: Quote, source: str) -> Message:
     return Message(quote.symbol, encode(tick))
 
 
-def _tell(troubles: Sequence[SourceError], told: set[str], any_quote: bool) -> set[str]:
+def _tell(troubles: Sequence[SourceError], known: set[str], any_quote: bool) -> set[str]:
     """Log what went wrong in a round and was not `told` of the one before; return what went wrong.
 
     Raises:
@@ -89,7 +89,7 @@ def _tell(troubles: Sequence[SourceError], told: set[str], any_quote: bool) -> s
         raise StreamError(f"no quote of any symbol was to be had: {troubles[0]}")
     texts = dict.fromkeys(str(error) for error in troubles)
     for text in texts:
-        if text not in told:
+        if text not in known:
             log.warning("quotes=missing %s", text)
     return set(texts)
 

@@ -77,12 +77,12 @@ class Amazon:
 
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
         """Since the last time: the id of each message's attributes, and its body."""
-        found = received(self.client("sqs"), self.queue)
-        return [(one["MessageAttributes"]["id"]["Value"], json.loads(one["Message"])) for one in found]
+        inbox = received(self.client("sqs"), self.queue)
+        return [(one["MessageAttributes"]["id"]["Value"], json.loads(one["Message"])) for one in inbox]
 
     def letters(self) -> dict[str, dict[str, Any]]:
         s3 = self.client("s3")
-        keys = [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
         return {key: json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys}
 
     def close(self) -> None:
@@ -111,8 +111,8 @@ class Memory:
         return self.clients["dynamodb"].tables[table][key]
 
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
-        found, self.clients["sns"].messages = self.clients["sns"].messages, []
-        return [(one["MessageAttributes"]["id"]["StringValue"], json.loads(one["Message"])) for one in found]
+        inbox, self.clients["sns"].messages = self.clients["sns"].messages, []
+        return [(one["MessageAttributes"]["id"]["StringValue"], json.loads(one["Message"])) for one in inbox]
 
     def letters(self) -> dict[str, dict[str, Any]]:
         return {key: json.loads(body) for key, body in self.clients["s3"].objects.items()}

@@ -103,9 +103,9 @@ class DynamoDB:
             keys = asked["Keys"]
             rng = self._faults.rng
             count = rng.randint(1, len(keys)) if keys and rng.random() < self._faults.rate else len(keys)
-            found = [self.tables[table].get(key["symbol"]["S"]) for key in keys[:count]]
+            matches = [self.tables[table].get(key["symbol"]["S"]) for key in keys[:count]]
             left = {table: {**asked, "Keys": keys[count:]}} if count < len(keys) else {}
-            return {"Responses": {table: [dict(item) for item in found if item]}, "UnprocessedKeys": left}
+            return {"Responses": {table: [dict(item) for item in matches if item]}, "UnprocessedKeys": left}
 
         return self._faults.call(act)
 
@@ -159,8 +159,8 @@ class DynamoDB:
 
         def act() -> dict[str, Any]:
             condition, values = asked["KeyConditionExpression"], asked["ExpressionAttributeValues"]
-            found = [dict(item) for item in self.tables[TableName].values() if holds(condition, item, values)]
-            return {"Items": sorted(found, key=lambda item: int(item["due"]["N"]))[:Limit]}
+            matches = [dict(item) for item in self.tables[TableName].values() if holds(condition, item, values)]
+            return {"Items": sorted(matches, key=lambda item: int(item["due"]["N"]))[:Limit]}
 
         return self._faults.call(act)
 

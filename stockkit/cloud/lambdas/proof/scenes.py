@@ -113,8 +113,8 @@ def signals(ticks: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     above = (fast * rule.slow - slow * rule.fast).apply(lambda value: (value > 0) - (value < 0))
     side = above.where(slow.notna() & (above != 0)).groupby(keys).ffill()
     crossed = (side != side.groupby(keys).shift()) & side.groupby(keys).shift().notna()
-    found = ticks.loc[crossed, ["symbol", "place", "shard", "price", "event_time"]]
-    return found.assign(
+    raised = ticks.loc[crossed, ["symbol", "place", "shard", "price", "event_time"]]
+    return raised.assign(
         side=side[crossed].map({1.0: BUY, -1.0: SELL}),
         fast=fast[crossed] / (rule.fast * SCALE),
         slow=slow[crossed] / (rule.slow * SCALE),

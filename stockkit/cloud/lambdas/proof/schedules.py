@@ -107,9 +107,9 @@ def run_transform(seed: int, **planted: bool) -> Counter[str]:
     made = world(seed, **planted)
     _run(made, transform.make(made.settings, made.client).handle)
     items = made.dynamodb.tables["quotes"]
-    found = {symbol: (int(item["price"]["N"]), int(item["event_time"]["N"])) for symbol, item in items.items()}
+    stored = {symbol: (int(item["price"]["N"]), int(item["event_time"]["N"])) for symbol, item in items.items()}
     if not made.given_up:
-        _check(seed, "quotes", found, scenes.quotes(made.scene.ticks))
+        _check(seed, "quotes", stored, scenes.quotes(made.scene.ticks))
     _check_letters(made, partial(_check, seed))
     return made.faults.counts
 
