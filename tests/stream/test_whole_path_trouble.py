@@ -44,7 +44,7 @@ class Scene:
             self.lake, lambda: Store(self.store), self.bus, Step(channels=channels),
             notifiers=alerts.open_notifiers(channels, state), pace=Pace(flush=0.2),
         )  # fmt: skip
-        self.thread = threading.Thread(target=self.service.run, args=(self.reports.append,))
+        self.thread = threading.Thread(target=self.service.run, args=(self.reports.append,), daemon=True)
 
     def run(self, trouble: AbstractContextManager[None], where: str) -> None:
         """Half of the messages while all is well, the other half while there is trouble; it ends when it is said."""
@@ -156,7 +156,7 @@ def test_a_second_store_takes_the_lake_over_exactly_and_the_first_service_ends_w
         except StreamError as error:
             failures.append(error)
 
-    scene.thread = threading.Thread(target=run)
+    scene.thread = threading.Thread(target=run, daemon=True)
     half = len(messages) // 2
     assert scene.producer.send(messages[:half]) == []
     scene.thread.start()
@@ -167,7 +167,7 @@ def test_a_second_store_takes_the_lake_over_exactly_and_the_first_service_ends_w
     recovery.recover(second.lake, file, second.service.step, 0)
     second.thread.start()
     assert scene.producer.send(messages[half:]) == []
-    scene.thread.join()
+    scene.wait(lambda: bool(failures))
     assert "is filled from another store since" in str(failures[0])
     with pytest.raises(archive.Displaced, match=r"delete stream\.sqlite"):
         recovery.recover(scene.lake, Store(scene.store), scene.service.step, 0)
