@@ -27,12 +27,13 @@ from stockkit.market import ticks
 from stockkit.market.signals import Crossing, Rule, SymbolState
 from stockkit.market.ticks import Tick
 from stockkit.stream import archive
+from stockkit.stream.alerts.outbox import Alert
 from stockkit.stream.bus import open_bus
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Bus, Message
 from stockkit.stream.pipeline import Pipeline, Step
 from stockkit.stream.service import Pace, Service
-from stockkit.stream.store import Alert, Store
+from stockkit.stream.store import Store
 
 SYMBOLS = ("AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA")
 START = 1_695_303_000_000_000

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from stockkit import plots
 from stockkit.forecast.judge import information_coefficient, scores
-from stockkit.forecast.trading import rules
+from stockkit.forecast.trading import batch_crossings, crossing_scores, crossings, rules
 from stockkit.forecast.judge.intervals import BOUNDS
 from stockkit.market import schema, simulate
+from stockkit.market.signals import Rule
 from stockkit.features import CATALOGUE
 from stockkit.plots import figure
+from tests import streamed
 from tests.test_plots_of_scores import forecasts
 
 figure.DPI = 60  # memory goes by what is drawn, hardly by its resolution
@@ -96,6 +98,21 @@ figures = {
     "standing": plots.standing(described),
     "price_with_indicators": plots.price_with_indicators(prices, described, names[0]),
     "ic_by_year": plots.ic_by_year(judged),
+}
+draw(figures)
+drawn |= set(figures)
+del described, judged, values
+day, rule = streamed.tables(symbols=tuple(names), count=120), Rule()
+lines = batch_crossings.averages(day["ticks"], rule, interval="tick")
+followed = crossings.after_ticks(day["signals"], day["ticks"], horizons=[1], gap=rule.gap)
+figures = {
+    "latest_prices": plots.latest_prices(day["ticks"]),
+    "signals_through_day": plots.signals_through_day(lines, day["signals"], names[:2]),
+    "minute_candles": plots.minute_candles(day["bars_1m"], names[-1]),
+    "volume_by_minute": plots.volume_by_minute(day["bars_1m"]),
+    "lag_histogram": plots.lag_histogram(day["ticks"]),
+    "rejected_records": plots.rejected_records(day["dead_letters"]),
+    "after_signals": plots.after_signals(crossing_scores.score(followed, cost=10.0, unit="minutes")),
 }
 draw(figures)
 tables = {"deepest_falls", "percentiles", "rank_correlation"}

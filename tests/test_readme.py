@@ -49,6 +49,9 @@ print(urllib.request.urlopen(asked).read().decode())
 NOT_RUN = {
     "make run  ": "tests/test_chain.py runs what it starts, .ci/run installs",
     "make test": "these are the tests",
+    "stockkit quotes --from dynamodb:quotes": "tests/stream/test_quotes.py asks such a table",
+    "python -m benchmarks.": "what is measured takes minutes, and is of no use beside the tests",
+    "spark-submit deploy/jobs/signals.py": "tests/cloud/test_spark_signals.py runs the job",
     "stockkit run params/sample.yaml -p 'groups=[basic, alpha158]'": "the line before computes them",
     'stockkit lake sql "SELECT count(*) AS n FROM prices" --lake \'s3:': "Athena cannot be emulated; test_on_athena.py",
 }
