@@ -52,6 +52,7 @@ NOT_RUN = {
     "stockkit quotes --from dynamodb:quotes": "tests/stream/test_quotes.py asks such a table",
     "python -m benchmarks.": "what is measured takes minutes, and is of no use beside the tests",
     "spark-submit deploy/jobs/signals.py": "tests/cloud/test_spark_signals.py runs the job",
+    "python deploy/jobs/signals.py": "the same",
     "stockkit run params/sample.yaml -p 'groups=[basic, alpha158]'": "the line before computes them",
     'stockkit lake sql "SELECT count(*) AS n FROM prices" --lake \'s3:': "Athena cannot be emulated; test_on_athena.py",
 }
