@@ -109,7 +109,7 @@ def ended(java: list[int]) -> bool:
 
 
 def test_a_driver_killed_and_crashed_between_commits_leaves_what_one_process_stores(spark, tmp_path, monkeypatch):
-    paths, lake, checkpoint = put(tmp_path / "in", 5), Lake(Folder(tmp_path / "lake"), ROOT), tmp_path / "checkpoint"
+    paths, lake, checkpoint = put(tmp_path / "in", 8), Lake(Folder(tmp_path / "lake"), ROOT), tmp_path / "checkpoint"
     expected = in_one_process(tmp_path / "one", paths)
     command = [sys.executable, str(JOB), *words(lake, tmp_path / "in", checkpoint)]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:

@@ -74,4 +74,4 @@ def test_the_doctor_says_whether_a_bus_knows_where_its_brokers_are(monkeypatch):
 def test_the_doctor_knows_the_extras_that_are_declared():
     extras = doctor.extras()
     assert sorted(extras) == ["deep", "kafka", "prophet", "serve", "spark", "yfinance"]
-    assert (extras["spark"], extras["deep"], "uvicorn" in extras["serve"]) == (["pyspark"], ["torch"], True)
+    assert (extras["spark"], extras["deep"], "uvicorn" in extras["serve"]) == (["protobuf", "pyspark"], ["torch"], True)
