@@ -125,12 +125,13 @@ def _rates(given: list[str]) -> dict[str, Any]:
     Raises:
         ParamError: no such flaw, or no number.
     """
-    from stockkit.stream.producers.batch import RATES
+    from stockkit.stream.producers.intraday import Rates
 
+    names = [rate.name for rate in fields(Rates)]
     rates: dict[str, Any] = {}
     for name, _, share in (pair.partition("=") for pair in given):
-        if name not in RATES or not re.fullmatch(r"\d*\.?\d+", share):
-            raise ParamError(f"--rate {name}={share}: write a share of one of {', '.join(RATES)}, as in corrupt=0.01.")
+        if name not in names or not re.fullmatch(r"\d*\.?\d+", share):
+            raise ParamError(f"--rate {name}={share}: write a share of one of {', '.join(names)}, as in corrupt=0.01.")
         rates[name] = float(share)
     return rates
 

@@ -18,8 +18,8 @@ from stockkit.market import sessions
 from stockkit.market.symbols import check_symbols
 from stockkit.market.ticks import VERSION
 from stockkit.stream.bus.protocol import Message
+from stockkit.stream.producers.intraday import Rates
 
-RATES = ("late", "duplicate", "disordered", "corrupt", "halt", "burst")
 NEWEST, TO = "newest", ".."
 RECORD = f'{{"v":{VERSION},"symbol":"%s","price":%r,"size":%d,"event_time":%d,"source":%s,"sequence":%d}}'
 FEWEST, MOST = 10, 10_000_000  # ticks a symbol and day
@@ -38,8 +38,8 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a producer may need to know; each reads what concerns it.
+class Settings(Rates):
+    """What a producer may need to know; each reads what concerns it, the simulator the rates.
 
     Attributes:
         symbols: whose ticks; all that there are when empty.
@@ -47,9 +47,6 @@ class Settings:
         ticks: of the simulator: a symbol and day.
         seed: of the simulator: the same seed and day give the same bytes.
         one_in: of the simulator: the sizes of a day sum to its volume divided by this.
-        late, duplicate, disordered, corrupt: of the simulator: the share of ticks that come minutes late, come twice,
-            are overtaken by the next ones, or are followed by a record that is no tick.
-        halt: of the simulator: the share of days with a halt of 5 to 15 minutes. burst: of ticks that come in bursts.
         interval: of live polling: seconds from one round to the next.
         lake: where `prices` and `ticks` are; without `prices` the simulator takes the bundled sample.
         root: the workbook's folder; found from the current one when None.
@@ -65,12 +62,6 @@ class Settings:
     ticks: int = 2_000
     seed: int = 7
     one_in: int = 100
-    late: float = 0.002
-    duplicate: float = 0.002
-    disordered: float = 0.005
-    corrupt: float = 0.001
-    halt: float = 0.02
-    burst: float = 0.1
     interval: float = 60.0
     lake: Lake | None = None
     root: Path | None = None
@@ -78,6 +69,7 @@ class Settings:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.symbols:
             check_symbols(self.symbols)
         self.span()
@@ -85,11 +77,6 @@ class Settings:
             raise ParamError(f"ticks is {self.ticks}: a symbol and day has {FEWEST} to {MOST:,} of them.")
         if self.seed < 0 or self.one_in < 1:
             raise ParamError(f"seed is {self.seed}, one_in {self.one_in}: give whole numbers from 0 and from 1 on.")
-        for name in RATES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParamError(f"{name} is {getattr(self, name)}: a share is from 0 to 1, as in 0.01.")
-        if self.late + self.disordered > 1:
-            raise ParamError(f"late {self.late} and disordered {self.disordered} are more than 1 together.")
         if not self.interval > 0:
             raise ParamError(f"interval is {self.interval}: give the seconds from one round to the next, above 0.")
 

@@ -8,12 +8,13 @@ random: it says nothing of what the day's real ticks were, nor of how signals on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from stockkit.errors import ParamError
 from stockkit.market.ticks import SCALE
 
 BLOCK = 256  # ticks that are made at once
@@ -46,14 +47,30 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True)
 class Rates:
-    """The shares of ticks, or of days (`halt`), that are not as they should be; see `batch.Settings`."""
+    """The shares of ticks, or of days (`halt`), that are not as they should be.
 
-    late: float = 0.0
-    duplicate: float = 0.0
-    disordered: float = 0.0
-    corrupt: float = 0.0
-    halt: float = 0.0
-    burst: float = 0.0
+    Attributes:
+        late, duplicate, disordered, corrupt: ticks that come minutes late, come twice, are overtaken by the next ones,
+            or are followed by a record that is no tick.
+        halt: days with a halt of 5 to 15 minutes. burst: ticks that come in bursts.
+
+    Raises:
+        ParamError: a share that is none.
+    """
+
+    late: float = 0.002
+    duplicate: float = 0.002
+    disordered: float = 0.005
+    corrupt: float = 0.001
+    halt: float = 0.02
+    burst: float = 0.1
+
+    def __post_init__(self) -> None:
+        for rate in fields(Rates):
+            if not 0 <= getattr(self, rate.name) <= 1:
+                raise ParamError(f"{rate.name} is {getattr(self, rate.name)}: a share is from 0 to 1, as in 0.01.")
+        if self.late + self.disordered > 1:
+            raise ParamError(f"late {self.late} and disordered {self.disordered} are more than 1 together.")
 
 
 class Piece(NamedTuple):

@@ -64,9 +64,7 @@ class _Feed:
     def __init__(self, settings: Settings, bar: Any, hours: Sequence[tuple[int, int]]) -> None:
         seed = [settings.seed, zlib.crc32(bar.symbol.encode()), bar.date.toordinal()]
         self._rng = np.random.default_rng([*seed, 1])  # of arrivals: however they are, the ticks are the same
-        self._rates = Rates(
-            settings.late, settings.duplicate, settings.disordered, settings.corrupt, settings.halt, settings.burst
-        )
+        self._rates: Rates = settings
         shares = 0 if pd.isna(bar.volume) else round(bar.volume / settings.one_in)
         open_, high, low, close = (round(price * SCALE) for price in (bar.open, bar.high, bar.low, bar.close))
         day = Day(open_, high, low, close, shares, hours)
