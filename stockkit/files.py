@@ -227,6 +227,32 @@ def shortened(error: Exception) -> str:
     return f"{code}: {text}"[:300] if code else text[:300]
 
 
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Whether this process has the lock that a file stands for, while the block runs; another one waits for it.
+
+    A process that ends lets go by itself. The file stays.
+
+    Args:
+        path: of the file; made where there is none. wait: else the answer is False where another process has it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:
     """Write a file so that a reader, or a crash, sees all of it or nothing of it; tell whether it was written.
 

@@ -7,7 +7,6 @@ the table. So a crash between a commit and the store's note of it adds nothing t
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from stockkit.errors import StreamError
+from stockkit.files import locked
 from stockkit.lake import commits, upkeep
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
@@ -243,8 +243,7 @@ def _refuse_displaced(lake: Lake, store: Store, ticks: Any) -> None:
 def _alone(store: Store) -> Iterator[None]:
     """Wait until no other process flushes this store; a process that ends lets go by itself."""
     try:
-        with store.path.with_suffix(".flushing").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(store.path.with_suffix(".flushing")):
             yield
     except OSError as error:
         raise StreamError(f"cannot flush {store.path}: {error}; its rows wait there.") from error

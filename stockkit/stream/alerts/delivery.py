@@ -6,17 +6,16 @@ services over one store, one sends what waits for a channel, and the other goes 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stockkit.errors import StreamError
+from stockkit.files import locked
 from stockkit.stream.alerts.notifier import NotTaken
 from stockkit.stream.alerts.outbox import DAY, Alert, Outbox, Pause
 
@@ -142,16 +141,9 @@ def _claimed(path: Path, channel: str) -> Iterator[bool]:
     """Whether this process is the one that sends over a channel of a store, while the block runs."""
     kind, name = channel.partition(":")[0], hashlib.sha256(channel.encode()).hexdigest()[:12]
     lock = path.with_name(f"{path.name}.{kind}-{name}.lock")
-    try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StreamError(f"alerts wait, as {lock} cannot be written: {error.strerror}.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = True
-    except BlockingIOError:
-        mine = False
-    try:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(locked(lock, wait=False))
+        except OSError as error:
+            raise StreamError(f"alerts wait, as {lock} cannot be written: {error.strerror}.") from error
         yield mine
-    finally:
-        os.close(handle)
