@@ -8,6 +8,7 @@ outbox is gone with the store: signals that the lake has count as sent.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from stockkit.lake.tables import Lake
@@ -40,17 +41,18 @@ def recover(lake: Lake, store: Store, step: Step, now: int) -> int:
     count = 0
     symbols = lake.delta("ticks").to_pyarrow_table(columns=["symbol"])["symbol"].unique().to_pylist()
     for symbol in sorted(symbols):
-        live = Live(symbol, step, None)
+        live, ticks = Live(symbol, step, None), list[Tick]()
         for row in _rows(lake, "ticks", symbol, COLUMNS, "number"):
             tick = Tick(row[0], round(row[1] * SCALE), *row[2:6])
+            ticks.append(tick)
             live.state.accept(tick)
             live.state.number, live.partition = row[6:8]
             if live.state.quote is tick:
                 quote = Quote(*tick[:4], row[9], row[6])
             if step.interval == "tick":
                 live.state.step(tick, "")
-            count += 1
-        _close_minutes(lake, live)
+        count += len(ticks)
+        _close_minutes(lake, live, ticks)
         states[symbol] = live.kept()
         quotes.append(quote)
     store.commit(Batch(_reaches(lake, step), states, quotes, now=now))
@@ -58,7 +60,7 @@ def recover(lake: Lake, store: Store, step: Step, now: int) -> int:
     return count
 
 
-def _close_minutes(lake: Lake, live: Live) -> None:
+def _close_minutes(lake: Lake, live: Live, ticks: Sequence[Tick]) -> None:
     """Bring a symbol's minutes to where the lake has them: those with a bar are closed, later ones open."""
     symbol = live.state.symbol
     closed = 0
@@ -67,9 +69,9 @@ def _close_minutes(lake: Lake, live: Live) -> None:
         live.minutes.step(Bar(symbol, row[1], *prices, *row[6:]))
         closed = row[1] + MINUTE
     live.minutes.close_until(closed)
-    for row in _rows(lake, "ticks", symbol, COLUMNS, "number"):
-        if row[3] >= closed:
-            live.minutes.add(Tick(row[0], round(row[1] * SCALE), *row[2:6]))
+    for tick in ticks:
+        if tick.event_time >= closed:
+            live.minutes.add(tick)
 
 
 def _rows(lake: Lake, table: str, symbol: str, columns: list[str], order: str) -> list[tuple[Any, ...]]:
