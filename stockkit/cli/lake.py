@@ -178,7 +178,7 @@ def optimize(
     table: Annotated[str, typer.Argument(metavar="TABLE")],
     lake: LakeOption = "data/lake",
 ) -> None:
-    """Put the many small files of TABLE into one a symbol; no row changes."""
+    """Put the many small files of TABLE into one a symbol, or a date; no row changes."""
     done = stockkit.open_lake(lake).optimize(table)
     print(f"{table}: {done['files_removed']} files became {done['files_added']}")
 

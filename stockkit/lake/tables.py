@@ -259,7 +259,7 @@ class Lake:
         return upkeep.vacuum(self.location(table), keep=keep, dry_run=dry_run)
 
     def optimize(self, table: str) -> dict[str, int]:
-        """Put each symbol's many small files into one, in a commit; return the files added and removed."""
+        """Put the many small files of a symbol, or a date, into one; return the files added and removed."""
         self.delta(table)
         return upkeep.optimize(self.location(table))
 

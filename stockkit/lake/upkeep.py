@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from stockkit.errors import LakeError, SchemaError
 from stockkit.files import Files
 from stockkit.lake import commits, frames, raw
 from stockkit.lake.commits import TableLocation
-from stockkit.lake.contracts import TABLES, key_of
+from stockkit.lake.contracts import TABLES, Table, key_of
 from stockkit.market import schema
 
 WEEK = 168.0  # hours; Delta's own default
@@ -86,32 +87,47 @@ def vacuum(location: TableLocation, *, keep: float, dry_run: bool) -> list[str]:
     return sorted(names)
 
 
-def optimize(location: TableLocation) -> dict[str, int]:
-    """Put each symbol's small files into one; the rows stay as they are. Return files added and removed."""
+def optimize(location: TableLocation, *, fewest: int = 2) -> dict[str, int]:
+    """Put the small files of each partition into one; the rows stay as they are. Return files added and removed.
+
+    A table of the workbook that is not partitioned by symbol has its rows sorted by the first column of its key, so
+    that those of one symbol are found without a look at the others; one partition a commit.
+
+    Args:
+        location: the table. fewest: files from which on such a partition is looked at.
+    """
+    described = TABLES.get(location.name)
+    if described is None or described.partition == "symbol":
+        return _optimized(location, lambda now, properties: now.optimize.compact(commit_properties=properties))
+    total = {"files_added": 0, "files_removed": 0}
+    for value in _partitions_of(location, described.partition, fewest):
+        done = _optimized(location, partial(_sorted_into_one, described, value))
+        total = {name: count + done[name] for name, count in total.items()}
+    return total
+
+
+def _partitions_of(location: TableLocation, column: str, fewest: int) -> list[str]:
+    """The partitions of a table that have so many files or more."""
+    counts = commits.logged_files(location.open())[f"partition.{column}"].value_counts().to_pylist()
+    return sorted(str(count["values"]) for count in counts if count["counts"] >= fewest)
+
+
+def _sorted_into_one(described: Table, value: str, now: Any, properties: Any) -> dict[str, Any]:
+    return now.optimize.z_order(
+        [described.key[0]], partition_filters=[(described.partition, "=", value)], commit_properties=properties,
+        max_spill_size=SORTED_IN_MEMORY,
+    )  # fmt: skip
+
+
+def _optimized(location: TableLocation, put_together: Callable[[Any, Any], dict[str, Any]]) -> dict[str, int]:
+    """The files added and removed by one commit, tried again where another writer was faster."""
     done: dict[str, Any] = {}
 
     def once(now: Any) -> None:
-        done.update(now.optimize.compact(commit_properties=commits.properties()))
+        done.update(put_together(now, commits.properties()))
 
     commits.attempt(location, once)
     return {"files_added": int(done["numFilesAdded"]), "files_removed": int(done["numFilesRemoved"])}
-
-
-def compact(location: TableLocation, partition: tuple[str, str], sorting: Sequence[str]) -> None:
-    """Put the files of one partition into one whose rows are sorted by these columns, in a commit.
-
-    Args:
-        location: the table. partition: its column and the value. sorting: columns, most telling first.
-    """
-
-    def once(now: Any) -> None:
-        column, value = partition
-        now.optimize.z_order(
-            list(sorting), partition_filters=[(column, "=", value)], commit_properties=commits.properties(),
-            max_spill_size=SORTED_IN_MEMORY,
-        )  # fmt: skip
-
-    commits.attempt(location, once)
 
 
 def verify(files: Files, locations: Sequence[TableLocation]) -> pd.DataFrame:

@@ -334,12 +334,7 @@ def _first(rows: commits.Rows, now: Any | None) -> commits.Rows | None:
 def compact(lake: Lake) -> None:
     """Put the files of a date into one, sorted by symbol, where there are too many of them."""
     for table in TABLE_ORDER:
-        if lake.version(table) is None:
-            continue
-        files = commits.logged_files(lake.delta(table))
-        dates = files["partition.date"].value_counts().to_pylist()
-        for count in dates:
-            if count["counts"] > FILES:
-                sorting = [name for name in TABLES[table].key if name != "id"][:1]
-                upkeep.compact(lake.location(table), ("date", str(count["values"])), sorting)
-                log.info("event=compacted table=%s date=%s files=%d", table, count["values"], count["counts"])
+        if lake.version(table) is not None:
+            done = upkeep.optimize(lake.location(table), fewest=FILES + 1)
+            if done["files_removed"]:
+                log.info("event=compacted table=%s files=%d", table, done["files_removed"])

@@ -261,3 +261,8 @@ def test_many_small_commits_of_a_day_come_to_few_files(tmp_path):
     assert len(lake.delta("ticks").file_uris()) == 1
     pd.testing.assert_frame_equal(lake.read("ticks"), before)
     assert lake.delta("ticks").to_pyarrow_table()["symbol"].to_pylist() == sorted(before["symbol"])
+    pipeline.take(polled[at + 10 : at + 50], NOW)
+    archive.flush(lake, store)
+    assert lake.optimize("ticks") == {"files_added": 1, "files_removed": 2}
+    symbols = lake.delta("ticks").to_pyarrow_table()["symbol"].to_pylist()
+    assert symbols == sorted(symbols)
