@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from stockkit.athena import casts, intervals, operators, types
-from stockkit.athena.functions import aggregates, calls, datetimes, structures
+from stockkit.athena.functions import aggregates, calls, datetimes, structures, windows
 from stockkit.athena.parser.depth import check_length
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
@@ -302,7 +302,7 @@ KINDS: dict[str, Handler] = {
     "Between": _between, "Like": _like, "Escape": _like, "Case": _case, "If": _if, "Cast": _cast, "TryCast": _cast,
     "Array": structures.array, "Bracket": structures.bracket, "Tuple": calls.row, "Anonymous": calls.call,
     "Trim": calls.trim, "Substring": calls.substring, "StrPosition": calls.position, "Extract": datetimes.extract,
-    "AtTimeZone": datetimes.at_time_zone, "Filter": aggregates.filtered, "Window": aggregates.windowed,
+    "AtTimeZone": datetimes.at_time_zone, "Filter": aggregates.filtered, "Window": windows.windowed,
     "GroupConcat": aggregates.listagg,
     **dict.fromkeys(operators.SYMBOLS, _arithmetic), **dict.fromkeys(operators.COMPARISONS, _compare),
     "Interval": lambda node, scope: intervals.interval(node),

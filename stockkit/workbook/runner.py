@@ -158,7 +158,7 @@ def _run_step(run: RunUnderWay, notebook: Notebook, step: Step) -> None:
 
 def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) -> Failure | None:
     """Run one notebook and check what it declared; the error, if there is one."""
-    from stockkit.workbook.execution import kernels  # papermill takes a second to import
+    from stockkit.workbook.execution import jobs, kernels  # papermill takes a second to import
 
     todo, manifest = run.todo, run.manifest
     written = manifest.written
@@ -168,7 +168,7 @@ def _try_step(run: RunUnderWay, notebook: Notebook, step: Step, started: float) 
     pinned = provenance.pins(todo.lake.files.identity, pins)
     environment = {RUN_VARIABLE: manifest.run, PINS_VARIABLE: pinned}
     clock = limits.Clock(limits.chosen(todo.parameters), run.started, started)
-    under = kernels.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
+    under = jobs.Conditions(todo.root, clock, run.guard, run.redaction, run.progress.cell, environment)
     before = table_checks.states(todo.lake)
     done = kernels.execute(notebook.path, output, values, under)
     manifest.warnings += [f"{notebook.name}: {warning}" for warning in done.warnings]

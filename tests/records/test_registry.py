@@ -30,7 +30,7 @@ from stockkit.forecast.models.naive import Constant, PrevailingMean
 from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.trained import Calibration, Trained
 from stockkit.records import registry
-from stockkit.records.registry import attachments, champions, encoding, saved_model
+from stockkit.records.registry import attachments, champions, encoding, saved_model, saving
 from tests.aws import environment
 from tests.conftest import ROOT, lacking
 from tests.forecast.series import planted
@@ -190,7 +190,7 @@ def test_a_model_saved_by_an_earlier_version_opens_forecasts_the_same_and_is_sav
     for symbol, newest in expected.items():
         forecast = saved.forecast(dataclasses.replace(bars, symbol=symbol))
         assert {name: values[-1] for name, values in forecast.items()} == pytest.approx(newest, rel=1e-9), symbol
-    for name, body in saved_model.fit_files(saved).items():
+    for name, body in saving.fit_files(saved).items():
         assert body == (SAVED_BEFORE / name).read_bytes()
 
 
@@ -793,7 +793,7 @@ def test_the_card_says_what_it_is_its_evidence_its_limits_and_how_to_check(lake)
 
 
 def test_writing_and_reading_agree_on_the_version_of_a_card():
-    card, _ = saved_model.contents(trained(), **origin())
+    card, _ = saving.contents(trained(), **origin())
     assert card["version"].endswith(saved_model.seal({**card, "made_at": "another time"}))
 
 

@@ -16,7 +16,7 @@ from stockkit.files import Folder
 from stockkit.forecast.walk.trained import Trained
 from stockkit.lake.tables import Lake
 from stockkit.records import ledger
-from stockkit.records.registry import saved_model
+from stockkit.records.registry import saved_model, saving
 from stockkit.records.registry.champion_forecasts import as_served, champion_models
 from stockkit.records.registry.champions import Decision, Entry, history, promote, rollback, way_back
 from stockkit.records.registry.encoding import allow
@@ -36,21 +36,21 @@ def save(lake: Lake, trained: Trained, **origin: Any) -> SavedModel:
         lake: where.
         trained: what.
         origin: `evidence`, `made_at` and `settings`, all needed; `data_version` and `code_version`, if they are not
-            those of `ledger.versions`. See `saved_model.contents`.
+            those of `ledger.versions`. See `saving.contents`.
 
     Raises:
         ForecastError: it cannot be saved: a class that is not registered (see `allow`), or no evidence of it.
         LakeError: the lake cannot be written.
     """
-    content, bodies = saved_model.contents(trained, **(ledger.versions(lake) | origin))
+    content, bodies = saving.contents(trained, **(ledger.versions(lake) | origin))
     folder = f"models/{trained.model}-h{trained.horizon}/{content['version']}"
-    return saved_model.write(lake.files, folder, content, bodies)
+    return saving.write(lake.files, folder, content, bodies)
 
 
 def obstacle(trained: Trained) -> str:
     """Why a model cannot be saved, in a sentence; "" where it can."""
     try:
-        saved_model.fit_files(trained)
+        saving.fit_files(trained)
     except ForecastError as error:
         return f"`{trained.model}`, {trained.horizon} ahead, is not saved and stays out of the gate: {error}"
     return ""
@@ -58,20 +58,20 @@ def obstacle(trained: Trained) -> str:
 
 def write_folder(trained: Trained, path: Path, **origin: Any) -> SavedModel:
     """Save a model in an empty folder outside any lake, such as SageMaker's ``/opt/ml/model``; else as `save`."""
-    content, bodies = saved_model.contents(trained, **origin)
-    return saved_model.write(*_place(path), content, bodies)
+    content, bodies = saving.contents(trained, **origin)
+    return saving.write(*_place(path), content, bodies)
 
 
 def export(saved: SavedModel, path: Path) -> SavedModel:
     """Copy a saved model to an empty folder outside its lake, every file checked; `load_folder` reads it there."""
-    return saved_model.write(*_place(path), saved.card, saved.bodies())
+    return saving.write(*_place(path), saved.card, saved.bodies())
 
 
 def adopt(lake: Lake, path: Path) -> SavedModel:
     """Copy a model that `write_folder` or `export` wrote into a lake, every file checked and loaded once."""
     saved = saved_model.read(*_place(path))
     saved.trained()
-    return saved_model.write(lake.files, f"models/{saved.key}", saved.card, saved.bodies())
+    return saving.write(lake.files, f"models/{saved.key}", saved.card, saved.bodies())
 
 
 def load(lake: Lake, name: str, version: str = "champion") -> Trained:

@@ -10,55 +10,35 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
-import signal
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from stockkit.errors import LakeError
-from stockkit.files import write_atomically
 from stockkit.intake.secrets import CHANNEL
 from stockkit.workbook.execution import limits, outputs
-from stockkit.workbook.execution.processes import MARK, Guard
-from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions, Job, failure_of
+from stockkit.workbook.execution.processes import MARK
 from stockkit.workbook.manifest import Failure
-from stockkit.workbook.report import WAY_OUT
 
 ENGINE = "stockkit"
-KERNEL_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")
-KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 OPTIMIZED = "PYTHONOPTIMIZE"  # a kernel with it would skip every assert
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end
 LONGEST_SOCKET = 90  # characters of a path; the system allows some 105, with the port behind it
 KINDS = {"stream", "display_data", "execute_result", "update_display_data", "error"}
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under which a notebook runs: folder, time limits, guard, what to strike out, and more of its environment."""
-
-    cwd: Path
-    clock: limits.Clock
-    guard: Guard
-    redaction: Redaction
-    on_cell: Callable[[int, int], None]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,40 +47,6 @@ class Executed:
 
     error: Failure | None
     warnings: list[str] = field(default_factory=list)
-
-
-class CellStopped(Exception):
-    """A cell that may not go on, with the name of the error and what to say of it."""
-
-    def __init__(self, ename: str, evalue: str) -> None:
-        super().__init__(evalue)
-        self.ename, self.evalue = ename, evalue
-
-
-@dataclass
-class Job:
-    """One execution: what it is given, and how far it has come."""
-
-    folder: Path
-    environment: Mapping[str, str]
-    under: Conditions
-    output: Path
-    notebook: Any = None
-    at: int | None = None  # the cell under way; None before the first and after the last
-    started: bool = False
-    process: Any = None
-    failure: tuple[str, str] | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def log(self) -> Path:
-        """What the kernel itself writes."""
-        return self.folder / "kernel.log"
-
-    def save(self) -> None:
-        """Write the notebook as it is now, if papermill has read it."""
-        if self.notebook is not None:
-            _write(self.output, self.notebook, self.under.redaction)
 
 
 def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Conditions) -> Executed:
@@ -159,10 +105,10 @@ def _run(job: Job, source: Path, parameters: Mapping[str, Any]) -> Failure | Non
     except papermill.exceptions.PapermillExecutionError as failed:
         banners = 2 * (ERROR_MARKER_TAG in job.notebook.cells[0].metadata.get("tags", ()))
         job.at, job.failure = failed.cell_index + banners, job.failure or (failed.ename, str(failed.evalue))
-        return _failure(job, failed)
+        return failure_of(job, failed)
     except Exception as failed:  # whatever ends a notebook, it has not succeeded
-        return _failure(job, failed)
-    return _failure(job) if job.failure else _unrun(job.notebook)
+        return failure_of(job, failed)
+    return failure_of(job) if job.failure else _unrun(job.notebook)
 
 
 def _unrun(notebook: Any) -> Failure | None:
@@ -173,27 +119,6 @@ def _unrun(notebook: Any) -> Failure | None:
             evalue = "the cell was not run, so the notebook did not do what it says."
             return Failure(cell=number, where="", evalue=evalue, source=cell.source)
     return None
-
-
-def _write(path: Path, notebook: Any, redaction: Redaction) -> None:
-    plain = nbformat.from_dict(_without_volatile(redaction.all(notebook)))
-    write_atomically(path, (nbformat.writes(plain) + "\n").encode("utf-8", "replace"), way_out=WAY_OUT)
-
-
-def _without_volatile(notebook: dict[str, Any]) -> dict[str, Any]:
-    given = notebook["metadata"].pop("papermill", {}).get("parameters", {})
-    notebook["metadata"]["papermill"] = {"parameters": given}
-    if notebook["metadata"].get("kernelspec", {}).get("name") != KERNELSPEC["name"]:
-        notebook["metadata"]["kernelspec"] = KERNELSPEC  # what ran it
-    notebook["metadata"].get("language_info", {}).pop("version", None)
-    for number, cell in enumerate(notebook["cells"]):
-        cell["id"] = f"cell-{number}"
-        cell["metadata"].pop("papermill", None)
-        cell["metadata"].pop("execution", None)
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stderr":
-                output["text"] = KERNEL_FILE.sub("cell", output["text"])
-    return notebook
 
 
 class Manager(AsyncKernelManager):
@@ -310,61 +235,3 @@ def _settings(folder: Path) -> Config:
         meeting |= {"transport": "ipc", "ip": str(folder / "kernel")}
     quiet = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
     return Config(NotebookClient=quiet, ConnectionFileMixin=meeting)
-
-
-def _failure(job: Job, error: BaseException | None = None) -> Failure:
-    """What to keep of what ended a notebook.
-
-    The cell gets it as an output, too, where the kernel could not put one out.
-    """
-    ename, evalue = job.failure or _names(job, error)
-    cell = job.notebook.cells[job.at] if job.at is not None and job.notebook else None
-    if cell is None:
-        where = "after its last cell" if job.started else "before its first cell"
-        return Failure(where=where, ename=ename, evalue=evalue)
-    if not any(output.output_type == "error" for output in cell.outputs):
-        traceback = [f"{ename}: {evalue}"]
-        cell.outputs.append(nbformat.v4.new_output("error", ename=ename, evalue=evalue, traceback=traceback))
-    cell.execution_count = cell.execution_count or _count(job)
-    return Failure(cell=cell.execution_count, where="", ename=ename, evalue=evalue, source=cell.source)
-
-
-def _names(job: Job, error: BaseException | None) -> tuple[str, str]:
-    if isinstance(error, CellStopped):
-        return error.ename, error.evalue
-    left, limit = job.under.clock.left()
-    if not job.started and not left:
-        return "TimeoutError", job.under.clock.explain(limit)
-    if not job.started:
-        return "KernelError", f"the kernel did not start: {_why_not_started(job, error)}"
-    if isinstance(error, CellTimeoutError):
-        return "OutputError", "the cell put out more than could be taken in, and part of it is lost: print less."
-    if isinstance(error, DeadKernelError):
-        return "DeadKernelError", _death(job.process)
-    return type(error).__name__, str(error)
-
-
-def _why_not_started(job: Job, error: BaseException | None) -> str:
-    lines = job.log.read_text(errors="replace").strip().splitlines() if job.log.exists() else []
-    code = job.process.poll() if job.process else None
-    if lines or code:
-        last = lines[-1] if lines else f"exit code {code}"
-        return f"{last[:300]}. Is ipykernel whole in {sys.executable}? `make setup` installs it again."
-    if "respond" in str(error):
-        return f"it gave no sign of life in {limits.KERNEL_START} seconds. Is the machine overloaded? Try again."
-    return f"{str(error)[:300]} ({sys.executable})"
-
-
-def _death(process: Any) -> str:
-    code = process.poll() if process else None
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        memory = ", as happens where memory runs out: give it fewer symbols or more memory" if name == "SIGKILL" else ""
-        return f"the kernel died in this cell, killed by {name}{memory}."
-    return f"the kernel ended in this cell with exit code {code}, before the cell was done."
-
-
-def _count(job: Job) -> int:
-    """The execution count that the cell under way would have got."""
-    until = job.notebook.cells[: (job.at or 0) + 1]
-    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in until)

@@ -7,7 +7,7 @@ import time
 import nbformat
 import pytest
 
-from stockkit.workbook.execution import kernels, limits, processes
+from stockkit.workbook.execution import jobs, kernels, limits, processes
 from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.report import render_notebook
 
@@ -24,7 +24,7 @@ def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seco
     now = time.monotonic()
     clock = limits.Clock({**limits.DEFAULTS, **seconds}, now, now)
     with processes.guarded() as guard:
-        under = kernels.Conditions(
+        under = jobs.Conditions(
             tmp_path, clock, guard, Redaction([CANARY]), lambda cell, total: None, environment or {}
         )
         done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
