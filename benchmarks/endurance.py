@@ -20,7 +20,8 @@ from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Step
 from stockkit.stream.producers.batch import encode_all
-from stockkit.stream.service import Report, Service
+from stockkit.stream.reports import Report
+from stockkit.stream.service import Service
 from stockkit.stream.store import Store
 
 START = 1_695_303_000_000_000  # 2023-09-21 13:30 UTC, in microseconds

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stockkit.market.ticks import SCALE
-from stockkit.stream.service import Report
+from stockkit.stream.reports import Report
 from stockkit.stream.setup import Parameters
 
 SYMBOLS = 20  # rows of the table

@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
-from stockkit.errors import LakeError, StockkitError, StreamError
+from stockkit.errors import LakeError, StreamError
 from stockkit.lake.tables import Lake
 from stockkit.stream import alerts, archive
 from stockkit.stream.bus.protocol import Bus, Consumer, Record
 from stockkit.stream.pipeline import Pipeline, Step
 from stockkit.stream.quotes import Copies
-from stockkit.stream.store import Fenced, Quote, Store
+from stockkit.stream.reports import Backlog, Report, Troubles
+from stockkit.stream.store import Fenced, Store
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ QUIET = 3.0  # seconds without a record after which a bus that knows no end is t
 CORRECTION = 60.0  # seconds between two corrections of bars by late ticks
 FAREWELL = 3  # tries of the last commit to the lake
 GROUP = "stockkit"
-LOOK, LOOKS, LATE = 10.0, 3, 10.0  # a delay of over 10 s that grew over three looks, 10 s apart, is said
 Counts = Mapping[str, int]
 Show = Callable[[Consumer | None], None]
 
@@ -53,26 +52,6 @@ class Pace:
     seconds: float = 0.0
     flush: float = 5.0
     waiting: int = 50_000
-
-
-@dataclass(frozen=True)
-class Report:
-    """How it goes.
-
-    Attributes:
-        counts: of this run: records, ticks, duplicates, rejects, late, bars, signals. sent: alerts sent in it.
-        rate: ticks a second since the last report. lag: records that wait in the bus. delay: seconds between the
-            newest record's arrival at the bus and its being stored. quotes: the newest prices.
-        trouble: what cannot be reached at the moment, by what it is; empty when all is well.
-    """
-
-    counts: Mapping[str, int]
-    sent: int
-    rate: float
-    lag: int
-    delay: float
-    quotes: tuple[Quote, ...]
-    trouble: Mapping[str, str]
 
 
 @dataclass
@@ -99,7 +78,7 @@ class Service:
     def __post_init__(self) -> None:
         self._due = threading.Event()  # rows are to go to the lake
         self._raised = {channel: threading.Event() for channel in self.notifiers}  # alerts wait
-        self._trouble: dict[str, StockkitError | str] = {}
+        self._troubles = Troubles()
         self._waiting = 0
         self._sent = dict.fromkeys(self.notifiers, 0)
         self._archived: dict[str, int] = {}
@@ -168,7 +147,7 @@ class Service:
             except Fenced as fenced:
                 log.warning("event=fenced: %s", fenced)
             except StreamError as error:
-                self._note("bus", error)
+                self._troubles.note("bus", error)
             pipeline.forget()
             show(None)
             self.stop.wait(self._pause)
@@ -193,7 +172,7 @@ class Service:
     def _take(self, pipeline: Pipeline, consumer: Consumer, show: Show) -> bool:
         """Poll and store one micro-batch; whether there was one."""
         records = consumer.poll(RECORDS, POLL)
-        self._note("bus", None)
+        self._troubles.note("bus", None)
         self._store(pipeline, records, consumer, show)
         self._waiting += len(records)
         if self._waiting >= self.pace.waiting:
@@ -219,13 +198,13 @@ class Service:
             except Fenced:
                 raise
             except StreamError as error:
-                self._note("store", error)
+                self._troubles.note("store", error)
             if self._is_over():
                 return
             show(consumer)
             self.stop.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
-        self._note("store", None)
+        self._troubles.note("store", None)
         if batch.alerts:
             for raised in self._raised.values():
                 raised.set()
@@ -255,12 +234,12 @@ class Service:
                     archive.correct(self.lake, store)
                     archive.compact(self.lake)
                     corrected = time.monotonic()
-                self._note("lake", None)
+                self._troubles.note("lake", None)
                 wait = self.pace.flush
             except archive.Displaced:
                 raise
             except (LakeError, StreamError) as error:
-                self._note("lake", error)
+                self._troubles.note("lake", error)
                 wait = min(2 * wait, LONGEST_WAIT)
         store.close()
 
@@ -278,9 +257,9 @@ class Service:
     def _bring_quotes(self, store: Store) -> bool:
         """Bring the quotes that are new; false where they cannot be written."""
         if self.copies:
-            with self._noting("quotes"):
+            with self._troubles.noting("quotes"):
                 self.copies.bring(store)
-        return "quotes" not in self._trouble
+        return "quotes" not in self._troubles.texts()
 
     def _deliver(self, channel: str) -> None:
         """Send the alerts of a channel that are due, again and again; a slow one holds up none of the others."""
@@ -296,9 +275,9 @@ class Service:
         where = f"alerts to {alerts.shown(channel)}"
         try:
             self._sent[channel] += alerts.deliver(store, {channel: self.notifiers[channel]}, _now())
-            self._note(where, store.paused(channel).detail)
+            self._troubles.note(where, store.paused(channel).detail)
         except StreamError as error:
-            self._note(where, error)
+            self._troubles.note(where, error)
 
     def _finish(self, store: Store) -> None:
         """Commit what was read to the lake, and tell the bus."""
@@ -316,7 +295,7 @@ class Service:
                         "The next `stockkit stream run` goes on with it."
                     ) from error
                 time.sleep(FIRST_WAIT * 2**attempt)
-        with self._noting("bus"):
+        with self._troubles.noting("bus"):
             consumer = self.bus.consumer(GROUP, store.last_offset)
             consumer.commit(archived)
             consumer.close()
@@ -329,35 +308,12 @@ class Service:
                 "event=alerts_left: %s; `stockkit stream alert` lists them, the next run sends those that wait", left
             )
 
-    @contextmanager
-    def _noting(self, what: str) -> Iterator[None]:
-        """Note an error of the stream instead of raising it: it is tried again."""
-        try:
-            yield
-            self._note(what, None)
-        except StreamError as error:
-            self._note(what, error)
-
-    def _note(self, what: str, problem: StockkitError | str | None) -> None:
-        """Remember what is wrong; log it once, and once when it is well again.
-
-        The same problem comes in many words (names of files, seconds): its kind tells whether it is another one.
-        """
-        before = self._trouble.get(what)
-        if problem:
-            self._trouble[what] = problem
-            if type(problem) is not type(before):
-                log.warning("event=trouble where=%s: %s", what, problem)
-        elif before is not None:
-            del self._trouble[what]
-            log.warning("event=recovered where=%s", what)
-
     def _show(self, show: Callable[[Report], None], store: Store, before: Counts, consumer: Consumer | None) -> None:
         """Hand out a report, where the store can be read."""
         with suppress(StreamError):
             report = self._report(store, before, consumer)
             if self._backlog.is_time_to_look(time.monotonic()):
-                self._note("lag", self._backlog.look(report.lag))
+                self._troubles.note("lag", self._backlog.look(report.lag))
             show(report)
 
     def _report(self, store: Store, before: Counts, consumer: Consumer | None) -> Report:
@@ -367,39 +323,7 @@ class Service:
         self._shown = now, counts.get("ticks", 0)
         lag = sum(consumer.lag().values()) if consumer is not None else 0
         delay = self._backlog.delay if consumer is not None else 0.0
-        trouble = {what: str(problem) for what, problem in dict(self._trouble).items()}
-        return Report(counts, sum(self._sent.values()), rate, lag, delay, tuple(store.quotes()), trouble)
-
-
-class Backlog:
-    """Whether records come faster than they are stored.
-
-    Attributes:
-        delay: seconds between the newest record's arrival at the bus and its being stored.
-    """
-
-    def __init__(self) -> None:
-        self.delay = 0.0
-        self._next = 0.0
-        self._delays: list[float] = []
-
-    def is_time_to_look(self, now: float) -> bool:
-        """Whether it is; the next time is `LOOK` seconds later."""
-        if now < self._next:
-            return False
-        self._next = now + LOOK
-        return True
-
-    def look(self, lag: int) -> StreamError | None:
-        """What to say where the delay grew from look to look. lag: records that wait."""
-        self._delays = [*self._delays[-LOOKS:], self.delay]
-        grows = all(earlier < later for earlier, later in pairwise(self._delays))
-        if len(self._delays) <= LOOKS or not grows or self.delay < LATE:
-            return None
-        return StreamError(
-            f"records come faster than they are stored: the newest one was stored {self.delay:,.0f} s after it came, "
-            f"{lag:,} wait, and they become more. Nothing is lost as long as the bus keeps them; start more consumers."
-        )
+        return Report(counts, sum(self._sent.values()), rate, lag, delay, tuple(store.quotes()), self._troubles.texts())
 
 
 def _now() -> int:

@@ -30,7 +30,8 @@ from stockkit.stream.bus import open_bus
 from stockkit.stream.bus.protocol import Bus
 from stockkit.stream.pipeline import INTERVALS, Step
 from stockkit.stream.producers import sending
-from stockkit.stream.service import Pace, Report, Service
+from stockkit.stream.reports import Report
+from stockkit.stream.service import Pace, Service
 from stockkit.stream.store import Fenced, Store
 
 LARGEST = 1_000  # numerator or denominator of a split

@@ -14,7 +14,8 @@ from stockkit.stream.bus.kinesis import KinesisConsumer, KinesisProducer
 from stockkit.stream.bus.protocol import Message, Start
 from stockkit.stream.pipeline import Step
 from stockkit.stream.producers import Batch, sending
-from stockkit.stream.service import Pace, Report, Service
+from stockkit.stream.reports import Report
+from stockkit.stream.service import Pace, Service
 from stockkit.stream.store import Store
 from tests.conftest import ROOT
 from tests.stream.running import assert_signals_of_ticks, assert_ticks_once, simulated, wait_for

@@ -9,7 +9,7 @@ import pytest
 import stockkit
 from stockkit.stream import setup
 from stockkit.stream.bus.memory import Memory
-from stockkit.stream.service import Report
+from stockkit.stream.reports import Report
 from tests.aws import environment
 from tests.conftest import ROOT
 from tests.stream.running import assert_signals_of_ticks, assert_ticks_once, simulated, wait_for

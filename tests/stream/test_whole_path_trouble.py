@@ -14,11 +14,12 @@ import pytest
 
 import stockkit
 from stockkit.errors import StreamError
-from stockkit.stream import alerts, archive, recovery, service, setup, store
+from stockkit.stream import alerts, archive, recovery, reports, service, setup, store
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Step
-from stockkit.stream.service import Backlog, Pace, Report, Service
+from stockkit.stream.reports import Backlog, Report
+from stockkit.stream.service import Pace, Service
 from stockkit.stream.store import Store
 from tests.conftest import ROOT, mounted
 from tests.stream.running import assert_exact, assert_signals_of_ticks, assert_ticks_once, services, simulated, wait_for
@@ -132,8 +133,10 @@ def test_a_delay_that_grows_from_look_to_look_is_said_and_one_that_is_made_up_fo
 
 
 def test_a_service_whose_records_come_faster_than_they_are_stored_says_so_once(tmp_path, monkeypatch, caplog, messages):
-    for name, value in {"LOOK": 0.0, "LATE": 0.1, "SHOWN": 0.02, "RECORDS": 1}.items():
-        monkeypatch.setattr(service, name, value)
+    for module, name, value in (
+        (reports, "LOOK", 0.0), (reports, "LATE", 0.1), (service, "SHOWN", 0.02), (service, "RECORDS", 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
     scene = Scene(tmp_path / "lake", tmp_path, messages)
     assert scene.producer.send(messages) == []  # a record at a time takes longer and longer for each
     scene.thread.start()
