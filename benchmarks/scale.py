@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,10 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stream import START, sender, service, transforming, walk
+from benchmarks.stream import START, sender, service, topic_of, transforming, walk
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import ticks
-from stockkit.stream.bus import open_bus
 from stockkit.stream.bus.memory import Memory
 from stockkit.stream.bus.protocol import Message
 from stockkit.stream.pipeline import Pipeline, Step
@@ -45,13 +43,7 @@ def measured(work: Callable[[], Any], times: int = 3) -> float:
 
 def from_kafka(folder: Path, messages: Sequence[Message]) -> None:
     """A consumer of a topic with nothing after it, and with the pipeline and its store."""
-    from tests.stream.conftest import broker, wait_for_topic
-
-    with broker() as address:
-        wait_for_topic(address, "bench")
-        os.environ["KAFKA_BOOTSTRAP_SERVERS"] = address
-        bus = open_bus("kafka:bench")
-        sender(bus, messages)(threading.Event())
+    with topic_of(messages) as (bus, _):
 
         def consume(take: Callable[[list[Any]], Any]) -> None:
             consumer, count = bus.consumer(uuid.uuid4().hex, lambda partition: None), 0

@@ -12,7 +12,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -164,10 +165,9 @@ def to_the_lake(folder: Path, messages: Sequence[Message], waiting: int) -> None
     say(f"memory bus to the lake / bare append, {waiting:,} ticks a commit", min(seconds), min(bare), "(<= 2)")
 
 
-def from_kafka(folder: Path, messages: Sequence[Message]) -> None:
-    """From a topic of a broker to the committed lake, beside a loop that only consumes; from the first record on."""
-    import confluent_kafka
-
+@contextmanager
+def topic_of(messages: Sequence[Message]) -> Iterator[tuple[Bus, str]]:
+    """A topic that has these messages, and the address of its broker, which ends with the block."""
     from tests.stream.conftest import broker, wait_for_topic
 
     with broker() as address:
@@ -175,6 +175,14 @@ def from_kafka(folder: Path, messages: Sequence[Message]) -> None:
         os.environ["KAFKA_BOOTSTRAP_SERVERS"] = address
         bus = open_bus("kafka:bench")
         sender(bus, messages)(threading.Event())
+        yield bus, address
+
+
+def from_kafka(folder: Path, messages: Sequence[Message]) -> None:
+    """From a topic of a broker to the committed lake, beside a loop that only consumes; from the first record on."""
+    import confluent_kafka
+
+    with topic_of(messages) as (bus, address):
 
         def ours() -> float:
             home = folder / uuid.uuid4().hex

@@ -30,13 +30,6 @@ def clock(monkeypatch):
     return stopped
 
 
-@pytest.fixture
-def store(tmp_path):
-    opened = Store(tmp_path / "stream.sqlite")
-    yield opened
-    opened.close()
-
-
 def states(store: Store) -> dict[str, list[str]]:
     kept = {state: [posted.alert.id for posted in store.posted(state, 10**6)][::-1] for state in ("sent", "given up")}
     return {**kept, "waiting": [posted.alert.id for posted in store.posted("waiting", 10**6)][::-1]}

@@ -21,13 +21,6 @@ from tests.stream.alerts.posting import HOSTILE, post
 CHANNEL = "file:alerts.jsonl"
 
 
-@pytest.fixture
-def store(tmp_path):
-    opened = Store(tmp_path / "stream.sqlite")
-    yield opened
-    opened.close()
-
-
 def send(store: Store, now: int = SECOND) -> int:
     return alerts.deliver(store, alerts.open_notifiers([CHANNEL], store.path.parent), now)
 

@@ -11,25 +11,12 @@ from botocore.exceptions import ClientError
 from stockkit.aws import Session
 from stockkit.errors import ParamError
 from stockkit.stream import alerts
-from stockkit.stream.alerts import delivery
 from stockkit.stream.alerts.delivery import SECOND
 from stockkit.stream.alerts.outbox import Alert
 from stockkit.stream.alerts.sns import publication
-from stockkit.stream.store import Store
 from tests.stream.alerts.posting import HOSTILE, post
 
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch):
-    """A call comes back when it is done, however busy the machine is."""
-    monkeypatch.setattr(delivery, "TURN", 600.0)
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = Store(tmp_path / "stream.sqlite")
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 def queue_behind(ending: str = "") -> tuple[str, str]:

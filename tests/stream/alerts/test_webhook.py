@@ -11,12 +11,14 @@ import pytest
 
 from stockkit.errors import ParamError
 from stockkit.stream import alerts
-from stockkit.stream.alerts import delivery, webhook
+from stockkit.stream.alerts import webhook
 from stockkit.stream.alerts.delivery import SECOND
 from stockkit.stream.store import Store
 from tests.aws import free_ports
 from tests.stream.alerts.posting import HOSTILE, post
 from tests.stream.alerts.receiver import LATE, RESET, receiver
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +31,6 @@ def serving():
 def hook(serving):
     serving.days, serving.bodies, serving.requests = [], [], []
     return serving
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch):
-    """A call comes back when it is done, however busy the machine is."""
-    monkeypatch.setattr(delivery, "TURN", 600.0)
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = Store(tmp_path / "stream.sqlite")
-    yield opened
-    opened.close()
 
 
 def send_all(store: Store, channel: str, tries: int = 40) -> None:
