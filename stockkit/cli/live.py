@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stockkit.market.ticks import SCALE
+from stockkit.market.ticks import SCALE, as_datetime
 from stockkit.stream.reports import Report
 from stockkit.stream.setup import Parameters
 
@@ -60,7 +59,7 @@ def _table(report: Report, parameters: Parameters) -> Group:
     for name in ("price", "size", "time (UTC)", "ticks"):
         table.add_column(name, justify="right")
     for quote in report.quotes[:SYMBOLS]:
-        moment = datetime.fromtimestamp(quote.event_time / 1e6, UTC)
+        moment = as_datetime(quote.event_time)
         cells = f"{quote.price / SCALE:,.2f}", f"{quote.size:,}", f"{moment:%Y-%m-%d %H:%M:%S}", f"{quote.number:,}"
         table.add_row(quote.symbol, *cells)
     more = len(report.quotes) - SYMBOLS

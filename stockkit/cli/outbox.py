@@ -6,11 +6,11 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from stockkit.cli.shared import fail
 from stockkit.errors import ParamError, StockkitError, StreamError
+from stockkit.market.ticks import as_datetime
 from stockkit.stream import alerts
 from stockkit.stream.alerts.outbox import STATES, WAITING, Alert, Posted
 from stockkit.stream.store import Store
@@ -89,4 +89,4 @@ def _line(posted: Posted) -> str:
 
 
 def _moment(time_: int) -> str:
-    return f"{datetime.fromtimestamp(time_ / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{as_datetime(time_):%Y-%m-%d %H:%M:%S}"

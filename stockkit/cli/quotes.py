@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import StreamError, did_you_mean
 from stockkit.market.symbols import is_symbol
-from stockkit.market.ticks import SCALE
+from stockkit.market.ticks import SCALE, as_datetime
 
 EXAMPLE = """Examples: stockkit quotes AAPL META --lake data/lake; stockkit quotes --from dynamodb:quotes --json;
 stockkit quotes --state /tmp/stream.sqlite"""
@@ -59,7 +58,7 @@ def _print_json(rows: Sequence[Row]) -> None:
             "symbol": symbol,
             "price": price,
             "size": size,
-            "event_time": datetime.fromtimestamp(moment / 1e6, UTC).isoformat(),
+            "event_time": as_datetime(moment).isoformat(),
             "age": round(age, 3),
         }
         for symbol, price, size, moment, age in rows

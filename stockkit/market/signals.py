@@ -23,11 +23,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from stockkit.errors import ParamError
-from stockkit.market.ticks import SCALE, Sequences, Tick
+from stockkit.market.ticks import SCALE, Sequences, Tick, as_datetime
 
 BUY, SELL = "buy", "sell"
 FOUR_HOURS = 4 * 3_600_000_000  # microseconds
@@ -194,7 +193,7 @@ class Signal(NamedTuple):
 
 def alert_body(signal: Signal) -> dict[str, object]:
     """A signal as the message of an alert: its fields, prices in the currency, the time as ISO text, and a sentence."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=signal.event_time)
+    moment = as_datetime(signal.event_time)
     windows = WINDOWS.match(signal.id)
     fast, slow = (f"SMA-{windows[1]}", f"SMA-{windows[2]}") if windows else ("the fast average", "the slow one")
     low, high = _apart(signal.fast, signal.slow)

@@ -37,6 +37,7 @@ MAX_SOURCE = 64  # characters
 MAX_BYTES = 65_536  # of a record, unpacked
 EARLIEST = 946_684_800_000_000  # 2000-01-01 UTC in microseconds: what comes before it is in seconds or milliseconds
 AHEAD = 60_000_000  # microseconds that a source's clock may be ahead of ours
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GZIP = b"\x1f\x8b"
 
 
@@ -81,6 +82,11 @@ REASONS: Mapping[str, str] = {
     "bad gzip": "the record starts as gzip does but cannot be unpacked",
     "too late": "the sequence lies in a gap that was given up, where a late tick and a duplicate look the same",
 }
+
+
+def as_datetime(time: int) -> datetime:
+    """Microseconds since 1970 UTC as a moment."""
+    return EPOCH + timedelta(microseconds=time)
 
 
 def encode(tick: Tick) -> bytes:
@@ -280,7 +286,7 @@ def _parsed(text: str) -> int:
         raise _Refused("bad time", _shown(text)) from None
     if moment.tzinfo is None:
         raise _Refused("bad time", f"{text} has no offset from UTC")
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def _source(source: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from stockkit.market.ticks import Tick, encode
+from stockkit.market.ticks import Tick, as_datetime, encode
 
 UNKNOWN = "NOSUCH"  # a symbol that nobody listens to
 
@@ -30,7 +29,7 @@ def _without(name: str) -> Callable[[Tick], bytes]:
 
 
 def _naive(tick: Tick) -> bytes:
-    return _with(event_time=datetime.fromtimestamp(tick.event_time / 1e6, UTC).replace(tzinfo=None).isoformat())(tick)
+    return _with(event_time=as_datetime(tick.event_time).replace(tzinfo=None).isoformat())(tick)
 
 
 CORRUPTIONS: tuple[Corruption, ...] = (
