@@ -7,11 +7,16 @@ who asks from boto3's usual chain: environment, profile, container or instance r
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, StreamError
+
+KEYS = 100  # of a BatchGetItem
+TRIES = 6  # of a BatchGetItem that leaves keys over
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,28 @@ class Session:
         if address := self.endpoint("s3"):
             options |= {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": str(address.startswith("http://")).lower()}
         return options
+
+
+def batch_get(
+    client: Any, table: str, symbols: Sequence[str], *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[dict[str, Any]]:
+    """The items of a table of DynamoDB whose key `symbol` is one of these, as they are at this moment.
+
+    Args:
+        client: of DynamoDB. symbols: each once. sleep: waits some seconds, where DynamoDB leaves some for later.
+
+    Raises:
+        StreamError: it leaves some over again and again.
+    """
+    for start in range(0, len(symbols), KEYS):
+        keys = [{"symbol": {"S": symbol}} for symbol in symbols[start : start + KEYS]]
+        asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}}
+        for attempt in range(TRIES):
+            answer = client.batch_get_item(RequestItems=asked)
+            yield from answer["Responses"].get(table, ())
+            asked = answer.get("UnprocessedKeys") or {}
+            if not asked:
+                break
+            sleep(0.05 * 2**attempt)
+        else:
+            raise StreamError(f"DynamoDB left symbols of {table} unread {TRIES} times: give the table more capacity.")

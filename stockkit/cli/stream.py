@@ -174,8 +174,7 @@ def run(
     from stockkit.workbook import runner
 
     root, _, values = runner.resolve(params_file, parameter or [])
-    names = {field.name for field in fields(setup.Parameters)}
-    parameters = setup.Parameters(**{name: value for name, value in values.items() if name in names})
+    parameters = setup.Parameters.among(values)
     began = time.monotonic()
     with stopping(for_) as (stop, came), showing(parameters) as show:
         report = setup.open_service(parameters, root=root, stop=stop).run(show)

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stockkit.aws import Session
-from stockkit.errors import LakeError, ParamError, StreamError, did_you_mean
+from stockkit.aws import Session, batch_get
+from stockkit.errors import LakeError, ParamError, StreamError
 from stockkit.market.ticks import Tick, quote_write
+from stockkit.stream import registry
 from stockkit.stream.store import Batch, Quote, Store
 
 DEFAULT = "sqlite"
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-ASKED = 100  # keys of one BatchGetItem
 WRITERS = 8  # requests at once: each quote is a conditional write of its own
 
 
@@ -98,7 +98,7 @@ class DynamoDb:
         """See `Quotes`."""
         client = self._client()
         with _explained(self.table, "read"):
-            items = _scan(client, self.table) if symbols is None else _get(client, self.table, symbols)
+            items = _scan(client, self.table) if symbols is None else batch_get(client, self.table, sorted({*symbols}))
             return sorted(map(_quote, items))
 
     def write(self, quotes: Iterable[Quote]) -> None:
@@ -147,19 +147,6 @@ def _scan(client: Any, table: str) -> list[Mapping[str, Any]]:
     return [item for page in pages for item in page["Items"]]
 
 
-def _get(client: Any, table: str, symbols: Sequence[str]) -> list[Mapping[str, Any]]:
-    items: list[Mapping[str, Any]] = []
-    names = sorted(set(symbols))
-    for start in range(0, len(names), ASKED):
-        keys = [{"symbol": {"S": name}} for name in names[start : start + ASKED]]
-        asked = {table: {"Keys": keys, "ConsistentRead": True}}
-        while asked:
-            answer = client.batch_get_item(RequestItems=asked)
-            items += answer["Responses"].get(table, ())
-            asked = answer.get("UnprocessedKeys")
-    return items
-
-
 def _quote(item: Mapping[str, Any]) -> Quote:
     """The quote of an item; the number of one that Lambda wrote is 0."""
     numbers = (int(item[name]["N"]) for name in ("price", "size", "event_time", "arrival", "number"))
@@ -186,18 +173,13 @@ QUOTES: Mapping[str, Entry] = {
 }
 
 
-def check(name: str) -> Entry:
-    """The place that a `quotes` parameter names.
+def check(name: str) -> None:
+    """Refuse what a `quotes` parameter cannot name.
 
     Raises:
-        ParamError: there is no such one.
+        ParamError: there is no such place.
     """
-    kind, _, argument = name.partition(":")
-    entry = QUOTES.get(kind)
-    if entry is None or bool(argument) != bool(entry.argument):
-        known = [f"{name}:{one.argument}" if one.argument else name for name, one in QUOTES.items()]
-        raise ParamError(f"quotes: {name!r} is not known: use {' or '.join(known)}.{did_you_mean(kind, QUOTES)}")
-    return entry
+    registry.look_up("quotes:", name, QUOTES)
 
 
 def open_quotes(name: str, path: Path) -> Quotes:
@@ -209,7 +191,8 @@ def open_quotes(name: str, path: Path) -> Quotes:
     Raises:
         ParamError: there is no such place.
     """
-    return check(name).open(name.partition(":")[2], path)
+    entry, argument = registry.look_up("quotes:", name, QUOTES)
+    return entry.open(argument, path)
 
 
 class Copies:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,15 @@ class Parameters:
             raise ParamError(f"flush is {self.flush}: give seconds from 0.1 to 3600 between two commits to the lake.")
         if not self.producer and self.bus.partition(":")[0] == "memory":
             raise ParamError("producer is empty and the bus is memory, which no other process can send to.")
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> Parameters:
+        """Those of a stream among the parameters of a chain.
+
+        Raises:
+            ParamError, SymbolError: as the class.
+        """
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
 
 def store_path(lake: Lake, state: str = "") -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -286,8 +286,7 @@ def _check_stream(values: Mapping[str, Any]) -> None:
         return
     from stockkit.stream import setup
 
-    names = {field.name for field in fields(setup.Parameters)}
-    setup.Parameters(**{name: value for name, value in values.items() if name in names})
+    setup.Parameters.among(values)
 
 
 def _check_models(name: str, value: list[str]) -> None:

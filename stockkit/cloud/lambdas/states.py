@@ -7,20 +7,18 @@ again, or an invocation that runs beside another one, changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from stockkit.aws import batch_get
 from stockkit.cloud.lambdas.failures import code_of
 from stockkit.cloud.lambdas.outbox import Alert, Outbox
-from stockkit.errors import StreamError
 from stockkit.market.signals import Rule, SymbolState
 
-KEYS = 100  # of a BatchGetItem
 MOST_ALERTS = 99  # of a transaction, which has 100 items with the state
-TRIES = 6
 
 
 class Stored(NamedTuple):
@@ -53,25 +51,11 @@ class States:
             ClientError, BotoCoreError: DynamoDB cannot be reached. StreamError: it answers in part, again and again.
         """
         stored = {symbol: Stored(SymbolState(symbol, self.rule), "", 0) for symbol in symbols}
-        names = list(stored)
-        for start in range(0, len(names), KEYS):
-            for item in self._items(names[start : start + KEYS]):
-                symbol = item["symbol"]["S"]
-                state = SymbolState.load(symbol, item["state"]["S"], self.rule)
-                stored[symbol] = Stored(state, item["last_sequence"]["S"], int(item["version"]["N"]))
+        for item in batch_get(self.client, self.table, list(stored), sleep=self.sleep):
+            symbol = item["symbol"]["S"]
+            state = SymbolState.load(symbol, item["state"]["S"], self.rule)
+            stored[symbol] = Stored(state, item["last_sequence"]["S"], int(item["version"]["N"]))
         return stored
-
-    def _items(self, symbols: Sequence[str]) -> Iterator[dict[str, Any]]:
-        keys = [{"symbol": {"S": symbol}} for symbol in symbols]
-        asked: dict[str, Any] = {self.table: {"Keys": keys, "ConsistentRead": True}}
-        for attempt in range(TRIES):
-            answer = self.client.batch_get_item(RequestItems=asked)
-            yield from answer["Responses"].get(self.table, ())
-            asked = answer.get("UnprocessedKeys") or {}
-            if not asked:
-                return
-            self.sleep(0.05 * 2**attempt)
-        raise StreamError(f"DynamoDB left symbols of {self.table} unread {TRIES} times: give the table more capacity.")
 
     def commit(
         self, before: Stored, after: SymbolState, last_sequence: str, alerts: Sequence[Alert]

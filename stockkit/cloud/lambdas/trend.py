@@ -21,11 +21,12 @@ from stockkit.cloud.lambdas.dead_letters import DeadLetters
 from stockkit.cloud.lambdas.failures import AWS_ERRORS, check_infrastructure, code_of
 from stockkit.cloud.lambdas.kinesis import Record
 from stockkit.cloud.lambdas.outbox import Alert, Outbox, alert_of
-from stockkit.cloud.lambdas.states import MOST_ALERTS, TRIES, States, Stored
+from stockkit.cloud.lambdas.states import MOST_ALERTS, States, Stored
 from stockkit.errors import StreamError
 from stockkit.market.ticks import Reject, Tick
 
 Ticks = list[tuple[Record, Tick]]
+TRIES = 6  # of a state that others store meanwhile
 log = logging.getLogger(__name__)
 
 

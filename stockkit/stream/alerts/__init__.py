@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stockkit.errors import ParamError, did_you_mean
+from stockkit.stream import registry
 from stockkit.stream.alerts.console import Console
 from stockkit.stream.alerts.delivery import deliver
 from stockkit.stream.alerts.file import open_file
@@ -43,7 +43,7 @@ NOTIFIERS: Mapping[str, Entry] = {
 
 def names() -> list[str]:
     """What notifiers are called by, as in ``file:PATH``."""
-    return [f"{name}:{entry.argument}" if entry.argument else name for name, entry in NOTIFIERS.items()]
+    return registry.names(NOTIFIERS)
 
 
 def shown(channel: str) -> str:
@@ -66,11 +66,6 @@ def open_notifiers(channels: Sequence[str], root: Path) -> dict[str, Notifier]:
     """
     opened = {}
     for channel in channels:
-        kind, _, argument = channel.partition(":")
-        entry = NOTIFIERS.get(kind)
-        if entry is None or bool(argument) != bool(entry.argument):
-            known = names()
-            near = did_you_mean(kind, NOTIFIERS) if entry is None else ""
-            raise ParamError(f"alerts: {channel!r} is not known: use one of {', '.join(known)}.{near}")
+        entry, argument = registry.look_up("alerts:", channel, NOTIFIERS)
         opened[channel] = entry.open(argument, root)
     return opened

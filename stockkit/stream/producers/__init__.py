@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from stockkit.errors import ParamError, did_you_mean
+from stockkit.stream import registry
 from stockkit.stream.producers.batch import Batch as Batch
 from stockkit.stream.producers.batch import Settings as Settings
 
@@ -61,7 +61,7 @@ PRODUCERS: Mapping[str, Entry] = {
 
 def names() -> list[str]:
     """What a producer is called by, as in ``replay:PATH``."""
-    return [f"{name}:{entry.argument}" if entry.argument else name for name, entry in PRODUCERS.items()]
+    return registry.names(PRODUCERS)
 
 
 def open_producer(name: str, settings: Settings) -> Iterable[Batch]:
@@ -70,9 +70,5 @@ def open_producer(name: str, settings: Settings) -> Iterable[Batch]:
     Raises:
         ParamError: no such producer, or it cannot do what the settings ask. LakeError: its table cannot be read.
     """
-    kind, _, argument = name.partition(":")
-    entry = PRODUCERS.get(kind)
-    if entry is None or bool(argument) != bool(entry.argument):
-        known = names()
-        raise ParamError(f"producer {name!r} is not known: use one of {', '.join(known)}.{did_you_mean(name, known)}")
+    entry, argument = registry.look_up("producer", name, PRODUCERS)
     return entry.open(settings, argument)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from stockkit.cloud.lambdas import states, trend
+from stockkit import aws
+from stockkit.cloud.lambdas import trend
 from stockkit.cloud.lambdas.outbox import LEASE
 from stockkit.cloud.lambdas.proof.doubles import refusal
 from stockkit.cloud.lambdas.settings import Settings
@@ -100,8 +101,8 @@ def test_more_alerts_of_a_symbol_than_a_transaction_takes_go_into_the_next_one(s
 
 
 def test_more_symbols_than_one_read_takes(services, monkeypatch):
-    assert states.KEYS == 100
-    monkeypatch.setattr(states, "KEYS", 5)
+    assert aws.KEYS == 100
+    monkeypatch.setattr(aws, "KEYS", 5)
     records = [record for number in range(12) for record in ticks([1], f"S{number}", number)]
     for _ in range(2):
         assert succeeded(function(services).handle(event(records)))
