@@ -15,6 +15,7 @@ The rest is one import away: ``from stockkit.forecast.judge import scores``.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers
@@ -25,6 +26,11 @@ if TYPE_CHECKING:  # for editors and type checkers
     from stockkit.market import simulate
     from stockkit.workbook import user_file
     from stockkit.workbook.handover import counting, ensure, hand_over, headline
+
+if "STOCKKIT_TRACE" in os.environ:  # a step of a run: what it reads is noted from here on
+    from stockkit.workbook.cache import trace
+
+    trace.install()
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from stockkit.aws import Session
 from stockkit.errors import LakeError
@@ -59,11 +60,11 @@ class Folder:
     def names(self, key: str) -> list[str]:
         """The names of the files directly in the folder `key`, ascending; parts of unfinished writes left out."""
         files = (path for path in (self.path / key).glob("*") if path.is_file())
-        return sorted(path.name for path in files if not path.name.startswith("."))
+        return _told(self, "names", key, sorted(path.name for path in files if not path.name.startswith(".")))
 
     def folders(self, key: str) -> list[str]:
         """The names of the folders directly in `key`, ascending."""
-        return sorted(path.name for path in (self.path / key).glob("*") if path.is_dir())
+        return _told(self, "folders", key, sorted(path.name for path in (self.path / key).glob("*") if path.is_dir()))
 
     def has_folder(self, key: str) -> bool:
         """Whether there is a folder `key`."""
@@ -72,20 +73,26 @@ class Folder:
     def read(self, key: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
         path = self.path / key
-        return path.read_bytes() if path.is_file() else None
+        return _told(self, "read", key, path.read_bytes() if path.is_file() else None)
 
     def size(self, key: str) -> int | None:
         """The bytes of a file, counted; None where there is none."""
         path = self.path / key
-        return path.stat().st_size if path.is_file() else None
+        return _told(self, "size", key, path.stat().st_size if path.is_file() else None)
 
     def put(self, key: str, body: bytes) -> bool:
         """Store a file unless there is one of this name; tell whether this call stored it. Of two at once one does."""
+        _told(self, "written", key, body)
         return not (self.path / key).exists() and write_atomically(self.path / key, body, replace=False)
 
     def note(self, key: str, body: bytes) -> None:
         """Store a file, in place of one of this name."""
+        _told(self, "written", key, body)
         write_atomically(self.path / key, body)
+
+    def remove(self, key: str) -> None:
+        """Delete a file, if there is one of this name."""
+        (self.path / key).unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -117,13 +124,13 @@ class Bucket:
         """The names of the objects directly below `key`, ascending."""
         start = self._full(key) + "/"
         keys = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
-        return sorted(name.removeprefix(start) for name in keys if name != start)
+        return _told(self, "names", key, sorted(name.removeprefix(start) for name in keys if name != start))
 
     def folders(self, key: str) -> list[str]:
         """The names of the common prefixes directly below `key`, ascending."""
         start = self._full(key) + "/"
         keys = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
-        return sorted(name.removeprefix(start).rstrip("/") for name in keys)
+        return _told(self, "folders", key, sorted(name.removeprefix(start).rstrip("/") for name in keys))
 
     def has_folder(self, key: str) -> bool:
         """Whether there is an object below `key`."""
@@ -136,25 +143,27 @@ class Bucket:
         with self._explained("read"):
             try:
                 answer: bytes = self._s3.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read()
-                return answer
             except self._s3.exceptions.NoSuchKey:
-                return None
+                return _told(self, "read", key, None)
+        return _told(self, "read", key, answer)
 
     def size(self, key: str) -> int | None:
         """The bytes of an object, counted; None where there is none."""
         with self._explained("read"):
             try:
-                return int(self._s3.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
+                size = int(self._s3.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
             except self._s3.exceptions.ClientError as error:
                 if _code(error) in ABSENT:
-                    return None
+                    return _told(self, "size", key, None)
                 raise
+        return _told(self, "size", key, size)
 
     def put(self, key: str, body: bytes) -> bool:
         """Store an object unless there is one of this name (If-None-Match); tell whether this call stored it.
 
         False as well where the answer to a first try was lost and a second one met what the first had stored.
         """
+        _told(self, "written", key, body)
         with self._explained("write"):
             try:
                 self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, IfNoneMatch="*")
@@ -166,8 +175,14 @@ class Bucket:
 
     def note(self, key: str, body: bytes) -> None:
         """Store an object, in place of one of this name."""
+        _told(self, "written", key, body)
         with self._explained("write"):
             self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body)
+
+    def remove(self, key: str) -> None:
+        """Delete an object, if there is one of this name."""
+        with self._explained("delete from"):
+            self._s3.delete_object(Bucket=self.bucket, Key=self._full(key))
 
     def __str__(self) -> str:
         return self.uri("").rstrip("/")
@@ -191,6 +206,13 @@ class Bucket:
 
 
 Files = Folder | Bucket
+Answer = TypeVar("Answer")
+
+
+def _told(files: Files, operation: str, key: str, answer: Answer) -> Answer:
+    """The answer, once whoever listens (`stockkit.workbook.cache.trace`) was told what was asked and answered."""
+    sys.audit("stockkit.lake", files, operation, key, answer)
+    return answer
 
 
 @contextmanager

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -66,6 +67,8 @@ def fetch(
 def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None) -> Fetched:
     """What one source says now, or said before, of each symbol; the raw zone is listed and read once."""
     origin = open_source(source, root=lake.root, lake=lake.folder, secrets_client=lake.secrets_client)
+    if origin.remote:
+        sys.audit("stockkit.always", f"the source {source} may answer otherwise each time")
     before = {symbol: raw.read(lake.files, origin.name, symbol) for symbol in symbols}
     newest = {symbol: holding.answers[-1] for symbol, holding in before.items() if holding.answers}
     now, later = origin.plan(symbols, {symbol: answer.fetched_at for symbol, answer in newest.items()})
@@ -181,6 +184,8 @@ def clean_all(
     """
     first = pd.Timestamp.min if start == EARLIEST else pd.Timestamp(start)
     last = sessions.last_closed(fetched.now, calendar) if as_of == LATEST else pd.Timestamp(as_of)
+    if as_of == LATEST:  # from then on the same answers give more rows
+        sys.audit("stockkit.until", sessions.next_close(fetched.now, calendar).isoformat())
     choices = answers.Choices(dates, tuple(allow))
     cleaned = clean.clean(fetched.answers, fetched.known, start=first, as_of=last, calendar=calendar, choices=choices)
     return from_cleaned(fetched, cleaned, start=first, as_of=last, calendar=calendar)

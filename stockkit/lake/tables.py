@@ -7,6 +7,7 @@ the rows that are already there makes no new version. Folder and S3 share every 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,12 +105,16 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The names of the tables that the lake holds, ascending."""
-        return [name for name in self.files.folders("tables") if self.files.has_folder(f"tables/{name}/_delta_log")]
+        names = [name for name in self.files.folders("tables") if self.files.has_folder(f"tables/{name}/_delta_log")]
+        sys.audit("stockkit.tables", self.files, names)
+        return names
 
     def version(self, table: str) -> int | None:
         """The version of a table, None where it does not exist."""
         delta = self.location(table).open()
-        return None if delta is None else int(delta.version())
+        version = None if delta is None else int(delta.version())
+        sys.audit("stockkit.table", self.files, table, version)
+        return version
 
     def count(self, table: str) -> int:
         """The number of rows of a table, from its log alone."""
@@ -296,11 +301,13 @@ class Lake:
         """
         delta = self.location(table).open()
         if delta is None:
+            sys.audit("stockkit.table", self.files, table, None)
             known = self.tables()
             hint = did_you_mean(table, known, "`stockkit run params/sample.yaml` makes the tables.")
             raise LakeError(f"there is no table {table!r} in {self.files} (it has {', '.join(known) or 'none'}).{hint}")
         if (pin := self._pin(table)) is not None and pin < delta.version():
             delta.load_as_version(pin)
+        sys.audit("stockkit.table", self.files, table, int(delta.version()))  # see stockkit.workbook.cache.trace
         return delta
 
     def _pin(self, table: str) -> int | None:

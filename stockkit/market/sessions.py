@@ -211,6 +211,13 @@ def last_closed(instant: pd.Timestamp, calendar: str = DEFAULT) -> pd.Timestamp:
     return day if _closing(day, calendar) <= instant else days[max(at - 1, 0)]
 
 
+def next_close(instant: pd.Timestamp, calendar: str = DEFAULT) -> pd.Timestamp:
+    """When the next closing bell after `instant` (UTC) rings, UTC: until then `last_closed` stays as it is."""
+    days = reaching(instant.tz_convert("UTC").tz_localize(None), calendar)
+    at = int(days.searchsorted(last_closed(instant, calendar), side="right"))
+    return _closing(days[at], calendar) if at < len(days) else instant
+
+
 def _closing(day: pd.Timestamp, calendar: str) -> pd.Timestamp:
     """When a session's closing bell rings, UTC; the end of the day for one that the library does not record."""
     recorded = _calendar(_parsed(calendar)[0])

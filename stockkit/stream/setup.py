@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -175,6 +176,7 @@ def run(
         root: the workbook's folder; found from the current one when None.
         show: gets a report twice a second.
     """
+    sys.audit("stockkit.always", "it listens to a stream")  # see stockkit.workbook.cache.trace
     return open_service(parameters, lake=lake, root=root).run(show)
 
 

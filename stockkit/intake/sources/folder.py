@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -34,6 +34,8 @@ class PriceFolder(Source):
         frozen_at: the time that the source says it is (ISO 8601, UTC); None for the real clock.
         concurrency: how many files may be read at once.
     """
+
+    remote: ClassVar[bool] = False
 
     name: str
     path: Path
@@ -73,8 +75,12 @@ class PriceFolder(Source):
 
     def actions(self) -> bytes | None:
         """The bytes of the corporate actions, or None where the source has none."""
-        path = (self.path.parent if self.path.is_file() else self.path) / ACTIONS_FILE
-        return path.read_bytes() if path.is_file() else None
+        folder = self.path.parent if self.path.is_file() else self.path
+        path = folder / ACTIONS_FILE
+        if not path.is_file():
+            next(folder.iterdir(), None)  # so that whoever notes what is read knows when there is one later
+            return None
+        return path.read_bytes()
 
     def symbols(self) -> list[str]:
         """The symbols that the folder has a file or rows for, ascending."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
@@ -67,6 +68,7 @@ class Source(ABC):
 
     name: str
     concurrency: int
+    remote: ClassVar[bool] = True  # it may answer otherwise at any time; False where it has but files of this machine
 
     @abstractmethod
     def file(self, symbol: str) -> str:
@@ -84,6 +86,7 @@ class Source(ABC):
 
     def now(self) -> pd.Timestamp:
         """The time of this source's clock, UTC, in whole seconds."""
+        sys.audit("stockkit.clock")  # see stockkit.workbook.cache.trace
         return pd.Timestamp(datetime.now(UTC)).floor("s")
 
     def actions(self) -> bytes | None:

@@ -233,5 +233,6 @@ def _settings(folder: Path) -> Config:
     meeting = {"connection_file": str(folder / "kernel.json")}
     if os.name == "posix" and len(os.fsencode(folder / "kernel")) <= LONGEST_SOCKET:
         meeting |= {"transport": "ipc", "ip": str(folder / "kernel")}
-    quiet = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
+    traced = "--IPKernelApp.extra_extensions=stockkit.workbook.cache.trace"  # before the first cell
+    quiet = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL", traced]}
     return Config(NotebookClient=quiet, ConnectionFileMixin=meeting)

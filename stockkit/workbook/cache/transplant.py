@@ -1,0 +1,54 @@
+"""Kept outputs under new words: the markdown of a notebook as it is now, the results of an earlier execution.
+
+Example:
+    >>> old = {"cells": [{"cell_type": "code", "source": "1", "outputs": ["one"], "metadata": {}}], "metadata": {}}
+    >>> new = {"cells": [{"cell_type": "markdown", "source": "# Why?", "metadata": {}},
+    ...                  {"cell_type": "code", "source": "1", "outputs": [], "metadata": {}}], "metadata": {}}
+    >>> [cell.get("outputs") for cell in transplanted(new, old)["cells"]]
+    [None, ['one']]
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from stockkit.workbook.cache.keys import INJECTED, code, source, tags
+
+RESULT = ("outputs", "execution_count")
+
+
+def transplanted(document: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str, Any]:
+    """A notebook as it would be after an execution, from what an earlier one put out.
+
+    Args:
+        document: the notebook as it is now; its code cells are those of `executed`, in the same order. executed: as
+            the earlier execution left it, with the cell of values that papermill adds. Both stay as they are.
+
+    Raises:
+        ValueError: the code cells are others.
+    """
+    if code(document) != code(executed):
+        raise ValueError("the code cells are not those that were executed")
+    cells = list(_cells(document["cells"], _code_of(executed["cells"])))
+    return {**copy.deepcopy(dict(executed)), "cells": [{**cell, "id": f"cell-{k}"} for k, cell in enumerate(cells)]}
+
+
+def _code_of(cells: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return (cell for cell in cells if cell["cell_type"] == "code")
+
+
+def _cells(cells: Iterable[Mapping[str, Any]], results: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The cells of now with their results, and before each the cell of values where there was one."""
+    for cell in cells:
+        fresh = copy.deepcopy({**cell, "source": source(cell).splitlines(keepends=True)})
+        for volatile in ("papermill", "execution"):
+            fresh["metadata"].pop(volatile, None)
+        if cell["cell_type"] == "code":
+            result = next(results)
+            if INJECTED in tags(result):
+                yield copy.deepcopy(dict(result))
+                result = next(results)
+            fresh |= {part: copy.deepcopy(result[part]) for part in RESULT if part in result}
+        yield fresh

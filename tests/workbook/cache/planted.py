@@ -1,0 +1,78 @@
+"""A step without a kernel: the code cells of a planted notebook in one Python process with the trace on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from stockkit.files import Folder
+from stockkit.workbook.cache import reuse, trace
+
+UNRUN = {"execution_count": None, "outputs": []}
+RAN = {"execution_count": 1, "outputs": [{"output_type": "stream", "name": "stdout", "text": "7"}]}
+HEAD = "import stockkit\nfrom pathlib import Path\n"
+
+
+def plant(root: Path, name: str, *cells: str, text: str = "# Why?", values: str = "horizon = 1", **declared) -> Path:
+    """A notebook with these code cells after its parameters; the parts of `declared` go into its metadata."""
+    code = [cell(values, tags=["parameters"]), *map(cell, cells)]
+    document = {
+        "cells": [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text}, *code],
+        "metadata": {"stockkit": {"reads": [], "writes": [], **declared}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path = root / "notebooks" / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def cell(source: str, *, tags=()) -> dict:
+    metadata = {"tags": list(tags)} if tags else {}
+    return {"cell_type": "code", "id": "a", "metadata": metadata, "source": source, **UNRUN}
+
+
+class Steps:
+    """Runs planted notebooks of one workbook, or takes over what is kept, as the chain does."""
+
+    def __init__(self, root: Path, lake: Folder | None = None) -> None:
+        self.root, self.files = root, lake or Folder(root / "data" / "lake")
+        self.count = 0
+        self.unkept = ""
+
+    def run(self, path: Path, *, reads=None, writes=None, environment=None, **values) -> str:
+        """Why it ran, or "kept"."""
+        decision = self.decide(path, **values)
+        if decision.kept:
+            return "kept"
+        self.count += 1
+        notes = self.root.parent / f"notes-{self.count}" / "trace"
+        notes.parent.mkdir()
+        self.execute(path, trace.begin(notes, self.root) | (environment or {}))
+        output = notes.with_name(path.name)
+        output.write_bytes(self.executed(path))
+        told = {"run": f"run-{self.count}", "reads": reads or {}, "writes": writes or {}}
+        self.unkept = reuse.keep(decision, output, notes, self.files, self.root, **told)
+        return decision.why
+
+    def decide(self, path: Path, **values) -> reuse.Decision:
+        return reuse.decide(path, {"horizon": 1, **values}, self.files, self.root)
+
+    def execute(self, path: Path, environment: dict[str, str]) -> None:
+        """Run the cells in a process of their own."""
+        cells = [c["source"] for c in json.loads(path.read_bytes())["cells"] if c["cell_type"] == "code"]
+        command = [sys.executable, "-c", HEAD + "\n".join(cells)]
+        done = subprocess.run(command, cwd=self.root, env={**os.environ, **environment}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def executed(self, path: Path) -> bytes:
+        """What an execution would leave."""
+        document = json.loads(path.read_bytes())
+        code = [one for one in document["cells"] if one["cell_type"] == "code"]
+        for one in code:
+            one |= RAN
+        return json.dumps(document).encode()
