@@ -12,6 +12,7 @@ import typer
 
 from stockkit.cli import app
 from stockkit.intake import sources
+from stockkit.workbook import params
 from stockkit.workbook.execution import limits
 from stockkit.workbook.notebooks import load
 from tests.conftest import ROOT
@@ -34,7 +35,7 @@ def commands(command: Any = None, words: tuple[str, ...] = ("stockkit",)) -> Ite
 
 
 COMMANDS = dict(commands())
-PARAMETERS = set(limits.DEFAULTS).union(
+PARAMETERS = {*limits.DEFAULTS, *params.NOTIFYING}.union(
     *(load(path.parent, path.stem).parameters for path in (ROOT / "notebooks").glob("*.ipynb"))
 )
 

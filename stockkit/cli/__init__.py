@@ -140,6 +140,24 @@ def report(
     print(_shown((folder / "index.html").resolve()))
 
 
+@app.command(epilog="Example: stockkit notify --test --to smtp:me@example.org --to 'command:./notify.sh --loud'")
+def notify(
+    to: Annotated[list[str], typer.Option(metavar="CHANNEL", help="A channel; may be repeated.")],
+    test: Annotated[bool, typer.Option("--test", help="Send a test message now.")] = False,
+) -> None:
+    """Check each CHANNEL that a run could notify, and with --test send a message over it."""
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook import notifications
+
+    channels = notifications.open_channels(to, workbook_root())
+    problems = notifications.test(channels) if test else {}
+    for channel in channels:
+        answer = f"not taken: {problems[channel]}" if channel in problems else "taken" if test else "can be used"
+        print(f"{notifications.shown(channel)}: {answer}")
+    if problems:
+        raise typer.Exit(EXIT_FAILED)
+
+
 @app.command()
 def doctor() -> None:
     """Tell what is installed, which keys are present (never their values) and how much disk is left."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from stockkit.aws import Session
 from stockkit.errors import ParamError
 
 REFERENCE = re.compile(r"secret://([A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*)")
@@ -121,6 +122,20 @@ def resolve(reference: str, secrets_client: Any = None) -> Secret:
         raise ParamError(f"{reference} holds spaces or control characters (not shown): set it again, the key alone.")
     _hide_in_a_run(value)
     return Secret(value, reference)
+
+
+def look_up(reference: str) -> Secret:
+    """What a reference stands for in the environment or, where AWS is set up, in Secrets Manager.
+
+    Raises:
+        ParamError: see `resolve`.
+    """
+    try:
+        return resolve(reference)
+    except ParamError:
+        if not {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} & os.environ.keys():
+            raise
+    return resolve(reference, Session().client("secretsmanager"))
 
 
 def _hide_in_a_run(value: str) -> None:

@@ -33,6 +33,7 @@ OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSe
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 DAY_SIGNS = {"open": "+", "closed": "-"}  # of a day in a calendar's file, as `market.sessions` writes it
 STREAM = {"bus", "producer", "interval", "fast", "slow"}  # among the parameters of a chain with a stream
+NOTIFYING: Mapping[str, Any] = {"notify": [], "notify_on": "always"}  # of every chain, for whoever starts it
 BEST = "best"  # a candidate: of each symbol the model that won
 
 
@@ -54,6 +55,7 @@ CHOICES = {
     "engine": ENGINES,
     "dtype": ("float64", "float32"),
     "dates": (answers.AUTO, *answers.dates.ORDERS),
+    "notify_on": ("always", "failure", "change"),
 }
 
 
@@ -109,7 +111,8 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
 def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every parameter of the chain: notebook default, then each of `sources` in turn.
 
-    The limits of time (`execution.limits`) are known to every chain; they are among the values where a source has them.
+    The limits of time (`execution.limits`) and who is notified are known to every chain; they are among the values
+    where a source has them.
 
     Raises:
         ParamError: an unknown name (with the nearest known one), a wrong type, a value that cannot be.
@@ -119,7 +122,7 @@ def resolve(notebooks: Sequence[Notebook], *sources: Mapping[str, Any]) -> dict[
         for name, default in notebook.parameters.items():
             if type(values.setdefault(name, default)) is not type(default):
                 raise ParamError(f"parameter {name!r} has another type in {notebook.name} than in an earlier notebook.")
-    known = {**limits.DEFAULTS, **values}
+    known = {**limits.DEFAULTS, **NOTIFYING, **values}
     for source in sources:
         for name, node in source.items():
             if name not in known:

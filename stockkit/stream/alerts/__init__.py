@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stockkit.errors import ParamError
 from stockkit.stream import registry
 from stockkit.stream.alerts.console import Console
 from stockkit.stream.alerts.delivery import deliver
@@ -67,5 +68,8 @@ def open_notifiers(channels: Sequence[str], root: Path) -> dict[str, Notifier]:
     opened = {}
     for channel in channels:
         entry, argument = registry.look_up("alerts:", channel, NOTIFIERS)
-        opened[channel] = entry.open(argument, root)
+        try:
+            opened[channel] = entry.open(argument, root)
+        except ParamError as error:
+            raise ParamError(f"alerts: {error}") from error
     return opened

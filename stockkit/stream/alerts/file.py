@@ -89,7 +89,7 @@ def open_file(argument: str, root: Path) -> File:
     """
     path = root / Path(argument).expanduser()
     if argument.endswith("/") or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
-        raise ParamError(f"alerts: file:{argument} is no file: name one, as in file:data/alerts.jsonl.")
+        raise ParamError(f"file:{argument} is no file: name one, as in file:data/alerts.jsonl.")
     return File(path)
 
 

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from stockkit.errors import ParamError, StreamError
 from stockkit.stream.alerts.outbox import Alert
 
 RATE = "STOCKKIT_ALERTS_PER_MINUTE"
 REMEMBERED = 10_000  # ids
+
+
+class Message(Protocol):
+    """What a channel over a network sends: an alert, or the outcome of a run."""
+
+    @property
+    def id(self) -> str:
+        """The same however often it is sent."""
+
+    @property
+    def group(self) -> str:
+        """What it is about: messages of a group stay in order."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What a receiver may filter by, among them the id."""
+
+    def message(self) -> dict[str, Any]:
+        """What is sent, as an object of JSON with the id in it."""
 
 
 class Notifier(Protocol):

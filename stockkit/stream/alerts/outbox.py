@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stockkit.stream.database import Database
@@ -28,6 +28,16 @@ class Alert(NamedTuple):
     body: str
     made_at: int
     attempts: int
+
+    @property
+    def group(self) -> str:
+        """The symbol: alerts of one stay in order."""
+        return self.symbol
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What a receiver may filter by."""
+        return {"id": self.id, "symbol": self.symbol}
 
     def message(self) -> dict[str, Any]:
         """The body with the id in it."""

@@ -1,4 +1,4 @@
-"""Alerts to a topic of Amazon SNS, at least once, under an id that stays the same."""
+"""Messages to a topic of Amazon SNS, at least once, under an id that stays the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Any
 
 from stockkit.aws import Session
 from stockkit.errors import LakeError, ParamError
-from stockkit.stream.alerts.notifier import NotTaken, Taken, per_minute
-from stockkit.stream.alerts.outbox import Alert
+from stockkit.stream.alerts.notifier import Message, NotTaken, Taken, per_minute
 
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 NAME = re.compile(r"[!-~]{1,128}")  # what SNS takes as a group, or as an id of a message
@@ -26,9 +25,9 @@ PASSES = {"Throttling", "Throttled", "ThrottlingException", "KMSThrottling", "KM
 
 
 class Sns:
-    """Publishes an alert as JSON, its id and symbol also as attributes of the message.
+    """Publishes a message as JSON, what it may be filtered by also as attributes of it.
 
-    On a topic that ends in .fifo the id keeps SNS from delivering it twice within five minutes, and alerts of a symbol
+    On a topic that ends in .fifo the id keeps SNS from delivering it twice within five minutes, and messages of a group
     stay in order.
 
     Args:
@@ -42,7 +41,7 @@ class Sns:
         self.topic = topic
         self._taken = Taken()
 
-    def send(self, alerts: Sequence[Alert]) -> None:
+    def send(self, alerts: Sequence[Message]) -> None:
         """See `notifier.Notifier`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -67,13 +66,13 @@ class Sns:
         return Session(region=region).boto3_session.client("sns", config=config)
 
 
-def publication(topic: str, alert: Alert) -> dict[str, Any]:
-    """The arguments of Publish for an alert."""
-    texts = {"id": alert.id, "symbol": alert.symbol}
+def publication(topic: str, alert: Message) -> dict[str, Any]:
+    """The arguments of Publish for a message."""
+    texts = alert.attributes
     attributes = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
     request = {"TopicArn": topic, "Message": json.dumps(alert.message()), "MessageAttributes": attributes}
     if topic.endswith(".fifo"):
-        request |= {"MessageDeduplicationId": _name(alert.id), "MessageGroupId": _name(alert.symbol)}
+        request |= {"MessageDeduplicationId": _name(alert.id), "MessageGroupId": _name(alert.group)}
     return request
 
 
@@ -99,5 +98,5 @@ def open_sns(argument: str, root: Path) -> Sns:
         ParamError: it is no topic's ARN.
     """
     if not TOPIC.fullmatch(argument):
-        raise ParamError(f"alerts: sns:{argument[:200]} names no topic: write sns:arn:aws:sns:REGION:ACCOUNT:NAME.")
+        raise ParamError(f"sns:{argument[:200]} names no topic: write sns:arn:aws:sns:REGION:ACCOUNT:NAME.")
     return Sns(argument)

@@ -1,19 +1,16 @@
-"""Alerts as JSON to an address of HTTP, at least once, under an id that stays the same."""
+"""Messages as JSON to an address of HTTP, at least once, under an id that stays the same."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from stockkit.aws import Session
 from stockkit.errors import ParamError
-from stockkit.intake.secrets import REFERENCE, Secret, keep_out_of_logs, resolve
-from stockkit.stream.alerts.notifier import NotTaken, Taken, per_minute
-from stockkit.stream.alerts.outbox import Alert
+from stockkit.intake.secrets import REFERENCE, Secret, keep_out_of_logs, look_up
+from stockkit.stream.alerts.notifier import Message, NotTaken, Taken, per_minute
 
 if TYPE_CHECKING:
     import httpx
@@ -23,7 +20,7 @@ PASSES = {408, 429}  # refusals that may pass
 
 
 class Webhook:
-    """POSTs an alert as a JSON object, with its id also as the header Idempotency-Key.
+    """POSTs a message as a JSON object, with its id also as the header Idempotency-Key.
 
     Args:
         address: the URL, as it is written in the parameter. secrets: what its references stand for.
@@ -38,7 +35,7 @@ class Webhook:
         host = _check(self._url(), address)
         self.where = address if address in {secret.reference for secret in secrets} else self._scrub(host)
 
-    def send(self, alerts: Sequence[Alert]) -> None:
+    def send(self, alerts: Sequence[Message]) -> None:
         """See `notifier.Notifier`."""
         for place, alert in enumerate(alerts):
             if alert.id in self._taken:
@@ -48,7 +45,7 @@ class Webhook:
                 raise problem
             self._taken.add(alert.id)
 
-    def _post(self, alert: Alert) -> NotTaken | None:
+    def _post(self, alert: Message) -> NotTaken | None:
         """Send one; what kept it from being taken."""
         import httpx
 
@@ -111,16 +108,7 @@ def open_webhook(argument: str, root: Path) -> Webhook:
     Raises:
         ParamError: it is no address, or a secret is not there.
     """
-    return Webhook(argument, [_secret(match[0]) for match in REFERENCE.finditer(argument)])
-
-
-def _secret(reference: str) -> Secret:
-    try:
-        return resolve(reference)
-    except ParamError:
-        if not {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} & os.environ.keys():
-            raise
-    return resolve(reference, Session().client("secretsmanager"))
+    return Webhook(argument, [look_up(match[0]) for match in REFERENCE.finditer(argument)])
 
 
 def _check(url: str, shown: str) -> str:
@@ -132,12 +120,10 @@ def _check(url: str, shown: str) -> str:
         parts = port = None
     if not parts or parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not url.isascii():
         shown = shown if REFERENCE.fullmatch(shown) else "its address"
-        raise ParamError(
-            f"alerts: webhook: {shown} is no address of HTTP (not shown): write webhook:https://HOST/PATH."
-        )
+        raise ParamError(f"webhook: {shown} is no address of HTTP (not shown): write webhook:https://HOST/PATH.")
     if parts.username is not None or parts.password is not None:
         raise ParamError(
-            f"alerts: the webhook at {parts.hostname} has a password in its address: put the whole address into a "
+            f"the webhook at {parts.hostname} has a password in its address: put the whole address into a "
             "secret, as in webhook:secret://alerts, without one."
         )
     return str(parts.hostname)

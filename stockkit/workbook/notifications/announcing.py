@@ -1,0 +1,208 @@
+"""Exactly one notification a run, however it ends: told once the outcome is final, and noted in the run's folder.
+
+A run that is killed cannot tell it any more. The next one of its parameters file does, before it starts.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from stockkit.workbook.manifest import FAILED, SUCCEEDED, Manifest
+from stockkit.workbook.notifications import notes
+from stockkit.workbook.notifications.notes import PARTIAL
+from stockkit.workbook.notifications.outcome import Outcome, kind, of_run, shortened
+from stockkit.workbook.notifications.sending import send, shown
+
+ALWAYS, FAILURE, CHANGE = WHEN = ("always", "failure", "change")
+OF_THE_DEAD = 15.0  # seconds for telling what became of runs that were killed
+KILLED = "Killed: its process ended before it could say how the run went."
+LATE = [number for number in map(signal.__dict__.get, ("SIGTERM", "SIGHUP")) if number is not None]
+
+
+@dataclass
+class Announcer:
+    """Tells the outcome of a run once.
+
+    Args:
+        channels: by name; with none nothing is told. when: one of `WHEN`. reports: where the folders of runs are.
+        params_file: as a manifest names it. address: what comes before ``/<run>/index.html`` in the link to a report.
+    """
+
+    channels: Mapping[str, Any]
+    when: str
+    reports: Path
+    params_file: str
+    address: str = ""
+    run: str = ""
+    started: float = field(default_factory=time.monotonic)
+    began: str = field(default_factory=lambda: _now())
+    outcome: Outcome | None = None
+    _note: notes.Note | None = None
+
+    def begin(self, folder: Path) -> None:
+        """The run has a folder from now on; its end is to be told."""
+        self.run = folder.name.removesuffix(PARTIAL)
+        if not self.channels:
+            return
+        with suppress(OSError):  # a full disk ends the run itself
+            self._note = notes.take(folder, make=True)
+            if self._note:
+                self._note.write(state=notes.PENDING, params_file=self.params_file)
+
+    def end(self, manifest: Manifest, exit_code: int) -> None:
+        """This is how the run went."""
+        self.run = manifest.run
+        self.outcome = of_run(asdict(manifest), report=self._report(manifest.run), exit_code=exit_code)
+
+    def fail(self, error: BaseException) -> None:
+        """An error ended the run; what its manifest says of that comes first."""
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1 if self.run else 2
+        places = [self.reports / f"{self.run}{ending}" for ending in ("", PARTIAL)] if self.run else []
+        manifest = next(filter(None, map(notes.manifest_of, places)), {})
+        if str(manifest.get("finished_at") or "") >= self.began:  # of a run that goes on it may be its earlier end
+            told = of_run({**manifest, "status": FAILED}, report=self._report(self.run), exit_code=code)
+            self.outcome = told if told.cause else replace(told, cause=_cause(error))
+            return
+        now = _now()
+        self.outcome = Outcome(
+            id=f"run:{self.run or uuid.uuid4().hex}:{now}",
+            status=FAILED,
+            run=self.run,
+            params_file=self.params_file,
+            cause=_cause(error),
+            exit_code=code,
+            seconds=round(time.monotonic() - self.started, 1),
+            finished_at=now,
+            report=self._report(self.run) if self.run else "",
+        )
+
+    def tell(self) -> None:
+        """Send the outcome, unless it was sent, or is not wanted; a channel that fails is a warning."""
+        if self.outcome is None or not self.channels:
+            return
+        state, problems = notes.NOT_WANTED, list[str]()
+        if self._is_wanted():
+            try:
+                problems = send(self.channels, self.outcome)
+            except KeyboardInterrupt:
+                problems = ["it was interrupted; it may have been sent or not."]
+            state = notes.NOT_TAKEN if problems else notes.TOLD
+        _warn(problems)
+        if self._note:
+            with suppress(OSError):
+                self._note.write(**self._noted(self.outcome, state, problems))
+            self._note.close()
+            self._note = None
+        self.outcome = None
+
+    def tell_of_the_dead(self) -> None:
+        """Tell of earlier runs that were killed before they could; what no channel takes is left for the next run."""
+        end = time.monotonic() + OF_THE_DEAD
+        for folder, note in notes.untold(self.reports, self.params_file) if self.channels else ():
+            try:
+                if time.monotonic() < end:
+                    self._tell_of_dead(folder, note, end)
+            finally:
+                note.close()
+
+    def _tell_of_dead(self, folder: Path, note: notes.Note, end: float) -> None:
+        run = folder.name.removesuffix(PARTIAL)
+        manifest = notes.manifest_of(folder)
+        if not manifest.get("finished_at"):
+            manifest = {"run": run, "params_file": self.params_file, **manifest, "status": FAILED, "reason": KILLED}
+        outcome = of_run({**manifest, "run": run}, report=self._report(folder.name))
+        problems = send(self.channels, outcome, end - time.monotonic())
+        _warn(problems)
+        if len(problems) < len(self.channels):
+            with suppress(OSError):
+                note.write(**self._noted(outcome, notes.TOLD, problems))
+
+    def _is_wanted(self) -> bool:
+        outcome = self.outcome
+        if outcome is None or self.when == ALWAYS or not outcome.run:
+            return True
+        if self.when == FAILURE:
+            return outcome.status != SUCCEEDED
+        before = notes.earlier(self.reports, outcome.params_file, outcome.run)
+        now = notes.manifest_of(self.reports / outcome.run)
+        return before is None or not now or kind(before) != kind(now)
+
+    def _noted(self, outcome: Outcome, state: str, problems: list[str]) -> dict[str, Any]:
+        return {
+            "state": state,
+            "id": outcome.id,
+            "params_file": self.params_file,
+            "status": outcome.status,
+            "channels": [shown(channel) for channel in self.channels],
+            "problems": problems,
+        }
+
+    def _report(self, folder: str) -> str:
+        if self.address:
+            return f"{self.address.rstrip('/')}/{folder}/index.html"
+        return str(self.reports / folder / "index.html")
+
+
+@contextmanager
+def announcing(announcer: Announcer) -> Iterator[Announcer]:
+    """Tell the outcome of the run in this block when it has ended, also by an error or a signal."""
+    if not announcer.channels:
+        yield announcer
+        return
+    with _signals(_interrupt):
+        try:
+            announcer.tell_of_the_dead()
+            yield announcer
+        except BaseException as error:
+            if announcer.outcome is None:
+                announcer.fail(error)
+            raise
+        finally:
+            with _signals(signal.SIG_IGN):  # it takes seconds at most, and Ctrl-C still ends it
+                announcer.tell()
+
+
+@contextmanager
+def _signals(handler: Any) -> Iterator[None]:
+    """Handle requests to end like this while the block runs; only the main thread gets any, nohup ignores SIGHUP."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [number for number in LATE if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return f"Interrupted: {error or 'stopped by SIGINT'}"
+    return shortened(f"{type(error).__name__}: {error}")
+
+
+def _warn(problems: list[str]) -> None:
+    for problem in problems:
+        with suppress(OSError, ValueError):  # nobody may read it any more
+            print(f"warning: notification: {problem}", file=sys.stderr, flush=True)

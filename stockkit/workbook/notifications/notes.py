@@ -1,0 +1,119 @@
+"""The note beside a run's manifest that says whether its end was told: `notified.json`.
+
+A process that works on a run holds the note's lock, which ends with the process however that ends. A note that says
+"pending" and is held by nobody is that of a run that was killed: the next run of its parameters file tells that, once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NAME = "notified.json"
+PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
+PENDING, TOLD, NOT_TAKEN, NOT_WANTED = "pending", "told", "not taken", "not wanted"
+LOOKED_AT = 200  # runs, the newest first
+LARGEST = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Note:
+    """An open note, locked for this process alone; it stays so while its folder gets another name."""
+
+    handle: int
+
+    def read(self) -> dict[str, Any]:
+        """What it says; nothing where that was not written to its end."""
+        try:
+            content = json.loads(os.pread(self.handle, LARGEST, 0))
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write(self, **content: Any) -> None:
+        """Let it say this.
+
+        Raises:
+            OSError: the disk is full, …
+        """
+        body = json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        os.pwrite(self.handle, body, 0)
+        os.ftruncate(self.handle, len(body))
+        os.fsync(self.handle)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.handle)
+
+
+def take(folder: Path, *, make: bool = False) -> Note | None:
+    """The note of a run's folder; None where there is none, or another process holds it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not make and not (folder / NAME).is_file():
+        return None
+    handle = os.open(folder / NAME, os.O_RDWR | (os.O_CREAT if make else 0), 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return Note(handle)
+
+
+def untold(reports: Path, params_file: str) -> Iterator[tuple[Path, Note]]:
+    """The folders of runs of a parameters file whose end nobody was told, each with its note; close it after use."""
+    for folder in _newest(reports):
+        try:
+            note = take(folder) if _says_pending(folder, params_file) else None
+        except OSError:
+            continue
+        if note is None:
+            continue
+        if note.read().get("state") == PENDING:  # another process may have told it in the meantime
+            yield folder, note
+        else:
+            note.close()
+
+
+def earlier(reports: Path, params_file: str, run: str) -> dict[str, Any] | None:
+    """The manifest of the last run of a parameters file that ended before `run`; None where there was none."""
+    for folder in _newest(reports):
+        manifest = manifest_of(folder)
+        if manifest.get("params_file") == params_file and manifest.get("run") != run and manifest.get("finished_at"):
+            return manifest
+    return None
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """What a run's folder says of itself; nothing where that cannot be read."""
+    try:
+        content = json.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _says_pending(folder: Path, params_file: str) -> bool:
+    try:
+        content = json.loads((folder / NAME).read_bytes())
+    except ValueError:
+        return True  # cut off: its lock tells
+    except OSError:
+        return False
+    return isinstance(content, dict) and content.get("state") == PENDING and content.get("params_file") == params_file
+
+
+def _newest(reports: Path) -> Sequence[Path]:
+    try:
+        folders = [entry.name for entry in os.scandir(reports) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [reports / name for name in sorted(folders, reverse=True)[:LOOKED_AT]]
