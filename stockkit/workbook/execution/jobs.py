@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+from stockkit.errors import LakeError
 from stockkit.files import write_atomically
 from stockkit.workbook.execution import limits
 from stockkit.workbook.execution.processes import Guard
@@ -21,6 +25,7 @@ from stockkit.workbook.manifest import Failure
 from stockkit.workbook.report import WAY_OUT
 
 KERNEL_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")
+SAVE_EVERY = 2.0  # seconds: what a killed run may lack of its evidence
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -57,6 +62,8 @@ class Job:
     started: bool = False
     process: Any = None
     failure: tuple[str, str] | None = None
+    saved_until: float = 0.0  # on the monotonic clock: a save before this moment waits for it
+    to_save: asyncio.TimerHandle | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -66,8 +73,31 @@ class Job:
 
     def save(self) -> None:
         """Write the notebook as it is now, if papermill has read it."""
+        if self.to_save:
+            self.to_save.cancel()
+            self.to_save = None
         if self.notebook is not None:
+            started = time.monotonic()
             _write(self.output, self.notebook, self.under.redaction)
+            now = time.monotonic()
+            self.saved_until = now + max(SAVE_EVERY, 10 * (now - started))
+
+    def save_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write it now or, if that was done a moment ago, as soon as `loop` runs after that moment.
+
+        Raises:
+            LakeError: it was to be written now, and cannot be.
+        """
+        wait = self.saved_until - time.monotonic()
+        if wait <= 0:
+            self.save()
+        elif self.to_save is None:
+            self.to_save = loop.call_later(wait, self._save_later)
+
+    def _save_later(self) -> None:
+        self.to_save = None
+        with suppress(LakeError):  # the next save, at the end at the latest, stops the notebook
+            self.save()
 
 
 def _write(path: Path, notebook: Any, redaction: Redaction) -> None:

@@ -7,20 +7,24 @@ on the same inputs give the same bytes; seconds stand in the run's manifest.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -34,7 +38,7 @@ from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions
 from stockkit.workbook.execution.processes import MARK
 from stockkit.workbook.manifest import Failure
 
-ENGINE = "stockkit"
+ENGINE = "stockkit-run"
 OPTIMIZED = "PYTHONOPTIMIZE"  # a kernel with it would skip every assert
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end
 LONGEST_SOCKET = 90  # characters of a path; the system allows some 105, with the port behind it
@@ -52,6 +56,8 @@ class Executed:
 def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Conditions) -> Executed:
     """Run a notebook and write the executed copy to `output`, complete up to the failing cell if there is one.
 
+    Threads may do so side by side, each with a guard of its own step: what carries its mark is ended with it.
+
     Args:
         source: the notebook; left untouched.
         output: where the executed copy goes.
@@ -64,7 +70,8 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Co
     with tempfile.TemporaryDirectory(dir=under.guard.folder, ignore_cleanup_errors=True) as folder:
         job = _job(Path(folder), output, under)
         try:
-            error = _run(job, source, parameters)
+            with _event_loop():
+                error = _run(job, source, parameters)
         except BaseException:
             with suppress(LakeError):  # the disk may be what stopped it
                 job.save()
@@ -85,6 +92,21 @@ def _job(folder: Path, output: Path, under: Conditions) -> Job:
     return Job(folder, environment, under, output)
 
 
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """Close the event loop that jupyter_client makes for a thread, unless it is the main one's, which may go on."""
+    try:
+        yield
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            loop = ensure_event_loop()
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.close()
+
+
 def _is_writable(folder: Path) -> bool:
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -95,11 +117,11 @@ def _is_writable(folder: Path) -> bool:
 
 def _run(job: Job, source: Path, parameters: Mapping[str, Any]) -> Failure | None:
     """Run it by papermill; the error, None where every cell ran and ended well."""
-    papermill_engines.register(ENGINE, Engine)
     logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # all that it says is in the error
     how = {"kernel_name": KERNELSPEC["name"], "language": "python", "engine_name": ENGINE, "progress_bar": False}
     try:
-        papermill.execute_notebook(str(source), None, dict(parameters), cwd=str(job.under.cwd), job=job, **how)
+        notebook = nbformat.read(source, as_version=4)  # papermill would change this process' folder, so also a path's
+        papermill.execute_notebook(notebook, None, dict(parameters), job=job, **how)
     except LakeError:
         raise
     except papermill.exceptions.PapermillExecutionError as failed:
@@ -200,7 +222,8 @@ class Engine(NBClientEngine):  # type: ignore[misc]
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, job: Job, **options: Any) -> None:
         """Run the notebook of a manager in a kernel that only this client can reach."""
         job.notebook = nb_man.nb
-        nb_man.save = lambda **_: job.save()
+        nb_man.nb.metadata.papermill["input_path"] = None  # it was a notebook, which would be in itself
+        nb_man.save = lambda **_: job.save_soon(ensure_event_loop())
         client = Client(
             nb_man,
             kernel_name=KERNELSPEC["name"],
@@ -213,7 +236,10 @@ class Engine(NBClientEngine):  # type: ignore[misc]
         )
         client.job, client.meter = job, outputs.Meter(job.under.redaction)
         with job.log.open("wb") as log:
-            client.execute(env=dict(job.environment), stdout=log, stderr=log)
+            client.execute(cwd=str(job.under.cwd), env=dict(job.environment), stdout=log, stderr=log)
+
+
+papermill_engines.register(ENGINE, Engine)
 
 
 def _check_reply(*, cell: Any, cell_index: int, execute_reply: Any) -> None:

@@ -2,7 +2,8 @@
 
 The guard is this file, run alone (standard library only) in a session of its own. It waits at a pipe from the run;
 once nobody holds the other end, it ends every process that carries the run's mark and removes the run's temporary
-folder. A mark is inherited by whatever a kernel starts, so workers and daemons are known by it.
+folder. A mark is inherited by whatever a kernel starts, so workers and daemons are known by it. Each step of a run has
+the run's mark with its number behind, so that steps side by side are ended one by one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MARK = "STOCKKIT_MARK"
@@ -27,13 +28,23 @@ PATIENCE = 4.0  # seconds for trackers to end by themselves
 
 @dataclass(frozen=True)
 class Guard:
-    """The mark that a run's kernels carry in their environment, and its temporary folder, this user's alone."""
+    """The mark that a run's processes carry in their environment, and its temporary folder, this user's alone."""
 
     mark: str
     folder: Path
 
+    def for_step(self, number: int) -> Guard:
+        """The guard of one step, whose mark is the run's and the step's number; 0 is for helpers of the run itself.
+
+        Raises:
+            ValueError: a number beyond 9999.
+        """
+        if not 0 <= number <= 9999:
+            raise ValueError(f"step {number}: a run has at most 9999 steps.")
+        return replace(self, mark=f"{self.mark}.{number:04}")
+
     def sweep(self) -> None:
-        """End every process that carries the mark."""
+        """End every process whose mark begins with this one: of a step, its own, of a run, those of all steps."""
         sweep(self.mark)
 
 
@@ -58,7 +69,7 @@ def guarded() -> Iterator[Guard]:
 
 
 def sweep(mark: str) -> None:
-    """End every process with this mark, those that clear up after others last."""
+    """End every process with this mark or one that begins with it, those that clear up after others last."""
     end = time.monotonic() + PATIENCE
     while pids := marked(mark):
         late = time.monotonic() > end
@@ -72,7 +83,7 @@ def sweep(mark: str) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    """The running processes with this mark; none where there is no /proc."""
+    """The running processes with this mark or one that begins with it; none where there is no /proc."""
     needle = f"{MARK}={mark}".encode()
     this, pids = os.getpid(), []
     for entry in Path("/proc").glob("[0-9]*"):

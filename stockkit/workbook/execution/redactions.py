@@ -34,7 +34,7 @@ class Redaction:
         if not self._forms:
             return text
         low = text.lower()
-        for value, forms in self._forms.items():
+        for value, forms in list(self._forms.items()):  # steps side by side add to it
             if (prose or len(value) >= LONG) and forms.may_be_in(low):
                 text = forms.strike(text)
         return text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,8 +16,14 @@ from stockkit.workbook.report import render_notebook
 CANARY = "Canary+0123/4567"
 
 
-def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seconds):
+def execute(tmp_path, *cells, guard=None, tags=(), environment=None, kernelspec=None, **seconds):
     """The executed notebook and how it ended; the last cell has the tags."""
+    if guard is None:
+        with processes.guarded() as guard:
+            ended = execute(tmp_path, *cells, guard=guard, tags=tags, environment=environment, kernelspec=kernelspec,
+                            **seconds)  # fmt: skip
+        assert not guard.folder.exists()
+        return ended
     document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     document.cells[-1].metadata["tags"] = list(tags)
     if kernelspec:
@@ -23,13 +31,9 @@ def execute(tmp_path, *cells, tags=(), environment=None, kernelspec=None, **seco
     nbformat.write(document, tmp_path / "in.ipynb")
     now = time.monotonic()
     clock = limits.Clock({**limits.DEFAULTS, **seconds}, now, now)
-    with processes.guarded() as guard:
-        under = jobs.Conditions(
-            tmp_path, clock, guard, Redaction([CANARY]), lambda cell, total: None, environment or {}
-        )
-        done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
-        assert processes.marked(guard.mark) == []
-    assert not guard.folder.exists()
+    under = jobs.Conditions(tmp_path, clock, guard, Redaction([CANARY]), lambda cell, total: None, environment or {})
+    done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
+    assert processes.marked(guard.mark) == []
     return nbformat.read(tmp_path / "out.ipynb", as_version=4), done
 
 
@@ -114,3 +118,51 @@ def test_this_environment_runs_it_secrets_are_struck_out_output_is_cut_and_worke
     assert done.warnings == ["cell [7]: The output of this cell was cut: 2,000,001 characters more were left out."]
     assert "2,000,001 characters more were left out" in page
     assert len(page) < 1_500_000
+
+
+def test_steps_run_side_by_side_and_each_ends_its_own_processes_alone(tmp_path):
+    cell = (
+        "import os, subprocess, sys, time\nfrom pathlib import Path\n"
+        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "end = time.monotonic() + 120\n"
+        "while not Path('go').exists() and time.monotonic() < end: time.sleep(0.05)\n"
+        "print(Path('go').exists(), left.poll(), Path.cwd().name)"
+    )
+    before, ended = Path.cwd(), {}
+    with processes.guarded() as guard:
+
+        def step(number):
+            ended[number] = execute(tmp_path / str(number), cell, guard=guard.for_step(number))
+
+        threads = [threading.Thread(target=step, args=(number,)) for number in (1, 2)]
+        for number, thread in enumerate(threads, 1):
+            (tmp_path / str(number)).mkdir()
+            thread.start()
+        for number, thread in enumerate(threads, 1):  # the second goes on once all of the first has ended
+            (tmp_path / str(number) / "go").touch()
+            thread.join(timeout=180)
+    assert [ended[number][0].cells[0].outputs[0].text for number in (1, 2)] == ["True None 1\n", "True None 2\n"]
+    assert [ended[number][1].error for number in (1, 2)] == [None, None]
+    assert Path.cwd() == before
+
+
+def test_a_notebook_is_saved_at_first_and_at_the_end_but_not_with_each_of_its_quick_cells(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(jobs, "SAVE_EVERY", 600)
+    monkeypatch.setattr(
+        jobs, "write_atomically", lambda path, body, **_: (written.append(body), path.write_bytes(body))
+    )
+    execute(tmp_path, *(f"print({number})" for number in range(10)))
+    assert len(written) == 2
+    assert written[1] == (tmp_path / "out.ipynb").read_bytes()
+
+
+def test_while_a_long_cell_runs_the_cells_before_it_are_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "SAVE_EVERY", 0.2)
+    cell = (
+        "import time; from pathlib import Path\nend = time.monotonic() + 60\n"
+        "while '\"42\\\\n\"' not in Path('out.ipynb').read_text() and time.monotonic() < end: time.sleep(0.05)\n"
+        "assert time.monotonic() < end"
+    )
+    _, done = execute(tmp_path, "print(6 * 7)", cell)
+    assert done.error is None
