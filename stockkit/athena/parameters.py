@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit.athena.values import quoted
 from stockkit.errors import QueryError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 
 
 def plain(value: Any) -> Any:

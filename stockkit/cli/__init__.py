@@ -22,7 +22,10 @@ from stockkit.errors import LakeError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Stock-market notebooks that can be trusted."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes take longer to import than all else that a help needs
+    help="Stock-market notebooks that can be trusted.",
 )
 app.add_typer(lake.app, name="lake")
 app.add_typer(forecasts.app, name="forecasts")

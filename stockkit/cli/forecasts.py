@@ -10,7 +10,9 @@ import typer
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 
-app = typer.Typer(no_args_is_help=True, help="Look at the sealed forecasts, and prove them unchanged.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at the sealed forecasts, and prove them unchanged."
+)
 
 
 @app.command("list", epilog="Example: stockkit forecasts list --symbol AAPL --model random_walk --csv")

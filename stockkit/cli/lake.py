@@ -23,8 +23,8 @@ from stockkit.cli.shared import (
 )
 from stockkit.errors import StockkitError
 
-app = typer.Typer(no_args_is_help=True, help="Look into the lake's tables.")
-actions = typer.Typer(no_args_is_help=True, help="Splits and dividends that a source lacks.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look into the lake's tables.")
+actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Splits and dividends that a source lacks.")
 app.add_typer(actions, name="actions")
 
 SQL_EXAMPLE = """Example: stockkit lake sql "SELECT count(*) AS n FROM prices WHERE symbol = :s" -p s=META --csv

@@ -9,7 +9,11 @@ import typer
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 
-app = typer.Typer(no_args_is_help=True, help="List and show saved models; change who is champion, through the gate.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List and show saved models; change who is champion, through the gate.",
+)
 
 VersionArgument = Annotated[str, typer.Argument(metavar="MODEL-hN/VERSION", help="As `stockkit models list` shows it.")]
 

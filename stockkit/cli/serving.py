@@ -11,7 +11,6 @@ import typer
 import stockkit
 from stockkit.cli.shared import EXIT_FAILED, LakeOption, fail
 from stockkit.errors import ParamError
-from stockkit.workbook import doctor
 
 if TYPE_CHECKING:
     from stockkit.forecast.walk.trained import Trained
@@ -41,6 +40,8 @@ def serve(
 
     The model is that of FOLDER; else, where no NAME is given, of /opt/ml/model if there is one; else the lake's.
     """
+    from stockkit.workbook import doctor
+
     if missing := doctor.missing("serve"):
         raise ParamError(f"stockkit serve needs {', '.join(missing)}: pip install 'stockkit[serve]'.")
     from stockkit.cloud.sagemaker import request_log, serving

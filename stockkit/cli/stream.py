@@ -19,13 +19,12 @@ import stockkit
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
 from stockkit.errors import ParamError, StreamError
 from stockkit.market.symbols import check_symbols
-from stockkit.workbook import doctor
 
 if TYPE_CHECKING:
     from stockkit.stream.bus.protocol import Bus
     from stockkit.stream.producers import Batch
 
-app = typer.Typer(no_args_is_help=True, help="Ticks while they come.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ticks while they come.")
 
 PRODUCE_EXAMPLE = """Examples: stockkit stream produce simulator --bus kafka:ticks --symbols AAPL,META --day 2023-09-21
 --speed 60 --seed 7 --ticks 5000 --rate corrupt=0.01 --rate late=0 --for 60s --calendar XNYS;
@@ -258,6 +257,8 @@ def watch(
     others: Annotated[bool, typer.Option("--others", help="Let other machines in, where HOST does.")] = False,
 ) -> None:
     """Show in a browser what `stockkit stream run` is doing; Ctrl-C or SIGTERM ends it."""
+    from stockkit.workbook import doctor
+
     if missing := doctor.missing("serve"):
         raise ParamError(f"stockkit stream watch needs {', '.join(missing)}: pip install 'stockkit[serve]'.")
     from stockkit.stream.setup import store_path

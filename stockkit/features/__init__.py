@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
-import pandas as pd
-
 from stockkit.errors import ParamError, did_you_mean
 from stockkit.features import alpha158, basic, calendar, cross, engine
 from stockkit.features.engine import SymbolPanel
 from stockkit.features.feature import COLUMNS, Arrays, Feature
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market import schema, sessions
 
 __all__ = [

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from stockkit.errors import ParamError, did_you_mean
 from stockkit.features.feature import COLUMNS, Arrays, Feature
+from stockkit.imports import numpy as np
 
 WINDOWS = (5, 10, 20, 30, 60)
 GROUP = "alpha158"

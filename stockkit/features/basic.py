@@ -12,10 +12,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from stockkit.features.feature import Arrays, Feature
 from stockkit.features.windows import change, deviation, deviations, highest, lagged, lowest, mean, ratio, total
+from stockkit.imports import numpy as np
 
 
 def _talib() -> Any:

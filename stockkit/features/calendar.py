@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-import numpy as np
-
 from stockkit.features.feature import Arrays, Feature
 from stockkit.features.windows import change
+from stockkit.imports import numpy as np
 from stockkit.market import sessions
 
 

@@ -6,10 +6,9 @@ weighted mean of the log returns of the symbols at hand, so what these features 
 
 from __future__ import annotations
 
-import numpy as np
-
 from stockkit.features.feature import Arrays, Feature
 from stockkit.features.windows import change, deviations, mean, ratio
+from stockkit.imports import numpy as np
 
 WINDOW = 60
 

@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit.errors import FeatureError
 from stockkit.features import alpha158, basic, cross
 from stockkit.features.feature import COLUMNS, MEMORY, RESTART, Arrays, Feature
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 
 AT_ONCE = 40_000  # rows of several symbols computed together: few calls, and still within the processor's cache
 Placed = list[tuple[int, Feature]]

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
+from stockkit.imports import numpy as np
 from stockkit.market import schema
 
 MEMORY = 512  # sessions: Wilder's average of 14 gives what is older a weight under (13/14)**512 = 3e-17

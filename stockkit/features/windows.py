@@ -7,7 +7,7 @@ error or an infinity does not outlive its window. Rows before the first full win
 
 from __future__ import annotations
 
-import numpy as np
+from stockkit.imports import numpy as np
 
 
 def ratio(part: np.ndarray, divisor: np.ndarray) -> np.ndarray:

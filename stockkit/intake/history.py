@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
-
 from stockkit.errors import LakeError, SourceError
+from stockkit.imports import pandas as pd
 from stockkit.intake.sources import is_complete
 from stockkit.intake.sources.folder import ACTIONS_FILE
 from stockkit.lake import raw

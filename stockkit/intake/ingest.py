@@ -13,10 +13,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import pandas as pd
-
 from stockkit.errors import BudgetSpent, LakeError, SourceError
-from stockkit.intake import history
+from stockkit.imports import pandas as pd
+from stockkit.intake import EARLIEST, LATEST, history
 from stockkit.intake.history import ADDED, HAND, Fetched, joined
 from stockkit.intake.ingested import Ingested, from_cleaned
 from stockkit.intake.sources import open_source
@@ -28,7 +27,6 @@ from stockkit.lake.tables import Lake
 from stockkit.market import answers, clean, corporate_actions, schema, sessions
 from stockkit.market.answers import Answer
 
-EARLIEST, LATEST = "earliest", "latest"
 COMPACT_WITHIN = pd.Timedelta(days=120)  # a short answer has 100 sessions, which is 140 days and more
 OnDone = Callable[[str, int, int], None]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
-
 from stockkit.errors import SourceError
+from stockkit.imports import pandas as pd
 from stockkit.intake.history import NOTES, Fetched, joined
 from stockkit.market import clean, corporate_actions, jumps, schema, sessions
 from stockkit.market.answers.layouts import Reading

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from stockkit.errors import LakeError
+from stockkit.imports import numpy as np
 from stockkit.lake import frames
 from stockkit.lake.commits import Rows, TableLocation
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from stockkit.errors import LakeError
+from stockkit.imports import pandas as pd
 from stockkit.lake import commits, frames
 from stockkit.lake.commits import TableLocation
 from stockkit.market import schema

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import pandas as pd
-
 from stockkit.files import Files
+from stockkit.imports import pandas as pd
 from stockkit.market import schema
 from stockkit.market.answers import Answer
 from stockkit.market.symbols import is_symbol

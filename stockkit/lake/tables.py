@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from stockkit import athena, provenance
 from stockkit.aws import Session
 from stockkit.errors import LakeError, did_you_mean
 from stockkit.files import Bucket, Files, Folder
+from stockkit.imports import pandas as pd
 from stockkit.lake import columns, commits, frames, upkeep
 from stockkit.lake.address import parse
 from stockkit.lake.catalogue import crawl, glue

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from stockkit.errors import LakeError, SchemaError
 from stockkit.files import Files
+from stockkit.imports import pandas as pd
 from stockkit.lake import commits, frames, raw
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.contracts import TABLES, Table, key_of

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
-
+from stockkit.imports import pandas as pd
 from stockkit.market import schema
 from stockkit.market.corporate_actions import ACTIONS, FAULTS, Listed, none
 
@@ -24,8 +23,8 @@ CHANGED: Mapping[str, str] = {
 SCALE = "scale"  # the kind of what stands where a split is listed with a value that cannot be used
 UNKNOWN = -1.0
 
-Key = tuple[str, pd.Timestamp, str, bool]  # symbol, ex-date, kind, and whether it states that a move was no split
-Standing = dict[Key, tuple[float | None, pd.Timestamp]]  # its value (None: withdrawn), and since when
+Key = tuple[str, "pd.Timestamp", str, bool]  # symbol, ex-date, kind, and whether it states that a move was no split
+Standing = dict[Key, tuple[float | None, "pd.Timestamp"]]  # its value (None: withdrawn), and since when
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
-from pandas.api.types import is_datetime64_dtype
-
 from stockkit.errors import ParamError, SourceError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market import action_history, corporate_actions, jumps, rules, schema, sessions
 from stockkit.market.action_history import Known
 from stockkit.market.answers import Answer, Choices, careful
@@ -339,6 +337,6 @@ def meaning(rule: str) -> str:
 
 
 def _rejects(bad: pd.DataFrame, answer: Answer) -> pd.DataFrame:
-    date = bad["date"].dt.strftime("%Y-%m-%d") if is_datetime64_dtype(bad["date"]) else bad["date"]
+    date = bad["date"].dt.strftime("%Y-%m-%d") if pd.api.types.is_datetime64_dtype(bad["date"]) else bad["date"]
     named = bad.assign(symbol=answer.symbol, date=date, reason=bad["rule"].map(meaning), file=answer.file)
     return schema.cast(named, schema.REJECTS).sort_values("line", ignore_index=True)

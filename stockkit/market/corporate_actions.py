@@ -17,10 +17,9 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit.errors import SchemaError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market import schema
 from stockkit.market.symbols import is_symbol
 

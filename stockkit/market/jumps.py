@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-import numpy as np
-import pandas as pd
-
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market import schema
 
 MAX_JUMP = 0.5
@@ -30,8 +29,8 @@ TICKS = 3.0  # a move of so few of the smallest steps is no evidence of anything
 COMMON = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)
 RARE = (Fraction(3, 2), Fraction(5, 2), Fraction(5, 3), Fraction(7, 2), 9, 12, 16, 18, 35, 60, 75, 80, 120, 150, 200,
         250, 300, 400, 500, 1000)  # fmt: skip
-RATIOS = np.array([float(r) for one in (*COMMON, *RARE) for r in (one, Fraction(1, one))])  # new shares for one old
-UNCOMMON = np.array([0.0] * 2 * len(COMMON) + [2.0] * 2 * len(RARE))  # usual moves by which it has to fit better
+RATIOS = tuple(float(r) for one in (*COMMON, *RARE) for r in (one, Fraction(1, one)))  # new shares for one old
+UNCOMMON = (0.0,) * 2 * len(COMMON) + (2.0,) * 2 * len(RARE)  # usual moves by which it has to fit better
 UNITS = (100.0, 0.01)  # pence and pounds, cents and dollars
 
 SPLIT, REAL, NO_RATIO, ADJUSTED = "split", "real move", "not a ratio", "adjusted already"
@@ -177,7 +176,7 @@ def _explain(bars: pd.DataFrame, move: np.ndarray, at: int, *, known_split: bool
     evidence += (
         "" if np.isnan(volume) else f"; volume is {volume:.2g} times what {spelt(ratio)} makes of the days before"
     )
-    kind, why = _kind(float(move[at]), (rest, opened), usual, volume, common=bool(ratio in RATIOS[UNCOMMON == 0]))
+    kind, why = _kind(float(move[at]), (rest, opened), usual, volume, common=ratio in RATIOS[: UNCOMMON.count(0.0)])
     if kind == SPLIT and _is_step(bars["close"].to_numpy(), at):
         kind, why = REAL, "a few of the smallest steps of so low a price"
     if kind == SPLIT and ratio in UNITS and not followed / ratio > 1 / HEAVY:
@@ -205,7 +204,7 @@ def _nearest(move: float, gap: float, usual: float) -> float:
 def _others(move: float, ratio: float) -> str:
     """The ratios that are nearer to the day's move than the one that is suggested, in words."""
     left = np.abs(np.log(RATIOS) + move)
-    nearer = RATIOS[left < abs(np.log(ratio) + move) - 1e-9]
+    nearer = np.array(RATIOS)[left < abs(np.log(ratio) + move) - 1e-9]
     return f" ({', '.join(map(spelt, np.sort(nearer)[:3]))} would leave less: look it up)" if len(nearer) else ""
 
 

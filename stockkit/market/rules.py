@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market import sessions
 from stockkit.market.answers.layouts import COLUMNS, PRICE_COLUMNS
 from stockkit.market.answers.plain import Columns

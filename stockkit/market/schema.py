@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from pandas.api.types import infer_dtype
-
 from stockkit.errors import SchemaError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market.symbols import check_symbol as check_symbol
 from stockkit.market.symbols import check_symbols as check_symbols
 
 HUGE = 1e308  # prices from here on are not finite numbers to calculate with
 EXACT = 2.0**53  # below which float64 has every whole number
-FIRST_DAY, LAST_DAY = np.datetime64("1677-09-22"), np.datetime64("2262-04-11")  # that nanoseconds can hold
+FIRST_DAY, LAST_DAY = "1677-09-22", "2262-04-11"  # that nanoseconds can hold
 
 UNKNOWN = ("volume",)  # int64, or float64 with NaN where a source does not give it (an index, a currency)
 BARS: Mapping[str, str] = {
@@ -223,7 +221,7 @@ def _as_numbers(column: pd.Series, dtype: str, *, unknown: bool) -> tuple[Any, n
 def _numbers(column: pd.Series) -> np.ndarray | None:
     """A column of numbers as int64, uint64 or float64, NaN for those that are missing; None where it has others."""
     if column.dtype == object:
-        if infer_dtype(column, skipna=True) not in ("integer", "floating", "mixed-integer-float", "empty"):
+        if pd.api.types.infer_dtype(column, skipna=True) not in ("integer", "floating", "mixed-integer-float", "empty"):
             return None
         column = pd.to_numeric(column)
     if column.dtype.kind not in "iuf":
@@ -239,7 +237,7 @@ def _as_instants(column: pd.Series, *, utc: bool) -> tuple[Any, np.ndarray, str]
     days = column
     if not isinstance(column.dtype, np.dtype | pd.DatetimeTZDtype) or column.dtype.kind != "M":
         objects = column.astype(object)
-        if infer_dtype(objects, skipna=True) not in ("date", "datetime", "datetime64", "empty"):
+        if pd.api.types.infer_dtype(objects, skipna=True) not in ("date", "datetime", "datetime64", "empty"):
             return None, known | ~known.any(), f"Convert it with pd.to_datetime({name}, format='%Y-%m-%d')."
         days = pd.to_datetime(objects, errors="coerce", utc=utc)
     zoned = isinstance(days.dtype, pd.DatetimeTZDtype)
@@ -247,7 +245,8 @@ def _as_instants(column: pd.Series, *, utc: bool) -> tuple[Any, np.ndarray, str]
         way = "tz_localize('UTC')" if utc else "tz_localize(None).dt.normalize()"
         return None, known | ~known.any(), f"Convert it with {name}.dt.{way}, where that is the day that is meant."
     values = (days.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else days).to_numpy()
-    bad = (values < FIRST_DAY) | (values > LAST_DAY) | (np.isnat(values) & known)
+    beyond = (values < np.datetime64(FIRST_DAY)) | (values > np.datetime64(LAST_DAY))
+    bad = beyond | (np.isnat(values) & known)
     if bad.any():
         return None, bad, "Nanoseconds reach from 1677-09-22 to 2262-04-11: drop such rows."
     instants = pd.DatetimeIndex(values.astype("datetime64[ns]"))

@@ -8,19 +8,29 @@ second. Sessions are naive midnight timestamps (datetime64[ns]); instants are UT
 from __future__ import annotations
 
 import warnings
+from datetime import date
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit.errors import ParamError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 
 DEFAULT = "XNYS"
 FIRST, LAST = "1960-01-01", "2035-12-31"
-RULES_SINCE = pd.Timestamp("1970-01-01")
+RULES_SINCE = "1970-01-01"
 EARLIEST = {"XNYS": "1928-01-01", "24/7": "1928-01-01", "24/5": "1928-01-01"}  # the others from FIRST on
+NAMES = (  # those of the library, which takes a second to import
+    "24/5", "24/7", "AIXK", "ARCX", "ASEX", "ASX", "BATS", "BMF", "BSE", "BVB", "BVMF", "CBOT", "CFE", "CME",
+    "CMES", "COMEX", "FWB", "HKEX", "ICE", "ICEUS", "IEPA", "JKT", "JPX", "LSE", "LUXSE", "NASDAQ", "NYFE", "NYMEX",
+    "NYSE", "OOTC", "OSE", "SIX", "SSE", "TASE", "TSX", "XAMS", "XASE", "XASX", "XBDA", "XBEL", "XBKK", "XBOG",
+    "XBOM", "XBRA", "XBRU", "XBSE", "XBUD", "XBUE", "XCBF", "XCSE", "XCYS", "XDUB", "XDUS", "XEEE", "XETR", "XEUR",
+    "XFRA", "XHAM", "XHEL", "XHKG", "XICE", "XIDX", "XIST", "XJSE", "XKAR", "XKLS", "XKRX", "XLIM", "XLIS", "XLIT",
+    "XLJU", "XLON", "XLUX", "XMAD", "XMEX", "XMIL", "XMOS", "XNAS", "XNYS", "XNZE", "XOSL", "XPAR", "XPHS", "XPRA",
+    "XRIS", "XSAU", "XSES", "XSGO", "XSHG", "XSTO", "XSTU", "XSWX", "XTAE", "XTAI", "XTAL", "XTKS", "XTSE", "XTSX",
+    "XWAR", "XWBO", "XZAG", "us_futures",
+)  # fmt: skip
 ELSEWHERE = {
     "XNSE": "XBOM (Bombay), whose holidays the National Stock Exchange of India shares",
     "XSHE": "XSHG (Shanghai), whose holidays Shenzhen shares",
@@ -58,9 +68,7 @@ def _calendar(name: str) -> Any:
     """The library's calendar from 1960, or from its own first day."""
     import exchange_calendars
 
-    names = exchange_calendars.get_calendar_names()
-    if name not in names:
-        raise ParamError(f"{name!r} is not an exchange calendar. {_instead(name, names)}")
+    _check_name(name)
     try:
         return exchange_calendars.get_calendar(name, start=FIRST, end=LAST)
     except ValueError:  # a calendar that is only recorded for fewer years: from its own first day to its last
@@ -73,14 +81,28 @@ def _calendar(name: str) -> Any:
         )
 
 
-def _instead(name: str, names: list[str]) -> str:
+def check(calendar: str) -> None:
+    """Refuse a name that no calendar has, and a day that cannot be overruled; without the library of calendars.
+
+    Raises:
+        ParamError: what is wrong, and the nearest name.
+    """
+    _check_name(_parsed(calendar)[0])
+
+
+def _check_name(name: str) -> None:
+    if name not in NAMES:
+        raise ParamError(f"{name!r} is not an exchange calendar. {_instead(name)}")
+
+
+def _instead(name: str) -> str:
     """What to use in place of a name that is no calendar."""
     if name.upper() in ELSEWHERE:
         return f"Use {ELSEWHERE[name.upper()]}."
-    if name.upper() in names:
+    if name.upper() in NAMES:
         return f"Did you mean {name.upper()!r}?"
-    near = sorted(get_close_matches(name, names, n=5), key=lambda known: known[:3] != name[:3])
-    known = f"Known: {', '.join(names)}."
+    near = sorted(get_close_matches(name, NAMES, n=5), key=lambda known: known[:3] != name[:3])
+    known = f"Known: {', '.join(NAMES)}."
     return f"Did you mean {near[0]!r}? {known}" if near else known
 
 
@@ -90,16 +112,21 @@ def _parsed(calendar: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     words = calendar.split()
     name, days = (words[0], words[1:]) if words else (calendar, [])
     for day in days:
-        if (
-            day[:1] not in "+-"
-            or len(day) != 11
-            or pd.isna(pd.to_datetime(day[1:], format="%Y-%m-%d", errors="coerce"))
-        ):
+        if day[:1] not in "+-" or len(day) != 11 or not _is_day(day[1:]):
             raise ParamError(
                 f"calendar {calendar[:80]!r}: {day!r} overrules no day. Write +2023-09-16 for a day that was traded, "
                 "and -2023-09-18 for one that was not."
             )
     return name, tuple(day[1:] for day in days if day[0] == "+"), tuple(day[1:] for day in days if day[0] == "-")
+
+
+def _is_day(text: str) -> bool:
+    """Whether a text is a day as in 2023-09-16, of the years that nanoseconds can hold."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return False
+    return day.isoformat() == text and 1678 <= day.year <= 2261
 
 
 def _recorded(calendar: Any) -> pd.DatetimeIndex:
@@ -108,11 +135,11 @@ def _recorded(calendar: Any) -> pd.DatetimeIndex:
     The library asks pandas for these with pandas' own first day, 1970-01-01, and so takes earlier ones for sessions.
     """
     days = pd.DatetimeIndex(calendar.sessions, freq=None).as_unit("ns")
-    if calendar.regular_holidays is None or days[0] >= RULES_SINCE:
+    if calendar.regular_holidays is None or days[0] >= pd.Timestamp(RULES_SINCE):
         return days
     with warnings.catch_warnings():  # of pandas, where a rule gives no day of these years
         warnings.simplefilter("ignore", FutureWarning)
-        feasts = calendar.regular_holidays.holidays(days[0], RULES_SINCE)
+        feasts = calendar.regular_holidays.holidays(days[0], pd.Timestamp(RULES_SINCE))
     return days.difference(feasts.as_unit("ns"))
 
 

@@ -19,9 +19,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from stockkit.errors import ParamError, StreamError, did_you_mean
+from stockkit.imports import pandas as pd
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.market import sessions
 from stockkit.market.signals import Rule, Split

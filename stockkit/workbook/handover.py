@@ -11,9 +11,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from stockkit.errors import RunError
+from stockkit.imports import pandas as pd
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
 from stockkit.provenance import RUN_VARIABLE

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from stockkit.errors import ForecastError, LakeError, ParamError, did_you_mean
-from stockkit.intake.ingest import EARLIEST, LATEST
+from stockkit.intake import EARLIEST, LATEST
 from stockkit.lake import address
 from stockkit.market import answers, rules, schema, sessions
 from stockkit.workbook.execution import limits
@@ -235,7 +235,7 @@ def _calendar(value: str) -> str:
     """The calendar with its file of overruled days read: XNYS@days.csv becomes XNYS +2023-09-16."""
     name, at, file = value.partition("@")
     calendar = f"{name} {_overruled_days(Path(file).expanduser())}".strip() if at else value
-    sessions.zone(calendar)
+    sessions.check(calendar)
     return calendar
 
 
@@ -307,9 +307,8 @@ def _check_day(name: str, value: str, word: str) -> None:
     if value == word:
         return
     try:
-        if len(value) != 10:
+        if date.fromisoformat(value).isoformat() != value:  # a week, as 2023-W37-6
             raise ValueError
-        date.fromisoformat(value)
     except ValueError:
         raise ParamError(f"{name} must be a day such as 2023-09-21, or {word!r}, found {value!r}.") from None
 

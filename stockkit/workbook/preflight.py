@@ -10,7 +10,7 @@ from typing import Any
 from stockkit.errors import ParamError, RunError
 from stockkit.intake.sources import open_source
 from stockkit.lake.tables import Lake
-from stockkit.workbook import doctor, user_file
+from stockkit.workbook import doctor
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.params import ENGINES
 
@@ -32,7 +32,10 @@ def check(chain: Sequence[Notebook], values: Mapping[str, Any], lake: Lake, root
     _check_extra(ENGINES[engine].extra, f"engine={engine}")
     for model in used.get("tried", ()):
         _check_extra(MODEL_EXTRAS.get(model, ""), f"tried=[…, {model}]")
-    user_file.check(used.get("user", ""), root, used)
+    if used.get("user") or used.get("groups") == ["user"]:
+        from stockkit.workbook import user_file
+
+        user_file.check(used.get("user", ""), root, used)
     horizon, horizons = used.get("horizon"), used.get("horizons")
     if horizons and horizon is not None and horizon not in horizons:
         raise ParamError(

@@ -19,11 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
-
 from stockkit import features
 from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
+from stockkit.imports import pandas as pd
 from stockkit.market import schema
 from stockkit.workbook import params
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.protocol import Forecast, Series, Training
+from stockkit.imports import numpy as np
 
 HELD_BACK = 0.2  # the newest share of the training sessions, on which settings are compared
 

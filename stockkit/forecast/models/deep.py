@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.protocol import Forecast, Series, Training
 from stockkit.forecast.models.volatility import ewma
+from stockkit.imports import numpy as np
 
 if TYPE_CHECKING:
     import torch

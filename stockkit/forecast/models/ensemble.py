@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models import volatility
 from stockkit.forecast.models.protocol import Fitted, Forecast, Model, Series
+from stockkit.imports import numpy as np
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from stockkit.forecast.models.protocol import Forecast, Series
 from stockkit.forecast.models.volatility import known_returns
+from stockkit.imports import numpy as np
 
 ETS_TRENDS = 3  # none, additive, damped
 

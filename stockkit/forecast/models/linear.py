@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.protocol import Forecast, Series, Training
+from stockkit.imports import numpy as np
 
 FOLDS = 5  # inner folds that a penalty is judged on
 SMALLEST = 0.01  # of the penalty that drops every feature

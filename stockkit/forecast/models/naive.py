@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from stockkit.forecast.models.protocol import RANDOM_WALK, Forecast, Series, Training
+from stockkit.imports import numpy as np
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.protocol import Forecast, Series, Training
+from stockkit.imports import numpy as np
 
 MIN_SESSIONS = 100  # four for each of the 25 places where the trend may bend
 RARE = 0.05  # of all sessions: a weekday with fewer is no trading day, a special Saturday say

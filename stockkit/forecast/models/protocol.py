@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
-import numpy as np
-
 from stockkit.errors import ForecastError
+from stockkit.imports import numpy as np
 
 RANDOM_WALK = "random_walk"
 SERIES = ["symbol", "model", "horizon"]  # what tells one series of forecasts from another
 LONGEST_HORIZON = 252  # sessions
 STILL = 1e-12  # log return: outcomes that differ by no more are constant
-LONGEST_STEP = np.timedelta64(15, "D")  # further apart, two rows are not neighbouring sessions
+LONGEST_STEP = timedelta(days=15)  # further apart, two rows are not neighbouring sessions
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,11 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.innovations import Arma, Smoothing, ThetaLines, levels
 from stockkit.forecast.models.protocol import Training
 from stockkit.forecast.models.volatility import training_returns
+from stockkit.imports import numpy as np
 
 FEWEST = 60  # returns that any of these is fitted to
 FORGETS = 0.999  # a moving average with a root above this keeps its start for over a thousand sessions

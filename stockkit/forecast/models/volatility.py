@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.protocol import LONGEST_STEP, Forecast, Series, Training
+from stockkit.imports import numpy as np
 
 DECAY = 0.94  # of RiskMetrics (J.P. Morgan and Reuters 1996, table 5.8), for daily returns
 CALM = 0.02  # the share of the weight that the long-run variance has in the usual one

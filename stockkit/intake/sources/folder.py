@@ -10,9 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from stockkit.errors import ParamError, SourceError, did_you_mean
+from stockkit.imports import pandas as pd
 from stockkit.intake.sources.source import Opening, Source
 from stockkit.market import schema
 from stockkit.market.answers import headers, layouts, text

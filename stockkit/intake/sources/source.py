@@ -12,9 +12,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar, NamedTuple
 
-import pandas as pd
-
 from stockkit.errors import ParamError, SourceError
+from stockkit.imports import pandas as pd
 from stockkit.market import sessions
 
 KEEPING = 4  # threads that store and read answers, so that those who ask do not wait for the disk

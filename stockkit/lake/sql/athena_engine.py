@@ -15,13 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
-
 from stockkit import athena
 from stockkit.athena.parameters import every, literal
 from stockkit.aws import Session
 from stockkit.errors import QueryError
 from stockkit.files import explained
+from stockkit.imports import pandas as pd
 from stockkit.lake import frames
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import nested_answers

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from stockkit.errors import QueryError
+from stockkit.imports import pandas as pd
 
 DIGITS = 3  # of a second, where the statement does not say how many
 WORDS = ("current_date", "current_timestamp", "localtimestamp", "now")

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pandas as pd
-
 from stockkit.athena import parser
 from stockkit.athena.types import from_arrow
 from stockkit.errors import LakeError, QueryError
+from stockkit.imports import pandas as pd
 from stockkit.lake import frames
 from stockkit.lake.catalogue import glue
 from stockkit.lake.sql.scan import Relation

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit import athena
 from stockkit.errors import QueryError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.lake.sql import scan
 
 KINDS = ("array", "map", "row")

@@ -10,12 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from stockkit import athena
 from stockkit.athena.types import Type
 from stockkit.athena.values import identifier, quoted
 from stockkit.errors import QueryError
+from stockkit.imports import pandas as pd
 from stockkit.lake import commits, frames
 from stockkit.lake.commits import TableLocation
 from stockkit.lake.sql import duckdb_engine

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
 from stockkit.errors import ParamError
+from stockkit.imports import pandas as pd
 from stockkit.market.answers import dates, headers, plain
 from stockkit.market.answers.plain import Plain
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockkit.errors import SourceError
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market.answers import AUTO, Answer, Choices, dates, headers, layouts, numbers, text
 from stockkit.market.answers.headers import same_symbol
 from stockkit.market.answers.layouts import COLUMNS, PRICE_COLUMNS, Header, Reading

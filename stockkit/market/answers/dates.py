@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from stockkit.errors import SourceError
+from stockkit.imports import numpy as np
 
 ORDERS = ("DMY", "MDY", "YMD")
 WORDS = {"DMY": "day first", "MDY": "month first", "YMD": "year first"}
@@ -30,7 +29,7 @@ KINDS = {"iso": ISO, "year first": YEAR_FIRST, "parts": PARTS, "compact": COMPAC
 SHOWN = {"iso": "YYYY-MM-DD", "year first": "year first", "compact": "YYYYMMDD", "unix": "Unix seconds",
          "month first": "month by name", "day first": "month by name"}  # fmt: skip
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold: beyond, a day would wrap round to another
-FIRST_DAY, LAST_DAY = np.datetime64(f"{FIRST_YEAR}-01-01"), np.datetime64(f"{LAST_YEAR}-12-31")
+FIRST_DAY, LAST_DAY = f"{FIRST_YEAR}-01-01", f"{LAST_YEAR}-12-31"
 SPARSE = 20  # days between rows, in the middle, from which a column is none of daily bars
 INTRADAY = 1.5  # distinct times a day, on average, from which bars are no daily ones
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
+from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.market.answers import dates, headers, text
 from stockkit.market.answers.headers import same_symbol
 from stockkit.market.answers.layouts import COLUMNS, PRICE_COLUMNS, Header, Reading
 
-Columns = dict[str, np.ndarray]  # by name, each of shape (rows,)
+Columns = dict[str, "np.ndarray"]  # by name, each of shape (rows,)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ def read(body: bytes, symbol: str, who: str) -> Plain | None:
         if len(symbols) != 1 or not same_symbol(symbols[0], symbol):
             return None
     days = table.column(header.names[header.places["date"]]).to_numpy()
-    if len(days) and not dates.FIRST_DAY <= days.min() <= days.max() <= dates.LAST_DAY:
+    first, last = np.datetime64(dates.FIRST_DAY), np.datetime64(dates.LAST_DAY)
+    if len(days) and not first <= days.min() <= days.max() <= last:
         return None
     order = np.argsort(days, kind="stable")
     columns: Columns = {"day": days[order].astype("datetime64[ns]"), "place": order}
