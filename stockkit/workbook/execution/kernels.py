@@ -7,7 +7,9 @@ on the same inputs give the same bytes; seconds stand in the run's manifest.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import json
 import logging
 import math
 import os
@@ -24,7 +26,7 @@ import papermill
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.utils import ensure_event_loop
+from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -33,9 +35,9 @@ from traitlets.config import Config
 
 from stockkit.errors import LakeError
 from stockkit.intake.secrets import CHANNEL
-from stockkit.workbook.execution import limits, outputs
+from stockkit.workbook.execution import alarms, limits, outputs
 from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions, Job, failure_of
-from stockkit.workbook.execution.processes import MARK
+from stockkit.workbook.execution.processes import MARK, end_unmarked
 from stockkit.workbook.manifest import Failure
 
 ENGINE = "stockkit-run"
@@ -171,6 +173,12 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def papermill_execute_cells(self) -> None:
         """Run every cell, and stop at the first that did not end well."""
+        try:
+            self._execute_cells()
+        finally:
+            end_unmarked(self.job.environment[MARK])  # while the kernel, by which they are known, is there
+
+    def _execute_cells(self) -> None:
         self.job.started = True
         self.comm_open_handlers[CHANNEL] = self._hide
         for index, cell in enumerate(self.nb.cells):
@@ -186,6 +194,17 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             if self.job.failure:
                 return
         self.job.at = None
+        self.job.failure = run_sync(self._alarm)()
+
+    async def _alarm(self) -> tuple[str, str] | None:
+        """The first error of what ran in the background of the kernel, if there was one."""
+        asked = self.kc.execute("", silent=True, store_history=False, user_expressions={"noted": alarms.ASK})
+        answer: Any = {"parent_header": {}}
+        while answer["parent_header"].get("msg_id") != asked:
+            answer = await self.kc.get_shell_msg(timeout=OUTPUT_WAIT)
+        noted = answer["content"]["user_expressions"]["noted"]
+        errors = json.loads(ast.literal_eval(noted["data"]["text/plain"])) if noted["status"] == "ok" else []
+        return tuple(errors[0]) if errors else None
 
     def process_message(self, message: Any, cell: Any, cell_index: int) -> Any:
         """Shorten and redact what a cell puts out before it is kept anywhere."""
@@ -260,5 +279,5 @@ def _settings(folder: Path) -> Config:
     if os.name == "posix" and len(os.fsencode(folder / "kernel")) <= LONGEST_SOCKET:
         meeting |= {"transport": "ipc", "ip": str(folder / "kernel")}
     traced = "--IPKernelApp.extra_extensions=stockkit.workbook.cache.trace"  # before the first cell
-    quiet = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL", traced]}
-    return Config(NotebookClient=quiet, ConnectionFileMixin=meeting)
+    words = ["--IPKernelApp.log_level=CRITICAL", traced, f"--IPKernelApp.exec_lines={alarms.START}"]
+    return Config(NotebookClient={"extra_arguments": words}, ConnectionFileMixin=meeting)

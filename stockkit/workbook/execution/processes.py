@@ -2,8 +2,9 @@
 
 The guard is this file, run alone (standard library only) in a session of its own. It waits at a pipe from the run;
 once nobody holds the other end, it ends every process that carries the run's mark and removes the run's temporary
-folder. A mark is inherited by whatever a kernel starts, so workers and daemons are known by it. Each step of a run has
-the run's mark with its number behind, so that steps side by side are ended one by one.
+folder. A mark is inherited by whatever a kernel starts, so workers and daemons are known by it; one that emptied its
+environment is known as a child of a kernel that still runs (see alarms.py), and is lost where the kernel died first.
+Each step of a run has the run's mark with its number behind, so that steps side by side are ended one by one.
 """
 
 from __future__ import annotations
@@ -83,15 +84,35 @@ def sweep(mark: str) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    """The running processes with this mark or one that begins with it; none where there is no /proc."""
+    """The running processes whose mark begins with this one, and what descends from them; none without /proc."""
+    with_mark, others = _family(mark)
+    return with_mark + others
+
+
+def end_unmarked(mark: str) -> None:
+    """End what descends from a process with this mark and has it not: once its parents are gone, nobody knows it."""
+    for pid in _family(mark)[1]:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _family(mark: str) -> tuple[list[int], list[int]]:
+    """The running processes with this mark, and those without it that descend from them."""
     needle = f"{MARK}={mark}".encode()
-    this, pids = os.getpid(), []
+    found, others, children = list[int](), list[int](), dict[int, list[int]]()
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
-            state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
-            if int(entry.name) != this and state not in (b"Z", b"X") and needle in (entry / "environ").read_bytes():
-                pids.append(int(entry.name))
-    return pids
+            state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+            if state not in (b"Z", b"X"):
+                children.setdefault(int(parent), []).append(int(entry.name))
+                if int(entry.name) != os.getpid() and needle in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    line = [*found]
+    for pid in line:  # which grows while it is gone through
+        below = [child for child in children.get(pid, ()) if child not in line]
+        line += below
+        others += below
+    return found, others
 
 
 def _is_tracker(pid: int) -> bool:
