@@ -6,6 +6,7 @@ this module at its start; the runner asks for what was noted once the last cell 
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import gc
 import json
@@ -13,6 +14,7 @@ import logging
 import sys
 import threading
 from asyncio import Future
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +55,14 @@ def noted() -> str:
         if error := future.exception():
             _note(error, "a task of asyncio")
     return json.dumps(_noted[:5])
+
+
+def first(answer: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name and sentence of the first error, from what the kernel answered to `ASK`; None where there was none."""
+    if answer["status"] != "ok":
+        return "KernelError", f"the kernel cannot say what ended in its background: {answer.get('evalue')}"
+    errors = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+    return tuple(errors[0]) if errors else None
 
 
 def _filter(record: logging.LogRecord) -> bool:

@@ -7,18 +7,18 @@ on the same inputs give the same bytes; seconds stand in the run's manifest.
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import json
 import logging
 import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import nbformat
@@ -197,14 +197,15 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         self.job.failure = run_sync(self._alarm)()
 
     async def _alarm(self) -> tuple[str, str] | None:
-        """The first error of what ran in the background of the kernel, if there was one."""
+        """What went wrong in the background of the kernel, where something did."""
         asked = self.kc.execute("", silent=True, store_history=False, user_expressions={"noted": alarms.ASK})
-        answer: Any = {"parent_header": {}}
-        while answer["parent_header"].get("msg_id") != asked:
-            answer = await self.kc.get_shell_msg(timeout=OUTPUT_WAIT)
-        noted = answer["content"]["user_expressions"]["noted"]
-        errors = json.loads(ast.literal_eval(noted["data"]["text/plain"])) if noted["status"] == "ok" else []
-        return tuple(errors[0]) if errors else None
+        end = time.monotonic() + OUTPUT_WAIT
+        while await self.km.is_alive() and time.monotonic() < end:
+            with suppress(Empty):
+                answer = await self.kc.get_shell_msg(timeout=1)
+                if answer["parent_header"].get("msg_id") == asked:
+                    return alarms.first(answer["content"]["user_expressions"]["noted"])
+        return "DeadKernelError", "the kernel did not answer any more once its last cell had ended."
 
     def process_message(self, message: Any, cell: Any, cell_index: int) -> Any:
         """Shorten and redact what a cell puts out before it is kept anywhere."""

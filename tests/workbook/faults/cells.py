@@ -113,6 +113,13 @@ CELLS = [
     Fault("a thread that a cell started ends with an error", "ZeroDivisionError", [THREAD, "1"]),
     Fault("a task of asyncio ends with an error that nobody asks for", "planted", [TASK, "1"]),
     Fault(
+        "the kernel ends once its last cell has ended",
+        "the kernel did not answer any more once its last cell had ended",
+        [
+            "import os, time\nfrom stockkit.workbook.execution import alarms\nalarms.noted = lambda: os._exit(0)",
+        ],
+    ),
+    Fault(
         "200 MB of output, then an error",
         "ValueError: planted",
         ["for _ in range(200): print('x' * 1_000_000)", "raise ValueError('planted')"],
