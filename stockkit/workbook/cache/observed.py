@@ -232,7 +232,7 @@ def name_of(path: str, root: Path) -> str:
     top = os.path.abspath(root) + os.sep
     if path.startswith(PACKAGE + os.sep):
         return OURS + path[len(PACKAGE) + 1 :]
-    short = path[len(top) :] if path.startswith(top) else path
+    short = path[len(top) :] or "." if os.path.join(path, "").startswith(top) else path
     return f"./{short}" if short.startswith(OURS) else short  # a folder of this name that is not the package
 
 

@@ -100,6 +100,8 @@ def read(body: bytes, stem: str) -> Record:
     if facts.pop("format") != FORMAT:
         raise ValueError("another version of stockkit kept it")
     seen = dict(facts.pop("observed"))
+    if absent := {field.name for field in fields(Observed)} - seen.keys():
+        raise ValueError(f"it lacks {min(absent)}")
     for part in ("tables", "written"):
         seen[part] = {name: state and TableState(**state) for name, state in seen[part].items()}
     basis = Basis(**facts.pop("basis"))

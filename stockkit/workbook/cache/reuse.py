@@ -130,7 +130,7 @@ def _file_difference(seen: observed.Observed, hashes: Hashes) -> str:
             return f"{'' if is_code else 'the file '}{name} {'changed' if hashes.file(name) else 'is gone'}"
     for name, digest in seen.folders.items():
         if hashes.folder(name) != digest:
-            return f"the folder {name or '.'} has other files"
+            return f"the folder {name} has other files"
     for name, digest in seen.made.items():
         if hashes.file(name) != digest:
             return f"the file {name}, which it wrote, {'was changed since' if hashes.file(name) else 'is gone'}"
@@ -157,7 +157,7 @@ def _taken(record: Record, document: Mapping[str, Any], files: Files) -> tuple[s
         return "the kept notebook is damaged or gone", None
     try:
         fresh = transplanted(document, json.loads(body))
-    except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         return f"the kept notebook cannot be used ({' '.join(str(error).split())[:100]})", None
     text = json.dumps(fresh, ensure_ascii=False, indent=1, sort_keys=True) + "\n"  # as nbformat writes them
     return f"nothing that it read has changed since run {record.run}", Kept(record.run, text.encode(), record.warnings)

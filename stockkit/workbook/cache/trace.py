@@ -225,7 +225,7 @@ class Observer:
         """The tables of a lake were listed by other than stockkit itself."""
         callers = [file for file in _callers(6) if not file.endswith(os.path.join("lake", "tables.py"))]
         if callers and (not callers[0].startswith(self.package) or "information_schema" in callers[0]):
-            self.notes.add("key", files.identity, "tables", "", digest(names))
+            self.notes.add("key", files.identity, "tables", "tables", digest(names))
 
     def key(self, files: Any, operation: str, key: str, answer: Any) -> None:
         """Another key of a lake was read, listed or written."""
@@ -261,7 +261,8 @@ class Observer:
 def _program(what: tuple[Any, ...]) -> str:
     """What an event of a start says that was started."""
     words = what[1] if len(what) > 1 else what[0] if what else ""
-    first = str(words[0]) if isinstance(words, list | tuple) and words else str(words)
+    word = words[0] if isinstance(words, list | tuple) and words else words
+    first = os.fsdecode(word) if isinstance(word, str | bytes) else str(word)
     name = os.path.basename(first.split()[0])[:40] if first.split() else ""
     return f"a program ({name})" if name else "a program"
 

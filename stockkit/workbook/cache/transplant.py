@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,24 +32,26 @@ def transplanted(document: Mapping[str, Any], executed: Mapping[str, Any]) -> di
     """
     if code(document) != code(executed):
         raise ValueError("the code cells are not those that were executed")
-    cells = list(_cells(document["cells"], _code_of(executed["cells"])))
+    results = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
+    cells = list(_cells(document["cells"], deque(results)))
     return {**copy.deepcopy(dict(executed)), "cells": [{**cell, "id": f"cell-{k}"} for k, cell in enumerate(cells)]}
 
 
-def _code_of(cells: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    return (cell for cell in cells if cell["cell_type"] == "code")
-
-
-def _cells(cells: Iterable[Mapping[str, Any]], results: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The cells of now with their results, and before each the cell of values where there was one."""
+def _cells(cells: Iterable[Mapping[str, Any]], results: deque[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The cells of now with their results, and behind the parameters the cell of values."""
     for cell in cells:
         fresh = copy.deepcopy({**cell, "source": source(cell).splitlines(keepends=True)})
         for volatile in ("papermill", "execution"):
             fresh["metadata"].pop(volatile, None)
         if cell["cell_type"] == "code":
-            result = next(results)
-            if INJECTED in tags(result):
-                yield copy.deepcopy(dict(result))
-                result = next(results)
-            fresh |= {part: copy.deepcopy(result[part]) for part in RESULT if part in result}
-        yield fresh
+            yield from _values(results)  # before all others where no cell is tagged `parameters`
+            result = results.popleft()
+            yield fresh | {part: copy.deepcopy(result[part]) for part in RESULT if part in result}
+            yield from _values(results)
+        else:
+            yield fresh
+
+
+def _values(results: deque[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    if results and INJECTED in tags(results[0]):
+        yield copy.deepcopy(dict(results.popleft()))

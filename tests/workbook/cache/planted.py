@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from stockkit.files import Folder
@@ -44,20 +45,23 @@ class Steps:
         self.count = 0
         self.unkept = ""
 
-    def run(self, path: Path, *, reads=None, writes=None, environment=None, **values) -> str:
+    def run(self, path: Path, *, reads=None, writes=None, **values) -> str:
         """Why it ran, or "kept"."""
         decision = self.decide(path, **values)
         if decision.kept:
             return "kept"
+        self.unkept = self.keep(decision, path, reads=reads, writes=writes)
+        return decision.why
+
+    def keep(self, decision: reuse.Decision, path: Path, *, reads=None, writes=None, **how) -> str:
+        """Run it, and keep it; the reason why it was not kept."""
         self.count += 1
-        notes = self.root.parent / f"notes-{self.count}" / "trace"
-        notes.parent.mkdir()
-        self.execute(path, trace.begin(notes, self.root) | (environment or {}))
+        notes = Path(tempfile.mkdtemp(dir=self.root.parent)) / "trace"
+        self.execute(path, trace.begin(notes, self.root))
         output = notes.with_name(path.name)
         output.write_bytes(self.executed(path))
-        told = {"run": f"run-{self.count}", "reads": reads or {}, "writes": writes or {}}
-        self.unkept = reuse.keep(decision, output, notes, self.files, self.root, **told)
-        return decision.why
+        how |= {"run": f"run-{self.count}", "reads": reads or {}, "writes": writes or {}}
+        return reuse.keep(decision, output, notes, self.files, self.root, **how)
 
     def decide(self, path: Path, **values) -> reuse.Decision:
         return reuse.decide(path, {"horizon": 1, **values}, self.files, self.root)
