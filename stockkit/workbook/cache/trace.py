@@ -164,14 +164,10 @@ class Observer:
         name = self._name(path)
         if name is None or self._is_lakes():
             return
-        writes = any(letter in mode for letter in "wxa+") if isinstance(mode, str) else bool(int(flags or 0) & WRITES)
-        if writes:
-            appends = "a" in mode if isinstance(mode, str) else bool(int(flags) & os.O_APPEND)
-            self.notes.add("append" if appends else "write", name)
-            return
-        if name.endswith(".pyc") and "__pycache__" in name:
-            name = source_from_cache(name)
-        self._noted("read", name)
+        if kind := _change(mode, int(flags or 0)):
+            self.notes.add(kind, name)
+        else:
+            self._noted("read", source_from_cache(name) if "__pycache__" in name else name)
 
     def imported(self, module: str, file: Any, *search: Any) -> None:
         """A compiled module was loaded; others are opened as files."""
@@ -246,6 +242,8 @@ class Observer:
         if path is None or isinstance(path, int):
             return None
         name = os.path.abspath(os.fsdecode(os.fspath(path)))
+        if "__pycache__" in name and not name.endswith(".pyc"):
+            return None  # what numba compiled of a source, which counts itself
         if name.startswith(self.package):
             return name
         if name.startswith(self.installed):
@@ -256,6 +254,15 @@ class Observer:
 
     def _is_lakes(self) -> bool:
         return LAKE_FILES in _callers(16)
+
+
+def _change(mode: Any, flags: int) -> str:
+    """Whether a file is opened to "write" it anew or to "append" to what is there; "" where it is read alone."""
+    if isinstance(mode, str):
+        return "write" if "w" in mode or "x" in mode else "append" if "a" in mode or "+" in mode else ""
+    if not flags & WRITES:
+        return ""
+    return "write" if flags & os.O_TRUNC or flags & os.O_EXCL else "append"
 
 
 def _program(what: tuple[Any, ...]) -> str:

@@ -20,8 +20,9 @@ HEAD = "import stockkit\nfrom pathlib import Path\n"
 def plant(root: Path, name: str, *cells: str, text: str = "# Why?", values: str = "horizon = 1", **declared) -> Path:
     """A notebook with these code cells after its parameters; the parts of `declared` go into its metadata."""
     code = [cell(values, tags=["parameters"]), *map(cell, cells)]
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": text}, *code]
     document = {
-        "cells": [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text}, *code],
+        "cells": [{"id": f"c{number}", **one} for number, one in enumerate(cells)],
         "metadata": {"stockkit": {"reads": [], "writes": [], **declared}},
         "nbformat": 4,
         "nbformat_minor": 5,
@@ -34,7 +35,7 @@ def plant(root: Path, name: str, *cells: str, text: str = "# Why?", values: str 
 
 def cell(source: str, *, tags=()) -> dict:
     metadata = {"tags": list(tags)} if tags else {}
-    return {"cell_type": "code", "id": "a", "metadata": metadata, "source": source, **UNRUN}
+    return {"cell_type": "code", "metadata": metadata, "source": source, **UNRUN}
 
 
 class Steps:
