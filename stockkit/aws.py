@@ -26,10 +26,13 @@ class Session:
     Args:
         profile: a profile of ``~/.aws/config``; None for ``AWS_PROFILE`` or the default.
         region: None for ``AWS_REGION``, ``AWS_DEFAULT_REGION`` or the profile's.
+        patience: seconds that a request may wait to connect, and for the next bytes of an answer; it is then not tried
+            again. None for boto3's minute, and up to five tries.
     """
 
     profile: str | None = None
     region: str | None = None
+    patience: float | None = None
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -58,8 +61,15 @@ class Session:
 
         if service not in self._clients:
             config = Config(retries={"mode": "standard", "max_attempts": 5})
+            if self.patience is not None:
+                once = {"mode": "standard", "total_max_attempts": 1}
+                config = Config(retries=once, connect_timeout=self.patience, read_timeout=self.patience)
             self._clients[service] = self.boto3_session.client(service, config=config)
         return self._clients[service]
+
+    def impatient(self, seconds: float) -> Session:
+        """The same session with clients of its own, whose requests wait at most so long and are tried once."""
+        return Session(self.profile, self.region, seconds)
 
     def endpoint(self, service: str) -> str | None:
         """The address of a service where the environment or the profile names one, else None for AWS's own."""

@@ -1,6 +1,6 @@
 """The files of a lake, in a folder or below an S3 prefix: list, read, and put what is not there yet.
 
-Keys are relative to the lake, with ``/`` between their parts. Nothing here overwrites, but for `note`.
+Keys are relative to the lake, with ``/`` between their parts. Nothing here overwrites, but for `note` and `replace`.
 obstore is not used for it: object_store, below obstore, syncs no file to the disk unless told to, and a raw answer has
 to outlast a power cut.
 """
@@ -12,8 +12,10 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -30,11 +32,28 @@ WAYS = {
     "again, or renew them.",
     "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException": "The bucket is in another "
     "region: set AWS_REGION to it.",
+    "NotImplemented": "This store has no conditional puts, without which two writers overwrite each other: use one "
+    "that has them, as AWS S3 does.",
     "AccessDenied AccessDeniedException 403 Forbidden InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
     "UnrecognizedClientException": "Check with `aws sts get-caller-identity` who you are, and what that role may do.",
 }  # fmt: skip
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+OCTETS = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it was when the store answered.
+
+    Attributes:
+        body: its bytes, or the first of them. tag: another one after each write of other bytes.
+        age: seconds since it was written, by the store's clock, which counts whole ones.
+    """
+
+    body: bytes
+    tag: str
+    age: float
 
 
 @dataclass(frozen=True)
@@ -158,20 +177,36 @@ class Bucket:
                 raise
         return _told(self, "size", key, size)
 
-    def put(self, key: str, body: bytes) -> bool:
+    def stored(self, key: str, most: int | None = None) -> Stored | None:
+        """An object with its tag and age, and at most so many of its bytes; None where there is none.
+
+        Raises:
+            LakeError: it cannot be read, or the store does not tell its time.
+        """
+        with self._explained("read"):
+            try:
+                answer = self._s3.get_object(Bucket=self.bucket, Key=self._full(key))
+            except self._s3.exceptions.NoSuchKey:
+                return None
+            with closing(answer["Body"]) as body:
+                return Stored(body.read(most), answer["ETag"], _age(answer))
+
+    def put(self, key: str, body: bytes, content_type: str = OCTETS) -> bool:
         """Store an object unless there is one of this name (If-None-Match); tell whether this call stored it.
 
         False as well where the answer to a first try was lost and a second one met what the first had stored.
         """
         _told(self, "written", key, body)
-        with self._explained("write"):
-            try:
-                self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, IfNoneMatch="*")
-            except self._s3.exceptions.ClientError as error:
-                if _code(error) not in TAKEN:
-                    raise
-                return False
-        return True
+        return self._put_if(key, body, ContentType=content_type, IfNoneMatch="*") is not None
+
+    def replace(self, key: str, body: bytes, tag: str | None, content_type: str = OCTETS) -> str | None:
+        """Store an object in place of the one with this tag (If-Match), or, for None, where there is none.
+
+        Returns:
+            its tag; None where another one is there, or none any more, or where the answer to a first try was lost.
+        """
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        return self._put_if(key, body, ContentType=content_type, CacheControl="no-cache", **condition)
 
     def note(self, key: str, body: bytes) -> None:
         """Store an object, in place of one of this name."""
@@ -190,6 +225,16 @@ class Bucket:
     @property
     def _s3(self) -> Any:
         return self.session.client("s3")
+
+    def _put_if(self, key: str, body: bytes, **how: str) -> str | None:
+        with self._explained("write"):
+            try:
+                tag: str = self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, **how)["ETag"]
+                return tag
+            except self._s3.exceptions.ClientError as error:
+                if _code(error) not in TAKEN | ABSENT:
+                    raise
+                return None
 
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -232,6 +277,17 @@ def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
         raise LakeError(f"{what}: {error}. Is the address right, and the network there?") from error
 
 
+def _age(answer: Any) -> float:
+    """The seconds between the writing of an object and the store's answer, both by its own clock."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        now = parsedate_to_datetime(date)
+    except ValueError:
+        raise LakeError(f"the store does not tell its time, as S3 does: its answers have the date {date!r}.") from None
+    written: datetime = answer["LastModified"]
+    return (now - written).total_seconds()
+
+
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
 
@@ -249,30 +305,39 @@ def shortened(error: Exception) -> str:
     return f"{code}: {text}"[:300] if code else text[:300]
 
 
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Whether this process has the lock that a file stands for, while the block runs; another one waits for it.
+def lock(path: Path, *, wait: bool = True) -> int | None:
+    """Take the lock that a file stands for; it is let go when the open file that is the answer is closed.
 
-    A process that ends lets go by itself. The file stays.
+    A process that ends lets go by itself, unless one that it started has inherited the open file. The file stays.
 
     Args:
-        path: of the file; made where there is none. wait: else the answer is False where another process has it.
+        path: of the file; made where there is none. wait: for another process that has it; else the answer is None.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or its file system has no locks.
     """
     import fcntl
 
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = True
-        except BlockingIOError:
-            mine = False
-        yield mine
-    finally:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except BaseException as error:
         os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Whether this process has the lock that a file stands for, while the block runs: see `lock`."""
+    handle = lock(path, wait=wait)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:

@@ -195,6 +195,29 @@ def verify(lake: LakeOption = "data/lake") -> None:
     print(f"{len(opened.tables())} tables are whole: {', '.join(opened.tables()) or 'none there'}")
 
 
+@app.command("lease", epilog="Example: stockkit lake lease --lake s3://bucket/lake --break")
+def show_lease(
+    lake: LakeOption = "data/lake",
+    break_: Annotated[
+        bool, typer.Option("--break", help="Take it away from the run that has it, or had it when it died.")
+    ] = False,
+) -> None:
+    """Tell which run has the lake to itself, since when, and whether it still lives."""
+    from stockkit.workbook.chain import claims, lease
+
+    opened = stockkit.open_lake(lake)
+    if break_:
+        me = claims.this_process("")
+        try:
+            print(lease.break_(opened, f"{me.user} on {me.host}"))
+        except StockkitError as error:
+            fail(str(error))
+            raise typer.Exit(EXIT_FAILED) from error
+        return
+    holder, words = lease.state(opened)
+    print(f"{holder} has it; {words}" if holder else words)
+
+
 @actions.command(epilog=SUGGEST_EXAMPLE)
 def suggest(
     source: AnswersOption = None,

@@ -1,0 +1,1 @@
+"""The chain: a run from its plan to its report."""
