@@ -49,7 +49,8 @@ print(urllib.request.urlopen(asked).read().decode())
 NOT_RUN = {
     "make run  ": "tests/test_chain.py runs what it starts, .ci/run installs",
     "make test": "these are the tests",
-    "smtp:": "tests/workbook/notifications has a server for mails",
+    "stockkit notify --test --to smtp:": "tests/workbook/notifications has a server for mails",
+    "stockkit run params/daily.yaml --notify": "the same",
     "stockkit quotes --from dynamodb:quotes": "tests/stream/test_quotes.py asks such a table",
     "python -m benchmarks.": "what is measured takes minutes, and is of no use beside the tests",
     "spark-submit deploy/jobs/signals.py": "tests/cloud/test_spark_signals.py runs the job",

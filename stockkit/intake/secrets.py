@@ -12,8 +12,8 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -23,7 +23,8 @@ from stockkit.errors import ParamError
 REFERENCE = re.compile(r"secret://([A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*)")
 STRUCK = "***"
 SHORTEST = 8  # characters of a value that can be told from chance
-CHANNEL = "stockkit.secret"  # on which a kernel tells its run what to strike out of the notebook
+TOLD_AT = "STOCKKIT_SECRETS_TOLD_AT"  # the named pipe by which a run learns what the processes of its notebooks look up
+LOOKED_UP: list[str] = []  # the values that this process, and those of its notebooks, have looked up so far
 
 
 class Secret:
@@ -36,7 +37,7 @@ class Secret:
 
     def __init__(self, value: str, reference: str) -> None:
         self._value = value
-        forms = ["".join(map(_any_form, value)), *(map(re.escape, encoded(value)) if len(value) >= SHORTEST else [])]
+        forms = ["".join(map(any_form, value)), *(map(re.escape, encoded(value)) if len(value) >= SHORTEST else [])]
         self._pattern = re.compile("|".join(forms), re.IGNORECASE)
         self.reference = reference
 
@@ -74,7 +75,7 @@ class Secret:
         raise TypeError("a Secret is never pickled: pass its reference and resolve it where it is used.")
 
 
-def _any_form(sign: str) -> str:
+def any_form(sign: str) -> str:
     """A pattern for one character: plain, or quoted for a URL (once or twice), JSON or HTML."""
     forms = {quote(sign, safe=""), json.dumps(sign)[1:-1], html.escape(sign)}
     numbered = ""
@@ -120,7 +121,7 @@ def resolve(reference: str, secrets_client: Any = None) -> Secret:
         )
     if not value.isprintable() or " " in value:
         raise ParamError(f"{reference} holds spaces or control characters (not shown): set it again, the key alone.")
-    _hide_in_a_run(value)
+    tell(value)
     return Secret(value, reference)
 
 
@@ -138,12 +139,31 @@ def look_up(reference: str) -> Secret:
     return resolve(reference, Session().client("secretsmanager"))
 
 
-def _hide_in_a_run(value: str) -> None:
-    """In the kernel of a run, tell the run, by a message that is kept nowhere."""
-    if "STOCKKIT_MARK" in os.environ and "ipykernel" in sys.modules:
-        from comm import create_comm
+def tell(value: str) -> None:
+    """Let this process, and the run that it is of, know a value, before anything can be done with it.
 
-        create_comm(target_name=CHANNEL, data={"value": value})
+    The pipe is written to before a look-up returns, so that the run knows a value also where the process dies at once;
+    any process or thread of a notebook can write to it, and nothing of it is ever on a disk.
+    """
+    if value in LOOKED_UP:
+        return
+    LOOKED_UP.append(value)
+    if place := os.environ.get(TOLD_AT):
+        import fcntl
+
+        with suppress(OSError):  # a run that is gone publishes nothing
+            handle = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+            try:
+                os.set_blocking(handle, True)
+                fcntl.flock(handle, fcntl.LOCK_EX)  # a long value is not written at once
+                _write(handle, json.dumps(value).encode() + b"\n")
+            finally:
+                os.close(handle)
+
+
+def _write(handle: int, line: bytes) -> None:
+    while line:
+        line = line[os.write(handle, line) :]
 
 
 def _from_aws(name: str, client: Any) -> str:

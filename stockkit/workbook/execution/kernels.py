@@ -34,7 +34,6 @@ from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from stockkit.errors import LakeError
-from stockkit.intake.secrets import CHANNEL
 from stockkit.workbook.execution import alarms, limits, outputs
 from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions, Job, failure_of
 from stockkit.workbook.execution.processes import MARK, end_unmarked
@@ -91,6 +90,7 @@ def _job(folder: Path, output: Path, under: Conditions) -> Job:
     if not _is_writable(Path("~").expanduser()):  # as on Lambda; IPython keeps a profile there
         environment["IPYTHONDIR"] = str(folder / "ipython")
     environment |= {**under.environment, MARK: under.guard.mark, "TMPDIR": str(temporary)}
+    environment |= under.redaction.listen(under.guard.folder)
     return Job(folder, environment, under, output)
 
 
@@ -180,7 +180,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def _execute_cells(self) -> None:
         self.job.started = True
-        self.comm_open_handlers[CHANNEL] = self._hide
         for index, cell in enumerate(self.nb.cells):
             self.job.at, self.meter = index, outputs.Meter(self.job.under.redaction)
             self.job.under.on_cell(index + 1, len(self.nb.cells))
@@ -221,10 +220,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             if self.job.failure:
                 self.nb_man.cell_exception(cell, cell_index=index)
         self.nb_man.cell_complete(cell, cell_index=index)
-
-    def _hide(self, message: Any) -> None:
-        """A secret that the kernel has just looked up."""
-        self.job.under.redaction.add(str(message["content"]["data"].get("value", "")))
 
     def _get_timeout(self, cell: Any) -> float:
         return self.job.under.clock.remaining()[0] or 0.001

@@ -94,6 +94,7 @@ def finish(cell: Any, meter: Meter) -> str:
     for output in joined:
         if "text" in output:
             output["text"] = meter.redaction.text(_joined(output["text"]))
+    meter.redaction.outputs(joined)
     if note := meter.note():
         from nbformat.v4 import new_output
 

@@ -101,8 +101,7 @@ def test_this_environment_runs_it_secrets_are_struck_out_output_is_cut_and_worke
         "from IPython.display import HTML, display\ndisplay(HTML(f'<b>{os.environ[\"K\"]}</b>'))",
         "import base64, json, urllib.parse\n[json.dumps(os.environ['K']), urllib.parse.quote(os.environ['K'], safe=''),"
         " base64.b64encode(b'user:' + os.environ['K'].encode()).decode()]",
-        "from comm import create_comm\nfresh = 'looked' + 'UpLater99'\n"
-        "create_comm(target_name='stockkit.secret', data={'value': fresh}); print(fresh)",
+        "import stockkit.intake.secrets as s\nfresh = 'looked' + 'UpLater99'\ns.tell(fresh); print(fresh)",
         "print('x' * 3_000_000)",
         "left = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
         "subprocess.Popen(left); subprocess.Popen(left, start_new_session=True); tempfile.mkdtemp()",

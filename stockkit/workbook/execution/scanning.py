@@ -1,0 +1,179 @@
+"""The last look at everything that a run is about to publish: no file of it holds a value that is known by then.
+
+Files are read in parts, so that one of any size is looked through. A text is masked; what is no text, and holds a value
+that cannot be taken out of it, is withheld.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from stockkit.workbook.execution import pictures
+from stockkit.workbook.execution.redactions import Redaction
+
+PART = 4_000_000  # bytes that are read at once
+LARGEST_DOCUMENT = 64_000_000  # bytes up to which a notebook is looked through output by output as well
+MARGIN = 4_096  # bytes that two parts share beside the longest form of a value
+STRUCK_OUT = "held a secret, which was struck out"
+
+
+def scan(folder: Path, redaction: Redaction) -> list[str]:
+    """Take every known value out of the files of a folder, and out of their names; a sentence for each that had one.
+
+    Args:
+        folder: of a run, before it is published; what is in folders in it is looked through as well.
+        redaction: knows the values.
+    """
+    told = []
+    for path in _files(folder):
+        shown = redaction.text(str(path.relative_to(folder)))
+        try:
+            done = _cleared(path, redaction)
+        except OSError as error:  # what cannot be looked through, or not be written anew, is not shown
+            path.unlink(missing_ok=True)
+            done = f"was withheld: it cannot be looked through for secrets ({error.strerror or error})"
+        told += [f"{shown} {done}."] if done else []
+    return told + _renamed(folder, redaction)
+
+
+def _cleared(path: Path, redaction: Redaction) -> str:
+    """Take the values out of one file; what was done, "" for nothing."""
+    kind = path.lstat().st_mode
+    if stat.S_ISLNK(kind):
+        return _clear_link(path, redaction)
+    if not stat.S_ISREG(kind):  # reading a pipe would wait for ever
+        return ""
+    done = _clear_inside(path, redaction)
+    is_text = _is_text(path)
+    if not any(redaction.is_in(part, prose=is_text) for part in _readings(path, redaction)):
+        return STRUCK_OUT if done else ""
+    if not is_text:
+        path.unlink()
+        return "was withheld: it holds a secret, and is no text in which that could be struck out"
+    with _anew(path) as out, open(path, "rb") as file:
+        for part in _masked(file, redaction):
+            out.write(part)
+    return STRUCK_OUT
+
+
+def _clear_link(path: Path, redaction: Redaction) -> str:
+    """A link shows what is in the file that it leads to, which is not ours to change."""
+    target = path.resolve()
+    reading = _readings(target, redaction) if target.is_file() else ()
+    if not any(redaction.is_in(part) for part in (os.fsencode(os.readlink(path)), *reading)):
+        return ""
+    path.unlink()
+    return "was withheld: the file that it leads to holds a secret"
+
+
+def _clear_inside(path: Path, redaction: Redaction) -> bool:
+    """Clear what can be cleared only by who knows the kind of file; whether there was anything."""
+    if path.suffix not in (".ipynb", ".png") or path.stat().st_size > LARGEST_DOCUMENT:
+        return False
+    body = path.read_bytes()
+    clean = _notebook(body, redaction) if path.suffix == ".ipynb" else pictures.cleaned(body, redaction.is_in)
+    if clean == body:
+        return False
+    with _anew(path) as out:
+        out.write(clean)
+    return True
+
+
+def _notebook(body: bytes, redaction: Redaction) -> bytes:
+    """A notebook without values that its outputs hold in parts, or in the metadata of a picture."""
+    try:
+        document = json.loads(body)
+        outputs = [output for cell in document["cells"] for output in cell.get("outputs", ())]
+        changed = redaction.outputs(outputs)
+        for data in (output["data"] for output in outputs if "image/png" in output.get("data", ())):
+            before = "".join(data["image/png"])
+            data["image/png"] = redaction.all({"image/png": before})["image/png"]
+            changed |= data["image/png"] != before
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # no notebook: a text as any other
+        return body
+    if not changed:
+        return body
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, separators=(",", ": "))
+    return (text + "\n").encode("utf-8", "replace")
+
+
+def _readings(path: Path, redaction: Redaction) -> Iterator[bytes]:
+    """The bytes of a file in parts, each with the end of the one before it."""
+    with open(path, "rb") as file:
+        end = b""
+        while part := file.read(PART):
+            yield end + part
+            end = (end + part)[-_overlap(redaction) :]
+
+
+def _masked(file: IO[bytes], redaction: Redaction) -> Iterator[bytes]:
+    """A text in parts without the values, also without one that lies across the border of two."""
+    left = b""
+    while True:
+        part = file.read(PART)
+        both = left + part
+        if redaction.is_in(both):
+            text = both.decode("utf-8", "surrogateescape")
+            both = redaction.text(text).encode("utf-8", "surrogateescape")
+        at = max(0, len(both) - _overlap(redaction)) if part else len(both)
+        yield both[:at]
+        left = both[at:]
+        if not part:
+            return
+
+
+def _overlap(redaction: Redaction) -> int:
+    return redaction.longest() + MARGIN
+
+
+def _is_text(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(PART):
+                if b"\0" in part:
+                    return False
+                decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _anew(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` once it is whole, with its rights."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with open(handle, "wb") as out:
+            yield out
+        shutil.copymode(path, name)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+
+
+def _renamed(folder: Path, redaction: Redaction) -> list[str]:
+    """Give a new name to what has a value in its name, the deepest first."""
+    told = []
+    for place, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            if (clean := redaction.text(name)) != name:
+                clean = clean.replace("/", "-")
+                os.replace(os.path.join(place, name), os.path.join(place, clean))
+                told.append(f"{clean} had a secret in its name.")
+    return told
