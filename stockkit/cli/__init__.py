@@ -18,6 +18,7 @@ import typer
 from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
+from stockkit.cli.workbook import schedule
 from stockkit.errors import LakeError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
@@ -180,3 +181,4 @@ def doctor() -> None:
 
 app.command(epilog="Example: stockkit audit rsi_14 --bars data/lake")(audit.audit)
 app.command(epilog=quotes.EXAMPLE)(quotes.quotes)
+app.command(epilog=schedule.EXAMPLE)(schedule.schedule)

@@ -272,6 +272,16 @@ def _microseconds(instant: pd.Timestamp) -> int:
     return int(instant.as_unit("ns").value) // 1_000
 
 
+def closed_for(day: Any, calendar: str = DEFAULT) -> str:
+    """Why the exchange's rules close a day: the holiday's name, or the weekday where it never trades; "" if no rule."""
+    recorded, date = _calendar(_parsed(calendar)[0]), pd.Timestamp(day)
+    if recorded.weekmask[date.weekday()] == "0":
+        return date.day_name()
+    rules = recorded.regular_holidays
+    names = [] if rules is None else list(rules.holidays(date, date, return_name=True))
+    return str(names[0]) if names and names[0] else ""
+
+
 @lru_cache(maxsize=8)
 def scheduled_holidays(calendar: str = DEFAULT) -> np.ndarray:
     """The weekdays that the exchange's rules, known beforehand, close; days since 1970-01-01, ascending.

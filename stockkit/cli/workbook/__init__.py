@@ -1,0 +1,1 @@
+"""Commands of the workbook itself: its schedule, and new notebooks."""
