@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from stockkit.errors import ForecastError
@@ -14,7 +13,7 @@ RANDOM_WALK = "random_walk"
 SERIES = ["symbol", "model", "horizon"]  # what tells one series of forecasts from another
 LONGEST_HORIZON = 252  # sessions
 STILL = 1e-12  # log return: outcomes that differ by no more are constant
-LONGEST_STEP = timedelta(days=15)  # further apart, two rows are not neighbouring sessions
+LONGEST_STEP = 15  # days; further apart, two rows are not neighbouring sessions
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ def target(series: Series, horizon: int) -> np.ndarray:
     if len(series) <= horizon:
         return out
     out[:-horizon] = np.log(series.close[horizon:] / series.close[:-horizon])
-    holes = np.cumsum(np.diff(series.date, prepend=series.date[:1]) > LONGEST_STEP)
+    holes = np.cumsum(np.diff(series.date, prepend=series.date[:1]) > np.timedelta64(LONGEST_STEP, "D"))
     out[:-horizon][holes[horizon:] > holes[:-horizon]] = np.nan
     return out
 

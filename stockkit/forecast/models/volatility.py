@@ -23,7 +23,7 @@ def known_returns(series: Series, since: int | None = None) -> tuple[np.ndarray,
     A return across a hole of over 15 days is of no one session and is left out, so that a recursion goes on after
     the hole where it stood before. `since` (nanoseconds since 1970) leaves out the returns of sessions up to then, too.
     """
-    kept = np.diff(series.date, prepend=series.date[:1]) <= LONGEST_STEP
+    kept = np.diff(series.date, prepend=series.date[:1]) <= np.timedelta64(LONGEST_STEP, "D")
     kept[:1] = False
     if since is not None:
         kept &= series.date > np.datetime64(since, "ns")

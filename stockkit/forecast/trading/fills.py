@@ -58,7 +58,8 @@ def _fillable(date: np.ndarray, price: np.ndarray, at: np.ndarray, as_of: np.nda
     """Whether there is a session `as_of` in row `at`, and an open in the next row, at most 15 days later."""
     if len(date) < 2:
         return np.zeros(len(as_of), dtype=bool)
-    return (date[at] == as_of) & np.isfinite(price[at + 1]) & (date[at + 1] - date[at] <= LONGEST_STEP)
+    step = date[at + 1] - date[at] <= np.timedelta64(LONGEST_STEP, "D")
+    return (date[at] == as_of) & np.isfinite(price[at + 1]) & step
 
 
 def _span(price: np.ndarray, at: np.ndarray, horizon: int) -> slice:
