@@ -43,6 +43,7 @@ def _cells(cells: Iterable[Mapping[str, Any]], results: deque[Mapping[str, Any]]
         fresh = copy.deepcopy({**cell, "source": source(cell).splitlines(keepends=True)})
         for volatile in ("papermill", "execution"):
             fresh["metadata"].pop(volatile, None)
+        fresh["metadata"].setdefault("tags", [])  # as papermill leaves them
         if cell["cell_type"] == "code":
             yield from _values(results)  # before all others where no cell is tagged `parameters`
             result = results.popleft()

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from stockkit.files import Folder
-from stockkit.workbook.cache import reuse, trace
+from stockkit.workbook.cache import keys, reuse, trace
 
 UNRUN = {"execution_count": None, "outputs": []}
 RAN = {"execution_count": 1, "outputs": [{"output_type": "stream", "name": "stdout", "text": "7"}]}
@@ -36,6 +36,14 @@ def plant(root: Path, name: str, *cells: str, text: str = "# Why?", values: str 
 def cell(source: str, *, tags=()) -> dict:
     metadata = {"tags": list(tags)} if tags else {}
     return {"cell_type": "code", "metadata": metadata, "source": source, **UNRUN}
+
+
+def rewrite(path, change):
+    """A record with other facts and the right hash of them."""
+    facts = json.loads(path.read_bytes())["record"]
+    change(facts)
+    body = json.dumps(facts, ensure_ascii=False, sort_keys=True)
+    path.write_text(json.dumps({"sha256": keys.sha(body), "record": facts}))
 
 
 class Steps:

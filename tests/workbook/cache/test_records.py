@@ -9,8 +9,8 @@ import pytest
 
 from stockkit.aws import Session
 from stockkit.files import Bucket, Folder
-from stockkit.workbook.cache import keys, records, reuse
-from tests.workbook.cache.planted import Steps, plant
+from stockkit.workbook.cache import records, reuse
+from tests.workbook.cache.planted import Steps, plant, rewrite
 
 WHERE = {"LocationConstraint": "eu-central-1"}
 
@@ -41,14 +41,6 @@ def outcome(root, files=None):
 def kept(root, ending):
     (path,) = root.glob(f"data/lake/runs/steps/01_a/*.{ending}")
     return path
-
-
-def rewrite(path, change):
-    """A record with other facts and the right hash of them."""
-    facts = json.loads(path.read_bytes())["record"]
-    change(facts)
-    body = json.dumps(facts, ensure_ascii=False, sort_keys=True)
-    path.write_text(json.dumps({"sha256": keys.sha(body), "record": facts}))
 
 
 def test_what_was_kept_is_taken_over(root):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stockkit.workbook.cache import observed
-from tests.workbook.cache.planted import Steps, plant
+from tests.workbook.cache.planted import Steps, plant, rewrite
 
 CELLS = [
     "import helper",
@@ -24,6 +25,9 @@ FILES = {
     "mine.py": "MODELS = []\n",
     "data.csv": "1\n", "other.csv": "1\n", "answers/a.csv": "1\n", "requirements.lock": "pandas==2.3\n",
 }  # fmt: skip
+
+
+NOTEBOOK = ""  # its hash, once it is planted
 
 
 def edit(root, name, text):
@@ -107,3 +111,24 @@ def test_a_change_makes_a_step_run_where_it_read_what_changed_and_only_there(roo
 
 def test_another_value_of_a_parameter_makes_a_step_run(root):
     assert outcome(root, horizon=5) == "parameter horizon was 1, is 5"
+
+
+@pytest.mark.parametrize(
+    ("tamper", "change"),
+    [
+        (lambda seen: seen["files"].pop("deeper.py"), "imported by a helper"),  # as if direct imports counted alone
+        (lambda seen: seen["files"].pop("data.csv"), "data"),
+        (lambda seen: seen["files"].pop("stockkit/market/ticks.py"), "stockkit"),
+        (lambda seen: seen["folders"].clear(), "a new file in it"),
+        (lambda seen: seen["files"].update({"unread.py": seen["files"]["deeper.py"]}), "module not imported"),
+        (lambda seen: seen["files"].update({"notebooks/01_a.ipynb": NOTEBOOK}), "markdown"),
+    ],
+)
+def test_a_wrong_key_does_not_pass_the_table(root, tamper, change, monkeypatch):
+    (path,) = root.glob("data/lake/runs/steps/01_a/*.json")
+    monkeypatch.setattr(sys.modules[__name__], "NOTEBOOK", observed.hash_of(root / "notebooks" / "01_a.ipynb"))
+    rewrite(path, lambda facts: tamper(facts["observed"]))
+    assert outcome(root) == "kept"
+    do, why = MUTATIONS[change]
+    do(root)
+    assert outcome(root) != why
