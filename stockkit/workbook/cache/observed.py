@@ -31,6 +31,7 @@ class Observed:
         folders: each with a hash of the names in it. made: files below the workbook's folder
             that the step wrote, with hashes.
         tables: of the lake; None for one that was not there. written: the tables that the step wrote.
+        stored: the data files of those, each with its bytes, counted; empty for a lake on S3.
         lake: other keys of it: operation, key, hash of the answer.
         always: why another run may have another result all the same; "" where it has not.
         until: the moment from which on the result is another, as 2026-11-27T21:00:00+00:00; "" for none.
@@ -41,6 +42,7 @@ class Observed:
     made: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableState | None] = field(default_factory=dict)
     written: dict[str, TableState | None] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)
     lake: list[list[str]] = field(default_factory=list)
     always: str = ""
     until: str = ""

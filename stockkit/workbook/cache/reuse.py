@@ -144,6 +144,9 @@ def _lake_difference(seen: observed.Observed, files: Files, pins: Mapping[str, i
     for table, state in seen.written.items():
         if words := table_states.difference(files, table, state):
             return f"{words}, which it wrote"
+    for key, size in seen.stored.items():
+        if files.size(key) != size:
+            return f"{key} of the lake is {'gone' if files.size(key) is None else 'damaged'}"
     for operation, key, answer in seen.lake:
         if observed.ask(files, operation, key) != answer:
             return f"{key} of the lake changed"
@@ -182,6 +185,7 @@ def keep(
     run: str,
     reads: Mapping[str, int],
     writes: Mapping[str, int],
+    stored: Mapping[str, int],
     warnings: Sequence[str] = (),
     redact: Callable[[str], str] = str,
 ) -> str:
@@ -191,6 +195,7 @@ def keep(
         decision: that led to it. output: the executed notebook. trace: the file of notes that `trace.begin` made.
         files: of the lake. root: the workbook's folder. run: the run's id.
         reads, writes: the tables that it handed over, each with its version.
+        stored: the data files of the tables written, by their keys in the lake, each with its bytes, counted.
         warnings: of its execution, without secrets.
         redact: strikes secrets out of a text.
     """
@@ -203,6 +208,7 @@ def keep(
             return "the notebook changed while it ran, or holds a secret"
         wishes = keys.wishes(json.loads(decision.basis.declared), output.stem)
         seen = observed.observe(trace, files, root, reads=reads, writes=writes, wishes=wishes)
+        seen = replace(seen, stored=dict(stored))
         shown = {name: redact(value) for name, value in decision.basis.shown.items()}
         record = Record(run, replace(decision.basis, shown=shown), seen, "", list(warnings))
         records.put(files, output.stem, record, executed)

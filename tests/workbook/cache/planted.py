@@ -69,11 +69,25 @@ class Steps:
         self.execute(path, trace.begin(notes, self.root))
         output = notes.with_name(path.name)
         output.write_bytes(self.executed(path))
-        how |= {"run": f"run-{self.count}", "reads": reads or {}, "writes": writes or {}}
+        how |= {
+            "run": f"run-{self.count}",
+            "reads": reads or {},
+            "writes": writes or {},
+            "stored": self.stored(writes or {}),
+        }
         return reuse.keep(decision, output, notes, self.files, self.root, **how)
 
     def decide(self, path: Path, **values) -> reuse.Decision:
         return reuse.decide(path, {"horizon": 1, **values}, self.files, self.root)
+
+    def stored(self, writes) -> dict[str, int]:
+        """The data files of tables that the step wrote."""
+        if not writes:
+            return {}
+        from stockkit.lake.tables import Lake
+        from stockkit.workbook import table_checks
+
+        return table_checks.data_files(Lake(self.files, self.root), writes)
 
     def execute(self, path: Path, environment: dict[str, str]) -> None:
         """Run the cells in a process of their own."""

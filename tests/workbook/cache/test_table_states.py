@@ -74,7 +74,17 @@ def test_a_step_runs_again_where_a_table_that_it_read_or_wrote_is_another(lake, 
     steps.run(path, **touched)
     assert steps.unkept == ""
     change(lake)
-    assert steps.run(path, **touched) == (says + ", which it wrote" if written and says != "kept" else says)
+    assert steps.outcome(path) == (says + ", which it wrote" if written and says != "kept" else says)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_step_runs_again_where_a_file_of_a_table_that_it_wrote_is_lost(lake, how):
+    steps = Steps(lake.root)
+    path = plant(lake.root, "01_a", "1")
+    steps.run(path, writes={"t1": 1})
+    file = max(lake.folder.glob("tables/t1/symbol=A/*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+    file.unlink() if how == "gone" else file.write_bytes(b"")
+    assert steps.outcome(path).endswith(f".parquet of the lake is {how}")
 
 
 def test_a_version_that_the_run_holds_on_to_counts_whatever_others_commit(lake):
@@ -104,4 +114,4 @@ def test_tables_that_are_not_handed_over_count_as_well(lake, cell, change, says)
     steps.run(path)
     assert steps.unkept == ""
     change(lake)
-    assert steps.run(path) == says
+    assert steps.outcome(path) == says
