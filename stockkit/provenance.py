@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-RUN_VARIABLE, PINS_VARIABLE = "STOCKKIT_RUN", "STOCKKIT_PINS"
+RUN_VARIABLE, STEP_VARIABLE, PINS_VARIABLE = "STOCKKIT_RUN", "STOCKKIT_STEP", "STOCKKIT_PINS"
 
 
 def version() -> str:
@@ -35,6 +35,11 @@ def code_version(root: Path) -> str:
 def run_id() -> str:
     """The id of the run that this process belongs to; "interactive" where it belongs to none."""
     return os.environ.get(RUN_VARIABLE, "interactive")
+
+
+def step() -> str:
+    """The notebook of a run that this process works for; "" where there is none."""
+    return os.environ.get(STEP_VARIABLE, "")
 
 
 def pins(lake: str, versions: Mapping[str, int]) -> str:

@@ -159,7 +159,7 @@ def stockkit(workbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def manifest_of(workbook: Path) -> dict[str, Any]:
     """The manifest of the only run in the workbook's reports."""
-    (path,) = workbook.glob("reports/*/run.json")
+    (path,) = workbook.glob("reports/2*/run.json")
     return {**json.loads(path.read_text()), "folder": path.parent}
 
 

@@ -25,7 +25,7 @@ def ingest(workbook, server, monkeypatch, *words):
     done = stockkit_process(
         workbook, "run", "params/sample.yaml", "-p", "source=alphavantage", "--until", "01_ingest", *words
     )
-    newest = max(workbook.glob("reports/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    newest = max(workbook.glob("reports/2*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     return done, json.loads(newest.read_text()), newest.parent
 
 
@@ -83,7 +83,7 @@ def test_a_second_source_that_denies_the_splits_is_told_in_the_report(workbook, 
     words = ["-p", "symbols=[AAPL, META]", "-p", f"check=folder:{other}", "--until", "01_ingest"]
     done = stockkit_process(workbook, "run", "params/sample.yaml", *words)
     assert done.returncode == 3, done.stderr
-    (path,) = workbook.glob("reports/*/run.json")
+    (path,) = workbook.glob("reports/2*/run.json")
     manifest = json.loads(path.read_text())
     assert any("AAPL: a split on 2020-08-31 is not applied" in warning for warning in manifest["warnings"])
     assert set(manifest["headlines"]["missing_symbols"]) == {"AAPL"}, "before a split in dispute no bar is trusted"

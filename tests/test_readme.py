@@ -72,7 +72,7 @@ ALONE = {"stockkit audit": " ret_1"}  # tests/market audits the catalogue
 # What stands for something in the lines, and what it is here.
 PLACEHOLDERS: dict[str, Callable[[Book], str]] = {
     "/my/csvs": lambda book: str(book.folder / "csv"),
-    "20261121T071334Z": lambda book: max(path.parent.name for path in book.folder.glob("reports/*/run.json")),
+    "20261121T071334Z": lambda book: max(path.parent.name for path in book.folder.glob("reports/2*/run.json")),
     "ALPHAVANTAGE=...": lambda book: "ALPHAVANTAGE=a-key-for-tests",
     "HASH": lambda book: ledger.head(book.lake),
     "lasso-h1/2023-09-20-…": lambda book: next(

@@ -1,7 +1,7 @@
 """The `stockkit` command: run the chain, show reports, look into the lake.
 
 Exit codes: 0 all green; 1 a step failed; 2 the command or its parameters are wrong, nothing was started;
-3 the chain ran but is incomplete (a symbol is missing); 130 interrupted.
+3 the chain ran but is incomplete (a symbol is missing); 4 stopped at its deadline; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, fail
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE, fail
 from stockkit.cli.workbook import schedule
-from stockkit.errors import LakeError, StockkitError
+from stockkit.errors import LakeError, ParamError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
+
+if TYPE_CHECKING:
+    from stockkit.workbook.chain import plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,21 +90,29 @@ def root_options(
 
 @app.command(epilog="Example: stockkit run params/sample.yaml --only 02_query --reports /tmp/reports")
 def run(
-    params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A YAML file of parameters.")],
+    params_file: Annotated[Path | None, typer.Argument(metavar="[PARAMS]", help="A YAML file of parameters.")] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Set one parameter; may be repeated.")
     ] = None,
     reports: Annotated[Path | None, typer.Option(help="Where reports go; reports/ by default.")] = None,
     until: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Stop after this notebook.")] = None,
     only: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Run this notebook alone.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or has failed.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=64, help="Notebooks side by side; 0: one a core, at most 4.")] = 0,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop in time to have ended by then, as in 14m or 840s.")
+    ] = None,
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
-    from stockkit.workbook import progress, runner
+    from stockkit.workbook import progress
+    from stockkit.workbook.chain import conclusion, runner, stopping
 
-    todo = runner.plan(params_file, parameter or [], until=until, only=only)
-    folder = (reports or todo.root / "reports").resolve()
+    todo, resumed, folder = _planned(params_file, parameter, reports, until, only, resume)
+    options = runner.Options(jobs, None if deadline is None else stopping.seconds(deadline), resumed)
     try:
-        manifest = runner.run(todo, folder, progress.for_terminal())
+        manifest = runner.run(todo, folder, progress.for_terminal(), options)
     except LakeError as error:  # after the start: the reports cannot be written
         fail(str(error))
         raise typer.Exit(EXIT_FAILED) from error
@@ -109,7 +120,31 @@ def run(
         _explain(manifest)
     print(_shown(folder / manifest.run / "index.html"))
     if manifest.status != SUCCEEDED:
-        raise typer.Exit(EXIT_INCOMPLETE if runner.is_incomplete(manifest) else EXIT_FAILED)
+        stopped = EXIT_STOPPED if conclusion.is_interrupted(manifest) else EXIT_FAILED
+        raise typer.Exit(EXIT_INCOMPLETE if conclusion.is_incomplete(manifest) else stopped)
+
+
+def _planned(
+    params_file: Path | None,
+    parameter: list[str] | None,
+    reports: Path | None,
+    until: str | None,
+    only: str | None,
+    resumed: str | None,
+) -> tuple[plan.RunPlan, Manifest | None, Path]:
+    """The plan of a new run, or of one that goes on with its manifest; and the folder of reports."""
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook.chain import plan, resume
+
+    if resumed is not None:
+        if params_file or parameter or until or only:
+            raise ParamError("--resume RUN goes on with the parameters and notebooks of that run: name nothing else.")
+        folder = (reports or workbook_root() / "reports").resolve()
+        return *resume.resume(resumed, folder), folder
+    if params_file is None:
+        raise ParamError("name a parameters file, as in: stockkit run params/sample.yaml")
+    todo = plan.plan(params_file, parameter or [], until=until, only=only)
+    return todo, None, (reports or todo.root / "reports").resolve()
 
 
 def _explain(manifest: Manifest) -> None:
@@ -137,10 +172,10 @@ def report(
 ) -> None:
     """Make the pages of a run anew from its notebooks and manifest."""
     from stockkit.lake.tables import workbook_root
-    from stockkit.workbook import runner
+    from stockkit.workbook.chain import conclusion
 
     folder = run_folder if run_folder.is_dir() else workbook_root() / "reports" / run_folder.name
-    runner.render_again(folder)
+    conclusion.render_again(folder)
     print(_shown((folder / "index.html").resolve()))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 LakeOption = Annotated[str, typer.Option("--lake", help="The lake's folder, or s3://bucket/prefix.")]
 AnswersOption = Annotated[str | None, typer.Option(help="Whose answers, where the raw zone holds several.")]

@@ -170,9 +170,9 @@ def run(
     """
     from stockkit.cli.live import showing
     from stockkit.stream import setup
-    from stockkit.workbook import runner
+    from stockkit.workbook.chain import plan
 
-    root, _, values = runner.resolve(params_file, parameter or [])
+    root, _, values = plan.resolve(params_file, parameter or [])
     parameters = setup.Parameters.among(values)
     began = time.monotonic()
     with stopping(for_) as (stop, came), showing(parameters) as show:

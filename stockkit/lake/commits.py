@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from stockkit.errors import LakeError
 from stockkit.files import WAY_OUT, Files, shortened, way_out
 from stockkit.market import schema
-from stockkit.provenance import run_id
+from stockkit.provenance import run_id, step
 
 log = logging.getLogger(__name__)
 _mark: ContextVar[str] = ContextVar("mark", default="")  # of the commit that is being tried
@@ -262,7 +262,7 @@ def properties(
     turns = [deltalake.Transaction(APPENDER, appending_to.version() + 1)] if appending_to else []
     turns += [deltalake.Transaction(name, version) for name, version in (transactions or {}).items()]
     return deltalake.CommitProperties(
-        custom_metadata={"run": run_id(), MARK: _mark.get(), **(notes or {})},
+        custom_metadata={"run": run_id(), **({"step": step()} if step() else {}), MARK: _mark.get(), **(notes or {})},
         app_transactions=turns or None,
         max_commit_retries=0 if first else None,
     )

@@ -11,6 +11,8 @@ from typing import Any, Literal
 SUCCEEDED: Literal["succeeded"] = "succeeded"
 FAILED: Literal["failed"] = "failed"
 NOT_RUN: Literal["not run"] = "not run"
+INTERRUPTED = "Interrupted"  # the name of the error where the run was stopped, and the notebook is not to blame
+PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,12 @@ class Step:
         error: what ended it, where it has failed.
         reads, writes: tables, each with the version that was read or written.
         empty: tables that rightly have no rows or no numbers, each with the reason.
+        headlines: the figures that it passed on.
+        warnings: what was odd, without being a failure.
+        why: why it ran, or why it did not need to.
+        kept_from: the run whose results were taken over; "" where it was executed.
+        kernel: "warm" where its kernel was forked with its libraries imported, else "plain", with the reason.
+        attempts: how often it was tried.
     """
 
     name: str
@@ -51,6 +59,12 @@ class Step:
     reads: dict[str, int] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
     empty: dict[str, str] = field(default_factory=dict)
+    headlines: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    why: str = ""
+    kept_from: str = ""
+    kernel: str = ""
+    attempts: int = 0
 
 
 @dataclass
@@ -62,7 +76,7 @@ class Manifest:
         reason: why it is not green; None where it is.
         started_at, finished_at: in UTC, as 2026-11-21T07:01:02Z.
         params_file: as the command that repeats the run names it.
-        headlines: the figures that notebooks passed on.
+        headlines, warnings: those of all steps, in the order of the chain.
     """
 
     run: str
@@ -82,3 +96,8 @@ class Manifest:
     def written(self) -> dict[str, int]:
         """The tables that the steps so far handed over as written, each with its version."""
         return {table: version for step in self.steps for table, version in step.writes.items()}
+
+    def gather(self) -> None:
+        """Take over figures and warnings from the steps."""
+        self.headlines = {name: figure for step in self.steps for name, figure in step.headlines.items()}
+        self.warnings = [warning for step in self.steps for warning in step.warnings]

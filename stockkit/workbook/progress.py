@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
 
 class Progress(Protocol):
-    """What is called for each step and cell of a run."""
+    """What is called as a run goes on; steps may run side by side, in threads of their own."""
 
-    def step(self, name: str, number: int, total: int) -> None:
+    def start(self, names: Sequence[str]) -> None:
+        """The run starts; these are its notebooks, in order."""
+
+    def step(self, name: str) -> None:
         """A notebook starts."""
 
-    def cell(self, number: int, total: int) -> None:
-        """A cell of the current notebook starts."""
+    def cell(self, name: str, number: int, total: int) -> None:
+        """A cell of a notebook starts."""
 
-    def done(self, status: str, seconds: float) -> None:
-        """The current notebook has ended."""
+    def kept(self, name: str, why: str) -> None:
+        """A notebook does not run, as its results are there already."""
+
+    def done(self, name: str, status: str, seconds: float) -> None:
+        """A notebook has ended."""
+
+    def say(self, text: str) -> None:
+        """Something that concerns the run."""
 
 
 @dataclass
@@ -27,40 +36,58 @@ class Lines:
     """A line when a notebook has ended; made for logs and pipes."""
 
     out: TextIO = field(default_factory=lambda: sys.stderr)
-    _label: str = ""
+    names: list[str] = field(default_factory=list)
 
-    def step(self, name: str, number: int, total: int) -> None:
-        self._label = f"[{number}/{total}] {name}"
+    def start(self, names: Sequence[str]) -> None:
+        self.names = [*names]
 
-    def cell(self, number: int, total: int) -> None:
+    def step(self, name: str) -> None:
         pass
 
-    def done(self, status: str, seconds: float) -> None:
-        print(f"{self._label:<24} {status:<10} {seconds:5.1f} s", file=self.out, flush=True)
+    def cell(self, name: str, number: int, total: int) -> None:
+        pass
+
+    def kept(self, name: str, why: str) -> None:
+        self.say(f"{self.label(name):<24} kept: {why}")
+
+    def done(self, name: str, status: str, seconds: float) -> None:
+        self.say(f"{self.label(name):<24} {status:<10} {seconds:5.1f} s")
+
+    def say(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
+
+    def label(self, name: str) -> str:
+        """A notebook with its place among all."""
+        return f"[{self.names.index(name) + 1}/{len(self.names)}] {name}" if name in self.names else name
 
 
 @dataclass
-class Live:
-    """A live line on a terminal: notebook, cell k of n, time; ended notebooks stay above it."""
+class Live(Lines):
+    """Live lines on a terminal: notebook, cell k of n, time; ended notebooks stay above them."""
 
     console: Any = None
     _bar: Any = None
+    _tasks: dict[str, Any] = field(default_factory=dict)
 
-    def step(self, name: str, number: int, total: int) -> None:
+    def step(self, name: str) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("  {task.description:<24} cell"), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = _bar(*columns, console=self.console)
-        self._bar.add_task(f"[{number}/{total}] {name}", total=None)
+        if self._bar is None:
+            columns = (TextColumn("  {task.description:<24} cell"), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = _bar(*columns, console=self.console)
+        self._tasks[name] = self._bar.add_task(self.label(name), total=None)
         self._bar.start()
 
-    def cell(self, number: int, total: int) -> None:
-        self._bar.update(self._bar.task_ids[0], completed=number, total=total)
+    def cell(self, name: str, number: int, total: int) -> None:
+        self._bar.update(self._tasks[name], completed=number, total=total)
 
-    def done(self, status: str, seconds: float) -> None:
-        self._bar.stop()
-        mark, label = "[green]✓[/]" if status == "succeeded" else "[red]✗[/]", self._bar.tasks[0].description
-        self._bar.console.print(f"{mark} {label:<24} {status:<10} {seconds:5.1f} s", highlight=False)
+    def done(self, name: str, status: str, seconds: float) -> None:
+        self._bar.refresh()
+        self._bar.remove_task(self._tasks.pop(name))
+        if not self._tasks:
+            self._bar.stop()
+        mark = "[green]✓[/]" if status == "succeeded" else "[red]✗[/]"
+        self._bar.console.print(f"{mark} {self.label(name):<24} {status:<10} {seconds:5.1f} s", highlight=False)
 
 
 def for_terminal() -> Progress:

@@ -85,7 +85,8 @@ def render_runs(reports_dir: Path, known: Mapping[str, Json] | None = None) -> P
         reports_dir: the folder with a folder a run.
         known: manifests by the name of their folder, in place of its `run.json`.
     """
-    folders = sorted(entry for entry in reports_dir.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    entries = (entry for entry in reports_dir.iterdir() if entry.is_dir() and not entry.is_symlink())
+    folders = sorted(entry for entry in entries if not entry.name.startswith("."))
     rows = [_row(folder, (known or {}).get(folder.name)) for folder in reversed(folders)]
     unreadable = sum(bad for _, bad in rows)
     return _write(reports_dir / "index.html", "runs.html.j2", rows=[row for row, _ in rows], unreadable=unreadable)

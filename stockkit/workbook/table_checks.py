@@ -57,7 +57,7 @@ def broken_tables(notebook: Notebook, step: Step, lake: Lake, before: Mapping[st
         old = before.get(table)
         if old and (now[table].identifier != old.identifier or now[table].version < old.version):
             yield f"table {table!r} was replaced while {notebook.name} ran, which does not declare that it writes it."
-        elif run in writers(lake, table, since=old.version if old else -1):
+        elif {(run, notebook.name), (run, "")} & commits(lake, table, since=old.version if old else -1):
             yield f"{notebook.name} writes {table!r} but its metadata does not declare that."
     for table, version in step.writes.items():
         if table not in now or now[table].version < version:
@@ -128,7 +128,7 @@ def other_writers(notebook: Notebook, lake: Lake, written: Mapping[str, int], ru
     """A sentence for each table of this run that another writer has changed since, where this notebook reads it."""
     for table in notebook.reads:
         if table in written and table not in notebook.writes:
-            others = sorted(writers(lake, table, since=written[table]) - {run})
+            others = sorted({other for other, _ in commits(lake, table, since=written[table])} - {run})
             if others:
                 yield (
                     f"another writer ({', '.join(others)}) changed {table!r} while this run was under way: "
@@ -136,11 +136,12 @@ def other_writers(notebook: Notebook, lake: Lake, written: Mapping[str, int], ru
                 )
 
 
-def writers(lake: Lake, table: str, *, since: int) -> set[str]:
-    """The run ids of the commits to a table after version `since`; "unknown" for a foreign writer's."""
+def commits(lake: Lake, table: str, *, since: int) -> set[tuple[str, str]]:
+    """Run and step of the commits to a table after version `since`: "unknown" and "" for those of a foreign writer."""
     delta = lake.delta(table)
     count = int(delta.version()) - since
-    return {str(commit.get("run", "unknown")) for commit in delta.history(count)} if count > 0 else set()
+    entries = delta.history(count) if count > 0 else []
+    return {(str(entry.get("run", "unknown")), str(entry.get("step", ""))) for entry in entries}
 
 
 def _at(lake: Lake, table: str, version: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import nbformat
 import pytest
 
 from stockkit.errors import RunError
-from stockkit.workbook import runner
+from stockkit.lake.tables import open_lake
+from stockkit.workbook.chain import plan
 from stockkit.workbook.execution.outputs import HANDOVER
 from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
@@ -133,7 +135,10 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_process_and_no_folder(workb
         running.send_signal(number)
         assert running.wait(timeout=120) == code
     manifest = manifest_of(workbook)
-    assert (manifest["status"], manifest["reason"]) == ("failed", "Interrupted: the run was stopped or killed in 01_x.")
+    why = "the run was stopped or killed" if number == signal.SIGKILL else f"stopped by {number.name}"
+    way_out = f"Go on with: stockkit run --resume {manifest['run']}"
+    assert (manifest["status"], manifest["reason"]) == ("failed", f"Interrupted: {why} in 01_x. {way_out}")
+    assert manifest["folder"].name == manifest["run"] + (".partial" if number == signal.SIGKILL else "")
     for process in pids:
         wait_for(lambda process=process: gone(process))
     wait_for(lambda: absent(Path(temporary)))
@@ -173,7 +178,7 @@ def test_two_runs_at_once_keep_apart(workbook):
     both = [subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [running.communicate(timeout=120) for running in both]
     assert [running.returncode for running in both] == [0, 0], outputs
-    manifests = [json.loads(path.read_text()) for path in workbook.glob("reports/*/run.json")]
+    manifests = [json.loads(path.read_text()) for path in workbook.glob("reports/2*/run.json")]
     assert [run["status"] for run in manifests] == ["succeeded", "succeeded"]
 
 
@@ -183,7 +188,9 @@ def test_until_and_only_choose_notebooks(workbook):
     assert run(workbook, "01_a", "02_b", words=["--until", "01_a"]).returncode == 0
     assert run(workbook, "01_a", "02_b", words=["--only", "02_b"]).returncode == 0
     assert run(workbook, "01_a", "02_b", words=["--only", "03_c"]).returncode == 2
-    ran = [[s["name"] for s in json.loads(p.read_text())["steps"]] for p in sorted(workbook.glob("reports/*/run.json"))]
+    ran = [
+        [s["name"] for s in json.loads(p.read_text())["steps"]] for p in sorted(workbook.glob("reports/2*/run.json"))
+    ]
     assert ran == [["01_a"], ["02_b"]]
 
 
@@ -226,7 +233,7 @@ def test_a_disk_that_fills_up_under_the_reports_is_a_failed_run(workbook, tmp_pa
         add(workbook, "01_x", fill, "print('x' * 200_000)")
         (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
         done = stockkit(workbook, "run", "params/own.yaml", "--reports", str(folder / "reports"))
-        (path,) = folder.glob("reports/*/run.json")
+        (path,) = folder.glob("reports/2*/run.json")
         assert json.loads(path.read_text())["status"] == "failed"
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
@@ -274,7 +281,7 @@ def test_a_malformed_notebook_is_refused_before_anything_starts(workbook, metada
     path.write_text(json.dumps({**document, "metadata": {**document["metadata"], **metadata}}))
     (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
     with pytest.raises(RunError, match=says):
-        runner.plan(workbook / "params" / "own.yaml")
+        plan.plan(workbook / "params" / "own.yaml")
 
 
 def test_a_cell_that_would_be_skipped_is_refused_before_anything_starts(workbook):
@@ -285,4 +292,118 @@ def test_a_cell_that_would_be_skipped_is_refused_before_anything_starts(workbook
     nbformat.write(document, path)
     (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
     with pytest.raises(RunError, match="tagged `skip-execution`"):
-        runner.plan(workbook / "params" / "own.yaml")
+        plan.plan(workbook / "params" / "own.yaml")
+
+
+SIDE = """import pathlib, time
+pathlib.Path('{mine}').touch()
+end = time.monotonic() + 120
+while not pathlib.Path('{other}').exists():
+    assert time.monotonic() < end, 'the other one never ran beside this one'
+    time.sleep(0.05)"""
+
+
+def test_notebooks_that_need_nothing_of_each_other_run_side_by_side(workbook):
+    add(workbook, "01_a", SIDE.format(mine="a", other="b"))
+    add(workbook, "02_b", SIDE.format(mine="b", other="a"))
+    done = run(workbook, "01_a", "02_b", words=["--jobs", "2"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_notebook_writes_without_saying_so_is_no_fault_of_the_one_beside_it(workbook):
+    add(workbook, "01_a", OPEN, WRITE, SIDE.format(mine="a", other="b"))
+    add(workbook, "02_b", SIDE.format(mine="b", other="a"))
+    done = run(workbook, "01_a", "02_b", words=["--jobs", "2"])
+    assert done.returncode == 1
+    steps = {step["name"]: step for step in manifest_of(workbook)["steps"]}
+    assert "writes 't1' but its metadata does not declare that" in steps["01_a"]["error"]["evalue"]
+    assert steps["02_b"]["status"] == "succeeded"
+
+
+def test_latest_leads_to_the_newest_run_that_succeeded(workbook):
+    add(workbook, "01_a", "1")
+    assert run(workbook, "01_a").returncode == 0
+    good = manifest_of(workbook)["run"]
+    assert os.readlink(workbook / "reports" / "latest") == good
+    add(workbook, "01_a", "1 / 0")
+    assert run(workbook, "01_a").returncode == 1
+    assert os.readlink(workbook / "reports" / "latest") == good
+
+
+FIRST = f"{OPEN}\n{WRITE}\nhand_over(book)"
+SECOND = """from stockkit import hand_over, headline, open_lake
+import os, pathlib, time
+book = open_lake(lake)
+rows = book.read('t1')
+if pathlib.Path('wait').exists():
+    pathlib.Path('reached').touch()
+    time.sleep(600)
+book.write('t2', rows.assign(value=rows['value'] + 1), symbols=['A'])
+headline(as_of='2026-11-26')
+hand_over(book)"""
+
+
+@pytest.fixture
+def stopped(workbook):
+    """A run of two notebooks that was ended by SIGKILL in the second one, and its id."""
+    add(workbook, "01_a", FIRST, writes=["t1"])
+    add(workbook, "02_b", SECOND, reads=["t1"], writes=["t2"])
+    (workbook / "wait").touch()
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_a, 02_b]\nlake: data/lake\n")
+    command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
+    with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        wait_for((workbook / "reached").stat)
+        running.kill()
+    (workbook / "wait").unlink()
+    return manifest_of(workbook)["run"]
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(workbook, stopped):
+    done = stockkit(workbook, "run", "--resume", stopped)
+    assert done.returncode == 0, done.stderr
+    manifest = manifest_of(workbook)
+    assert (manifest["run"], manifest["status"], manifest["folder"].name) == (stopped, "succeeded", stopped)
+    assert [(step["name"], step["attempts"]) for step in manifest["steps"]] == [("01_a", 1), ("02_b", 2)]
+    assert (manifest["headlines"], os.readlink(workbook / "reports" / "latest")) == ({"as_of": "2026-11-26"}, stopped)
+    again = stockkit(workbook, "run", "--resume", stopped)
+    assert (again.returncode, "has succeeded" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("change", ["code", "table"])
+def test_a_step_that_no_longer_stands_runs_again_when_a_run_goes_on(workbook, stopped, change):
+    if change == "code":
+        add(workbook, "01_a", FIRST.replace("1.0", "5.0"), writes=["t1"])
+    else:
+        shutil.rmtree(workbook / "data" / "lake" / "tables" / "t1")
+    done = stockkit(workbook, "run", "--resume", stopped)
+    assert done.returncode == 0, done.stderr
+    assert [step["attempts"] for step in manifest_of(workbook)["steps"]] == [2, 2]
+    value = open_lake(str(workbook / "data" / "lake")).read("t2")["value"].item()
+    assert value == (6.0 if change == "code" else 2.0)
+
+
+def test_a_run_stops_at_its_deadline_and_goes_on_later(workbook):
+    add(workbook, "01_a", "import time; time.sleep(600)")
+    done = run(workbook, "01_a", words=["--deadline", "6s"])
+    manifest = manifest_of(workbook)
+    assert (done.returncode, manifest["status"]) == (4, "failed")
+    assert manifest["reason"].startswith(
+        "Interrupted: stopped at its deadline in 01_a. Go on with: stockkit run --resume"
+    )
+    add(workbook, "01_a", "1")
+    assert stockkit(workbook, "run", "--resume", manifest["run"]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--resume", "20200101T000000Z"], "there is no run '20200101T000000Z'"),
+        (["--resume", "../../etc"], "there is no run"),
+        (["--resume", "x", "params/sample.yaml"], "name nothing else"),
+        (["params/sample.yaml", "--deadline", "soon"], "is no span of time"),
+        ([], "name a parameters file"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(tmp_path, words, says):
+    done = stockkit(make_workbook(tmp_path / "book"), "run", *words)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr

@@ -1,1 +1,1 @@
-"""The chain: a run from its plan to its report."""
+"""A run of the chain: what it plans, its folder, its steps side by side, how it ends, and how it goes on."""

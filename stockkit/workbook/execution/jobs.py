@@ -21,7 +21,7 @@ from stockkit.files import write_atomically
 from stockkit.workbook.execution import limits
 from stockkit.workbook.execution.processes import Guard
 from stockkit.workbook.execution.redactions import Redaction
-from stockkit.workbook.manifest import Failure
+from stockkit.workbook.manifest import INTERRUPTED, Failure
 from stockkit.workbook.report import WAY_OUT
 
 KERNEL_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")
@@ -31,7 +31,10 @@ KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which a notebook runs: folder, time limits, guard, what to strike out, and more of its environment."""
+    """Under which a notebook runs: folder, time limits, guard, what to strike out, and more of its environment.
+
+    `interruption` says why the run has to stop; "" while it may go on.
+    """
 
     cwd: Path
     clock: limits.Clock
@@ -39,6 +42,7 @@ class Conditions:
     redaction: Redaction
     on_cell: Callable[[int, int], None]
     environment: Mapping[str, str] = field(default_factory=dict)
+    interruption: Callable[[], str] = str
 
 
 class CellStopped(Exception):
@@ -139,6 +143,8 @@ def failure_of(job: Job, error: BaseException | None = None) -> Failure:
 
 
 def _names(job: Job, error: BaseException | None) -> tuple[str, str]:
+    if why := job.under.interruption():
+        return INTERRUPTED, why
     if isinstance(error, CellStopped):
         return error.ename, error.evalue
     left, limit = job.under.clock.left()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ KERNEL_START = 300  # seconds; on a busy machine half a minute has been seen
 
 @dataclass(frozen=True)
 class Clock:
-    """The deadlines of one step, on a monotonic clock."""
+    """The deadlines of one step, on a monotonic clock; `deadline` is when its last cell has to have ended."""
 
     seconds: Mapping[str, int]
     run_started: float
     step_started: float
     now: Callable[[], float] = time.monotonic
+    deadline: float = math.inf
 
     def remaining(self) -> tuple[float, str]:
         """The seconds that a cell that starts now may take, and the limit that sets them."""
@@ -27,13 +29,15 @@ class Clock:
 
     def left(self) -> tuple[float, str]:
         """The seconds left of step and run, and the limit that sets them."""
-        now = self.now()
-        step = self.step_started + self.seconds["step_timeout"] - now
-        run = self.run_started + self.seconds["run_timeout"] - now
-        return max(0.0, min(step, run)), "step_timeout" if step < run else "run_timeout"
+        step = self.step_started + self.seconds["step_timeout"]
+        run = self.run_started + self.seconds["run_timeout"]
+        end, limit = min((self.deadline, "deadline"), (run, "run_timeout"), (step, "step_timeout"))
+        return max(0.0, end - self.now()), limit
 
     def explain(self, limit: str) -> str:
         """The sentence for what was stopped by this limit."""
+        if limit == "deadline":
+            return "stopped at the deadline of the run."
         what = limit.removesuffix("_timeout")
         return (
             f"stopped as the {what} took longer than {limit}={self.seconds[limit]} seconds. "

@@ -1,0 +1,168 @@
+"""Run the chain: every notebook once those before it are done, side by side where they need nothing of each other.
+
+The manifest says "failed" from the first moment, and "succeeded" last of all: once every cell ran, every declared
+table was written and is there, every symbol is there and every page stands. A killed run has therefore failed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stockkit import provenance
+from stockkit.workbook import preflight, table_checks
+from stockkit.workbook.chain import conclusion, run_folder, steps, stopping
+from stockkit.workbook.chain.plan import RunPlan
+from stockkit.workbook.chain.run_folder import RunFolder
+from stockkit.workbook.chain.stopping import Stop
+from stockkit.workbook.execution import processes
+from stockkit.workbook.execution.redactions import Redaction, from_environment
+from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
+from stockkit.workbook.progress import Lines, Progress
+
+KILLED = "the run was stopped or killed"
+TICK = 0.2  # seconds between two looks at what could stop the run
+MOST_JOBS = 4  # by default: each is a kernel with a gigabyte
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run goes, besides what its parameters say.
+
+    Attributes:
+        jobs: how many notebooks may run side by side; 0 for one a core, at most four.
+        deadline: seconds after which the process has to have ended.
+        resumed: the run that goes on, as it was left; None for a new one.
+    """
+
+    jobs: int = 0
+    deadline: float | None = None
+    resumed: Manifest | None = None
+
+
+def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options: Options = Options()) -> Manifest:
+    """Run a plan and return its manifest, which is also ``reports/<run>/run.json`` beside the pages.
+
+    Raises:
+        LakeError: the reports folder cannot be written. RunError: its disk is full, or another process works on the
+            run. KeyboardInterrupt: stopped by a signal; the manifest says so, and no process and no temporary folder
+            is left.
+    """
+    preflight.check_space(reports, todo.lake)
+    folder = run_folder.reopen(reports, options.resumed.run) if options.resumed else run_folder.make(reports)
+    redaction, started = from_environment(os.environ), time.monotonic()
+    manifest = options.resumed or _first_manifest(todo, folder.run, redaction)
+    stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
+    with run_folder.working(folder), stopping.stoppable(stop):
+        run = Run(todo, folder, manifest, progress or Lines(), redaction, stop, started)
+        try:
+            with processes.guarded() as guard:
+                run.go(guard, options.jobs or min(MOST_JOBS, os.cpu_count() or 1))
+            _check_tables(todo, manifest)
+        finally:
+            manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - started, 1), _now()
+            conclusion.conclude(folder, manifest, redaction, stop)
+    if stop.number is not None and manifest.status != SUCCEEDED:
+        raise KeyboardInterrupt
+    return manifest
+
+
+@dataclass
+class Run:
+    """A run that has started."""
+
+    todo: RunPlan
+    folder: RunFolder
+    manifest: Manifest
+    progress: Progress
+    redaction: Redaction
+    stop: Stop
+    started: float
+    running: dict[Future[None], Step] = field(default_factory=dict)
+
+    def go(self, guard: processes.Guard, jobs: int) -> None:
+        """Run the steps that are left until all are done, one has failed, or the run has to stop."""
+        work = steps.Work(self.todo, self.folder.partial, self.manifest, self.progress, self.redaction, guard,
+                          self.stop, self.started)  # fmt: skip
+        self.progress.start([step.name for step in self.manifest.steps])
+        self.save()
+        with ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
+            end.callback(guard.sweep)  # before the threads are waited for: what they wait for has ended then
+            while self._start_more(pool, work, jobs) or self.running:
+                done, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    del self.running[future]
+                    future.result()
+                if done:
+                    self.save()
+                if self.stop.number is not None or self.stop.lost:
+                    break
+
+    def _start_more(self, pool: ThreadPoolExecutor, work: steps.Work, jobs: int) -> bool:
+        """Start every step that may; whether one was."""
+        if self.stop.reason or any(step.error for step in self.manifest.steps):
+            return False
+        free = [step for step in self._ready() if step not in self.running.values()][: jobs - len(self.running)]
+        for step in free:
+            step.status, step.attempts = FAILED, step.attempts + 1  # until it has ended otherwise
+            self.running[pool.submit(self._step, work, step)] = step
+        if free:
+            self.save()
+        return bool(free)
+
+    def _ready(self) -> list[Step]:
+        """The steps that have not run, and for which all that they need has."""
+        done = {step.name for step in self.manifest.steps if step.status == SUCCEEDED}
+        needs = self.todo.needs()
+        return [step for step in self.manifest.steps if step.status != SUCCEEDED and needs[step.name] <= done]
+
+    def _step(self, work: steps.Work, step: Step) -> None:
+        notebook = next(notebook for notebook in self.todo.chain if notebook.name == step.name)
+        started = time.monotonic()
+        self.progress.step(step.name)
+        try:
+            step.error = steps.execute(work, notebook, step)
+        except Exception as error:  # whatever it is, the step has not succeeded
+            step.error = Failure(ename=type(error).__name__, evalue=self.redaction.text(str(error)))
+        step.seconds = round(time.monotonic() - started, 1)
+        step.status = FAILED if step.error else SUCCEEDED
+        stopped = step.error and step.error.ename == INTERRUPTED
+        self.progress.done(step.name, "stopped" if stopped else step.status, step.seconds)
+
+    def save(self) -> None:
+        """Write the manifest as it is now: one of a run that has failed, if it were to end here."""
+        self.manifest.gather()
+        self.manifest.reason = conclusion.interruption(self.manifest, KILLED)
+        conclusion.save(self.folder.partial, self.manifest, self.redaction)
+
+
+def _check_tables(todo: RunPlan, manifest: Manifest) -> None:
+    """Fail the last step where a table that this run wrote is no longer there."""
+    done = [step for step in manifest.steps if step.status == SUCCEEDED]
+    fault = next(table_checks.vanished(todo.lake, manifest.written), "") if done else ""
+    if fault and not any(step.error for step in manifest.steps):
+        done[-1].status, done[-1].error = FAILED, Failure(evalue=fault)
+
+
+def _first_manifest(todo: RunPlan, run_id: str, redaction: Redaction) -> Manifest:
+    return Manifest(
+        run=run_id,
+        status=FAILED,
+        reason=None,
+        started_at=_now(),
+        finished_at=None,
+        seconds=0.0,
+        code_version=provenance.code_version(todo.root),
+        params_file=f"params/{todo.params_file.name}",
+        parameters=redaction.all(todo.parameters),
+        steps=[Step(notebook.name, redaction.text(notebook.title)) for notebook in todo.chain],
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,86 @@
+"""What stops a run from outside: Ctrl-C, a request to end, a terminal that is closed, a deadline.
+
+A signal only leaves a note; the runner looks at it where it can stop tidily, so that no signal can interrupt a write.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from stockkit.errors import ParamError
+
+SIGNALS = [number for number in map(signal.__dict__.get, ("SIGINT", "SIGTERM", "SIGHUP")) if number is not None]
+RESERVE = 10.0  # seconds that pages and manifest may take after the last cell was stopped
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+LONGEST = 30 * 86_400.0  # seconds
+SHARE = 0.25  # of a deadline; the reserve is not more
+
+
+def seconds(text: str) -> float:
+    """A span of time in seconds, from ``90``, ``90s``, ``14m`` or ``1.5h``.
+
+    Raises:
+        ParamError: it is none, or longer than a month.
+    """
+    match = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)([smh]?)", text.strip())
+    span = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not 0 < span <= LONGEST:
+        raise ParamError(f"{text[:60]!a} is no span of time: write 840, 840s, 14m or 1.5h, at most thirty days.")
+    return span
+
+
+@dataclass
+class Stop:
+    """Whether a run has to stop, and why.
+
+    Attributes:
+        deadline: when it has to have ended, on the monotonic clock.
+        number: of the signal that came; None where none did.
+        lost: why the run may not go on although nobody has stopped it; "" where it may.
+    """
+
+    deadline: float = math.inf
+    started: float = 0.0
+    number: int | None = None
+    lost: str = ""
+
+    @property
+    def last_moment(self) -> float:
+        """When the last cell has to have ended, so that the pages can be made."""
+        return self.deadline - min(RESERVE, SHARE * (self.deadline - self.started))
+
+    @property
+    def reason(self) -> str:
+        """Why the run has to stop; "" while it may go on."""
+        if self.number is not None:
+            return f"stopped by {signal.Signals(self.number).name}"
+        if self.lost:
+            return self.lost
+        return "stopped at its deadline" if time.monotonic() >= self.last_moment else ""
+
+
+@contextmanager
+def stoppable(stop: Stop) -> Iterator[None]:
+    """Let signals stop the run, while the block runs; only the main thread gets any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.number = stop.number or number
+
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, note) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
