@@ -92,7 +92,7 @@ def test_a_module_keeps_to_its_room(path):
         ("market", "from stockkit.lake import tables"),
         ("market", "from stockkit import lake"),
         ("forecast", "import stockkit.plots"),
-        ("lake", "def f():\n    from stockkit.workbook import runner"),
+        ("lake", "def f():\n    from stockkit.workbook.chain import runner"),
         ("lake", "import boto3"),
         ("workbook", "import matplotlib.pyplot as plt"),
         ("market", "import os"),

@@ -63,6 +63,7 @@ def _conditions(work: Work, notebook: Notebook, step: Step) -> jobs.Conditions:
     clock = limits.Clock(
         limits.chosen(work.todo.parameters), work.started, time.monotonic(), deadline=work.stop.last_moment
     )
+    guard = work.guard.for_step(work.manifest.steps.index(step) + 1)
     environment = {
         RUN_VARIABLE: work.manifest.run,
         STEP_VARIABLE: notebook.name,
@@ -72,9 +73,7 @@ def _conditions(work: Work, notebook: Notebook, step: Step) -> jobs.Conditions:
     def on_cell(number: int, total: int) -> None:
         work.progress.cell(notebook.name, number, total)
 
-    return jobs.Conditions(
-        work.todo.root, clock, work.guard, work.redaction, on_cell, environment, lambda: work.stop.reason
-    )
+    return jobs.Conditions(work.todo.root, clock, guard, work.redaction, on_cell, environment, lambda: work.stop.reason)
 
 
 def _pins(work: Work, notebook: Notebook) -> dict[str, int]:
