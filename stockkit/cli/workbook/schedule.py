@@ -156,10 +156,10 @@ def _put(entry: Entry, overrides: Sequence[str], kind: str | None, *, install: b
 
 def _check_run(entry: Entry, options: dict[str, Any]) -> None:
     """Refuse a run that would not start."""
-    from stockkit.workbook import runner
+    from stockkit.workbook.chain import plan
 
     with chdir(_root(entry)):
-        runner.plan(Path(entry.params), _overrides(options), until=options["until"], only=options["only"])
+        plan.plan(Path(entry.params), _overrides(options), until=options["until"], only=options["only"])
 
 
 def _show(texts: dict[str, str]) -> None:
