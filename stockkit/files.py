@@ -140,14 +140,14 @@ class Bucket:
         return self.session.storage_options()
 
     def names(self, key: str) -> list[str]:
-        """The names of the objects directly below `key`, ascending."""
-        start = self._full(key) + "/"
+        """The names of the objects directly below `key`, ascending; "" is where the files start."""
+        start = self._start(key)
         keys = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
         return _told(self, "names", key, sorted(name.removeprefix(start) for name in keys if name != start))
 
     def folders(self, key: str) -> list[str]:
-        """The names of the common prefixes directly below `key`, ascending."""
-        start = self._full(key) + "/"
+        """The names of the common prefixes directly below `key`, ascending; "" is where the files start."""
+        start = self._start(key)
         keys = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
         return _told(self, "folders", key, sorted(name.removeprefix(start).rstrip("/") for name in keys))
 
@@ -235,6 +235,11 @@ class Bucket:
                 if _code(error) not in TAKEN | ABSENT:
                     raise
                 return None
+
+    def _start(self, key: str) -> str:
+        """What the names of all objects below `key` start with; "" stands for the bucket or prefix itself."""
+        full = self._full(key).rstrip("/")
+        return f"{full}/" if full else ""
 
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
