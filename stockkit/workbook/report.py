@@ -11,30 +11,20 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
-from html import escape, unescape
-from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
 from stockkit.files import write_atomically
-from stockkit.workbook.execution import outputs
-from stockkit.workbook.notebooks import library
+from stockkit.workbook.pages import bodies
+from stockkit.workbook.pages.markup import linked
 
 WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."
-LONGEST_LINE = 5_000  # characters of code
+PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
 LARGEST_MANIFEST = 20_000_000  # bytes
 _TEMPLATES = Path(__file__).with_name("templates")
-_SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
-_OPEN = re.compile(r'<h([1-6]) id="([^"<>]{0,2000})">|<table\b|<style scoped\b')
-_ANCHOR = re.compile(r'<a class="anchor-link"[^<>]*>[^<>]*</a>$')
-_CELL_OPEN = re.compile(r"<(t[hd])\b[^<>]*>")
-_ROW_OPEN = re.compile(r"<tr\b")
-_NOTEBOOK_LINK = re.compile(r'<a href="([\w-]+)\.ipynb(#[^"<>]*)?">')
-_NUMBER = re.compile(r"[-+−]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?\s?%?$", re.I)
-_UNKNOWN = {"", "NaN", "nan", "None", "NaT", "inf", "-inf", "...", "…", "–", "<NA>"}
 
 Json = dict[str, Any]
 
@@ -48,16 +38,14 @@ def render_notebook(path: Path, *, manifest: Json) -> Path:
 
     A notebook that holds a failed cell is shown as failed, whatever the manifest says.
     """
-    nbformat = library()
-    notebook = nbformat.read(path, as_version=4)
+    body = bodies.kept(path)
     steps = _steps(manifest, path.parent)
     step = next((step for step in steps if step["name"] == path.stem), {"name": path.stem})
-    failed, unrun = _prepare(notebook)
-    title, sections, body = _body(notebook, step.get("title") or path.stem)
     there = {step["name"] for step in steps if step["page"]}
-    page: Json = {"title": title, "sections": sections, "body": _link(body, there), "step": step, "steps": steps}
-    page |= {"failed_cell": failed, "unrun": unrun, **_common(manifest)}
-    page["status"] = "failed" if failed else step.get("status", "not in the manifest")
+    page: Json = {"title": body.title or step.get("title") or path.stem, "sections": body.sections}
+    page |= {"body": linked(body.body, there), "step": step, "steps": steps}
+    page |= {"failed_cell": body.failed, "unrun": body.unrun, **_common(manifest)}
+    page["status"] = "failed" if body.failed else step.get("status", "not in the manifest")
     return _write(path.with_suffix(".html"), "page.html.j2", run=manifest, **page)
 
 
@@ -94,7 +82,9 @@ def render_runs(reports_dir: Path, known: Mapping[str, Json] | None = None) -> P
 
 def _row(folder: Path, run: Json | None) -> tuple[Any, bool]:
     """The row of a run, made by itself so that a manifest of any content spoils its own row only; whether it did."""
-    line = {"name": folder.name, "page": (folder / "index.html").is_file()}
+    line: Json = {"name": folder.name, "page": (folder / "index.html").is_file()}
+    if folder.name.endswith(PARTIAL):
+        line["resumable"] = folder.name.removesuffix(PARTIAL)
     rows = _environment().get_template("row.html.j2").module
     try:
         run = run or read(folder / "run.json")
@@ -180,158 +170,6 @@ def _scale(rows: list[Json]) -> Json | None:
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _prepare(notebook: Any) -> tuple[bool, int]:
-    """Drop banners and hand-overs and mark failed cells, in place; whether one failed, and how many never ran."""
-    notebook.cells = [
-        cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
-    ]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    unrun = sum(cell.execution_count is None for cell in code)
-    failed = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
-    for cell in failed:
-        cell.metadata["stockkit_failed"] = {"first": cell is failed[0], "unrun": unrun}
-    for cell in code:
-        if max(map(len, cell.source.splitlines())) > LONGEST_LINE:  # colouring it may take minutes
-            cell.metadata["stockkit_plain"] = True
-        outputs.cap(cell)
-        cell.outputs = [output for output in cell.outputs if _is_for_readers(output)]
-    return bool(failed), unrun
-
-
-def _is_for_readers(output: Any) -> bool:
-    """Keep the best form of an output; one that has none, as a hand-over from notebook to runner, is not shown."""
-    if output.output_type == "stream":
-        output.text = _last_states(output.text)
-        return bool(output.text.strip())
-    if output.output_type == "error":
-        return True
-    shown = next((kind for kind in _SHOWN if str(output.data.get(kind, "")).strip()), None)
-    for other in set(output.data) - {shown}:
-        del output.data[other]
-    return shown is not None
-
-
-def _last_states(text: str) -> str:
-    """Of a line that was written over, as by a progress bar, its last state."""
-    *ended, last = text.split("\n")
-    lines = [line[line.rfind("\r", 0, -1) + 1 :] for line in ended]
-    return "\n".join([*lines, last[last.rfind("\r") + 1 :]])
-
-
-def _body(notebook: Any, title: str) -> tuple[str, list[tuple[int, str, str]], str]:
-    """The title, the sections (level, id, text) and the HTML of a notebook's cells."""
-    from jinja2 import FileSystemLoader
-    from nbconvert import HTMLExporter
-
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":  # "$173 or $174" is two prices, not a formula: hide the dollars from nbconvert
-            cell.source = re.sub(r"\\?\$", "\ue000", cell.source)
-    exporter = HTMLExporter(
-        template_name="basic",
-        template_file="cells.html.j2",
-        extra_loaders=[FileSystemLoader(_TEMPLATES)],
-        extra_template_basedirs=[],  # or a folder of the working folder that happens to be called "base" takes part
-    )
-    return _arrange(exporter.from_notebook_node(notebook)[0].replace("\ue000", "$"), title)
-
-
-def _arrange(html: str, title: str) -> tuple[str, list[tuple[int, str, str]], str]:
-    """Take the title out, give each heading an id of its own, as a notebook may say "Result" twice, and each table
-    a box that scrolls."""
-    sections: list[tuple[int, str, str]] = []
-    taken = {"failed", "top", "code", ""}
-    titles: list[str] = []
-
-    def heading(level: str, wish: str, inside: str) -> str | None:
-        text, anchors = _ANCHOR.subn("", inside)
-        if not anchors:
-            return None
-        if not titles and not sections and level == "1":
-            titles.append(_plain(text))
-            return ""
-        anchor = next(name for turn in count(1) if (name := f"{wish}-{turn}" if turn > 1 else wish) not in taken)
-        taken.add(anchor)
-        sections.append((int(level), anchor, _plain(text)))
-        link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
-        return f'<h{level} id="{anchor}">{text} {link}</h{level}>'
-
-    def piece(opening: re.Match[str], inside: str) -> str | None:
-        if opening[1]:
-            return heading(opening[1], opening[2], inside)
-        if opening[0].startswith("<style"):
-            return ""
-        label = escape(f"Table: {sections[-1][2]}" if sections else "Table")
-        table = _align(f"{opening[0]}{inside}</table>")
-        return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{table}</div>'
-
-    html = _replace(html, _OPEN, piece)
-    return (titles or [title])[0], [section for section in sections if section[0] in (2, 3)], html
-
-
-def _replace(html: str, opening: re.Pattern[str], change: Callable[[re.Match[str], str], str | None]) -> str:
-    """Replace what lies from an opening tag to its closing one, in time linear in the length; None leaves it alone.
-
-    BeautifulSoup takes a third longer for a page and rewrites what notebooks put out; with the parser of Python 3.11.7
-    it is quadratic on tags that never end.
-    """
-    done, parts = 0, []
-    absent: set[str] = set()  # closing tags that do not come any more
-    for match in opening.finditer(html):
-        name = re.split(r"\W", match[0][1:], maxsplit=1)[0]
-        close = f"</{name}>"
-        end = -1 if close in absent or match.start() < done else html.find(close, match.end())
-        if end >= 0:
-            new = change(match, html[match.end() : end])
-            last = end + len(close)
-            parts += [html[done : match.start()], html[match.start() : last] if new is None else new]
-            done = last
-        elif match.start() >= done:
-            absent.add(close)
-    return "".join([*parts, html[done:]])
-
-
-def _link(html: str, pages: set[str]) -> str:
-    """Lead links between notebooks to their pages; where this run has no such page, leave the words alone."""
-
-    def lead(link: re.Match[str], words: str) -> str:
-        return f'<a href="{link[1]}.html{link[2] or ""}">{words}</a>' if link[1] in pages else words
-
-    return _replace(html, _NOTEBOOK_LINK, lead)
-
-
-def _align(table: str) -> str:
-    """Mark the cells of numeric columns, which are counted from the right, where no index shifts them."""
-    rows: list[list[str]] = []
-
-    def read_row(opening: re.Match[str], row: str) -> None:
-        rows.append([])
-        _replace(row, _CELL_OPEN, read_cell)
-
-    def read_cell(opening: re.Match[str], text: str) -> None:
-        if opening[1] == "td":
-            rows[-1].append(_plain(text))
-
-    _replace(table, _ROW_OPEN, read_row)
-    columns = [{*column} - _UNKNOWN for column in zip_longest(*(row[::-1] for row in rows), fillvalue="")]
-    numeric = {place for place, texts in enumerate(columns) if texts and all(map(_NUMBER.match, texts))}
-
-    def mark_row(opening: re.Match[str], row: str) -> str | None:
-        if "colspan" in row:
-            return None
-        place = count(len(_CELL_OPEN.findall(row)) - 1, -1)
-
-        def mark(cell: re.Match[str], text: str) -> str:
-            return f"{cell[0][:3]}{' data-num' * (next(place) in numeric)}{cell[0][3:]}{text}</{cell[1]}>"
-
-        return f"{opening[0]}{_replace(row, _CELL_OPEN, mark)}</tr>"
-
-    return _replace(re.sub(r' border="\d+"', "", table, count=1), _ROW_OPEN, mark_row)
-
-
-def _plain(html: str) -> str:
-    return unescape(re.sub(r"<[^<>]*>", "", html)).strip()
 
 
 def _write(path: Path, template: str, **page: Any) -> Path:

@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from stockkit.workbook import report
 from stockkit.workbook.execution.outputs import HANDOVER
+from stockkit.workbook.pages import cells
 from tests.conftest import require
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -458,7 +459,7 @@ def test_a_long_line_of_code_is_shown_without_colours(tmp_path: Path) -> None:
 
 def test_a_line_that_is_written_over_keeps_its_last_state() -> None:
     states = {"a\rb": "b", "a\rb\n": "b\n", "a\r\nb": "a\r\nb", "a\rb\r\nc\rd": "b\r\nd", "a\r": "", "\n\r\n": "\n\r\n"}
-    assert {text: report._last_states(text) for text in states} == states
+    assert {text: cells._last_states(text) for text in states} == states
 
 
 @pytest.mark.parametrize(
@@ -484,3 +485,23 @@ def test_one_bad_run_is_listed_as_unreadable_and_spoils_no_other(tmp_path: Path,
 
 def test_half_a_surrogate_pair_in_a_manifest_is_replaced(tmp_path: Path) -> None:
     assert "half ? of" in render_index(tmp_path, manifest(warnings=["half \ud800 of"]))
+
+
+def test_the_index_says_how_a_step_came_to_its_result_and_links_the_run_it_is_kept_from(tmp_path):
+    facts = {"kept_from": "20261120T070102Z", "why": "nothing that it read has changed", "kernel": "plain: no fork"}
+    run = manifest(steps=[{**step, **facts, "attempts": 2} for step in manifest()["steps"]])
+    page = render_index(tmp_path, run)
+    assert '<a href="../20261120T070102Z/index.html">20261120T070102Z</a>' in page
+    assert "nothing that it read has changed" in page
+    assert "2 attempts" in page
+    assert "kernel: plain: no fork" in page
+    assert "kept from" not in render_index(tmp_path, manifest())
+
+
+def test_the_list_of_runs_says_which_can_go_on_and_lists_the_newest_once(tmp_path):
+    (folder := tmp_path / "20261121T070102Z.partial").mkdir()
+    render_index(folder, manifest(status="failed", reason="Interrupted: it was stopped after 01_ingest."))
+    (tmp_path / "latest").symlink_to(folder.name)
+    page = report.render_runs(tmp_path).read_text()
+    assert "<code>stockkit run --resume 20261121T070102Z</code>" in page
+    assert "1 run, the newest first" in page
