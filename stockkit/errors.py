@@ -22,12 +22,20 @@ class SourceError(StockkitError):
     """A source that did not answer with usable bars: absent symbol, no CSV, a throttle message."""
 
 
+class SourceUnavailable(SourceError):
+    """A source that is down, overloaded or out of reach: the same may succeed later."""
+
+
 class BudgetSpent(SourceError):
     """The provider's daily requests are used up; names when the next day starts."""
 
 
 class LakeError(StockkitError):
     """A table or file of the lake that cannot be read or written."""
+
+
+class LakeUnavailable(LakeError):
+    """A lake that is down, overloaded or out of reach: the same may succeed later."""
 
 
 class StreamError(StockkitError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from stockkit.aws import Session
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, LakeUnavailable
 
 WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
 AGAIN = "Nothing was changed; try again."
@@ -37,6 +37,12 @@ WAYS = {
     "AccessDenied AccessDeniedException 403 Forbidden InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
     "UnrecognizedClientException": "Check with `aws sts get-caller-identity` who you are, and what that role may do.",
 }  # fmt: skip
+# of S3, of botocore, and of object_store below deltalake, each in the text of its error
+PASSES = re.compile(
+    r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|ServiceUnavailable|InternalError|RequestTimeout\b"
+    r"|\b(429|500|502|503|504)\b|[Tt]imed? ?out|[Tt]imeout|[Cc]onnection (was )?(refused|reset|closed|aborted)"
+    r"|[Cc]ould not connect|error sending request|EndpointConnection|ConnectionClosed"
+)
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 OCTETS = "application/octet-stream"
@@ -277,9 +283,17 @@ def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
         yield
     except ClientError as error:
         code, details = _code(error), error.response.get("Error", {})
-        raise LakeError(f"{what}: {code}: {details.get('Message', '')[:200]}. {way_out(code, otherwise)}") from error
+        raise lake_error(
+            code, f"{what}: {code}: {details.get('Message', '')[:200]}. {way_out(code, otherwise)}"
+        ) from error
     except BotoCoreError as error:
-        raise LakeError(f"{what}: {error}. Is the address right, and the network there?") from error
+        why = f"{what}: {error}. Is the address right, and the network there?"
+        raise lake_error(f"{type(error).__name__}: {error}", why) from error
+
+
+def lake_error(why: str, message: str) -> LakeError:
+    """The error with a message; where the text of its cause says that it may pass, of the kind that says so."""
+    return LakeUnavailable(message) if PASSES.search(why) else LakeError(message)
 
 
 def _age(answer: Any) -> float:

@@ -29,7 +29,7 @@ class Fetched:
 
     `answers` has each symbol's answers as they arrived; `now` is the source's clock; `deferred` are symbols that had to
     wait for the source's allowance, with the reason; `conflicts` the corporate actions that a second source denies;
-    `notes` (NOTES) what was wrong with what the raw zone holds.
+    `notes` (NOTES) what was wrong with what the raw zone holds; `unavailable` whether all that failed may pass.
     """
 
     answers: dict[str, list[Answer]]
@@ -39,6 +39,7 @@ class Fetched:
     deferred: dict[str, str] = field(default_factory=dict)
     conflicts: pd.DataFrame = field(default_factory=lambda: corporate_actions.no_conflicts())
     notes: pd.DataFrame = field(default_factory=lambda: schema.empty(NOTES))
+    unavailable: bool = False
 
     @property
     def actions(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from stockkit.errors import BudgetSpent, LakeError, SourceError
+from stockkit.errors import BudgetSpent, LakeError, SourceError, SourceUnavailable
 from stockkit.imports import pandas as pd
 from stockkit.intake import EARLIEST, LATEST, history
 from stockkit.intake.history import ADDED, HAND, Fetched, joined
@@ -88,7 +88,8 @@ def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None
             failures[symbol] = f"{reason} Nothing is known of it yet."
         elif set(deferred) == set(symbols):
             failures[symbol] = f"{reason} No symbol could be asked for."
-    return replace(known, failures=_with_earlier(known, failures), deferred=deferred)
+    unavailable = all(isinstance(error, SourceUnavailable) for error in errors.values())
+    return replace(known, failures=_with_earlier(known, failures), deferred=deferred, unavailable=unavailable)
 
 
 def _lists(lake: Lake, origin: Source) -> dict[str, Holding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from stockkit.errors import SourceError
+from stockkit.errors import SourceError, SourceUnavailable
 from stockkit.imports import pandas as pd
 from stockkit.intake.history import NOTES, Fetched, joined
 from stockkit.market import clean, corporate_actions, jumps, schema, sessions
@@ -117,7 +117,8 @@ def from_cleaned(
     )  # fmt: skip
     missing = _missing(fetched, cleaned, made, as_of, calendar)
     if cleaned.prices.empty:
-        raise SourceError("no symbol has usable bars. " + " ".join(missing.values()))
+        kind = SourceUnavailable if fetched.unavailable and fetched.failures else SourceError
+        raise kind("no symbol has usable bars. " + " ".join(missing.values()))
     return replace(made, missing=missing)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from stockkit.errors import LakeError
-from stockkit.files import WAY_OUT, Files, shortened, way_out
+from stockkit.files import WAY_OUT, Files, lake_error, shortened, way_out
 from stockkit.market import schema
 from stockkit.provenance import run_id, step
 
@@ -73,7 +73,7 @@ class TableLocation:
     def unreadable(self, error: Exception) -> LakeError:
         """What to say where it cannot be read, with the way out."""
         out = way_out(str(error), "`stockkit lake verify` names what is missing or damaged.")
-        return LakeError(f"{self} cannot be read: {shortened(error)}. {out}")
+        return lake_error(str(error), f"{self} cannot be read: {shortened(error)}. {out}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -141,9 +141,10 @@ def attempt(location: TableLocation, once: Callable[[Any | None], Any]) -> Any:
             return _left(location, version, mark)
         except (OSError, deltalake.exceptions.DeltaError) as error:
             if not _moved(location, version):
-                raise LakeError(
+                raise lake_error(
+                    str(error),
                     f"cannot write {location}; it is as it was before. "
-                    f"{shortened(error)}. {way_out(str(error), WAY_OUT)}"
+                    f"{shortened(error)}. {way_out(str(error), WAY_OUT)}",
                 ) from error
             log.warning(
                 "event=conflict table=%s version=%s attempt=%d/%d: another writer was faster, working it out anew",

@@ -27,6 +27,7 @@ MAX_FILE = 1_000_000
 LONGEST_TEXT = 2_000  # characters of one text
 LONGEST_NAME = 100  # characters up to which the nearest known name is looked for
 LONGEST_WAIT = 30 * 86_400  # seconds
+MOST_RETRIES = 10
 DEEPEST = 5  # levels of YAML; a flat mapping with lists has two
 OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken,
            yaml.BlockMappingStartToken)  # fmt: skip
@@ -213,7 +214,9 @@ def check(name: str, value: Any) -> Any:
         raise ParamError(f"{name} must be {' or '.join(CHOICES[name])}, found {value!r}.")
     elif name in ("start", "as_of"):
         _check_day(name, value, EARLIEST if name == "start" else LATEST)
-    elif name in limits.DEFAULTS and not 1 <= value <= LONGEST_WAIT:
+    elif name == limits.RETRIES and not 0 <= value <= MOST_RETRIES:
+        raise ParamError(f"{name} must be 0 to {MOST_RETRIES}, found {value}.")
+    elif name in limits.DEFAULTS and name != limits.RETRIES and not 1 <= value <= LONGEST_WAIT:
         raise ParamError(f"{name} must be 1 to {LONGEST_WAIT} seconds, found {value}.")
     elif name in ("horizon", "horizons", "sessions_after"):
         _check_horizons(name, value if isinstance(value, list) else [value])

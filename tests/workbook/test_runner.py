@@ -16,7 +16,7 @@ import pytest
 
 from stockkit.errors import RunError
 from stockkit.lake.tables import open_lake
-from stockkit.workbook.chain import plan
+from stockkit.workbook.chain import plan, retries
 from stockkit.workbook.execution.outputs import HANDOVER
 from tests.conftest import ROOT, make_workbook, manifest_of, mounted, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
@@ -407,3 +407,21 @@ def test_a_run_stops_at_its_deadline_and_goes_on_later(workbook):
 def test_a_run_that_cannot_be_is_refused(tmp_path, words, says):
     done = stockkit(make_workbook(tmp_path / "book"), "run", *words)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def test_a_step_that_a_down_lake_failed_is_tried_again_in_a_fresh_kernel(workbook, monkeypatch):
+    monkeypatch.setattr(retries, "WAITS", {"LakeUnavailable": 0.01})
+    add(
+        workbook,
+        "01_a",
+        """import pathlib
+from stockkit.errors import LakeUnavailable
+if not pathlib.Path('up').exists():
+    pathlib.Path('up').touch()
+    raise LakeUnavailable('planted')""",
+    )
+    done = run(workbook, "01_a")
+    assert done.returncode == 0, done.stderr
+    (step,) = manifest_of(workbook)["steps"]
+    assert (step["attempts"], step["error"]) == (2, None)
+    assert step["warnings"] == ["01_a: try 1 failed: LakeUnavailable: planted"]

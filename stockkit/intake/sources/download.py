@@ -24,7 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 import stamina
 
-from stockkit.errors import SourceError
+from stockkit.errors import SourceError, SourceUnavailable
 from stockkit.intake.secrets import Secret, keep_out_of_logs
 
 LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
@@ -203,7 +203,7 @@ def get(request: KeyedRequest, *, take: Callable[[], None]) -> Reply:
                     left -= monotonic() - started
     except _Again as error:
         reason = str(error)
-    raise SourceError(f"{reason} Tried {patience.attempts} times; run again later.")
+    raise SourceUnavailable(f"{reason} Tried {patience.attempts} times; run again later.")
 
 
 def _wait(error: Exception) -> bool | float:
@@ -231,14 +231,14 @@ def _ask(request: KeyedRequest) -> Reply | SourceError:
             return Reply(_body(response, request.limits), response.headers.get("content-type", "").lower())
     except httpx.TimeoutException as error:
         if monotonic() >= DEADLINE.end:
-            return SourceError(f"{who}: {host} took more than {request.limits.total:g} s to answer.")
+            return SourceUnavailable(f"{who}: {host} took more than {request.limits.total:g} s to answer.")
         return _Again(f"{who}: {host} did not answer in time ({type(error).__name__}).")
     except httpx.TransportError as error:
         return _Again(f"{who}: the connection to {host} failed ({type(error).__name__}: {scrub(str(error))}).")
     except _Again as error:
         return _Again(f"{who}: {error}", error.wait)
     except SourceError as error:
-        return SourceError(f"{who}: {error}")
+        return type(error)(f"{who}: {error}")
 
 
 def _check_status(response: httpx.Response, secret: Secret, patience: Patience) -> None:
@@ -253,7 +253,7 @@ def _check_status(response: httpx.Response, secret: Secret, patience: Patience) 
         raise SourceError(reason)
     wait = retry_after(response.headers.get("retry-after", ""))
     if wait is not None and wait > patience.longest:
-        raise SourceError(f"{reason} It asks to come back in {wait:.0f} s: run again then.")
+        raise SourceUnavailable(f"{reason} It asks to come back in {wait:.0f} s: run again then.")
     raise _Again(reason, wait)
 
 

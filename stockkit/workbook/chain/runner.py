@@ -16,13 +16,14 @@ from pathlib import Path
 
 from stockkit import provenance
 from stockkit.workbook import preflight, table_checks
-from stockkit.workbook.chain import conclusion, run_folder, steps, stopping
+from stockkit.workbook.chain import conclusion, retries, run_folder, steps, stopping
 from stockkit.workbook.chain.plan import RunPlan
 from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution import processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
+from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.progress import Lines, Progress
 
 KILLED = "the run was stopped or killed"
@@ -92,7 +93,7 @@ class Run:
         self.progress.start([step.name for step in self.manifest.steps])
         self.save()
         with ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
-            end.callback(guard.sweep)  # before the threads are waited for: what they wait for has ended then
+            end.callback(self._end_all, guard)
             while self._start_more(pool, work, jobs) or self.running:
                 done, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -102,6 +103,11 @@ class Run:
                     self.save()
                 if self.stop.number is not None or self.stop.lost:
                     break
+
+    def _end_all(self, guard: processes.Guard) -> None:
+        """End the kernels of steps that are under way, also of those that are only starting theirs."""
+        while wait(self.running, timeout=TICK).not_done:
+            guard.sweep()
 
     def _start_more(self, pool: ThreadPoolExecutor, work: steps.Work, jobs: int) -> bool:
         """Start every step that may; whether one was."""
@@ -125,14 +131,35 @@ class Run:
         notebook = next(notebook for notebook in self.todo.chain if notebook.name == step.name)
         started = time.monotonic()
         self.progress.step(step.name)
-        try:
-            step.error = steps.execute(work, notebook, step)
-        except Exception as error:  # whatever it is, the step has not succeeded
-            step.error = Failure(ename=type(error).__name__, evalue=self.redaction.text(str(error)))
+        while (pause := self._try(work, notebook, step)) is not None and self._waited(pause):
+            step.attempts += 1
+            step.reads, step.writes, step.empty, step.headlines = {}, {}, {}, {}
         step.seconds = round(time.monotonic() - started, 1)
         step.status = FAILED if step.error else SUCCEEDED
         stopped = step.error and step.error.ename == INTERRUPTED
         self.progress.done(step.name, "stopped" if stopped else step.status, step.seconds)
+
+    def _try(self, work: steps.Work, notebook: Notebook, step: Step) -> float | None:
+        """Execute a step; the seconds after which it should be tried again, None where it should not."""
+        try:
+            step.error = steps.execute(work, notebook, step)
+        except Exception as error:  # whatever it is, the step has not succeeded
+            step.error = Failure(ename=type(error).__name__, evalue=self.redaction.text(str(error)))
+        if step.error is None:
+            return None
+        pause = retries.wait_before(step.error, step.attempts, self.todo.parameters)
+        if pause is not None:
+            failed = f"{step.name}: try {step.attempts} failed: {step.error.ename}: {step.error.evalue}"
+            step.warnings = [failed]
+            self.progress.say(f"{failed} Trying again in {pause:.0f} s.")
+        return pause
+
+    def _waited(self, pause: float) -> bool:
+        """Wait as long; false where the run has to stop meanwhile."""
+        end = time.monotonic() + pause
+        while time.monotonic() < end and not self.stop.reason:
+            time.sleep(min(TICK, pause))
+        return not self.stop.reason
 
     def save(self) -> None:
         """Write the manifest as it is now: one of a run that has failed, if it were to end here."""

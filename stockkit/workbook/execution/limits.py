@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DEFAULTS = {"cell_timeout": 7_200, "step_timeout": 14_400, "run_timeout": 43_200}  # seconds
+RETRIES = "retries"  # how often a step is tried again, where that may help
+DEFAULTS = {"cell_timeout": 7_200, "step_timeout": 14_400, "run_timeout": 43_200, RETRIES: 2}  # seconds, but for it
 KERNEL_START = 300  # seconds; on a busy machine half a minute has been seen
 
 
@@ -46,5 +47,5 @@ class Clock:
 
 
 def chosen(parameters: Mapping[str, Any]) -> dict[str, int]:
-    """The three limits, from the parameters of a run."""
+    """The limits, from the parameters of a run."""
     return {name: int(parameters.get(name, default)) for name, default in DEFAULTS.items()}
