@@ -14,6 +14,7 @@ from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Manifest
+from stockkit.workbook.pages import bodies
 
 INCOMPLETE = "Incomplete: "
 
@@ -31,6 +32,7 @@ def conclude(folder: RunFolder, manifest: Manifest, redaction: Redaction, stop: 
         _render_notebooks(folder.partial, final)
         report.render_index(folder.partial, final)
         _check_pages(folder.partial, manifest)
+        bodies.drop(folder.partial)
         if manifest.status == SUCCEEDED and stop.reason:
             raise RunError(f"it was {stop.reason} while its pages were made")
         save(folder.partial, manifest, redaction)

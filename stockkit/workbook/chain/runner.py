@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from stockkit import provenance
@@ -24,6 +25,7 @@ from stockkit.workbook.execution import processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
+from stockkit.workbook.pages import bodies
 from stockkit.workbook.progress import Lines, Progress
 
 KILLED = "the run was stopped or killed"
@@ -85,6 +87,7 @@ class Run:
     stop: Stop
     started: float
     running: dict[Future[None], Step] = field(default_factory=dict)
+    pages: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "pages", bodies.warm))
 
     def go(self, guard: processes.Guard, jobs: int) -> None:
         """Run the steps that are left until all are done, one has failed, or the run has to stop."""
@@ -92,7 +95,7 @@ class Run:
                           self.stop, self.started)  # fmt: skip
         self.progress.start([step.name for step in self.manifest.steps])
         self.save()
-        with ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
+        with self.pages, ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
             end.callback(self._end_all, guard)
             while self._start_more(pool, work, jobs) or self.running:
                 done, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
@@ -136,11 +139,13 @@ class Run:
             step.reads, step.writes, step.empty, step.headlines = {}, {}, {}, {}
         step.seconds = round(time.monotonic() - started, 1)
         step.status = FAILED if step.error else SUCCEEDED
+        self.pages.submit(bodies.keep, self.folder.partial / f"{step.name}.ipynb")
         stopped = step.error and step.error.ename == INTERRUPTED
         self.progress.done(step.name, "stopped" if stopped else step.status, step.seconds)
 
     def _try(self, work: steps.Work, notebook: Notebook, step: Step) -> float | None:
         """Execute a step; the seconds after which it should be tried again, None where it should not."""
+        self.pages.submit(bool)  # its thread starts, and imports what makes pages while the kernel starts
         try:
             step.error = steps.execute(work, notebook, step)
         except Exception as error:  # whatever it is, the step has not succeeded

@@ -55,7 +55,7 @@ def kept(notebook: Path) -> Body:
     """The body of an executed notebook: the one beside it if it is of this very notebook, else made now.
 
     Raises:
-        OSError, ValueError: it is no notebook.
+        OSError, ValueError, KeyError, AttributeError: it is no notebook.
     """
     content = notebook.read_bytes()
     with suppress(OSError, ValueError, TypeError, KeyError):
@@ -69,7 +69,7 @@ def make(notebook: Path) -> Body:
     """The body of an executed notebook.
 
     Raises:
-        OSError, ValueError: it is no notebook.
+        OSError, ValueError, KeyError, AttributeError: it is no notebook.
     """
     return _made(notebook.read_bytes())
 
@@ -104,16 +104,29 @@ def drop(folder: Path) -> None:
 
 def warm() -> None:
     """Import what makes bodies, and make one: for a thread beside the first kernel, which takes as long to start."""
-    nbformat = library()
-    source = "import pandas as pd\n\n%time pd.DataFrame({'a': [1.0]})  # a comment"
-    small = [nbformat.v4.new_markdown_cell("# A\n\n| a |\n|---|\n| 1 |"), nbformat.v4.new_code_cell(source)]
-    cells.markup(nbformat.v4.new_notebook(cells=small))
+    with suppress(Exception):  # it shows when a page is made
+        nbformat = library()
+        source = "import pandas as pd\n\npd.DataFrame({'a': [1.0]})  # a comment"
+        small = [nbformat.v4.new_markdown_cell("# A\n\n| a |\n|---|\n| 1 |"), nbformat.v4.new_code_cell(source)]
+        cells.markup(nbformat.v4.new_notebook(cells=small))
 
 
 def _made(content: bytes) -> Body:
-    notebook = library().reads(content.decode("utf-8"), as_version=4)
+    notebook = _notebook(content.decode("utf-8"))
     failed, unrun = cells.prepare(notebook)
     return Body(*markup.arranged(cells.markup(notebook)), failed, unrun, _hash(content))
+
+
+def _notebook(text: str) -> Any:
+    """A notebook of any version; one of today's without a check of its schema, which takes longer than its page."""
+    nbformat = library()
+    content = json.loads(text)
+    if content.get("nbformat") == 4:
+        return nbformat.v4.reads(text)
+    try:
+        return nbformat.reads(text, as_version=4)
+    except nbformat.ValidationError as error:
+        raise ValueError(f"it is no notebook: {error.message[:200]}") from error
 
 
 def _hash(content: bytes) -> str:
