@@ -56,9 +56,7 @@ class Announcer:
         if not self.channels:
             return
         with suppress(OSError):  # a full disk ends the run itself
-            self._note = notes.take(folder, make=True)
-            if self._note:
-                self._note.write(state=notes.PENDING, params_file=self.params_file)
+            self._note = notes.begin(folder, self.params_file)
 
     def end(self, manifest: Manifest, exit_code: int) -> None:
         """This is how the run went."""
@@ -198,7 +196,7 @@ def _now() -> str:
 
 def _cause(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return f"Interrupted: {error or 'stopped by SIGINT'}"
+        return f"Interrupted: {str(error) or 'stopped by SIGINT'}"
     return shortened(f"{type(error).__name__}: {error}")
 
 

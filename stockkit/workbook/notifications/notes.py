@@ -51,15 +51,33 @@ class Note:
         os.close(self.handle)
 
 
-def take(folder: Path, *, make: bool = False) -> Note | None:
+def begin(folder: Path, params_file: str) -> Note | None:
+    """Note that the end of the run in this folder is to be told; None where another process is to.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    note, part = take(folder), folder / f".{NAME}.{os.getpid()}"
+    if note is None and not (folder / NAME).exists():
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o666))
+        note = _locked(part)  # before anybody can see it, as a note that nobody holds is that of a run that was killed
+        part.rename(folder / NAME)
+    if note:
+        note.write(state=PENDING, params_file=params_file)
+    return note
+
+
+def take(folder: Path) -> Note | None:
     """The note of a run's folder; None where there is none, or another process holds it.
 
     Raises:
         OSError: it cannot be opened.
     """
-    if not make and not (folder / NAME).is_file():
-        return None
-    handle = os.open(folder / NAME, os.O_RDWR | (os.O_CREAT if make else 0), 0o666)
+    return _locked(folder / NAME) if (folder / NAME).is_file() else None
+
+
+def _locked(path: Path) -> Note | None:
+    handle = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -77,7 +95,7 @@ def untold(reports: Path, params_file: str) -> Iterator[tuple[Path, Note]]:
             continue
         if note is None:
             continue
-        if note.read().get("state") == PENDING:  # another process may have told it in the meantime
+        if note.read().get("state", PENDING) == PENDING:  # another process may have told it in the meantime
             yield folder, note
         else:
             note.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -102,7 +101,8 @@ def of_run(run: Mapping[str, Any], *, report: str, exit_code: int | None = None)
 
 def shortened(cause: str) -> str:
     """A cause in one line of a length that a message can have."""
-    return textwrap.shorten(cause[: 10 * LONGEST], LONGEST, placeholder=" …")
+    line = " ".join(cause[: 10 * LONGEST].split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …"
 
 
 def kind(run: Mapping[str, Any]) -> tuple[Any, ...]:
