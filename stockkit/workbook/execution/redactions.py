@@ -17,9 +17,9 @@ from typing import Any
 
 from stockkit.intake import secrets
 from stockkit.intake.secrets import STRUCK
-from stockkit.workbook.execution import pictures
-from stockkit.workbook.execution.forms import GAPS, LONG, Forms
-from stockkit.workbook.execution.sieve import Sieve
+from stockkit.workbook.masking import pictures
+from stockkit.workbook.masking.forms import GAPS, LONG, Forms
+from stockkit.workbook.masking.sieve import Sieve
 
 PREFIX = "STOCKKIT_SECRET_"
 NAMED = re.compile(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockkit.workbook.execution.sieve import Sieve
+from stockkit.workbook.masking.sieve import Sieve
 
 SMALL = st.binary(min_size=1, max_size=20).map(bytes.lower)
 

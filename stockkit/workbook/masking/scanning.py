@@ -12,13 +12,15 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from stockkit.workbook.execution import pictures
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.masking import pictures
+from stockkit.workbook.masking.unpacking import unpacked
 
 PART = 4_000_000  # bytes that are read at once
 LARGEST_DOCUMENT = 64_000_000  # bytes up to which a notebook is looked through output by output as well
@@ -54,7 +56,8 @@ def _cleared(path: Path, redaction: Redaction) -> str:
         return ""
     done = _clear_inside(path, redaction)
     is_text = _is_text(path)
-    if not any(redaction.is_in(part, prose=is_text) for part in _readings(path, redaction)):
+    plain, packed = _readings(path), unpacked(path) if not is_text else iter(())
+    if not any(redaction.is_in(part, prose=is_text) for part in _overlapping(chain(plain, packed), redaction)):
         return STRUCK_OUT if done else ""
     if not is_text:
         path.unlink()
@@ -68,7 +71,7 @@ def _cleared(path: Path, redaction: Redaction) -> str:
 def _clear_link(path: Path, redaction: Redaction) -> str:
     """A link shows what is in the file that it leads to, which is not ours to change."""
     target = path.resolve()
-    reading = _readings(target, redaction) if target.is_file() else ()
+    reading = _overlapping(_readings(target), redaction) if target.is_file() else ()
     if not any(redaction.is_in(part) for part in (os.fsencode(os.readlink(path)), *reading)):
         return ""
     path.unlink()
@@ -106,13 +109,18 @@ def _notebook(body: bytes, redaction: Redaction) -> bytes:
     return (text + "\n").encode("utf-8", "replace")
 
 
-def _readings(path: Path, redaction: Redaction) -> Iterator[bytes]:
-    """The bytes of a file in parts, each with the end of the one before it."""
+def _readings(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        end = b""
         while part := file.read(PART):
-            yield end + part
-            end = (end + part)[-_overlap(redaction) :]
+            yield part
+
+
+def _overlapping(parts: Iterable[bytes], redaction: Redaction) -> Iterator[bytes]:
+    """Parts, each with the end of what came before it."""
+    end = b""
+    for part in parts:
+        yield end + part
+        end = (end + part)[-_overlap(redaction) :]
 
 
 def _masked(file: IO[bytes], redaction: Redaction) -> Iterator[bytes]:

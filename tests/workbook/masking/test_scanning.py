@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 
 import nbformat
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from stockkit.workbook.execution import scanning
 from stockkit.workbook.execution.redactions import Redaction
-from stockkit.workbook.execution.scanning import scan
+from stockkit.workbook.masking import scanning
+from stockkit.workbook.masking.scanning import scan
 from tests.workbook.execution.test_redactions import FORMS, VALUE
 
 CANARY = "Canary0123456789"
@@ -79,6 +85,30 @@ def test_what_is_no_text_is_withheld_and_the_rest_stays_as_it_is(tmp_path):
     withheld = "was withheld: it holds a secret, and is no text in which that could be struck out."
     assert scan(tmp_path, Redaction([CANARY])) == [f"bad.bin {withheld}", f"wide.bin {withheld}"]
     assert os.listdir(tmp_path) == ["good.bin"]
+
+
+def written(kind, text):
+    """Bytes that pack a text."""
+    body = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a/b.txt", text * 3)
+    elif kind == "parquet":
+        parquet.write_table(pa.table({"x": pa.array([text] * 3), "n": [1, 2, 3]}), body, compression="zstd")
+    else:
+        return {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(text.encode() * 3)
+    return body.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip", "parquet"])
+def test_what_packs_a_value_is_withheld_and_so_is_what_cannot_be_unpacked(tmp_path, kind):
+    (tmp_path / f"good.{kind}").write_bytes(written(kind, "Something else"))
+    (tmp_path / f"bad.{kind}").write_bytes(written(kind, CANARY))
+    (tmp_path / f"torn.{kind}").write_bytes(written(kind, CANARY)[:-20])
+    bad, torn = scan(tmp_path, Redaction([CANARY]))
+    assert bad.startswith(f"bad.{kind} was withheld: it holds a secret")
+    assert torn.startswith(f"torn.{kind} was withheld: it ")
+    assert os.listdir(tmp_path) == [f"good.{kind}"]
 
 
 @pytest.mark.parametrize("text", PACKED)
@@ -180,7 +210,7 @@ def test_what_cannot_be_written_anew_is_withheld(tmp_path, monkeypatch):
 BIG = """
 import pathlib, resource, sys
 from stockkit.workbook.execution.redactions import Redaction
-from stockkit.workbook.execution.scanning import scan
+from stockkit.workbook.masking.scanning import scan
 import numpy
 resource.setrlimit(resource.RLIMIT_AS, (int(open('/proc/self/statm').read().split()[0]) * 4096 + 80_000_000,) * 2)
 print(scan(pathlib.Path(sys.argv[1]), Redaction(['Canary0123456789'])))
@@ -196,5 +226,5 @@ def test_a_large_notebook_is_looked_through_in_little_memory(tmp_path):
     done = subprocess.run([sys.executable, "-c", BIG, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout == "['01_big.ipynb held a secret, which was struck out.']\n", done.stderr
     assert path.stat().st_size > 90_000_000
-    assert not any(CANARY.encode() in part for part in scanning._readings(path, Redaction([CANARY])))
+    assert not any(CANARY.encode() in part for part in scanning._readings(path))
     path.unlink()

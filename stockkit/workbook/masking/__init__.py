@@ -1,0 +1,1 @@
+"""What finds and masks secrets in everything that a run publishes."""
