@@ -23,7 +23,8 @@ from stockkit.errors import LakeError, ParamError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
 if TYPE_CHECKING:
-    from stockkit.workbook.chain import plan
+    from stockkit.workbook.chain import plan, runner
+    from stockkit.workbook.notifications.announcing import Announcer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,24 +105,58 @@ def run(
     deadline: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop in time to have ended by then, as in 14m or 840s.")
     ] = None,
+    notify: Annotated[
+        list[str] | None, typer.Option(metavar="CHANNEL", help="Tell the outcome over it; may be repeated.")
+    ] = None,
+    notify_on: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="always, failure, or change: another outcome than last time.")
+    ] = None,
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
-    from stockkit.workbook import progress
-    from stockkit.workbook.chain import conclusion, runner, stopping
+    from stockkit.workbook.chain import stopping
+    from stockkit.workbook.chain.runner import Options
+    from stockkit.workbook.notifications import announcing, chosen
 
-    todo, resumed, folder = _planned(params_file, parameter, reports, until, only, resume)
-    options = runner.Options(jobs, None if deadline is None else stopping.seconds(deadline), resumed)
+    folder, file = _places(params_file, reports, resume)
+    teller = chosen.announcer(file, parameter or [], folder, channels=notify, when=notify_on)
+    with announcing.announcing(teller):
+        todo, resumed, folder = _planned(params_file, parameter, reports, until, only, resume)
+        seconds = None if deadline is None else stopping.seconds(deadline)
+        code = _run(todo, folder, Options(jobs, seconds, resumed, teller.begin), teller)
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Announcer) -> int:
+    """Run a plan and say how that went; the exit code."""
+    from stockkit.workbook import progress
+    from stockkit.workbook.chain import conclusion
+    from stockkit.workbook.chain.runner import run as start
+
     try:
-        manifest = runner.run(todo, folder, progress.for_terminal(), options)
+        manifest = start(todo, folder, progress.for_terminal(), options)
     except LakeError as error:  # after the start: the reports cannot be written
         fail(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
+        teller.fail(error, EXIT_FAILED)
+        return EXIT_FAILED
+    code = 0
     if manifest.status != SUCCEEDED:
         _explain(manifest)
-    print(_shown(folder / manifest.run / "index.html"))
-    if manifest.status != SUCCEEDED:
         stopped = EXIT_STOPPED if conclusion.is_interrupted(manifest) else EXIT_FAILED
-        raise typer.Exit(EXIT_INCOMPLETE if conclusion.is_incomplete(manifest) else stopped)
+        code = EXIT_INCOMPLETE if conclusion.is_incomplete(manifest) else stopped
+    print(_shown(folder / manifest.run / "index.html"))
+    teller.end(manifest, code)
+    return code
+
+
+def _places(params_file: Path | None, reports: Path | None, resumed: str | None) -> tuple[Path, Path]:
+    """The folder of reports and the parameters file, as far as they can be known before the plan."""
+    from stockkit.lake.tables import workbook_root
+    from stockkit.workbook.notifications import chosen
+
+    file = params_file or Path("params")
+    folder = (reports or (chosen.root_of(file) if params_file else workbook_root()) / "reports").resolve()
+    return folder, chosen.params_file_of(folder, resumed) if resumed else file
 
 
 def _planned(
@@ -192,13 +227,13 @@ def notify(
 ) -> None:
     """Check each CHANNEL that a run could notify, and with --test send a message over it."""
     from stockkit.lake.tables import workbook_root
-    from stockkit.workbook import notifications
+    from stockkit.workbook.notifications import channels, sending
 
-    channels = notifications.open_channels(to, workbook_root())
-    problems = notifications.test(channels) if test else {}
-    for channel in channels:
+    opened = channels.open_channels(to, workbook_root())
+    problems = sending.test(opened) if test else {}
+    for channel in opened:
         answer = f"not taken: {problems[channel]}" if channel in problems else "taken" if test else "can be used"
-        print(f"{notifications.shown(channel)}: {answer}")
+        print(f"{sending.shown(channel)}: {answer}")
     if problems:
         raise typer.Exit(EXIT_FAILED)
 

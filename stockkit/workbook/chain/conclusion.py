@@ -14,6 +14,7 @@ from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Manifest
+from stockkit.workbook.masking import scanning
 from stockkit.workbook.pages import bodies
 
 INCOMPLETE = "Incomplete: "
@@ -27,12 +28,14 @@ def conclude(folder: RunFolder, manifest: Manifest, redaction: Redaction, stop: 
     """
     manifest.gather()
     _decide(manifest, _reason(manifest, stop), redaction)
-    final = redaction.all(asdict(manifest))
     try:
+        manifest.warnings += scanning.scan(folder.partial, redaction)  # before pages are made of it
+        final = redaction.all(asdict(manifest))
         _render_notebooks(folder.partial, final)
         report.render_index(folder.partial, final)
-        _check_pages(folder.partial, manifest)
         bodies.drop(folder.partial)
+        manifest.warnings += scanning.scan(folder.partial, redaction)
+        _check_pages(folder.partial, manifest)
         if manifest.status == SUCCEEDED and stop.reason:
             raise RunError(f"it was {stop.reason} while its pages were made")
         save(folder.partial, manifest, redaction)
@@ -124,11 +127,19 @@ def _withdraw(folder: RunFolder, manifest: Manifest, redaction: Redaction) -> No
         save(place, manifest, redaction)
     with suppress(Exception):  # it may be what could not be rendered
         report.render_index(place, redaction.all(asdict(manifest)))
-    if place == folder.partial and not _claims_success(place):
+    if place == folder.partial and not _claims_success(place) and _is_clean(place, redaction):
         with suppress(LakeError):
             folder.finish()
     with suppress(Exception):
         report.render_runs(folder.reports)
+
+
+def _is_clean(place: Path, redaction: Redaction) -> bool:
+    """Whether no file holds a secret that is known; what may hold one is not published."""
+    with suppress(Exception):
+        scanning.scan(place, redaction)
+        return True
+    return False
 
 
 def _claims_success(place: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.pages import bodies
+from stockkit.workbook.params import NOTIFYING
 from stockkit.workbook.progress import Lines, Progress
 
 KILLED = "the run was stopped or killed"
@@ -41,11 +43,13 @@ class Options:
         jobs: how many notebooks may run side by side; 0 for one a core, at most four.
         deadline: seconds after which the process has to have ended.
         resumed: the run that goes on, as it was left; None for a new one.
+        on_folder: called with the run's folder once this process works on it.
     """
 
     jobs: int = 0
     deadline: float | None = None
     resumed: Manifest | None = None
+    on_folder: Callable[[Path], None] = lambda folder: None
 
 
 def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options: Options = Options()) -> Manifest:
@@ -62,6 +66,7 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options:
     manifest = options.resumed or _first_manifest(todo, folder.run, redaction)
     stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
     with run_folder.working(folder), stopping.stoppable(stop):
+        options.on_folder(folder.partial)
         run = Run(todo, folder, manifest, progress or Lines(), redaction, stop, started)
         try:
             with processes.guarded() as guard:
@@ -191,7 +196,7 @@ def _first_manifest(todo: RunPlan, run_id: str, redaction: Redaction) -> Manifes
         seconds=0.0,
         code_version=provenance.code_version(todo.root),
         params_file=f"params/{todo.params_file.name}",
-        parameters=redaction.all(todo.parameters),
+        parameters=redaction.all({name: it for name, it in todo.parameters.items() if name not in NOTIFYING}),
         steps=[Step(notebook.name, redaction.text(notebook.title)) for notebook in todo.chain],
     )
 

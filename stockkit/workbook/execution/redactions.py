@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ SET_PIPE_SIZE = 1031  # of fcntl, on Linux
 SPOKEN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 
 
+@dataclass
+class _Pipe:
+    """A pipe, and the beginning of a line that was read from it."""
+
+    handle: int
+    left: bytes = b""
+
+
 class Redaction:
     """Strikes values out, plain or as URL, JSON, HTML, `repr`, base64 or hex write them; values can be added.
 
@@ -45,7 +54,7 @@ class Redaction:
     def __init__(self, values: Iterable[str] = (), looked_up: Sequence[str] = ()) -> None:
         self._forms: dict[str, Forms] = {}
         self._looked_up, self._seen = looked_up, 0
-        self._pipe, self._left = -1, b""
+        self._pipes: dict[Path, _Pipe] = {}
         self._lock = threading.RLock()
         for value in values:
             self.add(value)
@@ -64,13 +73,15 @@ class Redaction:
             folder: where the pipe is made; this user's alone.
         """
         place = folder / PIPE
-        with self._lock, suppress(OSError, AttributeError):  # AttributeError: there are no named pipes
-            if not place.exists():
-                os.mkfifo(place, 0o600)
-                self._pipe = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
-                weakref.finalize(self, os.close, self._pipe)
-                _widen(self._pipe)
-        return {secrets.TOLD_AT: str(place)} if place.exists() else {}
+        with self._lock:
+            if place not in self._pipes:
+                with suppress(OSError, AttributeError):  # AttributeError: there are no named pipes
+                    os.mkfifo(place, 0o600)
+                    pipe = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+                    weakref.finalize(self, os.close, pipe)
+                    _widen(pipe)
+                    self._pipes[place] = _Pipe(pipe)
+            return {secrets.TOLD_AT: str(place)} if place in self._pipes else {}
 
     def text(self, text: str, *, prose: bool = True) -> str:
         """`text` without the values; where it is no `prose` but a coded picture, only long ones are looked for."""
@@ -133,17 +144,17 @@ class Redaction:
     def _known(self) -> list[Forms]:
         """All values, with those that were looked up until now."""
         with self._lock:
-            if self._pipe >= 0:
-                self._drain()
+            for pipe in self._pipes.values():
+                self._drain(pipe)
             while self._seen < len(self._looked_up):
                 self.add(self._looked_up[self._seen])
                 self._seen += 1
             return list(self._forms.values())
 
-    def _drain(self) -> None:
+    def _drain(self, pipe: _Pipe) -> None:
         with suppress(BlockingIOError):
-            while body := os.read(self._pipe, PIPE_SIZE):
-                *lines, self._left = (self._left + body).split(b"\n")
+            while body := os.read(pipe.handle, PIPE_SIZE):
+                *lines, pipe.left = (pipe.left + body).split(b"\n")
                 for line in lines:
                     with suppress(ValueError):
                         self.add(value := str(json.loads(line)))

@@ -18,11 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stockkit.workbook.manifest import FAILED, SUCCEEDED, Manifest
+from stockkit.workbook.manifest import FAILED, PARTIAL, SUCCEEDED, Manifest
 from stockkit.workbook.notifications import notes
-from stockkit.workbook.notifications.notes import PARTIAL
 from stockkit.workbook.notifications.outcome import Outcome, kind, of_run, shortened
-from stockkit.workbook.notifications.sending import send, shown
 
 ALWAYS, FAILURE, CHANGE = WHEN = ("always", "failure", "change")
 OF_THE_DEAD = 15.0  # seconds for telling what became of runs that were killed
@@ -63,9 +61,9 @@ class Announcer:
         self.run = manifest.run
         self.outcome = of_run(asdict(manifest), report=self._report(manifest.run), exit_code=exit_code)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, exit_code: int | None = None) -> None:
         """An error ended the run; what its manifest says of that comes first."""
-        code = 130 if isinstance(error, KeyboardInterrupt) else 1 if self.run else 2
+        code = exit_code or (130 if isinstance(error, KeyboardInterrupt) else 1 if self.run else 2)
         places = [self.reports / f"{self.run}{ending}" for ending in ("", PARTIAL)] if self.run else []
         manifest = next(filter(None, map(notes.manifest_of, places)), {})
         if str(manifest.get("finished_at") or "") >= self.began:  # of a run that goes on it may be its earlier end
@@ -91,6 +89,8 @@ class Announcer:
             return
         state, problems = notes.NOT_WANTED, list[str]()
         if self._is_wanted():
+            from stockkit.workbook.notifications.sending import send
+
             try:
                 problems = send(self.channels, self.outcome)
             except KeyboardInterrupt:
@@ -115,6 +115,8 @@ class Announcer:
                 note.close()
 
     def _tell_of_dead(self, folder: Path, note: notes.Note, end: float) -> None:
+        from stockkit.workbook.notifications.sending import send
+
         run = folder.name.removesuffix(PARTIAL)
         manifest = notes.manifest_of(folder)
         if not manifest.get("finished_at"):
@@ -137,6 +139,8 @@ class Announcer:
         return before is None or not now or kind(before) != kind(now)
 
     def _noted(self, outcome: Outcome, state: str, problems: list[str]) -> dict[str, Any]:
+        from stockkit.workbook.notifications.sending import shown
+
         return {
             "state": state,
             "id": outcome.id,

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 NAME = "notified.json"
-PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
 PENDING, TOLD, NOT_TAKEN, NOT_WANTED = "pending", "told", "not taken", "not wanted"
 LOOKED_AT = 200  # runs, the newest first
 LARGEST = 1_000_000  # bytes

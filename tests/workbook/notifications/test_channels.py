@@ -11,8 +11,9 @@ import pytest
 
 from stockkit.errors import ParamError
 from stockkit.stream.alerts import webhook
-from stockkit.workbook import notifications
-from stockkit.workbook.notifications import Outcome, command, sending, smtp
+from stockkit.workbook.notifications import command, sending, smtp
+from stockkit.workbook.notifications.channels import open_channels
+from stockkit.workbook.notifications.outcome import Outcome
 from tests.stream.alerts.receiver import LATE, RESET, receiver
 from tests.stream.alerts.test_sns import queue_behind, received
 from tests.workbook.notifications import mail_server
@@ -40,7 +41,7 @@ def post(monkeypatch):
 
 
 def send(folder, *channels, outcome=FAILED):
-    return notifications.send(notifications.open_channels(channels, folder), outcome)
+    return sending.send(open_channels(channels, folder), outcome)
 
 
 KEEPING = """import json, os, sys
@@ -85,8 +86,8 @@ def test_a_command_that_hangs_is_stopped_with_all_that_it_started(tmp_path, monk
 
 
 def test_a_mail_has_text_and_html_and_an_id_that_stays_the_same(tmp_path, post):
-    channels = notifications.open_channels(["smtp:a@example.org,b@example.org"], tmp_path)
-    assert [*notifications.send(channels, FAILED), *notifications.send(channels, FAILED)] == []
+    channels = open_channels(["smtp:a@example.org,b@example.org"], tmp_path)
+    assert [*sending.send(channels, FAILED), *sending.send(channels, FAILED)] == []
     first, second = post.mails
     assert (
         first["Message-ID"]
@@ -175,8 +176,8 @@ def test_a_webhook_gets_the_outcome_through_bad_days(tmp_path, monkeypatch):
 
 def test_a_topic_of_sns_gets_the_outcome_once(tmp_path, aws):
     topic, queue = queue_behind(".fifo")
-    channels = notifications.open_channels([f"sns:{topic}"], tmp_path)
-    assert [*notifications.send(channels, FAILED), *notifications.send(channels, FAILED)] == []
+    channels = open_channels([f"sns:{topic}"], tmp_path)
+    assert [*sending.send(channels, FAILED), *sending.send(channels, FAILED)] == []
     (message,) = received(queue)
     assert json.loads(message["Message"]) == FAILED.message()
     assert message["MessageAttributes"]["status"]["Value"] == "failed"
@@ -184,9 +185,9 @@ def test_a_topic_of_sns_gets_the_outcome_once(tmp_path, aws):
 
 def test_channels_are_tried_side_by_side_and_the_time_for_all_is_bounded(tmp_path, post):
     post.days = [mail_server.LATE]
-    channels = notifications.open_channels(["smtp:a@example.org", "command:true"], tmp_path)
+    channels = open_channels(["smtp:a@example.org", "command:true"], tmp_path)
     started = time.monotonic()
-    (problem,) = notifications.send(channels, FAILED, seconds=1.0)
+    (problem,) = sending.send(channels, FAILED, seconds=1.0)
     assert problem == "smtp:a@example.org: no answer within 1 s; it may have been taken or not."
     assert time.monotonic() - started < smtp.WAIT
 
@@ -218,7 +219,7 @@ def test_secrets_are_struck_out_of_an_outcome(tmp_path, monkeypatch):
 )
 def test_a_wrong_channel_is_refused_when_it_is_opened(tmp_path, channel, says):
     with pytest.raises(ParamError, match="notify: ") as refused:
-        notifications.open_channels([channel], tmp_path)
+        open_channels([channel], tmp_path)
     assert says in str(refused.value)
 
 
@@ -234,4 +235,4 @@ def test_a_wrong_channel_is_refused_when_it_is_opened(tmp_path, channel, says):
 def test_a_wrong_setting_of_mail_is_refused_when_it_is_opened(tmp_path, post, monkeypatch, name, value, says):
     monkeypatch.setenv(name, value)
     with pytest.raises(ParamError, match=says):
-        notifications.open_channels(["smtp:a@example.org"], tmp_path)
+        open_channels(["smtp:a@example.org"], tmp_path)
