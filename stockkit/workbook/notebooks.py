@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from stockkit import imports
 from stockkit.errors import RunError, did_you_mean
+from stockkit.workbook.formats import notebook_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -30,48 +29,6 @@ class Notebook:
     writes: tuple[str, ...]
 
 
-def library() -> ModuleType:
-    """nbformat, without the grammars of web addresses, which take a second and are in no notebook."""
-    with imports.without("rfc3987_syntax"):
-        import nbformat
-    return nbformat
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a notebook that is not yet run."""
-
-    cell_type: str
-    source: str
-    metadata: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Document:
-    """What a notebook file says of itself, and its cells."""
-
-    metadata: dict[str, Any]
-    cells: list[Cell]
-
-
-def read(path: Path) -> Document:
-    """Read a notebook file, one of today's format without nbformat, which takes a second to import.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError: it is no notebook.
-    """
-    content = json.loads(path.read_bytes())
-    if content.get("nbformat") != 4:
-        content = library().read(path, as_version=4)
-    cells = [Cell(cell["cell_type"], _joined(cell["source"]), dict(cell["metadata"])) for cell in content["cells"]]
-    return Document(dict(content["metadata"]), cells)
-
-
-def _joined(source: Any) -> str:
-    """A text that a file may hold as a list of lines."""
-    return source if isinstance(source, str) else "".join(source)
-
-
 def load(folder: Path, name: str) -> Notebook:
     """Read ``folder/name.ipynb``.
 
@@ -81,22 +38,27 @@ def load(folder: Path, name: str) -> Notebook:
     """
     path = folder / f"{name}.ipynb"
     if not NAME.fullmatch(name) or not path.is_file():
+        if path.is_file() and path.parent == folder:
+            plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "my_notebook"
+            raise RunError(
+                f"the notebook {name[:80]!a} has a name that cannot be part of a report's addresses: rename it with "
+                f"letters, digits, `_` and `-`, as in {plain[:80]}.ipynb."
+            )
         known = sorted(notebook.stem for notebook in folder.glob("*.ipynb"))
         hint = did_you_mean(name, known, f"It has {', '.join(known) or 'none'}.")
         raise RunError(f"there is no notebook {name!r} in {folder}.{hint}")
     try:
-        document = read(path)
-        language = document.metadata.get("kernelspec", {}).get("language") or "python"
-        tables = [_tables(document, key, name) for key in ("reads", "writes")]
-        skipped = [cell for cell in document.cells if "skip-execution" in cell.metadata.get("tags", [])]
-        title, parameters = _title(document, name), _parameters(document, name)
+        document = notebook_file.content(path)
+        cells, metadata = document["cells"], document["metadata"]
+        notebook_file.check_language(metadata, name)
+        tables = [_tables(metadata, key, name) for key in ("reads", "writes")]
+        skipped = [cell for cell in cells if "skip-execution" in cell["metadata"]["tags"]]
+        title, parameters = _title(cells, name), _parameters(cells, name)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError, MemoryError) as error:
-        why = f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, notebook_file.NoNotebook) else f"{type(error).__name__}: {error}"
         raise RunError(f"{path} is not a notebook that can be run: {' '.join(why.split())[:200]}.") from error
-    if language.lower() != "python":
-        raise RunError(f"notebook {name} is written in {language[:40]!r}: a run has Python alone.")
     if skipped:
-        first = " ".join(skipped[0].source.split())[:60]
+        first = " ".join(skipped[0]["source"].split())[:60]
         raise RunError(
             f"notebook {name} has a cell tagged `skip-execution` ({first!r}): a run is green only where every "
             "cell ran. Take out the tag, or the cell."
@@ -104,8 +66,11 @@ def load(folder: Path, name: str) -> Notebook:
     return Notebook(name, path, title, parameters, *tables)
 
 
-def _tables(document: Any, key: str, name: str) -> tuple[str, ...]:
-    declared = document.metadata.get("stockkit", {}).get(key, ())
+def _tables(metadata: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
+    about = metadata.get("stockkit") or {}
+    if not isinstance(about, dict):
+        raise RunError(f"notebook {name}: `stockkit` in its metadata must be a mapping, found {str(about)[:60]!r}.")
+    declared = about.get(key) or ()
     if isinstance(declared, str) or not all(isinstance(table, str) for table in declared):
         raise RunError(
             f"notebook {name}: `{key}` in its metadata must be a list of tables, found {str(declared)[:60]!r}."
@@ -113,19 +78,20 @@ def _tables(document: Any, key: str, name: str) -> tuple[str, ...]:
     return tuple(declared)
 
 
-def _title(document: Any, name: str) -> str:
-    texts = (cell.source for cell in document.cells if cell.cell_type == "markdown")
+def _title(cells: Sequence[Mapping[str, Any]], name: str) -> str:
+    texts = (cell["source"] for cell in cells if cell["cell_type"] == "markdown")
     lines = (line for text in texts for line in text.splitlines() if line.startswith("# "))
-    return next(lines, f"# {name}")[2:].strip()
+    return str(next(lines, f"# {name}"))[2:].strip()
 
 
-def _parameters(document: Any, name: str) -> dict[str, Any]:
-    cells = [cell for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise RunError(f"notebook {name} has {len(cells)} cells tagged `parameters`, it needs exactly one.")
+def _parameters(cells: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The parameters with their defaults; none where no cell is tagged so, as in a notebook that was made elsewhere."""
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"]["tags"]]
+    if len(tagged) > 1:
+        raise RunError(f"notebook {name} has {len(tagged)} cells tagged `parameters`: let one have them all.")
     parameters: dict[str, Any] = {}
     try:
-        for statement in ast.parse(cells[0].source).body:
+        for statement in ast.parse("".join(tagged)).body:
             if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
                 raise ValueError(f"{ast.unparse(statement)!r} is no plain assignment")
             target, value = ast.unparse(statement.targets[0]), ast.literal_eval(statement.value)

@@ -72,7 +72,10 @@ def _options(context: typer.Context, params_file: Path, words: Sequence[str]) ->
     """The options of a run, by name, as `stockkit run` reads them."""
     root = context.find_root()
     command: Any = root.command.get_command(root, "run")  # type: ignore[attr-defined]
-    return dict(command.make_context("stockkit run", [str(params_file), *words]).params)
+    options = dict(command.make_context("stockkit run", [str(params_file), *words]).params)
+    if options.get("resume"):
+        raise ParamError("--resume goes on with one run of the past: a schedule starts new ones.")
+    return options
 
 
 def _overrides(options: dict[str, Any]) -> list[str]:
@@ -96,10 +99,9 @@ def _path() -> str:
 
 
 def _root(entry: Entry) -> Path:
-    for folder in Path(entry.params).parents:
-        if (folder / "notebooks").is_dir():
-            return folder
-    raise RunError(f"no folder above {entry.params} has `notebooks`: keep parameter files in the workbook's params/.")
+    from stockkit.workbook.chain import plan
+
+    return plan.root_of(Path(entry.params))
 
 
 def _calendar(entry: Entry, overrides: Sequence[str]) -> str:

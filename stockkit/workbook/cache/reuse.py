@@ -18,6 +18,7 @@ from stockkit.workbook.cache import keys, observed, records, table_states
 from stockkit.workbook.cache.observed import Unkept
 from stockkit.workbook.cache.records import Record
 from stockkit.workbook.cache.transplant import transplanted
+from stockkit.workbook.formats import notebook_file
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def decide(
         RunError: the notebook's metadata asks the cache for what cannot be. LakeError: the lake cannot be read.
     """
     try:
-        document = json.loads(notebook.read_bytes())
+        document = notebook_file.content(notebook)
         declared = document.get("metadata", {}).get("stockkit", {})
         basis = keys.basis(document, values, root)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -79,12 +79,17 @@ def resolve(params_file: Path, overrides: Sequence[str] = ()) -> tuple[Path, lis
         ParamError, SymbolError, RunError: what is wrong, and the way out.
     """
     given = params.load(params_file)
-    root = _root_of(params_file)
+    root = root_of(params_file)
     every = [notebooks.load(root / "notebooks", name) for name in given.notebooks]
     return root, every, params.resolve(every, given.values, params.parse_overrides(overrides))
 
 
-def _root_of(params_file: Path) -> Path:
+def root_of(params_file: Path) -> Path:
+    """The workbook's folder, in which a parameters file lies.
+
+    Raises:
+        RunError: no folder above it has notebooks.
+    """
     for folder in params_file.resolve().parents:
         if (folder / "notebooks").is_dir():
             return folder

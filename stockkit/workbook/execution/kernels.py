@@ -37,6 +37,7 @@ from stockkit.errors import LakeError
 from stockkit.workbook.execution import alarms, limits, outputs
 from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions, Job, failure_of
 from stockkit.workbook.execution.processes import MARK, end_unmarked
+from stockkit.workbook.formats import notebook_file
 from stockkit.workbook.manifest import Failure
 
 ENGINE = "stockkit-run"
@@ -122,7 +123,8 @@ def _run(job: Job, source: Path, parameters: Mapping[str, Any]) -> Failure | Non
     logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # all that it says is in the error
     how = {"kernel_name": KERNELSPEC["name"], "language": "python", "engine_name": ENGINE, "progress_bar": False}
     try:
-        notebook = nbformat.read(source, as_version=4)  # papermill would change this process' folder, so also a path's
+        # read here, as papermill would change this process' folder, so also a path's
+        notebook = nbformat.from_dict(notebook_file.content(source))
         papermill.execute_notebook(notebook, None, dict(parameters), job=job, **how)
     except LakeError:
         raise

@@ -18,7 +18,7 @@ from typing import Any
 
 from stockkit import provenance
 from stockkit.files import write_atomically
-from stockkit.workbook.notebooks import library
+from stockkit.workbook.formats.notebook_file import library
 from stockkit.workbook.pages import cells, markup
 
 ENDING = ".body.json"
