@@ -173,6 +173,15 @@ def vacuum(
     print(*names, f"{len(names)} files {'deleted' if delete else 'would be deleted; add --delete to do it'}", sep="\n")
 
 
+@app.command("clear-fits", epilog="Example: stockkit lake clear-fits")
+def clear_fits(lake: LakeOption = "data/lake") -> None:
+    """Delete the fits of models that runs keep; the next run makes them anew."""
+    from stockkit.records import kept_fits
+
+    number = kept_fits.clear(stockkit.open_lake(lake))
+    print(f"{number} files of kept fits are deleted")
+
+
 @app.command()
 def optimize(
     table: Annotated[str, typer.Argument(metavar="TABLE")],

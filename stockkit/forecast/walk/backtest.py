@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockkit.errors import ForecastError
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
-from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, names_of
+from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, Model, names_of
 from stockkit.forecast.walk import folds
 from stockkit.forecast.walk.fold_fits import FitResults, add_median, fit_per_symbol, fit_pooled
 from stockkit.forecast.walk.folds import Fold
 from stockkit.forecast.walk.histories import SHORTEST, Histories
+from stockkit.forecast.walk.kept_fits import Entry, FitStore, KeptFits
+from stockkit.forecast.walk.processes import in_processes
 
 KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
 OnDone = Callable[[str, int, int], None]
 
 
@@ -54,18 +52,25 @@ class Backtest:
         return int(tried.groupby(["symbol", "model"])["tried"].max().sum())
 
 
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What a backtest asks for: the folds of a panel's histories, and the sessions that a fit has to have."""
+
+    histories: Histories
+    folds: list[Fold]
+    min_train: int
+
+
 def run(
     panel: pd.DataFrame,
     *,
     models: Sequence[Recipe],
     features: Sequence[str],
     horizon: int,
-    min_train: int = 250,
-    step: int = 126,
-    embargo: int = 0,
-    window: int | None = None,
     jobs: int = 1,
     on_done: OnDone | None = None,
+    store: FitStore | None = None,
+    **how: Any,
 ) -> Backtest:
     """Forecast every session after the first `min_train`, refitting each model every `step` sessions.
 
@@ -74,10 +79,10 @@ def run(
         models: with distinct names; include the random walk, or `scores` has nothing to compare with.
         features: columns given to the models; row t may hold what was known at the close of t, nothing later.
         horizon: sessions ahead, 1 to 252.
-        min_train, step, embargo, window: as for `folds.walk_forward`, in sessions of the panel. A symbol takes part
-            in a fold if it has min_train sessions to train on.
         jobs: processes to work in; -1 for one a core. The numbers are the same.
         on_done: called with a name, how many parts are done, and of how many.
+        store: where fits are kept from run to run (`kept_fits`); the numbers are the same.
+        how: the folds, as for `past_walk`.
 
     Raises:
         ForecastError: a panel that lacks a column or is not sorted, models with the same name. What is wrong with
@@ -86,13 +91,8 @@ def run(
         LookAhead: a model used rows after the one that it forecast. Every fit is made to forecast its rows with the
             later ones taken away, at up to eleven cuts (`fold_fits.check_cuts`), and has to say the same.
     """
-    names_of(models)
-    histories = Histories.from_frame(panel, features, horizon)
-    sessions = len(histories.sessions)
-    how: dict[str, Any] = {"horizon": horizon, "min_train": min_train, "step": step, "embargo": embargo}
-    enough = min_train + folds.check(**how, window=window) < sessions
-    walked = folds.walk_forward(sessions, **how, window=window) if enough else []
-    return _fit_all(histories, models, walked, min_train, jobs, on_done)
+    walk = past_walk(Histories.from_frame(panel, features, horizon), **how)
+    return fit([walk], models, jobs=jobs, on_done=on_done, store=store)[0]
 
 
 def latest(
@@ -103,19 +103,41 @@ def latest(
     horizon: int,
     jobs: int = 1,
     on_done: OnDone | None = None,
+    store: FitStore | None = None,
 ) -> Backtest:
     """Forecast from each symbol's last session, fitted on every label that ended before it; arguments as in `run`.
 
     A symbol whose last session is over a week older than the panel's is left out, with the reason in `skipped`.
     """
-    names_of(models)
-    histories = Histories.from_frame(panel, features, horizon).traded()
+    walk = newest_walk(Histories.from_frame(panel, features, horizon))
+    return fit([walk], models, jobs=jobs, on_done=on_done, store=store)[0]
+
+
+def past_walk(
+    histories: Histories, *, min_train: int = 250, step: int = 126, embargo: int = 0, window: int | None = None
+) -> Walk:
+    """Every session after the first `min_train`.
+
+    Args:
+        histories: of the panel.
+        min_train, step, embargo, window: as for `folds.walk_forward`, in sessions of the panel. A symbol takes part
+            in a fold if it has min_train sessions to train on.
+    """
+    sessions = len(histories.sessions)
+    how: dict[str, Any] = {"horizon": histories.horizon, "min_train": min_train, "step": step, "embargo": embargo}
+    enough = min_train + folds.check(**how, window=window) < sessions
+    return Walk(histories, folds.walk_forward(sessions, **how, window=window) if enough else [], min_train)
+
+
+def newest_walk(histories: Histories) -> Walk:
+    """The last session of each symbol that is still traded."""
+    histories = histories.traded()
     newest = []
     if histories.by_symbol:
         earliest = min(history.series.date[-1] for history in histories.by_symbol.values())
         start = int(np.searchsorted(histories.sessions, earliest))
-        newest = [folds.newest(len(histories.sessions), horizon=horizon, start=start)]
-    return _fit_all(histories, models, newest, SHORTEST, jobs, on_done)
+        newest = [folds.newest(len(histories.sessions), horizon=histories.horizon, start=start)]
+    return Walk(histories, newest, SHORTEST)
 
 
 def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
@@ -128,36 +150,95 @@ def forecast_rows(past: pd.DataFrame, newest: pd.DataFrame) -> pd.DataFrame:
     return both.drop_duplicates(KEY, keep="last").sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def _fit_all(
-    histories: Histories,
+def fit(
+    walks: Sequence[Walk],
     models: Sequence[Recipe],
-    walked: list[Fold],
-    min_train: int,
-    jobs: int,
-    on_done: OnDone | None,
-) -> Backtest:
+    *,
+    jobs: int = 1,
+    on_done: OnDone | None = None,
+    store: FitStore | None = None,
+) -> list[Backtest]:
+    """Several backtests of the same models, by the same processes; a symbol is fitted in all of them at one go."""
+    names_of(models)
     ensembles = [model for model in models if isinstance(model, MedianEnsemble)]
     to_fit = [model for model in models if not isinstance(model, MedianEnsemble)]
     for ensemble in ensembles:
         ensemble.choose([model.name for model in to_fit])
-    pooled = [model for model in to_fit if getattr(model, "pooled", False)]
-    single = [model for model in to_fit if model not in pooled]
-    bare = replace(histories, by_symbol={})  # a process is sent one symbol, not all of them each time
-    todo = [(model.name, partial(fit_pooled, histories, model, walked, min_train)) for model in pooled] + [
-        (symbol, partial(fit_per_symbol, bare, history, single, walked, min_train))
-        for symbol, history in histories.by_symbol.items()
-    ]
-    total = FitResults(skipped=dict(histories.skipped))
-    for number, results in enumerate(in_processes([call for _, call in todo], jobs)):
-        total.add(results)
+    parts = _parts(walks, to_fit, store)
+    totals = [FitResults(skipped=dict(walk.histories.skipped)) for walk in walks]
+    used: dict[str, dict[str, Entry]] = {}
+    for number, (results, entries) in enumerate(in_processes([part.call for part in parts], jobs)):
+        for k, result in results.items():
+            totals[k].add(result)
+        used.setdefault(parts[number].place, {}).update(entries)
         if on_done:
-            on_done(todo[number][0], number + 1, len(todo))
+            on_done(parts[number].name, number + 1, len(parts))
+    if store:
+        for place, entries in used.items():
+            store.save(place, entries)
+    return [_backtest(walk, models, ensembles, total) for walk, total in zip(walks, totals, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A call whose results are those of some walks, by number, and what it used of a place of the store."""
+
+    name: str
+    place: str
+    call: Callable[[], tuple[dict[int, FitResults], dict[str, Entry]]]
+
+
+def _parts(walks: Sequence[Walk], models: Sequence[Model], store: FitStore | None) -> list[_Part]:
+    """The pooled models, a walk each, as they take longest; then the symbols, each with all other models and walks."""
+    pooled = [model for model in models if getattr(model, "pooled", False)]
+    single = [model for model in models if model not in pooled]
+    parts = []
+    for model in pooled:
+        kept = _kept_fits(store, f"model={model.name}", [model])
+        for k, walk in enumerate(walks):
+            call = partial(_fit_model, k, walk, model, kept)
+            parts.append(_Part(model.name, f"model={model.name}", call))
+    for symbol in dict.fromkeys(symbol for walk in walks for symbol in walk.histories.by_symbol):
+        alone = {k: _alone(walk, symbol) for k, walk in enumerate(walks) if symbol in walk.histories.by_symbol}
+        kept = _kept_fits(store, f"symbol={symbol}", single)
+        parts.append(_Part(symbol, f"symbol={symbol}", partial(_fit_symbol, symbol, alone, single, kept)))
+    return parts
+
+
+def _alone(walk: Walk, symbol: str) -> Walk:
+    """A walk of one symbol: a process is sent no others."""
+    return replace(walk, histories=replace(walk.histories, by_symbol={symbol: walk.histories.by_symbol[symbol]}))
+
+
+def _kept_fits(store: FitStore | None, place: str, models: Sequence[Model]) -> KeptFits:
+    if store is None:
+        return KeptFits()
+    origins = {model.name: store.origin(model) for model in models}
+    known = {name: origin for name, origin in origins.items() if origin is not None}
+    return KeptFits(known, store.load(place), store.coder)
+
+
+def _fit_model(number: int, walk: Walk, model: Model, kept: KeptFits) -> tuple[dict[int, FitResults], dict[str, Entry]]:
+    return {number: fit_pooled(walk.histories, model, walk.folds, walk.min_train, kept)}, kept.used
+
+
+def _fit_symbol(
+    symbol: str, walks: Mapping[int, Walk], models: Sequence[Model], kept: KeptFits
+) -> tuple[dict[int, FitResults], dict[str, Entry]]:
+    results = {
+        k: fit_per_symbol(walk.histories, walk.histories.by_symbol[symbol], models, walk.folds, walk.min_train, kept)
+        for k, walk in walks.items()
+    }
+    return results, kept.used
+
+
+def _backtest(walk: Walk, models: Sequence[Recipe], ensembles: Sequence[MedianEnsemble], total: FitResults) -> Backtest:
     for ensemble in ensembles:
-        add_median(ensemble, histories.horizon, total)
+        add_median(ensemble, walk.histories.horizon, total)
     order = {model.name: k for k, model in enumerate(models)}
     blocks = sorted(total.blocks, key=lambda block: (block["symbol"], order[block["model"]], block["start"]))
     fits = pd.DataFrame(total.fits, columns=FITS)
-    return Backtest(_rows(histories, blocks), fits, total.skipped, total.fitted)
+    return Backtest(_rows(walk.histories, blocks), fits, total.skipped, total.fitted)
 
 
 def _rows(histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
@@ -186,62 +267,3 @@ def _rows(histories: Histories, blocks: list[dict[str, Any]]) -> pd.DataFrame:
             "scale": repeated("scale", "float64"),
         }
     )
-
-
-def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
-    """What each of `todo` returns, in order, from `jobs` processes; 1: this one, -1: one a core.
-
-    Where processes cannot share locks, as on Lambda, which has no writable /dev/shm, the calls take turns in this one,
-    after a warning.
-
-    Raises:
-        ForecastError: another number of jobs; a process that was killed. And whatever a call raises.
-    """
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
-        raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
-    results = None if jobs == 1 else _from_processes(todo, jobs)
-    if results is None:
-        yield from map(_call, todo)
-        return
-    from loky.process_executor import TerminatedWorkerError
-
-    try:
-        yield from results
-    except TerminatedWorkerError as error:
-        raise ForecastError(
-            "a process that fitted models was killed, as happens where memory runs out: give it fewer symbols, more "
-            "memory, or jobs=1."
-        ) from error
-
-
-def _from_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any] | None:
-    """The results from several processes, to come; None where there can be none beside this one."""
-    try:
-        import loky
-
-        count = loky.cpu_count() if jobs == -1 else jobs
-        if count == 1:
-            return None
-        return loky.get_reusable_executor(count, env=ONE_THREAD).map(_call, todo)  # type: ignore[no-any-return]
-    except (OSError, ImportError) as error:
-        warnings.warn(
-            f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
-            stacklevel=3,
-        )
-        return None
-
-
-def end_processes() -> None:
-    """End the processes; a kernel that is killed first would leave their locks behind, and a warning."""
-    with suppress(OSError, ImportError):
-        import loky
-
-        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
-
-
-def _call(work: Callable[[], Any]) -> Any:
-    """The result of a call; sums that BLAS divides among threads would round as the machine's cores have it."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        return work()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.ensemble import MedianEnsemble, combined
 from stockkit.forecast.models.protocol import STILL, Fitted, Forecast, Model, Series, Training
+from stockkit.forecast.walk import kept_fits
 from stockkit.forecast.walk.folds import NEWEST, Fold
 from stockkit.forecast.walk.histories import Cut, Histories, SymbolHistory
+from stockkit.forecast.walk.kept_fits import KeptFit, KeptFits
 
 ALL = ""  # in place of a symbol: the fit of a pooled model
 
@@ -30,7 +32,7 @@ class FitResults:
         blocks: the forecasts of a symbol, model and fold each, with the row of the symbol's history that they start at.
         fits: a row a fit, as in `Backtest.fits`.
         skipped: why a symbol, or a model of a symbol, has no forecasts, or none of some fold.
-        fitted: the last fit of each symbol and model.
+        fitted: the newest fold's fit of each symbol and model.
     """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -46,39 +48,79 @@ class FitResults:
         self.fitted |= other.fitted
 
 
+@dataclass(frozen=True, eq=False)
+class FoldPast:
+    """What a fold has of the symbols that take part in it: where it cuts them, and what a fit may know.
+
+    `past` and `seen` are the hashes of what a fit and each symbol's forecast are made of; "" where nothing is kept.
+    """
+
+    fold: Fold
+    some: Sequence[SymbolHistory]
+    cuts: Sequence[Cut]
+    training: Training
+    past: str = ""
+    seen: Sequence[str] = ()
+
+
 def fit_per_symbol(
-    histories: Histories, history: SymbolHistory, models: Sequence[Model], folds: list[Fold], min_train: int
+    histories: Histories,
+    history: SymbolHistory,
+    models: Sequence[Model],
+    folds: list[Fold],
+    min_train: int,
+    kept: KeptFits | None = None,
 ) -> FitResults:
     """Every model that is fitted to one symbol at a time, in every fold that the symbol takes part in."""
     results = FitResults()
-    taken = [fold for fold in folds if _takes_part(histories, history, fold, min_train)]
-    symbol = history.series.symbol
-    if not taken:
+    symbol, kept = history.series.symbol, kept or KeptFits()
+    pasts = fold_pasts(histories, [history], folds, min_train, kept)
+    if not pasts:
         results.skipped[symbol] = (
             f"{len(history.series)} sessions are too few: {min_train} to train on in which the close moves, those kept "
             f"apart, and 1 to test. Give more history or a smaller min_train."
         )
-    pasts = [(fold, histories.training([history], fold)) for fold in taken]
     for model in models:
-        refused = [_fit(results, histories, model, [history], fold, past) for fold, past in pasts]
-        if taken and all(refused):
+        refused = [_fit(results, histories, model, past, kept) for past in pasts]
+        if pasts and all(refused):
             results.skipped[f"{symbol} {model.name}"] = str(refused[-1])
             results.blocks = [block for block in results.blocks if block["model"] != model.name]
     return results
 
 
-def fit_pooled(histories: Histories, model: Model, folds: list[Fold], min_train: int) -> FitResults:
+def fit_pooled(
+    histories: Histories, model: Model, folds: list[Fold], min_train: int, kept: KeptFits | None = None
+) -> FitResults:
     """One pooled model in every fold, fitted to the symbols that take part."""
-    results = FitResults()
-    refused: list[ForecastError | None] = []
-    for fold in folds:
-        some = [h for h in histories.by_symbol.values() if _takes_part(histories, h, fold, min_train)]
-        if some:
-            refused.append(_fit(results, histories, model, some, fold, histories.training(some, fold)))
+    results, kept = FitResults(), kept or KeptFits()
+    pasts = fold_pasts(histories, list(histories.by_symbol.values()), folds, min_train, kept)
+    refused = [_fit(results, histories, model, past, kept) for past in pasts]
     if refused and all(refused):
         results.skipped[model.name] = str(refused[-1])
         results.blocks = []
     return results
+
+
+def fold_pasts(
+    histories: Histories, candidates: Sequence[SymbolHistory], folds: list[Fold], min_train: int, kept: KeptFits
+) -> list[FoldPast]:
+    """The folds in which some of the symbols take part, with what they have of those."""
+    pasts = []
+    for fold in folds:
+        some = [history for history in candidates if _takes_part(histories, history, fold, min_train)]
+        if some:
+            cuts = [histories.cut(history, fold) for history in some]
+            past = FoldPast(fold, some, cuts, histories.training(some, fold))
+            pasts.append(_with_hashes(past) if kept.origins else past)
+    return pasts
+
+
+def _with_hashes(past: FoldPast) -> FoldPast:
+    seen = [
+        kept_fits.seen_of(_seen(history, cut), cut.start - cut.first, history.sigma[cut.start : cut.stop])
+        for history, cut in zip(past.some, past.cuts, strict=True)
+    ]
+    return replace(past, past=kept_fits.past_of(past.training), seen=seen)
 
 
 def _takes_part(histories: Histories, history: SymbolHistory, fold: Fold, min_train: int) -> bool:
@@ -90,39 +132,83 @@ def _takes_part(histories: Histories, history: SymbolHistory, fold: Fold, min_tr
 
 
 def _fit(
-    results: FitResults, histories: Histories, model: Model, some: Sequence[SymbolHistory], fold: Fold, past: Training
+    results: FitResults, histories: Histories, model: Model, past: FoldPast, kept: KeptFits
 ) -> ForecastError | None:
-    """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN."""
-    symbol = ALL if getattr(model, "pooled", False) else some[0].series.symbol
-    fitted, refused = None, []
+    """Fit a model, forecast the fold's rows and take note of both; the error where it refuses, its rows then NaN.
+
+    What is kept of the same fit takes its place, and a fit that nothing is asked of any more is not made.
+    """
+    fold = past.fold
+    symbol = ALL if getattr(model, "pooled", False) else past.some[0].series.symbol
+    key, keys, forecasts = _kept(model, past, kept)
+    fitted: Fitted | KeptFit | None = None
     try:
         with _named(results, model, symbol, fold):
-            fitted = model.fit(past)
-        results.fitted[symbol, model.name] = fitted
-        results.fits.append(_note(symbol, model, fitted, histories, fold, past))
+            fitted = _fit_or_kept(model, past, kept, key, whole=fold.number == NEWEST or None in forecasts)
+            note = _note(symbol, model, fitted, histories, past)
+            kept.keep_fit(key, fitted, note, whole=fold.test_stop == len(histories.sessions))
     except ForecastError as error:
-        refused = [error] * len(some)
-    for k, (history, labels) in enumerate(zip(some, past.targets, strict=True)):
-        cut, forecast = histories.cut(history, fold), None
-        try:
-            with _named(results, model, history.series.symbol, fold):
-                forecast = _forecast(model, fitted, history, cut, (k, len(some))) if fitted is not None else None
-        except LookAhead:
-            raise
-        except ForecastError as error:
-            refused.append(error)
-        results.blocks.append(_block(model, history, cut, fold, labels, forecast))
-    return refused[0] if len(refused) == len(some) else None
+        blocks = [_block(model, past, k, None) for k in range(len(past.some))]
+        results.blocks += blocks
+        return error
+    results.fits.append(note)
+    if fold.number == NEWEST and not isinstance(fitted, KeptFit):
+        results.fitted[symbol, model.name] = fitted
+    refused = [_forecast_part(results, model, fitted, past, kept, k, (keys[k], forecasts[k])) for k in range(len(keys))]
+    return refused[0] if all(refused) else None
 
 
-def _block(
-    model: Model, history: SymbolHistory, cut: Cut, fold: Fold, labels: np.ndarray, forecast: Forecast | None
-) -> dict[str, Any]:
-    """A forecast of one symbol's rows of a fold; without one they are NaN."""
+def _forecast_part(
+    results: FitResults,
+    model: Model,
+    fitted: Fitted | KeptFit,
+    past: FoldPast,
+    kept: KeptFits,
+    k: int,
+    known: tuple[str, Forecast | None],
+) -> ForecastError | None:
+    """Take note of the forecast of the k-th symbol, by its key the kept one where there is any; the error otherwise."""
+    key, forecast = known
+    refused = None
+    try:
+        with _named(results, model, past.some[k].series.symbol, past.fold):
+            if forecast is None and not isinstance(fitted, KeptFit):
+                forecast = _forecast(model, fitted, past.some[k], past.cuts[k], (k, len(past.some)))
+                kept.keep_forecast(key, forecast)
+    except LookAhead:
+        raise
+    except ForecastError as error:
+        refused = error
+    results.blocks.append(_block(model, past, k, forecast))
+    return refused
+
+
+def _kept(model: Model, past: FoldPast, kept: KeptFits) -> tuple[str, list[str], list[Forecast | None]]:
+    """The key of a fit, those of its forecasts, and the forecasts that are kept."""
+    key = kept.fit_key(model, past.past)
+    parts = len(past.some)
+    keys = [
+        kept_fits.hashed("forecast", key, past.seen[k], f"{k % 4} {parts < 4}") if key else "" for k in range(parts)
+    ]
+    sizes = [cut.stop - cut.start for cut in past.cuts]
+    return key, keys, [kept.forecast(*each) if kept.fit(key) else None for each in zip(keys, sizes, strict=True)]
+
+
+def _fit_or_kept(model: Model, past: FoldPast, kept: KeptFits, key: str, *, whole: bool) -> Fitted | KeptFit:
+    """A fit that can forecast; where its forecasts are all kept, what is kept of the fit will do."""
+    known = kept.fit(key)
+    if known is not None and not whole:
+        return known
+    return kept.fitted(key) or model.fit(past.training)
+
+
+def _block(model: Model, past: FoldPast, k: int, forecast: Forecast | None) -> dict[str, Any]:
+    """A forecast of the k-th symbol's rows of a fold; without one they are NaN."""
+    cut, labels = past.cuts[k], past.training.targets[k]
     return {
-        "symbol": history.series.symbol,
+        "symbol": past.some[k].series.symbol,
         "model": model.name,
-        "fold": fold.number,
+        "fold": past.fold.number,
         "start": cut.start,
         "forecast": forecast or Forecast(*np.full((2, cut.stop - cut.start), np.nan)),
         "scale": np.abs(labels[np.isfinite(labels)]).mean(),
@@ -146,8 +232,7 @@ def _named(results: FitResults, model: Model, symbol: str, fold: Fold) -> Iterat
 
 def _forecast(model: Model, fitted: Fitted, history: SymbolHistory, cut: Cut, part: tuple[int, int]) -> Forecast:
     """The fold's rows, sigma filled in, checked not to hang on later rows at cuts of the (k, n)-th part."""
-    seen = history.series.until(cut.stop).since(cut.first)
-    first = cut.start - cut.first
+    seen, first = _seen(history, cut), cut.start - cut.first
     cuts = _cuts_of_part(check_cuts(seen, first), *part)
     shorter = [(at, fitted.forecast(seen.until(at + 1), first)) for at in cuts]  # first: a model may remember
     forecast = fitted.forecast(seen, first)
@@ -164,6 +249,11 @@ def _forecast(model: Model, fitted: Fitted, history: SymbolHistory, cut: Cut, pa
             )
     sigma = history.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
     return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
+
+
+def _seen(history: SymbolHistory, cut: Cut) -> Series:
+    """The rows that a forecast of a fold may use."""
+    return history.series.until(cut.stop).since(cut.first)
 
 
 def check_cuts(series: Series, first: int) -> list[int]:
@@ -196,16 +286,16 @@ def _same(again: np.ndarray | None, before: np.ndarray | None, rows: int) -> boo
     return np.shape(again) == (rows,) and np.allclose(again, before[:rows], rtol=1e-6, atol=1e-12, equal_nan=True)
 
 
-def _note(
-    symbol: str, model: Model, fitted: Fitted, histories: Histories, fold: Fold, past: Training
-) -> dict[str, Any]:
-    known = [np.flatnonzero(np.isfinite(labels)) for labels in past.targets]
+def _note(symbol: str, model: Model, fitted: Fitted | KeptFit, histories: Histories, past: FoldPast) -> dict[str, Any]:
+    training = past.training
+    known = [np.flatnonzero(np.isfinite(labels)) for labels in training.targets]
+    ends = [s.date[rows[-1] + training.horizon] for s, rows in zip(training.series, known, strict=True)]
     return {
         "symbol": symbol,
         "model": model.name,
-        "fold": fold.number,
-        "label_end": max(s.date[rows[-1] + past.horizon] for s, rows in zip(past.series, known, strict=True)),
-        "test_start": histories.sessions[fold.test_start],
+        "fold": past.fold.number,
+        "label_end": max(ends),
+        "test_start": histories.sessions[past.fold.test_start],
         "rows": sum(map(len, known)),
         "tried": int(getattr(fitted, "tried", 1)),
         "chosen": str(getattr(fitted, "chosen", "")),

@@ -15,6 +15,9 @@ from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
 from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.backtest import Backtest
+from stockkit.forecast.walk.histories import Histories
+from stockkit.forecast.walk.kept_fits import FitStore
+from stockkit.forecast.walk.processes import end_processes
 
 KNOWN = 100  # outcomes that intervals need before there are any: `intervals.conformal`
 FEW = 6  # names that a sentence lists
@@ -39,26 +42,13 @@ class Study:
     min_train: int = 250
 
 
-def run(
-    panel: pd.DataFrame,
-    *,
-    models: Sequence[Recipe],
-    features: Sequence[str],
-    horizon: int,
-    jobs: int = 1,
-    min_train: int = 250,
-    **how: Any,
-) -> Study:
+def run(panel: pd.DataFrame, *, horizon: int, **how: Any) -> Study:
     """Backtest the models, forecast from the last session, and add the intervals of every forecast.
 
-    Arguments (those of the folds and `on_done` in `how`) and errors as for `backtest.run`; of `min_train`
-    as many more as the features ask for, see `sessions_before`.
+    Arguments and errors as for `backtest.run`; of `min_train` as many more as the features ask for, see
+    `sessions_before`.
     """
-    same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon, "jobs": jobs}
-    before = sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train)
-    past, newest = backtest.run(panel, min_train=before, **same, **how), backtest.latest(panel, **same)
-    rows = intervals.borrow(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
-    return Study(horizon, tuple(features), past, newest, rows, before)
+    return several(panel, horizons=[horizon], **how)[0]
 
 
 def sessions_before(
@@ -81,13 +71,36 @@ def sessions_before(
     return wanted if min_train < wanted <= longest - horizon - KNOWN else min_train
 
 
-def several(panel: pd.DataFrame, *, horizons: Sequence[int], jobs: int = 1, **how: Any) -> list[Study]:
+def several(
+    panel: pd.DataFrame,
+    *,
+    models: Sequence[Recipe],
+    features: Sequence[str],
+    horizons: Sequence[int],
+    jobs: int = 1,
+    on_done: backtest.OnDone | None = None,
+    store: FitStore | None = None,
+    min_train: int = 250,
+    **how: Any,
+) -> list[Study]:
     """A study a horizon, by the same processes, which end with the last of them; other arguments as for `run`."""
+    befores, walks = [], []
+    for horizon in horizons:
+        histories = Histories.from_frame(panel, features, horizon)
+        befores.append(sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train))
+        walks += [backtest.past_walk(histories, min_train=befores[-1], **how), backtest.newest_walk(histories)]
     try:
-        return [run(panel, horizon=horizon, jobs=jobs, **how) for horizon in horizons]
+        done = backtest.fit(walks, models, jobs=jobs, on_done=on_done, store=store)
     finally:
         if jobs != 1:
-            backtest.end_processes()
+            end_processes()
+    both = zip(horizons, befores, done[::2], done[1::2], strict=True)
+    return [_study(features, *each) for each in both]
+
+
+def _study(features: Sequence[str], horizon: int, before: int, past: Backtest, newest: Backtest) -> Study:
+    rows = intervals.borrow(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
+    return Study(horizon, tuple(features), past, newest, rows, before)
 
 
 def rows_of(studies: Sequence[Study]) -> pd.DataFrame:

@@ -1,0 +1,71 @@
+"""Calls that share nothing, in several processes or in this one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from stockkit.errors import ForecastError
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
+
+
+def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
+    """What each of `todo` returns, in order, from `jobs` processes; 1: this one, -1: one a core.
+
+    Where processes cannot share locks, as on Lambda, which has no writable /dev/shm, the calls take turns in this one,
+    after a warning.
+
+    Raises:
+        ForecastError: another number of jobs; a process that was killed. And whatever a call raises.
+    """
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
+        raise ForecastError(f"jobs {jobs!r}: give a number of processes, or -1 for one a core.")
+    results = None if jobs == 1 else _from_processes(todo, jobs)
+    if results is None:
+        yield from map(_call, todo)
+        return
+    from loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield from results
+    except TerminatedWorkerError as error:
+        raise ForecastError(
+            "a process that fitted models was killed, as happens where memory runs out: give it fewer symbols, more "
+            "memory, or jobs=1."
+        ) from error
+
+
+def _from_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any] | None:
+    """The results from several processes, to come; None where there can be none beside this one."""
+    try:
+        import loky
+
+        count = loky.cpu_count() if jobs == -1 else jobs
+        if count == 1:
+            return None
+        return loky.get_reusable_executor(count, env=ONE_THREAD).map(_call, todo)  # type: ignore[no-any-return]
+    except (OSError, ImportError) as error:
+        warnings.warn(
+            f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
+            stacklevel=3,
+        )
+        return None
+
+
+def end_processes() -> None:
+    """End the processes; a kernel that is killed first would leave their locks behind, and a warning."""
+    with suppress(OSError, ImportError):
+        import loky
+
+        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _call(work: Callable[[], Any]) -> Any:
+    """The result of a call; sums that BLAS divides among threads would round as the machine's cores have it."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return work()

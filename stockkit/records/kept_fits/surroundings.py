@@ -1,0 +1,36 @@
+"""What computes a fit besides code and data: Python, the installed packages, and the processor's kind of arithmetic."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import sysconfig
+from typing import Any
+
+
+@functools.cache
+def fingerprint() -> str:
+    """A hash of the versions of all installed packages, of Python, and of what numpy and BLAS use of this processor.
+
+    Sums round differently where more numbers are added at one go: a fit of another kind of processor is not taken up.
+    """
+    told = [platform.python_version(), platform.machine(), platform.system(), *_packages(), *_arithmetic()]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _packages() -> list[str]:
+    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    names = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
+    return sorted(name for name in names if name.endswith((".dist-info", ".egg-info")))
+
+
+def _arithmetic() -> list[str]:
+    import numpy as np
+    import threadpoolctl
+
+    features: dict[str, Any] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
+    blas = [each for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"]
+    kinds = {f"{each['internal_api']} {each.get('architecture')}" for each in blas}
+    return [*sorted(name for name, there in features.items() if there), *sorted(kinds)]
