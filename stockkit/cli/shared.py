@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -24,5 +25,7 @@ def checked(**parameters: Any) -> dict[str, Any]:
 
 
 def fail(*lines: str) -> None:
-    """Say on stderr what went wrong."""
-    print("error: " + "\n       ".join(lines), file=sys.stderr)
+    """Say on stderr what went wrong, without a secret that is known."""
+    from stockkit.workbook.execution.redactions import from_environment
+
+    print(from_environment(os.environ).text("error: " + "\n       ".join(lines)), file=sys.stderr)

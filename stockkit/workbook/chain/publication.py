@@ -28,6 +28,7 @@ from stockkit.errors import LakeError, RunError
 from stockkit.files import OCTETS, Bucket, locked, write_atomically
 from stockkit.lake.address import parse
 from stockkit.workbook.manifest import PARTIAL, SUCCEEDED
+from stockkit.workbook.notifications.notes import NAME as NOTE
 
 FILES, MANIFEST, PAGE, LATEST = "files.json", "run.json", "index.html", "latest.json"
 RUN = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?(?:\.(\d+))?")
@@ -239,9 +240,10 @@ def _staging(bucket: Bucket) -> Path:
 
 def _files(folder: Path) -> dict[str, bytes]:
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    paths = [path for path in paths if path.name not in (FILES, NOTE)]
     named = {path.relative_to(folder).as_posix(): path for path in paths}
     try:
-        return {name: path.read_bytes() for name, path in named.items() if _is_plain(name) and name != FILES}
+        return {name: path.read_bytes() for name, path in named.items() if _is_plain(name)}
     except OSError as error:
         raise RunError(f"{folder} cannot be read: {error.strerror}.") from error
 

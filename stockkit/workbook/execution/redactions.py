@@ -25,9 +25,11 @@ from stockkit.workbook.masking.sieve import Sieve
 PREFIX = "STOCKKIT_SECRET_"
 NAMED = re.compile(
     r"(?:^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|AUTH_?KEY|SECRET|TOKEN|PASSPHRASE|CREDENTIALS?)$"
-    r"|PASSWORD$|PASSWD$",
+    r"|PASSWORD$|PASSWD$|_PASS$|_PWD$",
     re.I,
 )
+KEY = re.compile(r"_KEY$", re.I)  # what is named so may be a column's name as well
+RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_.-]{16,}")
 IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]{8,})@", re.I)  # scheme://user:password@host
 SHORTEST = 4  # characters; a shorter value would strike half of every page
 LINE = 16  # characters from which a line of a value of several lines, as a private key, is a value of its own
@@ -173,6 +175,7 @@ def from_environment(environment: Mapping[str, str]) -> Redaction:
     """
     keys = [value for name, value in environment.items() if name.startswith(PREFIX)]
     keys += [value for name, value in environment.items() if NAMED.search(name) and _may_be_secret(value)]
+    keys += [value for name, value in environment.items() if KEY.search(name) and RANDOM.fullmatch(value)]
     keys += [match for value in environment.values() for match in IN_ADDRESS.findall(value)]
     return Redaction((stripped for value in keys if (stripped := value.strip())), secrets.LOOKED_UP)
 

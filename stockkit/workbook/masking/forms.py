@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
+from urllib.parse import quote
 
 from stockkit.intake.secrets import STRUCK, any_form, encoded
 
 LONG = 8  # characters from which a match by chance, as in a picture, is out of the question
 SHORT_TEXT = 50_000  # characters up to which a text is looked through as a whole
+MIXED = 500  # characters up to which a value is looked for with each of them quoted in a way of its own
 WIDEST = 24  # characters that one may take, however it is quoted
 BETWEEN = r"(?:\s|\x1b\[[0-9;]*m|<[^<>]{0,200}>)*"  # between the parts of a value that is shown in parts
 GAPS = re.compile(r"\s+|\x1b\[[0-9;]*m|<[^<>]{0,200}>")
@@ -24,12 +28,15 @@ class Forms:
         self.value = value
         self.run = max(re.findall(r"[a-z0-9]+", value.lower()), key=len, default="")  # plain in every quoted form
         coded = {value, repr(value)[1:-1], *(encoded(value) if len(value) >= LONG else ())}
+        if len(value) > MIXED:
+            coded |= {quote(value, safe=""), json.dumps(value)[1:-1], html.escape(value)}
         self.coded = {form.lower() for form in coded}
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         longest = sorted(self.coded, key=len, reverse=True)
-        return re.compile("|".join([*map(re.escape, longest), "".join(map(any_form, self.value))]), re.IGNORECASE)
+        mixed = "".join(map(any_form, self.value)) if len(self.value) <= MIXED else "(?!)"
+        return re.compile("|".join([*map(re.escape, longest), mixed]), re.IGNORECASE)
 
     @cached_property
     def _solid(self) -> list[str]:
