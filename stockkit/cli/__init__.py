@@ -23,7 +23,7 @@ from stockkit.errors import LakeError, ParamError, StockkitError
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
 if TYPE_CHECKING:
-    from stockkit.workbook.chain import plan, runner
+    from stockkit.workbook.chain import plan, publication, runner
     from stockkit.workbook.notifications.announcing import Announcer
 
 app = typer.Typer(
@@ -95,7 +95,9 @@ def run(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Set one parameter; may be repeated.")
     ] = None,
-    reports: Annotated[Path | None, typer.Option(help="Where reports go; reports/ by default.")] = None,
+    reports: Annotated[
+        str | None, typer.Option(help="Where reports go: a folder, reports/ by default, or s3://bucket/prefix.")
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Stop after this notebook.")] = None,
     only: Annotated[str | None, typer.Option(metavar="NOTEBOOK", help="Run this notebook alone.")] = None,
     resume: Annotated[
@@ -111,18 +113,23 @@ def run(
     notify_on: Annotated[
         str | None, typer.Option(metavar="WHEN", help="always, failure, or change: another outcome than last time.")
     ] = None,
+    wait: Annotated[
+        int, typer.Option(min=0, max=2_592_000, metavar="SECONDS", help="How long to wait for another run on the lake.")
+    ] = 3600,
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
     from stockkit.workbook.chain import stopping
     from stockkit.workbook.chain.runner import Options
     from stockkit.workbook.notifications import announcing, chosen
 
-    folder, file = _places(params_file, reports, resume)
-    teller = chosen.announcer(file, parameter or [], folder, channels=notify, when=notify_on)
+    place, file = _places(params_file, reports, resume)
+    teller = chosen.announcer(file, parameter or [], place.local, channels=notify, when=notify_on)
     with announcing.announcing(teller):
-        todo, resumed, folder = _planned(params_file, parameter, reports, until, only, resume)
+        todo, resumed = _planned(params_file, parameter, place, until, only, resume)
         seconds = None if deadline is None else stopping.seconds(deadline)
-        code = _run(todo, folder, Options(jobs, seconds, resumed, teller.begin), teller)
+        how = Options(jobs, seconds, resumed, on_folder=teller.begin, wait=wait,
+                      publish=lambda folder: teller.publish(place.publish(folder)))  # fmt: skip
+        code = _run(todo, place.local, how, teller)
     if code:
         raise typer.Exit(code)
 
@@ -135,7 +142,7 @@ def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Anno
 
     try:
         manifest = start(todo, folder, progress.for_terminal(), options)
-    except LakeError as error:  # after the start: the reports cannot be written
+    except LakeError as error:  # after the start: reports cannot be written or published, another run has the lake
         fail(str(error))
         teller.fail(error, EXIT_FAILED)
         return EXIT_FAILED
@@ -144,42 +151,45 @@ def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Anno
         _explain(manifest)
         stopped = EXIT_STOPPED if conclusion.is_interrupted(manifest) else EXIT_FAILED
         code = EXIT_INCOMPLETE if conclusion.is_incomplete(manifest) else stopped
-    print(_shown(folder / manifest.run / "index.html"))
+    print(_shown(teller.page))
     teller.end(manifest, code)
     return code
 
 
-def _places(params_file: Path | None, reports: Path | None, resumed: str | None) -> tuple[Path, Path]:
-    """The folder of reports and the parameters file, as far as they can be known before the plan."""
+def _places(params_file: Path | None, reports: str | None, resumed: str | None) -> tuple[publication.Reports, Path]:
+    """Where reports go, and the parameters file, as far as they can be known before the plan."""
     from stockkit.lake.tables import workbook_root
+    from stockkit.workbook.chain import publication
     from stockkit.workbook.notifications import chosen
 
     file = params_file or Path("params")
-    folder = (reports or (chosen.root_of(file) if params_file else workbook_root()) / "reports").resolve()
-    return folder, chosen.params_file_of(folder, resumed) if resumed else file
+    place = publication.open_reports(reports, chosen.root_of(file) if params_file else workbook_root())
+    if resumed is None:
+        return place, file
+    place.fetch(resumed)
+    return place, chosen.params_file_of(place.local, resumed)
 
 
 def _planned(
     params_file: Path | None,
     parameter: list[str] | None,
-    reports: Path | None,
+    place: publication.Reports,
     until: str | None,
     only: str | None,
     resumed: str | None,
-) -> tuple[plan.RunPlan, Manifest | None, Path]:
-    """The plan of a new run, or of one that goes on with its manifest; and the folder of reports."""
-    from stockkit.lake.tables import workbook_root
+) -> tuple[plan.RunPlan, Manifest | None]:
+    """The plan of a new run, or of one that goes on with its manifest."""
     from stockkit.workbook.chain import plan, resume
 
     if resumed is not None:
         if params_file or parameter or until or only:
             raise ParamError("--resume RUN goes on with the parameters and notebooks of that run: name nothing else.")
-        folder = (reports or workbook_root() / "reports").resolve()
-        return *resume.resume(resumed, folder), folder
+        return resume.resume(resumed, place.local)
     if params_file is None:
         raise ParamError("name a parameters file, as in: stockkit run params/sample.yaml")
     todo = plan.plan(params_file, parameter or [], until=until, only=only)
-    return todo, None, (reports or todo.root / "reports").resolve()
+    place.check()
+    return todo, None
 
 
 def _explain(manifest: Manifest) -> None:
@@ -195,9 +205,11 @@ def _explain(manifest: Manifest) -> None:
     fail(f"notebook {failed.name}, {where}", f"cause: {cause}", f"not run: {', '.join(left) or 'none'}")
 
 
-def _shown(path: Path) -> str:
-    """A path as a user would type it: relative where it lies below the current folder."""
-    here = Path.cwd()
+def _shown(page: str | Path) -> str:
+    """A page's address as it is; a path as a user would type it: relative where it lies below the current folder."""
+    if "://" in str(page):
+        return str(page)
+    here, path = Path.cwd(), Path(page)
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 

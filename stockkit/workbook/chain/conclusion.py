@@ -27,6 +27,7 @@ def conclude(folder: RunFolder, manifest: Manifest, redaction: Redaction, stop: 
         LakeError: the folder cannot be written; the run has failed, and says so as far as the disk allows.
     """
     manifest.gather()
+    stop.confirm()
     _decide(manifest, _reason(manifest, stop), redaction)
     try:
         manifest.warnings += scanning.scan(folder.partial, redaction)  # before pages are made of it
@@ -36,6 +37,7 @@ def conclude(folder: RunFolder, manifest: Manifest, redaction: Redaction, stop: 
         bodies.drop(folder.partial)
         manifest.warnings += scanning.scan(folder.partial, redaction)
         _check_pages(folder.partial, manifest)
+        stop.confirm()
         if manifest.status == SUCCEEDED and stop.reason:
             raise RunError(f"it was {stop.reason} while its pages were made")
         save(folder.partial, manifest, redaction)
@@ -91,7 +93,7 @@ def _reason(manifest: Manifest, stop: Stop) -> str | None:
         if (error := step.error) and error.ename != INTERRUPTED:
             where = f" cell {error.cell}" if error.cell is not None else ""
             return f"{step.name}{where}: {error.ename}: {error.evalue}"
-    if any(step.status != SUCCEEDED for step in manifest.steps):
+    if stop.lost or any(step.status != SUCCEEDED for step in manifest.steps):
         return interruption(manifest, stop.reason or "the run ended early")
     missing = manifest.headlines.get("missing_symbols", {})
     return f"{INCOMPLETE}{'; '.join(missing.values())}" if missing else None

@@ -41,6 +41,7 @@ class Lease:
 
     Attributes:
         run: its id. lost: set once the lake may be another run's. reason: how that came.
+        on_lost: called once with the reason, in whatever thread notices.
         handle: the open file whose lock keeps the others out, for a process that has to outlive this one; None on S3.
     """
 
@@ -48,6 +49,7 @@ class Lease:
     lost: threading.Event = field(default_factory=threading.Event)
     reason: str = ""
     handle: int | None = None
+    on_lost: Callable[[str], object] = field(default=lambda reason: None, repr=False)
     _confirm: Callable[[], str] = field(default=lambda: "", repr=False)
 
     def lose(self, reason: str) -> None:
@@ -55,6 +57,7 @@ class Lease:
         if not self.lost.is_set():
             self.reason = f"the lease on the lake was lost {reason}"
             self.lost.set()
+            self.on_lost(self.reason)
 
     def check(self) -> None:
         """Go on only where the lake is not known to be another run's.
@@ -65,34 +68,46 @@ class Lease:
         if self.lost.is_set():
             raise RunError(self.reason)
 
+    def ask(self) -> None:
+        """Look anew whether the lake is this run's; `lost` is set where it is not, or nobody answers."""
+        if not self.lost.is_set() and (reason := self._confirm()):
+            self.lose(reason)
+
     def confirm(self) -> None:
-        """Ask anew whether the lake is this run's: before something that counts, as the word "succeeded".
+        """Go on only where the lake is this run's at this moment.
 
         Raises:
             RunError: it is not, or nobody answers.
         """
-        if not self.lost.is_set() and (reason := self._confirm()):
-            self.lose(reason)
+        self.ask()
         self.check()
 
 
 @contextmanager
 def taken(
-    lake: Lake, run_id: str, *, wait: float = 3600.0, on_wait: Callable[[Holder], None] = lambda holder: None
+    lake: Lake,
+    run_id: str,
+    *,
+    wait: float = 3600.0,
+    on_wait: Callable[[Holder], object] = lambda holder: None,
+    on_lost: Callable[[str], object] = lambda reason: None,
+    stopped: Callable[[], str] = lambda: "",
 ) -> Iterator[Lease]:
     """Have a lake to oneself while the block runs.
 
     Args:
         lake: in a folder, or on S3. run_id: what others are told.
         wait: seconds to wait for another run to end; 0 for none.
-        on_wait: called once for each run that is waited for.
+        on_wait: called once for each run that is waited for. on_lost: called with the reason once the lake is lost.
+        stopped: why the waiting has to end early; "" while it has not.
 
     Raises:
         LakeError: another run has it, and is named; or nothing can be written there.
     """
-    me, patience = claims.this_process(run_id), _Patience(str(lake.files), wait, on_wait)
+    me, patience = claims.this_process(run_id), _Patience(str(lake.files), wait, on_wait, stopped)
     files = lake.files
     with _taken_folder(files, me, patience) if isinstance(files, Folder) else _taken_bucket(files, me, patience) as got:
+        got.on_lost = on_lost
         yield got
 
 
@@ -102,7 +117,8 @@ class _Patience:
 
     lake: str
     wait: float
-    on_wait: Callable[[Holder], None]
+    on_wait: Callable[[Holder], object]
+    stopped: Callable[[], str]
 
     def until(self, attempt: Callable[[], Holder | None], pause: float) -> None:
         """Try until nobody has the lake.
@@ -125,6 +141,8 @@ class _Patience:
             left = started + max(self.wait, GRACE) - time.monotonic()
             if left <= 0:
                 raise LakeError(self._refusal(holder))
+            if reason := self.stopped():
+                raise LakeError(f"{reason} while the lake {self.lake} was in use by {holder}: nothing was started.")
             if self.wait > 0 and (told is None or told.token != holder.token):
                 self.on_wait(holder)
             told = holder

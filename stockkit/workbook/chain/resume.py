@@ -43,6 +43,11 @@ def resume(run: str, reports: Path) -> tuple[RunPlan, Manifest]:
     return todo, manifest
 
 
+def look_again(todo: RunPlan, manifest: Manifest, folder: Path) -> None:
+    """Let only steps that still stand count as done, where others may have written to the lake meanwhile."""
+    _forget(manifest, _standing(todo, manifest, folder))
+
+
 def _folder(run: str, reports: Path) -> Path:
     name = Path(run).name.removesuffix(PARTIAL)
     for folder in (reports / f"{name}{PARTIAL}", reports / name):

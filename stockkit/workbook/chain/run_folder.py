@@ -8,6 +8,7 @@ that succeeded.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ class RunFolder:
             self.partial.rename(self.final)
         except OSError as error:
             raise LakeError(f"cannot rename {self.partial} to {self.final.name}: {error.strerror}.") from error
+
+    def abandon(self) -> None:
+        """Leave nothing of a run that has not started."""
+        shutil.rmtree(self.partial, ignore_errors=True)
 
     def make_latest(self) -> None:
         """Let ``latest`` lead here, unless it leads to a newer run; where there are no links there is no ``latest``."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stockkit import provenance
+from stockkit.errors import LakeError
 from stockkit.workbook import preflight, table_checks
-from stockkit.workbook.chain import conclusion, retries, run_folder, steps, stopping
+from stockkit.workbook.chain import conclusion, lease, resume, retries, run_folder, steps, stopping
+from stockkit.workbook.chain.claims import Holder
 from stockkit.workbook.chain.plan import RunPlan
 from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop
@@ -44,37 +47,44 @@ class Options:
         deadline: seconds after which the process has to have ended.
         resumed: the run that goes on, as it was left; None for a new one.
         on_folder: called with the run's folder once this process works on it.
+        wait: seconds to wait for another run on this lake to end.
+        publish: called with the folder of a run that has ended, however it has.
     """
 
     jobs: int = 0
     deadline: float | None = None
     resumed: Manifest | None = None
     on_folder: Callable[[Path], None] = lambda folder: None
+    wait: float = 3600.0
+    publish: Callable[[Path], object] = lambda folder: None
 
 
 def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options: Options = Options()) -> Manifest:
     """Run a plan and return its manifest, which is also ``reports/<run>/run.json`` beside the pages.
 
     Raises:
-        LakeError: the reports folder cannot be written. RunError: its disk is full, or another process works on the
-            run. KeyboardInterrupt: stopped by a signal; the manifest says so, and no process and no temporary folder
-            is left.
+        LakeError: the reports folder or the lake cannot be written, another run has the lake, or the run could not be
+            published. RunError: the disk is full, or another process works on the run. KeyboardInterrupt: stopped by a
+            signal; the manifest says so, and no process and no temporary folder is left.
     """
     preflight.check_space(reports, todo.lake)
-    folder = run_folder.reopen(reports, options.resumed.run) if options.resumed else run_folder.make(reports)
+    resumed = options.resumed
+    folder = run_folder.RunFolder(reports, resumed.run) if resumed else run_folder.make(reports)
     redaction, started = from_environment(os.environ), time.monotonic()
-    manifest = options.resumed or _first_manifest(todo, folder.run, redaction)
+    manifest = resumed or _first_manifest(todo, folder.run, redaction)
     stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
-    with run_folder.working(folder), stopping.stoppable(stop):
+    run = Run(todo, folder, manifest, progress or Lines(), redaction, stop, started)
+    with stopping.stoppable(stop), run.alone(options) as mine, run_folder.working(folder):
         options.on_folder(folder.partial)
-        run = Run(todo, folder, manifest, progress or Lines(), redaction, stop, started)
         try:
-            with processes.guarded() as guard:
+            with processes.guarded(mine.handle) as guard:
                 run.go(guard, options.jobs or min(MOST_JOBS, os.cpu_count() or 1))
             _check_tables(todo, manifest)
         finally:
-            manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - started, 1), _now()
+            manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), _now()
+            stop.confirm = mine.ask
             conclusion.conclude(folder, manifest, redaction, stop)
+    options.publish(folder.final)
     if stop.number is not None and manifest.status != SUCCEEDED:
         raise KeyboardInterrupt
     return manifest
@@ -93,6 +103,34 @@ class Run:
     started: float
     running: dict[Future[None], Step] = field(default_factory=dict)
     pages: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "pages", bodies.warm))
+
+    @contextmanager
+    def alone(self, options: Options) -> Iterator[lease.Lease]:
+        """Have the lake to oneself while the block runs: wait for another run, then take up what this one does.
+
+        Raises:
+            LakeError: another run has it for too long; nothing is left. KeyboardInterrupt: stopped by a signal.
+        """
+        hear: dict[str, Any] = {"on_wait": self._waits, "on_lost": self.stop.lose, "stopped": lambda: self.stop.reason}
+        with ExitStack() as held:
+            try:
+                mine = held.enter_context(lease.taken(self.todo.lake, self.folder.run, wait=options.wait, **hear))
+            except LakeError:
+                if not options.resumed:
+                    self.folder.abandon()
+                if self.stop.number is not None:
+                    raise KeyboardInterrupt from None
+                raise
+            self.started = time.monotonic()
+            if options.resumed:
+                run_folder.reopen(self.folder.reports, self.folder.run)
+                resume.look_again(self.todo, self.manifest, self.folder.partial)
+            yield mine
+
+    def _waits(self, holder: Holder) -> None:
+        self.progress.say(f"waits for {holder}")
+        if self.folder.partial.is_dir():
+            self.save()
 
     def go(self, guard: processes.Guard, jobs: int) -> None:
         """Run the steps that are left until all are done, one has failed, or the run has to stop."""

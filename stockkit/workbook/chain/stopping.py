@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -45,12 +45,18 @@ class Stop:
         deadline: when it has to have ended, on the monotonic clock.
         number: of the signal that came; None where none did.
         lost: why the run may not go on although nobody has stopped it; "" where it may.
+        confirm: looks, just before a run is said to have succeeded, whether it has to stop.
     """
 
     deadline: float = math.inf
     started: float = 0.0
     number: int | None = None
     lost: str = ""
+    confirm: Callable[[], object] = lambda: None
+
+    def lose(self, why: str) -> None:
+        """From now on the run may not go on."""
+        self.lost = self.lost or why
 
     @property
     def last_moment(self) -> float:

@@ -50,8 +50,11 @@ class Guard:
 
 
 @contextmanager
-def guarded() -> Iterator[Guard]:
-    """Guard what runs in this block; at its end, however it comes, no marked process and no folder is left."""
+def guarded(handle: int | None = None) -> Iterator[Guard]:
+    """Guard what runs in this block; at its end, however it comes, no marked process and no folder is left.
+
+    An open file is kept open until then, also where this process is killed: with it a lock that it may have.
+    """
     folder = Path(tempfile.mkdtemp(prefix="stockkit-"))
     mark = uuid.uuid4().hex
     watch = subprocess.Popen(
@@ -60,6 +63,7 @@ def guarded() -> Iterator[Guard]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=() if handle is None else (handle,),
     )
     try:
         yield Guard(mark, folder)

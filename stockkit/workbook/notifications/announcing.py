@@ -35,6 +35,7 @@ class Announcer:
     Args:
         channels: by name; with none nothing is told. when: one of `WHEN`. reports: where the folders of runs are.
         params_file: as a manifest names it. address: what comes before ``/<run>/index.html`` in the link to a report.
+        page: where the run's own page is, once it is there.
     """
 
     channels: Mapping[str, Any]
@@ -42,6 +43,7 @@ class Announcer:
     reports: Path
     params_file: str
     address: str = ""
+    page: str = ""
     run: str = ""
     started: float = field(default_factory=time.monotonic)
     began: str = field(default_factory=lambda: _now())
@@ -55,6 +57,10 @@ class Announcer:
             return
         with suppress(OSError):  # a full disk ends the run itself
             self._note = notes.begin(folder, self.params_file)
+
+    def publish(self, page: str) -> None:
+        """The run's page is here now."""
+        self.page = page
 
     def end(self, manifest: Manifest, exit_code: int) -> None:
         """This is how the run went."""
@@ -151,6 +157,10 @@ class Announcer:
         }
 
     def _report(self, folder: str) -> str:
+        if self.page and folder == self.run:
+            if not self.address:
+                return self.page
+            folder = Path(self.page).parent.name
         if self.address:
             return f"{self.address.rstrip('/')}/{folder}/index.html"
         return str(self.reports / folder / "index.html")
