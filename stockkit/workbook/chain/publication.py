@@ -29,6 +29,7 @@ from stockkit.files import OCTETS, Bucket, locked, write_atomically
 from stockkit.lake.address import parse
 from stockkit.workbook.manifest import PARTIAL, SUCCEEDED
 from stockkit.workbook.notifications.notes import NAME as NOTE
+from stockkit.workbook.pages import bodies
 
 FILES, MANIFEST, PAGE, LATEST = "files.json", "run.json", "index.html", "latest.json"
 RUN = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?(?:\.(\d+))?")
@@ -249,8 +250,12 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name leads to a file below its folder that is not hidden."""
-    return bool(name) and "\\" not in name and not any(part.startswith(".") or not part for part in name.split("/"))
+    """Whether a name leads to a file below its folder that is not hidden, nor can be made anew."""
+    return (
+        not name.endswith(bodies.ENDING)
+        and "\\" not in name
+        and not any(part.startswith(".") or not part for part in name.split("/"))
+    )
 
 
 def _manifest(files: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
