@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -19,12 +21,15 @@ from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE, fail
 from stockkit.cli.workbook import schedule
-from stockkit.errors import LakeError, ParamError, StockkitError
+from stockkit.errors import LakeError, ParamError, StockkitError, did_you_mean
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
 if TYPE_CHECKING:
     from stockkit.workbook.chain import plan, publication, runner
     from stockkit.workbook.notifications.announcing import Announcer
+
+EVERY = "all"
+NOTEBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no path and no option
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +47,7 @@ app.add_typer(stream.app, name="stream")
 def main() -> None:
     """Run the command and leave; an expected error is one paragraph and an exit code, never a traceback."""
     try:
-        app()
+        app(_with_names(sys.argv[1:]))
         code = 0
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
@@ -53,6 +58,16 @@ def main() -> None:
         fail("interrupted; the run is marked as failed.")
         code = EXIT_INTERRUPTED
     _leave(code)
+
+
+def _with_names(words: Sequence[str]) -> list[str]:
+    """The words of a command, with the name of all notebooks after a `--force` that has none."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return [
+        part
+        for word, after in pairs
+        for part in ((word, EVERY) if word == "--force" and not NOTEBOOK.fullmatch(after) else (word,))
+    ]
 
 
 def _leave(code: int) -> None:
@@ -116,6 +131,11 @@ def run(
     wait: Annotated[
         int, typer.Option(min=0, max=2_592_000, metavar="SECONDS", help="How long to wait for another run on the lake.")
     ] = 3600,
+    explain: Annotated[bool, typer.Option("--explain", help="Say of each notebook why it runs.")] = False,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NOTEBOOK]", help="Run it whatever is kept of it; without a name all of them."),
+    ] = None,
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
     from stockkit.workbook.chain import stopping
@@ -128,7 +148,8 @@ def run(
         todo, resumed = _planned(params_file, parameter, place, until, only, resume)
         seconds = None if deadline is None else stopping.seconds(deadline)
         how = Options(jobs, seconds, resumed, on_folder=teller.begin, wait=wait,
-                      publish=lambda folder: teller.publish(place.publish(folder)))  # fmt: skip
+                      publish=lambda folder: teller.publish(place.publish(folder)),
+                      force=_forced(todo, force or ()), explain=explain)  # fmt: skip
         code = _run(todo, place.local, how, teller)
     if code:
         raise typer.Exit(code)
@@ -190,6 +211,18 @@ def _planned(
     todo = plan.plan(params_file, parameter or [], until=until, only=only)
     place.check()
     return todo, None
+
+
+def _forced(todo: plan.RunPlan, words: Sequence[str]) -> set[str]:
+    """The notebooks that run whatever is kept of them.
+
+    Raises:
+        ParamError: one of them is none of this run.
+    """
+    names = [notebook.name for notebook in todo.chain]
+    for word in set(words) - {EVERY, *names}:
+        raise ParamError(f"--force {word[:60]}: this run has {', '.join(names)}.{did_you_mean(word, names)}")
+    return {*names} if EVERY in words else {*words}
 
 
 def _explain(manifest: Manifest) -> None:

@@ -116,8 +116,8 @@ def counting(what: str) -> Callable[[str, int, int], None]:
 
 
 def payloads(notebook: Any) -> Iterator[dict[str, Any]]:
-    """Everything that an executed notebook (an nbformat node) handed over, in order."""
-    for cell in notebook.cells:
+    """Everything that an executed notebook (its JSON, or an nbformat node) handed over, in order."""
+    for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             if HANDOVER in output.get("data", {}):
                 yield output["data"][HANDOVER]

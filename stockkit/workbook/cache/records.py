@@ -20,6 +20,7 @@ from stockkit.workbook.cache.observed import Observed
 from stockkit.workbook.cache.table_states import TableState
 
 NAME = re.compile(r"(\d{8}T\d{12}Z)-([0-9a-f]{16})-([0-9a-f]{8})\.json")
+OURS = re.compile(r"[\w-]+\.(json|ipynb|body\.json)")
 KEPT = 6  # results a notebook
 
 
@@ -66,11 +67,9 @@ def put(files: Files, notebook: str, record: Record, executed: bytes) -> str:
 def _prune(files: Files, notebook: str) -> None:
     """Leave the newest results, and among what is older nothing."""
     names = files.names(folder(notebook))
-    records = sorted(name for name in names if NAME.fullmatch(name))
-    stems = {name.removesuffix(".json") for name in records[-KEPT:]}
-    oldest = min(stems, default="")
+    stems = {name.removesuffix(".json") for name in sorted(filter(NAME.fullmatch, names))[-KEPT:]}
     for name in names:
-        if name.partition(".")[0] not in stems and name < oldest and re.fullmatch(r"[\w-]+\.(json|ipynb)", name):
+        if OURS.fullmatch(name) and name < min(stems, default="") and name.partition(".")[0] not in stems:
             files.remove(f"{folder(notebook)}/{name}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from stockkit.workbook.cache.observed import Unkept
 from stockkit.workbook.cache.records import Record
 from stockkit.workbook.cache.transplant import transplanted
 from stockkit.workbook.formats import notebook_file
+from stockkit.workbook.pages import bodies
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,15 @@ class Kept:
 
     Attributes:
         run: the id of the run that made it. notebook: the executed notebook, under the markdown of now.
-        warnings: of its execution.
+        warnings: of its execution. stem: the key that it is kept under, without an ending.
+        body: what its page shows, as `pages.bodies` keeps it; None where that is not kept.
     """
 
     run: str
     notebook: bytes
     warnings: list[str]
+    stem: str
+    body: bytes | None
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,9 @@ def _taken(record: Record, document: Mapping[str, Any], files: Files) -> tuple[s
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         return f"the kept notebook cannot be used ({' '.join(str(error).split())[:100]})", None
     text = json.dumps(fresh, ensure_ascii=False, indent=1, sort_keys=True) + "\n"  # as nbformat writes them
-    return f"nothing that it read has changed since run {record.run}", Kept(record.run, text.encode(), record.warnings)
+    return f"nothing that it read has changed since run {record.run}", Kept(
+        record.run, text.encode(), record.warnings, record.stem, files.read(record.stem + bodies.ENDING)
+    )
 
 
 def restore(kept: Kept, output: Path, *, way_out: str = WAY_OUT) -> None:
@@ -174,6 +181,8 @@ def restore(kept: Kept, output: Path, *, way_out: str = WAY_OUT) -> None:
         LakeError: it cannot be written.
     """
     write_atomically(output, kept.notebook, way_out=way_out)
+    if kept.body is not None:
+        write_atomically(bodies.place(output), kept.body, way_out=way_out)
 
 
 def keep(
@@ -189,8 +198,10 @@ def keep(
     stored: Mapping[str, int],
     warnings: Sequence[str] = (),
     redact: Callable[[str], str] = str,
-) -> str:
-    """Keep the result of a step that has succeeded; "" when it is, else in a sentence why it is not.
+) -> tuple[str, str]:
+    """Keep the result of a step that has succeeded: the key that it is kept under, without an ending, and "".
+
+    Where it is not kept "" and in a sentence why.
 
     Args:
         decision: that led to it. output: the executed notebook. trace: the file of notes that `trace.begin` made.
@@ -201,18 +212,45 @@ def keep(
         redact: strikes secrets out of a text.
     """
     if decision.basis is None:
-        return decision.why
+        return "", decision.why
     try:
         executed = output.read_bytes()
         document = json.loads(executed)
         if keys.code(document) != decision.basis.code:
-            return "the notebook changed while it ran, or holds a secret"
+            return "", "the notebook changed while it ran, or holds a secret"
         wishes = keys.wishes(json.loads(decision.basis.declared), output.stem)
         seen = observed.observe(trace, files, root, reads=reads, writes=writes, wishes=wishes)
         seen = replace(seen, stored=dict(stored))
         shown = {name: redact(value) for name, value in decision.basis.shown.items()}
         record = Record(run, replace(decision.basis, shown=shown), seen, "", list(warnings))
-        records.put(files, output.stem, record, executed)
+        return records.put(files, output.stem, record, executed), ""
     except (Unkept, LakeError, OSError, ValueError, KeyError) as error:
-        return " ".join(str(error).split())[:300]
-    return ""
+        return "", " ".join(str(error).split())[:300]
+
+
+def keep_body(files: Files, stem: str, output: Path) -> None:
+    """Keep what the page of a kept notebook shows beside it, where it is not kept so already.
+
+    Args:
+        files: of the lake. stem: the key that the notebook is kept under, without an ending.
+        output: the executed notebook, with the file of `pages.bodies` beside it.
+    """
+    with suppress(LakeError, OSError):  # it can be made anew
+        body = bodies.place(output).read_bytes()
+        if files.read(stem + bodies.ENDING) != body:
+            files.note(stem + bodies.ENDING, body)
+
+
+def withdraw_others(files: Files, stems: Mapping[str, str], folder: Path) -> None:
+    """Delete what was kept of notebooks in which a secret was struck out since: what is kept is what was published.
+
+    Args:
+        files: of the lake. stems: by the name of a notebook the key that it is kept under, without an ending.
+        folder: of the run.
+    """
+    for name, stem in stems.items():
+        with suppress(LakeError, OSError):
+            published = folder / f"{name}.ipynb"
+            if not published.is_file() or published.read_bytes() != files.read(f"{stem}.ipynb"):
+                for ending in (".json", ".ipynb", bodies.ENDING):
+                    files.remove(stem + ending)

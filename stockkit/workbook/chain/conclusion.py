@@ -121,7 +121,7 @@ def _check_pages(folder: Path, manifest: Manifest) -> None:
 
 def _withdraw(folder: RunFolder, manifest: Manifest, redaction: Redaction) -> None:
     """Say as far as the disk allows that the run failed; what says otherwise goes."""
-    place = folder.final if folder.final.is_dir() else folder.partial
+    place = folder.place
     for name in ("index.html", "run.json"):  # nor can a full disk keep the new ones from taking their place
         with suppress(OSError):
             (place / name).unlink(missing_ok=True)

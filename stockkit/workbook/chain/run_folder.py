@@ -46,6 +46,11 @@ class RunFolder:
         """Where it is once it has ended."""
         return self.reports / self.run
 
+    @property
+    def place(self) -> Path:
+        """Where it is now."""
+        return self.final if self.final.is_dir() else self.partial
+
     def finish(self) -> None:
         """Give it its final name.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import Any
 from stockkit import provenance
 from stockkit.errors import LakeError
 from stockkit.workbook import preflight, table_checks
+from stockkit.workbook.cache import reuse
 from stockkit.workbook.chain import conclusion, lease, resume, retries, run_folder, steps, stopping
 from stockkit.workbook.chain.claims import Holder
 from stockkit.workbook.chain.plan import RunPlan
@@ -29,7 +30,6 @@ from stockkit.workbook.execution import processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
-from stockkit.workbook.pages import bodies
 from stockkit.workbook.params import NOTIFYING
 from stockkit.workbook.progress import Lines, Progress
 
@@ -49,6 +49,7 @@ class Options:
         on_folder: called with the run's folder once this process works on it.
         wait: seconds to wait for another run on this lake to end.
         publish: called with the folder of a run that has ended, however it has.
+        force: the notebooks that run whatever is kept of them. explain: whether to tell of each why it runs.
     """
 
     jobs: int = 0
@@ -57,6 +58,8 @@ class Options:
     on_folder: Callable[[Path], None] = lambda folder: None
     wait: float = 3600.0
     publish: Callable[[Path], object] = lambda folder: None
+    force: Collection[str] = ()
+    explain: bool = False
 
 
 def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options: Options = Options()) -> Manifest:
@@ -78,12 +81,13 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options:
         options.on_folder(folder.partial)
         try:
             with processes.guarded(mine.handle) as guard:
-                run.go(guard, options.jobs or min(MOST_JOBS, os.cpu_count() or 1))
+                run.go(guard, options.jobs or min(MOST_JOBS, os.cpu_count() or 1), options)
             _check_tables(todo, manifest)
         finally:
             manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), _now()
             stop.confirm = mine.ask
             conclusion.conclude(folder, manifest, redaction, stop)
+            reuse.withdraw_others(todo.lake.files, run.executed, folder.place)
     options.publish(folder.final)
     if stop.number is not None and manifest.status != SUCCEEDED:
         raise KeyboardInterrupt
@@ -102,7 +106,8 @@ class Run:
     stop: Stop
     started: float
     running: dict[Future[None], Step] = field(default_factory=dict)
-    pages: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "pages", bodies.warm))
+    executed: dict[str, str] = field(default_factory=dict)  # where in the lake the results of notebooks are kept
+    pages: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "pages"))
 
     @contextmanager
     def alone(self, options: Options) -> Iterator[lease.Lease]:
@@ -132,10 +137,11 @@ class Run:
         if self.folder.partial.is_dir():
             self.save()
 
-    def go(self, guard: processes.Guard, jobs: int) -> None:
+    def go(self, guard: processes.Guard, jobs: int, options: Options) -> None:
         """Run the steps that are left until all are done, one has failed, or the run has to stop."""
         work = steps.Work(self.todo, self.folder.partial, self.manifest, self.progress, self.redaction, guard,
-                          self.stop, self.started)  # fmt: skip
+                          self.stop, self.started, self.pages, options.force, options.explain,
+                          self.executed)  # fmt: skip
         self.progress.start([step.name for step in self.manifest.steps])
         self.save()
         with self.pages, ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
@@ -182,13 +188,15 @@ class Run:
             step.reads, step.writes, step.empty, step.headlines = {}, {}, {}, {}
         step.seconds = round(time.monotonic() - started, 1)
         step.status = FAILED if step.error else SUCCEEDED
-        self.pages.submit(bodies.keep, self.folder.partial / f"{step.name}.ipynb")
+        self.pages.submit(steps.make_body, work, step.name)
         stopped = step.error and step.error.ename == INTERRUPTED
-        self.progress.done(step.name, "stopped" if stopped else step.status, step.seconds)
+        if step.kept_from and not step.error:
+            self.progress.kept(step.name, step.why)
+        else:
+            self.progress.done(step.name, "stopped" if stopped else step.status, step.seconds)
 
     def _try(self, work: steps.Work, notebook: Notebook, step: Step) -> float | None:
         """Execute a step; the seconds after which it should be tried again, None where it should not."""
-        self.pages.submit(bool)  # its thread starts, and imports what makes pages while the kernel starts
         try:
             step.error = steps.execute(work, notebook, step)
         except Exception as error:  # whatever it is, the step has not succeeded
@@ -217,8 +225,10 @@ class Run:
 
 
 def _check_tables(todo: RunPlan, manifest: Manifest) -> None:
-    """Fail the last step where a table that this run wrote is no longer there."""
+    """Fail the last step where a table that this run wrote is no longer there; what it took over was just looked at."""
     done = [step for step in manifest.steps if step.status == SUCCEEDED]
+    if all(step.kept_from for step in done):
+        return
     fault = next(table_checks.vanished(todo.lake, manifest.written), "") if done else ""
     if fault and not any(step.error for step in manifest.steps):
         done[-1].status, done[-1].error = FAILED, Failure(evalue=fault)

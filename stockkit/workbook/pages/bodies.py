@@ -46,9 +46,10 @@ class Body:
 
 
 def keep(notebook: Path) -> None:
-    """Make the body of an executed notebook and keep it beside it; what goes wrong shows when its page is made."""
+    """Keep the body of an executed notebook beside it, made now unless it is there; what goes wrong shows when its page
+    is made."""
     with suppress(Exception):
-        write_atomically(place(notebook), as_file(make(notebook)))
+        write_atomically(place(notebook), as_file(kept(notebook)))
 
 
 def kept(notebook: Path) -> Body:
@@ -102,6 +103,7 @@ def drop(folder: Path) -> None:
             path.unlink()
 
 
+@cache
 def warm() -> None:
     """Import what makes bodies, and make one: for a thread beside the first kernel, which takes as long to start."""
     with suppress(Exception):  # it shows when a page is made

@@ -69,13 +69,13 @@ class Steps:
         self.execute(path, trace.begin(notes, self.root))
         output = notes.with_name(path.name)
         output.write_bytes(self.executed(path))
-        how |= {
-            "run": f"run-{self.count}",
-            "reads": reads or {},
-            "writes": writes or {},
-            "stored": self.stored(writes or {}),
-        }
-        return reuse.keep(decision, output, notes, self.files, self.root, **how)
+        told = {"reads": reads or {}, "writes": writes or {}, "stored": self.stored(writes or {})}
+        return reuse.keep(decision, output, notes, self.files, self.root, run=f"run-{self.count}", **told, **how)[1]
+
+    def outcome(self, path: Path, **values) -> str:
+        """Why it would run, or "kept"."""
+        decision = self.decide(path, **values)
+        return "kept" if decision.kept else decision.why
 
     def decide(self, path: Path, **values) -> reuse.Decision:
         return reuse.decide(path, {"horizon": 1, **values}, self.files, self.root)
