@@ -12,7 +12,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -320,6 +320,7 @@ def way_out(text: str, otherwise: str = AGAIN) -> str:
 def shortened(error: Exception) -> str:
     """What an error says in one line; the code of S3 first, which stands at the end of a long text."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
+    text = re.sub(r"( \d+: (<unknown>|\S+::\S+|\S+ at \S+))+.*", "", text)  # where in a library written in Rust
     code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", text)), "")
     return f"{code}: {text}"[:300] if code else text[:300]
 
@@ -376,7 +377,8 @@ def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace
             os.fsync(file.fileno())
         return _moved(part, path, replace=replace)
     except OSError as error:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        with suppress(OSError):  # a disk that has become read-only refuses that as well
+            part.unlink(missing_ok=True)
         raise LakeError(f"cannot write {path}: {error.strerror}. {way_out}") from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
 from stockkit.workbook.manifest import Step
 from stockkit.workbook.notebooks import Notebook
@@ -63,6 +64,10 @@ def broken_tables(notebook: Notebook, step: Step, lake: Lake, before: Mapping[st
         if table not in now or now[table].version < version:
             there = now[table].version if table in now else None
             yield f"{notebook.name} handed over {table!r} version {version}, the lake has {there}."
+        elif lost := _lost_files(lake, table, version):
+            yield lost
+        elif absent := _absent_columns(lake, table, version):
+            yield f"{notebook.name} wrote {table!r} without its column {absent[0]!r}: write it by book.write()."
         elif table not in step.empty and (lack := emptiness(lake, table, version)):
             yield (
                 f"{notebook.name} wrote {table!r}, but it {lack}. If that is right, "
@@ -89,6 +94,13 @@ def emptiness(lake: Lake, table: str, version: int) -> str:
     return ""
 
 
+def _absent_columns(lake: Lake, table: str, version: int) -> list[str]:
+    """The columns of a table's contract that it has not; only one written past the lake lacks any."""
+    contract = TABLES[table].contract if table in TABLES else {}
+    there = {column.name for column in _at(lake, table, version).schema().fields} if contract else set()
+    return sorted(set(contract) - there)
+
+
 def _has_number(batch: Any) -> bool:
     import numpy as np
 
@@ -102,10 +114,17 @@ def vanished(lake: Lake, written: Mapping[str, int]) -> Iterator[str]:
     for table, version in written.items():
         if table not in now or now[table].version < version:
             yield f"table {table!r}, written in version {version}, is gone at the end of the run."
-        elif lake.folder is not None:
-            files = [uri.removeprefix("file://") for uri in _at(lake, table, version).file_uris()]
-            if lost := [file for file in files if not os.path.isfile(file) and not os.path.isfile(unquote(file))]:
-                yield f"{len(lost)} of {len(files)} files of table {table!r} are gone, as {lost[0]}."
+        elif lost := _lost_files(lake, table, version):
+            yield lost
+
+
+def _lost_files(lake: Lake, table: str, version: int) -> str:
+    """A sentence where files of a table are gone from a folder; on S3 that would take a request a file."""
+    if lake.folder is None:
+        return ""
+    files = [uri.removeprefix("file://") for uri in _at(lake, table, version).file_uris()]
+    lost = [file for file in files if not os.path.isfile(file) and not os.path.isfile(unquote(file))]
+    return f"{len(lost)} of {len(files)} files of table {table!r} are gone, as {lost[0]}." if lost else ""
 
 
 def data_files(lake: Lake, written: Mapping[str, int]) -> dict[str, int]:

@@ -68,6 +68,8 @@ class Work:
 
 def execute(work: Work, notebook: Notebook, step: Step) -> Failure | None:
     """Take over what is kept of a notebook, or run it and check what it declared; the error, if there is one."""
+    if notebook.is_changed():
+        return Failure(evalue=f"{notebook.name} was changed after the run had checked it: run it again.")
     todo, pins = work.todo, _pins(work, notebook)
     decision = reuse.decide(
         notebook.path, work.values(notebook), todo.lake.files, todo.root, pins=pins, force=notebook.name in work.force

@@ -160,13 +160,13 @@ def _names(job: Job, error: BaseException | None) -> tuple[str, str]:
 
 
 def _why_not_started(job: Job, error: BaseException | None) -> str:
+    if "respond" in str(error):
+        return f"it gave no sign of life in {limits.KERNEL_START} seconds. Is the machine overloaded? Try again."
     lines = job.log.read_text(errors="replace").strip().splitlines() if job.log.exists() else []
     code = job.process.poll() if job.process else None
     if lines or code:
         last = lines[-1] if lines else f"exit code {code}"
         return f"{last[:300]}. Is ipykernel whole in {sys.executable}? `make setup` installs it again."
-    if "respond" in str(error):
-        return f"it gave no sign of life in {limits.KERNEL_START} seconds. Is the machine overloaded? Try again."
     return f"{str(error)[:300]} ({sys.executable})"
 
 

@@ -32,8 +32,12 @@ class Fault:
         writes, reads: what 02_x declares.
         words, env: more of the command, and of its environment.
         tags: of the first of the cells.
+        params: the parameters file.
+        parameters: more lines of the notebook's parameters cell.
         in_step: whether the step is what fails; a run can also fail once its steps have succeeded.
         evidence: whether the first cell was run, so that the notebook kept shows what it put out.
+        stale: whether run.json may be that of a moment before, as its disk takes no more; then the command says why.
+        killed: whether nobody is left who could notify, or give the folder of the run its name.
         run: how the command is run, where it is not in this process.
     """
 
@@ -49,8 +53,12 @@ class Fault:
     words: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[str] = ()
+    params: str = "params/own.yaml"
+    parameters: str = ""
     in_step: bool = True
     evidence: bool = True
+    stale: bool = False
+    killed: bool = False
     run: Callable[[Scene, Sequence[str]], tuple[int, str, str]] | None = None
 
     @property

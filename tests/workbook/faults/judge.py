@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 
+from stockkit.workbook.manifest import PARTIAL
 from tests.workbook.faults.fault import INDEX, MANIFEST, NOTEBOOK, PAGE, Fault
 from tests.workbook.faults.scene import EARLIER, STEP, Outcome
 from tests.workbook.test_manifest import check as check_manifest
@@ -24,9 +25,9 @@ def problems(fault: Fault, outcome: Outcome) -> list[str]:
     folders = outcome.runs()
     if len(folders) != 1:
         return [*found, f"there are {len(folders)} folders of the run"]
-    if NOTIFIES and len(outcome.notifications) != 1:
+    if NOTIFIES and len(outcome.notifications) != (not fault.killed):
         found.append(f"there were {len(outcome.notifications)} notifications")
-    return [*found, *_of_the_evidence(fault, folders[0])]
+    return [*found, *_of_the_evidence(fault, folders[0], outcome)]
 
 
 def _of_the_command(fault: Fault, outcome: Outcome) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _of_other_runs(outcome: Outcome) -> Iterator[str]:
     if outcome.reports.is_dir() and latest.is_symlink() and latest.readlink() != Path(EARLIER):
         yield f"latest leads to {latest.readlink()}"
     rows = front.read_text().split("<tr>") if front.is_file() else []
-    names = [folder.name.removesuffix(".partial") for folder in outcome.runs()]
+    names = [folder.name.removesuffix(PARTIAL) for folder in outcome.runs()]
     if any(f"{name}<" in row and _successes(row) for row in rows for name in names):
         yield "the front page of all runs says that this one succeeded"
 
@@ -61,24 +62,27 @@ def _successes(page: str) -> int:
 
 
 def _of_nothing(fault: Fault, outcome: Outcome) -> Iterator[str]:
-    if outcome.runs():
-        yield f"a run was started: {[folder.name for folder in outcome.runs()]}"
+    left = [str(path) for folder in outcome.runs() for path in folder.iterdir() if not path.name.startswith(".")]
+    if left or (outcome.runs() and fault.code == 2):
+        yield f"a run was started: {left or outcome.runs()}"
     if outcome.notifications:
         yield f"there were {len(outcome.notifications)} notifications of a run that never started"
     if fault.says not in outcome.stderr:
         yield f"the error does not name the cause: {outcome.stderr}"
 
 
-def _of_the_evidence(fault: Fault, folder: Path) -> Iterator[str]:
+def _of_the_evidence(fault: Fault, folder: Path, outcome: Outcome) -> Iterator[str]:
     present = {
         NOTEBOOK: (folder / f"{STEP}.ipynb").is_file(),
         PAGE: (folder / f"{STEP}.html").is_file(),
         INDEX: (folder / "index.html").is_file(),
         MANIFEST: (folder / "run.json").is_file(),
     }
+    if folder.name.endswith(PARTIAL) and not (fault.stale or fault.killed):
+        yield "the folder of the run still has its temporary name"
     yield from (f"{part} is not kept" for part in fault.kept if not present[part])
     if present[MANIFEST]:
-        yield from _of_the_manifest(fault, json.loads((folder / "run.json").read_text()))
+        yield from _of_the_manifest(fault, json.loads((folder / "run.json").read_text()), outcome)
     if present[NOTEBOOK] and fault.evidence:
         yield from _of_the_notebook(folder / f"{STEP}.ipynb")
     if present[INDEX]:
@@ -87,11 +91,11 @@ def _of_the_evidence(fault: Fault, folder: Path) -> Iterator[str]:
         yield "the page says succeeded"
 
 
-def _of_the_manifest(fault: Fault, run: dict[str, Any]) -> Iterator[str]:
+def _of_the_manifest(fault: Fault, run: dict[str, Any], outcome: Outcome) -> Iterator[str]:
     check_manifest(run)
     if run["status"] != "failed":
         yield f"run.json says {run['status']}"
-    if fault.says not in str(run["reason"]):
+    if fault.says not in (outcome.stderr if fault.stale else str(run["reason"])):
         yield f"the reason does not name the cause: {run['reason']}"
     if fault.in_step and any(step["status"] == "succeeded" for step in run["steps"]):
         yield "a step says succeeded"

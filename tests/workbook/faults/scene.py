@@ -66,15 +66,17 @@ class Scene:
         """The file that gets a line for each notification."""
         return self.workbook / "notifications.txt"
 
-    def add(self, name: str, cells: Sequence[str], *, tags: Sequence[str] = (), **declared: Sequence[str]) -> Path:
+    def add(
+        self, name: str, cells: Sequence[str], parameters: str = "", tags: Sequence[str] = (), **declared: Sequence[str]
+    ) -> Path:
         """Write a notebook that leaves evidence in its first cell; the second one has the tags."""
         metadata = {"stockkit": {key: list(tables) for key, tables in declared.items()}}
         document = nbformat.v4.new_notebook(metadata=metadata)
         code = [nbformat.v4.new_code_cell(cell) for cell in (EVIDENCE, *cells)]
-        parameters = nbformat.v4.new_code_cell('lake = "data/lake"', metadata={"tags": ["parameters"]})
+        first = nbformat.v4.new_code_cell(f'lake = "data/lake"\n{parameters}', metadata={"tags": ["parameters"]})
         for cell in code[1:2]:
             cell.metadata["tags"] = list(tags)
-        document.cells = [nbformat.v4.new_markdown_cell(f"# {name}?"), parameters, *code]
+        document.cells = [nbformat.v4.new_markdown_cell(f"# {name}?"), first, *code]
         path = self.workbook / "notebooks" / f"{name}.ipynb"
         nbformat.write(document, path)
         return path
@@ -86,7 +88,7 @@ class Scene:
 
     def words(self, fault: Fault) -> list[str]:
         """The command without its name."""
-        return ["run", "params/own.yaml", "--reports", str(self.reports), *fault.words]
+        return ["run", fault.params, "--reports", str(self.reports), *fault.words]
 
     def plant_earlier_run(self) -> None:
         """A run that succeeded, and `latest` that leads to it."""
@@ -143,7 +145,7 @@ def scene_of(fault: Fault, folder: Path) -> Iterator[Scene]:
                 patch.setenv(name, value)
             patch.setattr(tempfile, "tempdir", str(temporary))
             scene.plant_earlier_run()
-            scene.add(STEP, fault.cells, tags=fault.tags, reads=fault.reads, writes=fault.writes)
+            scene.add(STEP, fault.cells, fault.parameters, fault.tags, reads=fault.reads, writes=fault.writes)
             scene.choose(STEP)
             fault.plant(scene)
             yield scene
@@ -154,15 +156,16 @@ def scene_of(fault: Fault, folder: Path) -> Iterator[Scene]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def meet(fault: Fault, folder: Path) -> tuple[Scene, Outcome]:
-    """Run the command on a fault; the outcome is taken while a mount or a server is still there."""
+@contextmanager
+def met(fault: Fault, folder: Path) -> Iterator[tuple[Scene, Outcome]]:
+    """Run the command on a fault; in the block what it has left can be looked at, on whatever disk it is."""
     with scene_of(fault, folder) as scene, fault.around(scene):
         if fault.run is None:
             done = stockkit(scene.workbook, *scene.words(fault))
             ended = done.returncode, done.stdout, done.stderr
         else:
             ended = fault.run(scene, scene.words(fault))
-        return scene, scene.outcome(*ended)
+        yield scene, scene.outcome(*ended)
 
 
 def python(*words: str) -> list[str]:
