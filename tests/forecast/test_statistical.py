@@ -1,12 +1,14 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from stockkit.errors import ForecastError
+from stockkit.forecast.models import statistical
 from stockkit.forecast.models.protocol import Series, Training
-from stockkit.forecast.models.statistical import Arima, AutoArima, AutoEts, Theta, _check, _fitted
+from stockkit.forecast.models.statistical import Arima, AutoArima, AutoEts, Theta, _check
 from tests.forecast.walks import pair, sees_only_the_past, series, student, training
 
 MODELS = [Arima(), AutoArima(), AutoEts(), Theta()]
@@ -150,9 +152,19 @@ class Wanders:
 @pytest.mark.parametrize(
     ("model", "message"), [(Fails(), r"no model able to be fitted"), (Wanders(), "did not converge")]
 )
-def test_a_search_that_fails_says_so_and_the_way_out(model, message):
+def test_a_search_that_fails_says_so_and_the_way_out(model, message, monkeypatch):
+    monkeypatch.setattr(statistical, "_library", lambda: SimpleNamespace(Search=lambda: model))
+    statistical._searched.cache_clear()
     with pytest.raises(ForecastError, match=rf"ETS.*{message}.*Give more history"):
-        _fitted("ETS", model, np.zeros(100))
+        statistical._fitted("ETS", "Search", np.zeros(100))
+
+
+def test_a_search_that_is_remembered_gives_what_it_gave(monkeypatch):
+    history = student()
+    first = [model.fit(training(series(history), 300)) for model in (Arima(), AutoEts(), Theta())]
+    monkeypatch.setattr(statistical, "_library", lambda: pytest.fail("it is searched again"))
+    again = [model.fit(training(series(history), 300)) for model in (Arima(), AutoEts(), Theta())]
+    assert list(map(str, again)) == list(map(str, first))
 
 
 def test_importing_them_loads_no_heavy_library():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from stockkit import imports
 from stockkit.errors import ForecastError
 from stockkit.forecast.models.innovations import Arma, Smoothing, ThetaLines, levels
 from stockkit.forecast.models.protocol import Training
@@ -13,6 +15,7 @@ from stockkit.forecast.models.volatility import training_returns
 from stockkit.imports import numpy as np
 
 FEWEST = 60  # returns that any of these is fitted to
+REMEMBERED = 64  # searches: those of one symbol, for some horizons
 FORGETS = 0.999  # a moving average with a root above this keeps its start for over a thousand sessions
 WAY_OUT = "Give more history, check the prices for steps and repeats, or leave this model out."
 
@@ -34,7 +37,7 @@ class Arima:
         if len(self.order) != 3 or min(self.order) < 0 or self.order[1]:
             raise ForecastError(f"order {self.order}: give (p, 0, q); log returns are differences already.")
         returns, since = training_returns(train, FEWEST)
-        model = _fitted(f"ARIMA{self.order}", _library().ARIMA(order=self.order), returns)
+        model = _fitted(f"ARIMA{self.order}", "ARIMA", returns, order=self.order)
         return _arma(model, horizon=train.horizon, since=since)
 
 
@@ -50,8 +53,8 @@ class AutoArima:
         """Search on the returns up to the cut; takes some seconds. `tried` counts all that the search may look at."""
 
         returns, since = training_returns(train, FEWEST)
-        search = _library().AutoARIMA(d=0, seasonal=False, stationary=True, max_p=self.largest, max_q=self.largest)
-        model = _fitted("AutoARIMA", search, returns)
+        most = {"max_p": self.largest, "max_q": self.largest}
+        model = _fitted("AutoARIMA", "AutoARIMA", returns, d=0, seasonal=False, stationary=True, **most)
         return _arma(model, horizon=train.horizon, since=since, tried=2 * (self.largest + 1) ** 2)
 
 
@@ -69,7 +72,7 @@ class AutoEts:
         """Fit to the log closes up to the cut; ForecastError where no trend can be fitted."""
 
         returns, since = training_returns(train, FEWEST)
-        model = _fitted("ETS", _library().AutoETS(season_length=1, model="AZN"), levels(returns))
+        model = _fitted("ETS", "AutoETS", levels(returns), season_length=1, model="AZN")
         kind = model["components"]
         alpha, beta, _, phi, level, *slope = (float(value) for value in model["par"])
         fitted = Smoothing(
@@ -97,22 +100,30 @@ class Theta:
         """Fit to the log closes up to the cut; ForecastError where the search fails."""
 
         returns, since = training_returns(train, FEWEST)
-        model = _fitted("Theta", _library().Theta(season_length=1), levels(returns))
+        model = _fitted("Theta", "Theta", levels(returns), season_length=1)
         alpha, level = float(model["par"]["alpha"]), float(model["par"]["initial_smoothed"])
         _check("Theta", alpha, level)
         return ThetaLines(alpha, level, train.horizon, since)
 
 
-def _fitted(what: str, model: Any, values: np.ndarray) -> dict[str, Any]:
-    """The parameters that statsforecast found."""
+def _fitted(what: str, method: str, values: np.ndarray, **settings: Any) -> dict[str, Any]:
+    """The parameters that a method of statsforecast found."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they warn of is checked on the result
-            parameters: dict[str, Any] = model.fit(values).model_
+        parameters = _searched(method, tuple(settings.items()), values.tobytes())
     except Exception as error:  # statsforecast raises bare ones ("no model able to be fitted")
         raise ForecastError(f"{what} cannot be fitted to {len(values)} values ({error}). {WAY_OUT}") from error
     if parameters.get("code") == 1:  # 2, a loss of precision, is how BFGS ends at a flat optimum
         raise ForecastError(f"{what}: the search did not converge on {len(values)} values. {WAY_OUT}")
+    return parameters
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _searched(method: str, settings: tuple[tuple[str, Any], ...], values: bytes) -> dict[str, Any]:
+    """The parameters for float64 values; remembered, as the newest fit sees the same ones whatever the horizon."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they warn of is checked on the result
+        model = getattr(_library(), method)(**dict(settings))
+        parameters: dict[str, Any] = model.fit(np.frombuffer(values).copy()).model_
     return parameters
 
 
@@ -141,6 +152,6 @@ def _arma(model: dict[str, Any], *, horizon: int, since: int, tried: int = 1) ->
 
 def _library() -> Any:
     """statsforecast's models, imported without the warning about a progress bar that nobody draws here."""
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), imports.without("polars"):
         from statsforecast import models
     return models

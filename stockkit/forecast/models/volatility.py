@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ CALM = 0.02  # the share of the weight that the long-run variance has in the usu
 START = 20  # returns whose mean square the average starts from
 FEWEST = 100  # returns that a GARCH is fitted to; fewer do not determine its persistence
 NO_ARCH = 1e-6  # an alpha under it is 0: the search ends at its bound, or at a rounding error from it
+REMEMBERED = 64  # searches: those of one symbol, for some horizons
 LIGHTEST = 2.06  # degrees of freedom; arch stops at 2.05, where the variance is not determined
 
 
@@ -226,17 +228,28 @@ class GarchT:
 
     def fit(self, train: Training) -> Garch:
         """Fit to the returns up to the cut; ForecastError where the search does not converge."""
-        from arch import arch_model
-
         returns, since = training_returns(train, FEWEST)
         unit = float(np.sqrt(np.mean(returns**2)))  # the search does best on numbers near 1
-        recipe = arch_model(returns / unit, mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False)
-        result = recipe.fit(disp="off", show_warning=False)
-        omega, alpha, beta, degrees = (float(value) for value in result.params)
-        if result.convergence_flag or not np.isfinite(result.params).all() or degrees < LIGHTEST:
+        flag, values, backcast = _searched(returns.tobytes(), unit)
+        omega, alpha, beta, degrees = values
+        if flag or not np.isfinite(values).all() or degrees < LIGHTEST:
             raise ForecastError(
-                f"no GARCH can be fitted to {len(returns)} returns (flag {result.convergence_flag}, {degrees:.2f} "
+                f"no GARCH can be fitted to {len(returns)} returns (flag {flag}, {degrees:.2f} "
                 f"degrees of freedom). Give more history, check the prices for steps and repeats, or use ewma."
             )
-        backcast = float(recipe.volatility.backcast(returns))
         return Garch(omega * unit**2, alpha, beta, degrees, backcast, train.horizon, since)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _searched(returns: bytes, unit: float) -> tuple[int, tuple[float, ...], float]:
+    """How the search for a GARCH of float64 returns ended, its parameters in this unit, and the backcast.
+
+    Remembered, as the newest fit sees the same returns whatever the horizon.
+    """
+    from arch import arch_model
+
+    values = np.frombuffer(returns)
+    recipe = arch_model(values / unit, mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False)
+    result = recipe.fit(disp="off", show_warning=False)
+    parameters = tuple(float(value) for value in result.params)
+    return int(result.convergence_flag), parameters, float(recipe.volatility.backcast(values))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, Model, names_of
 from stockkit.forecast.walk import folds
-from stockkit.forecast.walk.fold_fits import FitResults, add_median, fit_per_symbol, fit_pooled
+from stockkit.forecast.walk.fold_fits import FitResults, add_median, fit_per_symbol, fit_pooled, fold_pasts
 from stockkit.forecast.walk.folds import Fold
 from stockkit.forecast.walk.histories import SHORTEST, Histories
 from stockkit.forecast.walk.kept_fits import Entry, FitStore, KeptFits
@@ -21,6 +20,7 @@ from stockkit.forecast.walk.processes import in_processes
 
 KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
+FEW = 200  # fits of one symbol, which take one process some five seconds: what two take to start and import
 OnDone = Callable[[str, int, int], None]
 
 
@@ -165,9 +165,10 @@ def fit(
     for ensemble in ensembles:
         ensemble.choose([model.name for model in to_fit])
     parts = _parts(walks, to_fit, store)
+    jobs = _worth(jobs, parts) if store else jobs
     totals = [FitResults(skipped=dict(walk.histories.skipped)) for walk in walks]
     used: dict[str, dict[str, Entry]] = {}
-    for number, (results, entries) in enumerate(in_processes([part.call for part in parts], jobs)):
+    for number, (results, entries) in enumerate(in_processes(parts, jobs)):
         for k, result in results.items():
             totals[k].add(result)
         used.setdefault(parts[number].place, {}).update(entries)
@@ -181,27 +182,66 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A call whose results are those of some walks, by number, and what it used of a place of the store."""
+    """What is fitted at one go: a pooled model in one walk, or all other models of a symbol in all walks.
+
+    Attributes:
+        name: of the model or the symbol. pooled: which of the two. walks: by number. place: of the store.
+    """
 
     name: str
+    pooled: bool
+    walks: Mapping[int, Walk]
+    models: Sequence[Model]
+    kept: KeptFits
     place: str
-    call: Callable[[], tuple[dict[int, FitResults], dict[str, Entry]]]
+
+    def __call__(self) -> tuple[dict[int, FitResults], dict[str, Entry]]:
+        """The results by the number of the walk, and what was used of what is kept."""
+        results = {}
+        for k, walk in self.walks.items():
+            how = (walk.folds, walk.min_train, self.kept)
+            if self.pooled:
+                results[k] = fit_pooled(walk.histories, self.models[0], *how)
+            else:
+                history = walk.histories.by_symbol[self.name]
+                results[k] = fit_per_symbol(walk.histories, history, self.models, *how)
+        return results, self.kept.used
+
+    def lacking(self) -> int:
+        """How many fits of one symbol would take as long as those that are not kept, roughly."""
+        count = 0
+        for walk in self.walks.values():
+            candidates = list(walk.histories.by_symbol.values())
+            for past in fold_pasts(walk.histories, candidates, walk.folds, walk.min_train, self.kept):
+                missing = [self.kept.fit(self.kept.fit_key(model, past.past)) is None for model in self.models]
+                count += sum(missing) * len(past.some)
+        return count
+
+
+def _worth(jobs: int, parts: Sequence[_Part]) -> int:
+    """1 where the fits that are not kept take less time than a process to start, else `jobs`.
+
+    They are counted for the pooled models and the first symbol.
+    """
+    alone = [part for part in parts if not part.pooled]
+    lacking = sum(part.lacking() for part in parts if part.pooled)
+    lacking += alone[0].lacking() * len(alone) if alone else 0
+    return jobs if lacking > FEW else 1
 
 
 def _parts(walks: Sequence[Walk], models: Sequence[Model], store: FitStore | None) -> list[_Part]:
-    """The pooled models, a walk each, as they take longest; then the symbols, each with all other models and walks."""
+    """The pooled models first, as they take longest."""
     pooled = [model for model in models if getattr(model, "pooled", False)]
     single = [model for model in models if model not in pooled]
     parts = []
     for model in pooled:
-        kept = _kept_fits(store, f"model={model.name}", [model])
-        for k, walk in enumerate(walks):
-            call = partial(_fit_model, k, walk, model, kept)
-            parts.append(_Part(model.name, f"model={model.name}", call))
+        place = f"model={model.name}"
+        kept = _kept_fits(store, place, [model])
+        parts += [_Part(model.name, True, {k: walk}, [model], kept, place) for k, walk in enumerate(walks)]
     for symbol in dict.fromkeys(symbol for walk in walks for symbol in walk.histories.by_symbol):
+        place = f"symbol={symbol}"
         alone = {k: _alone(walk, symbol) for k, walk in enumerate(walks) if symbol in walk.histories.by_symbol}
-        kept = _kept_fits(store, f"symbol={symbol}", single)
-        parts.append(_Part(symbol, f"symbol={symbol}", partial(_fit_symbol, symbol, alone, single, kept)))
+        parts.append(_Part(symbol, False, alone, single, _kept_fits(store, place, single), place))
     return parts
 
 
@@ -216,20 +256,6 @@ def _kept_fits(store: FitStore | None, place: str, models: Sequence[Model]) -> K
     origins = {model.name: store.origin(model) for model in models}
     known = {name: origin for name, origin in origins.items() if origin is not None}
     return KeptFits(known, store.load(place), store.coder)
-
-
-def _fit_model(number: int, walk: Walk, model: Model, kept: KeptFits) -> tuple[dict[int, FitResults], dict[str, Entry]]:
-    return {number: fit_pooled(walk.histories, model, walk.folds, walk.min_train, kept)}, kept.used
-
-
-def _fit_symbol(
-    symbol: str, walks: Mapping[int, Walk], models: Sequence[Model], kept: KeptFits
-) -> tuple[dict[int, FitResults], dict[str, Entry]]:
-    results = {
-        k: fit_per_symbol(walk.histories, walk.histories.by_symbol[symbol], models, walk.folds, walk.min_train, kept)
-        for k, walk in walks.items()
-    }
-    return results, kept.used
 
 
 def _backtest(walk: Walk, models: Sequence[Recipe], ensembles: Sequence[MedianEnsemble], total: FitResults) -> Backtest:
