@@ -223,7 +223,8 @@ def shift(session: Any, count: int, calendar: str = DEFAULT) -> pd.Timestamp:
     Raises:
         ParamError: the answer lies outside the years that the calendar records.
     """
-    for days in (_recent(calendar), every(calendar)):
+    for sessions in (_recent, every):  # the first takes half as long and nearly always has the answer
+        days = sessions(calendar)
         at = int(days.searchsorted(pd.Timestamp(session), side="right")) - 1 + count
         if 0 <= at < len(days):
             return days[at]

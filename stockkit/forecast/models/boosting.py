@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -107,9 +108,16 @@ class Boosting:
 
 def _one_thread() -> Any:
     """Trees this small gain nothing from threads, and lose much where other processes want the cores."""
-    from threadpoolctl import threadpool_limits
+    return _libraries().limit(limits=1, user_api="openmp")
 
-    return threadpool_limits(1, user_api="openmp")
+
+@functools.cache
+def _libraries() -> Any:
+    """The libraries with threads once those of the trees are loaded; to look for them takes longer than to forecast."""
+    import sklearn.ensemble  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _stacked(train: Training) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

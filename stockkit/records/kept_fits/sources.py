@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).parents[2]
 # what calls a model, fills its forecast in, and keeps it; the data that they pass on are in the key themselves
 CALLERS = (
     *("forecast.walk.fold_fits", "forecast.walk.kept_fits", "forecast.walk.processes", "forecast.models.volatility"),
-    *("records.registry.encoding", "records.registry.attachments", "records.kept_fits.coder"),
+    *("records.registry.encoding", "records.kept_fits.coder"),
 )
 
 
