@@ -7,6 +7,7 @@ Exit codes: 0 all green; 1 a step failed; 2 the command or its parameters are wr
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import re
 import sys
@@ -147,6 +148,7 @@ def run(
     with announcing.announcing(teller):
         todo, resumed = _planned(params_file, parameter, place, until, only, resume)
         seconds = None if deadline is None else stopping.seconds(deadline)
+        teller.ends = teller.started + (math.inf if seconds is None else seconds)
         how = Options(jobs, seconds, resumed, on_folder=teller.begin, wait=wait,
                       publish=lambda folder: teller.publish(place.publish(folder)),
                       force=_forced(todo, force or ()), explain=explain)  # fmt: skip
@@ -169,11 +171,12 @@ def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Anno
         return EXIT_FAILED
     code = 0
     if manifest.status != SUCCEEDED:
-        _explain(manifest)
         stopped = EXIT_STOPPED if conclusion.is_interrupted(manifest) else EXIT_FAILED
         code = EXIT_INCOMPLETE if conclusion.is_incomplete(manifest) else stopped
+    teller.end(manifest, code)  # before anything is shown to nobody
+    if code:
+        _explain(manifest)
     print(_shown(teller.page))
-    teller.end(manifest, code)
     return code
 
 

@@ -121,6 +121,10 @@ class Redaction:
         views += [[(it, key) for kind, it, key in parts if kind in ("stdout", "stderr", "text/plain", "error")]]
         return sum(map(self._apart, views)) > 0
 
+    def knows_any(self) -> bool:
+        """Whether there is a value to look for."""
+        return bool(self._known())
+
     def longest(self) -> int:
         """Bytes that a value takes at most, in any form."""
         return max((form.longest for form in self._known()), default=0)

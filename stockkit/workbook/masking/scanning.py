@@ -35,7 +35,9 @@ def scan(folder: Path, redaction: Redaction) -> list[str]:
         folder: of a run, before it is published; what is in folders in it is looked through as well.
         redaction: knows the values.
     """
-    told = []
+    told = list[str]()
+    if not redaction.knows_any():
+        return told
     for path in _files(folder):
         shown = redaction.text(str(path.relative_to(folder)))
         try:
@@ -177,7 +179,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _renamed(folder: Path, redaction: Redaction) -> list[str]:
     """Give a new name to what has a value in its name, the deepest first."""
-    told = []
+    told = list[str]()
     for place, folders, names in os.walk(folder, topdown=False):
         for name in (*names, *folders):
             if (clean := redaction.text(name)) != name:

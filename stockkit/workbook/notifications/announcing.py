@@ -5,6 +5,7 @@ A run that is killed cannot tell it any more. The next one of its parameters fil
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from stockkit.workbook.notifications import notes
 from stockkit.workbook.notifications.outcome import Outcome, kind, of_run, shortened
 
 ALWAYS, FAILURE, CHANGE = WHEN = ("always", "failure", "change")
+LEAST = 5.0  # seconds that channels have in any case
 OF_THE_DEAD = 15.0  # seconds for telling what became of runs that were killed
 KILLED = "Killed: its process ended before it could say how the run went."
 LATE = [number for number in map(signal.__dict__.get, ("SIGTERM", "SIGHUP")) if number is not None]
@@ -35,7 +37,7 @@ class Announcer:
     Args:
         channels: by name; with none nothing is told. when: one of `WHEN`. reports: where the folders of runs are.
         params_file: as a manifest names it. address: what comes before ``/<run>/index.html`` in the link to a report.
-        page: where the run's own page is, once it is there.
+        page: where the run's own page is, once it is there. ends: when the process has to, on the monotonic clock.
     """
 
     channels: Mapping[str, Any]
@@ -44,6 +46,7 @@ class Announcer:
     params_file: str
     address: str = ""
     page: str = ""
+    ends: float = math.inf
     run: str = ""
     started: float = field(default_factory=time.monotonic)
     began: str = field(default_factory=lambda: _now())
@@ -95,10 +98,10 @@ class Announcer:
             return
         state, problems = notes.NOT_WANTED, list[str]()
         if self._is_wanted():
-            from stockkit.workbook.notifications.sending import send
+            from stockkit.workbook.notifications.sending import PATIENCE, send
 
             try:
-                problems = send(self.channels, self.outcome)
+                problems = send(self.channels, self.outcome, max(LEAST, min(PATIENCE, self.ends - time.monotonic())))
             except KeyboardInterrupt:
                 problems = ["it was interrupted; it may have been sent or not."]
             state = notes.NOT_TAKEN if problems else notes.TOLD
@@ -141,8 +144,7 @@ class Announcer:
         if self.when == FAILURE:
             return outcome.status != SUCCEEDED
         before = notes.earlier(self.reports, outcome.params_file, outcome.run)
-        now = notes.manifest_of(self.reports / outcome.run)
-        return before is None or not now or kind(before) != kind(now)
+        return before is None or kind(of_run(before, report="")) != kind(outcome)
 
     def _noted(self, outcome: Outcome, state: str, problems: list[str]) -> dict[str, Any]:
         from stockkit.workbook.notifications.sending import shown

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "notified.json"
+PUBLISHED = ".published"  # what is known here of runs whose reports are on S3
 PENDING, TOLD, NOT_TAKEN, NOT_WANTED = "pending", "told", "not taken", "not wanted"
 LOOKED_AT = 200  # runs, the newest first
 LARGEST = 1_000_000  # bytes
@@ -102,7 +103,8 @@ def untold(reports: Path, params_file: str) -> Iterator[tuple[Path, Note]]:
 
 def earlier(reports: Path, params_file: str, run: str) -> dict[str, Any] | None:
     """The manifest of the last run of a parameters file that ended before `run`; None where there was none."""
-    for folder in _newest(reports):
+    places = [*_newest(reports), *_newest(reports / PUBLISHED)]
+    for folder in sorted(places, key=lambda place: place.name, reverse=True):
         manifest = manifest_of(folder)
         if manifest.get("params_file") == params_file and manifest.get("run") != run and manifest.get("finished_at"):
             return manifest

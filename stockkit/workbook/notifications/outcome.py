@@ -105,12 +105,9 @@ def shortened(cause: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …"
 
 
-def kind(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes the outcomes of two runs the same news: status, notebook and error, not the numbers in its message."""
-    failed = _failed(run)
-    error = failed.get("error") or {}
-    reason = str(run.get("reason") or "").partition(":")[0]
-    return run.get("status"), failed.get("name"), error.get("ename"), "" if failed else reason
+def kind(outcome: Outcome) -> tuple[str, ...]:
+    """What makes two outcomes the same news: status, notebook and kind of error, not the numbers in its message."""
+    return outcome.status, outcome.notebook, outcome.cause.partition(":")[0]
 
 
 def _failed(run: Mapping[str, Any]) -> Mapping[str, Any]:

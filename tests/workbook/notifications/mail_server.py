@@ -27,6 +27,7 @@ class Post:
         self.mails: list[EmailMessage] = []
         self.logins: list[tuple[str, bool]] = []  # the password, and whether the connection was encrypted
         self.tls: ssl.SSLContext | None = None
+        self.from_the_start = False
         self.go_on = threading.Event()
         self.port = 0
 
@@ -39,6 +40,8 @@ class Session(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         self.post, self.encrypted = self.server.post, False
         with suppress(OSError):
+            if self.post.from_the_start:
+                self._encrypt()
             self._say("220 here")
             while line := self.rfile.readline():
                 if not self._answer(line.decode().strip()):
@@ -51,9 +54,7 @@ class Session(socketserver.StreamRequestHandler):
             self._say("250-here", *(f"250-{offer}" for offer in offers), "250 8BITMIME")
         elif word.upper() == "STARTTLS":
             self._say("220 go")
-            self.request = self.post.tls.wrap_socket(self.request, server_side=True)
-            self.setup()
-            self.encrypted = True
+            self._encrypt()
         elif word.upper() == "AUTH":
             self.post.logins.append((base64.b64decode(rest.split()[1]).decode().split("\0")[2], self.encrypted))
             self._say("235 in" if "wrong" not in self.post.logins[-1][0] else f"535 no, {self.post.logins[-1][0]}")
@@ -62,6 +63,11 @@ class Session(socketserver.StreamRequestHandler):
         else:
             self._say("221 bye" if word.upper() == "QUIT" else "250 yes")
         return True
+
+    def _encrypt(self) -> None:
+        self.request = self.post.tls.wrap_socket(self.request, server_side=True)
+        self.setup()
+        self.encrypted = True
 
     def _take(self) -> bool:
         self._say("354 go on")

@@ -155,6 +155,26 @@ with announcing(Announcer({'command:x': None}, 'always', reports, 'params/own.ya
 """
 
 
+def test_a_run_whose_reports_are_on_s3_is_compared_with_those_that_are_known_of_there(tmp_path, channel):
+    go(tmp_path / "reports", "r1", Kept(), "change", status=FAILED, ename="ValueError")
+    (tmp_path / "reports" / ".published").mkdir()
+    (tmp_path / "reports" / "r1").rename(tmp_path / "reports" / ".published" / "r1")
+    go(tmp_path / "reports", "r2", channel, "change", status=FAILED, ename="ValueError")
+    assert channel.got == []
+
+
+def test_a_run_with_a_deadline_does_not_wait_for_its_channels_beyond_it(tmp_path, monkeypatch):
+    from stockkit.workbook.notifications import sending
+
+    given = []
+    monkeypatch.setattr(sending, "send", lambda channels, outcome, seconds: given.append(seconds) or [])
+    for ends in (0.0, float("inf")):
+        teller = announcer(tmp_path, None, ends=ends)
+        teller.end(manifest("r1"), 0)
+        teller.tell()
+    assert given == [5.0, 30.0]
+
+
 def test_a_run_that_was_killed_is_told_by_the_next_one_of_its_parameters_once(tmp_path, channel):
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout.readline() == "begun\n"

@@ -145,11 +145,16 @@ def test_a_password_goes_only_over_an_encrypted_connection_or_to_this_machine(tm
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     assert send(tmp_path, "smtp:a@example.org") == []
     assert post.logins == [("Canary0123456789", True)]
-    post.tls = None
+    monkeypatch.setattr(smtp, "IMPLICIT", post.port)
+    post.from_the_start = True
+    assert send(tmp_path, "smtp:a@example.org") == []
+    assert post.logins[1:] == [("Canary0123456789", True)]
+    monkeypatch.setattr(smtp, "IMPLICIT", 465)
+    post.tls, post.from_the_start = None, False
     monkeypatch.setattr(smtp.Server, "is_here", False)
     (problem,) = send(tmp_path, "smtp:a@example.org")
     assert "offers no STARTTLS" in problem
-    assert len(post.logins) == len(post.mails) == 1
+    assert len(post.logins) == len(post.mails) == 2
 
 
 def test_a_refused_password_is_not_repeated(tmp_path, post, monkeypatch):
