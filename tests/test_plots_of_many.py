@@ -68,6 +68,7 @@ figures |= {
     "through_time": plots.through_time(prices, plots.deepest_falls(prices)),
     "return_distributions": plots.return_distributions(prices),
     "fan": plots.fan(prices, made),
+    "first_look": plots.first_look(prices, "prices"),
     "coverage_by": plots.coverage_by(pd.concat(levels)),
     "running_coverage": plots.running_coverage(past, alarm),
 }

@@ -21,7 +21,7 @@ import typer
 from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
 from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE, fail
-from stockkit.cli.workbook import schedule
+from stockkit.cli.workbook import new, schedule
 from stockkit.errors import LakeError, ParamError, StockkitError, did_you_mean
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
@@ -43,6 +43,7 @@ app.add_typer(forecasts.app, name="forecasts")
 serving.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(stream.app, name="stream")
+app.add_typer(new.app, name="new")
 
 
 def main() -> None:

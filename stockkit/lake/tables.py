@@ -18,7 +18,7 @@ from stockkit.aws import Session
 from stockkit.errors import LakeError, did_you_mean
 from stockkit.files import Bucket, Files, Folder
 from stockkit.imports import pandas as pd
-from stockkit.lake import columns, commits, frames, upkeep
+from stockkit.lake import columns, commits, contracts, frames, upkeep
 from stockkit.lake.address import parse
 from stockkit.lake.catalogue import crawl, glue
 from stockkit.lake.contracts import TABLES, key_of
@@ -146,7 +146,8 @@ class Lake:
         Raises:
             SchemaError: the frame breaks the table's contract. LakeError: it cannot be written.
         """
-        contract = TABLES[table].contract if table in TABLES else {}
+        strict = table in TABLES and bool(TABLES[table].contract)
+        contract = contracts.columns_of(table, frame)
         frame = schema.conform(frame, contract, what=table)
         if table == "prices":
             schema.check_bars(frame, contract=schema.PRICES, signed=True, what=table)
@@ -159,7 +160,7 @@ class Lake:
         def work_out(now: Any | None) -> commits.Rows | None:
             if now is None:
                 return commits.Rows(new, named)
-            return columns.settled(self.location(table), now, new, named, key=key_of(table), strict=bool(contract))
+            return columns.settled(self.location(table), now, new, named, key=key_of(table), strict=strict)
 
         return self.commit(table, work_out)
 

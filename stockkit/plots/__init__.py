@@ -43,7 +43,7 @@ from stockkit.plots.stream import (
     signals_through_day,
     volume_by_minute,
 )
-from stockkit.plots.tables import completeness, correlation, monthly_returns
+from stockkit.plots.tables import completeness, correlation, first_look, monthly_returns
 
 __all__ = [
     "adjustment",
@@ -58,6 +58,7 @@ __all__ = [
     "equity",
     "fan",
     "feature_correlation",
+    "first_look",
     "gaps",
     "ic_by_year",
     "lag_histogram",

@@ -8,7 +8,19 @@ import numpy as np
 import pandas as pd
 
 from stockkit.market import schema
-from stockkit.plots.figure import ROWS, Plot, blank, chart, finish, span
+from stockkit.plots.figure import (
+    COLOURS,
+    DASHES,
+    ROWS,
+    Plot,
+    blank,
+    chart,
+    dated,
+    finish,
+    of_all,
+    span,
+    symbols_of,
+)
 
 
 def correlation(prices: pd.DataFrame) -> Plot:
@@ -79,3 +91,40 @@ def monthly_returns(years: pd.DataFrame) -> Plot:
     plot = _cells(wide, 1.1 + 0.3 * len(wide), last, fmt=".0f", **style)
     up = float((every.stack().dropna() > 0).mean()) * 100
     return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} of {len(every)} years.")
+
+
+def first_look(frame: pd.DataFrame, what: str) -> Plot:
+    """The first column of numbers of any table, a line a symbol through time where it has dates, else a bar a symbol.
+
+    Args:
+        frame: rows of a table, with `symbol` where it has symbols; of more than eight the first eight are drawn.
+        what: the table's name, for the title.
+    """
+    numbers = [name for name in frame.select_dtypes("number") if frame[name].notna().any()]
+    if "symbol" not in frame or frame.empty:
+        return blank(f"{what} has {len(frame):,} rows" if len(frame) else f"{what} has no rows")
+    total, symbols = frame["symbol"].nunique(), symbols_of(frame)[:8]
+    shown = frame[frame["symbol"].isin(symbols)]
+    if not numbers:
+        return _bars(shown["symbol"].value_counts(), "rows", what, total)
+    if "date" not in frame or shown.duplicated(["symbol", "date"]).any() or not shown.duplicated("symbol").any():
+        return _bars(shown.groupby("symbol", observed=True)[numbers[0]].mean(), f"{numbers[0]}, mean", what, total)
+    plot, axis = chart(3.2)
+    for k, symbol in enumerate(symbols):
+        rows = shown[shown["symbol"] == symbol].sort_values("date")
+        axis.plot(rows["date"], rows[numbers[0]], label=symbol, color=COLOURS[k % 8], linestyle=DASHES[k % 4])
+    axis.set_ylabel(numbers[0])
+    axis.legend(fontsize=8, frameon=False)
+    dated(axis)
+    low, high = shown[numbers[0]].min(), shown[numbers[0]].max()
+    title = f"{numbers[0]} of {what} goes from {low:,.4g} to {high:,.4g}"
+    return finish(plot, title, f"A line a symbol{of_all(len(symbols), total)}, {span(shown)}.")
+
+
+def _bars(values: pd.Series, label: str, what: str, total: int) -> Plot:
+    plot, axis = chart(0.8 + 0.3 * len(values), names=True)
+    axis.barh([str(name) for name in values.index], values, color=COLOURS[0])
+    axis.invert_yaxis()
+    axis.set_xlabel(label)
+    title = f"{label} of {what} is largest for {values.idxmax()}, {values.max():,.4g}"
+    return finish(plot, title, f"A bar a symbol{of_all(len(values), total)}.")

@@ -16,6 +16,8 @@ from stockkit.errors import RunError, did_you_mean
 from stockkit.workbook.formats import notebook_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+DEVICES = ("con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(1, 10)))
+RESERVED = {"index": "a report's front page is called so", **dict.fromkeys(DEVICES, "Windows has no file of that name")}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def load(folder: Path, name: str) -> Notebook:
         known = sorted(notebook.stem for notebook in folder.glob("*.ipynb"))
         hint = did_you_mean(name, known, f"It has {', '.join(known) or 'none'}.")
         raise RunError(f"there is no notebook {name!r} in {folder}.{hint}")
+    if name.lower() in RESERVED:
+        raise RunError(f"the notebook {path} cannot be called so: {RESERVED[name.lower()]}. Rename it.")
     try:
         document = notebook_file.content(path)
         cells, metadata = document["cells"], document["metadata"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
 import shutil
@@ -384,3 +385,53 @@ def test_a_lake_may_have_an_odd_name(tmp_path, name):
 def test_a_name_that_delta_lake_cannot_have_is_refused_at_the_door(tmp_path, name):
     with pytest.raises(LakeError, match="rename it"):
         open_lake(str(tmp_path / name), root=tmp_path)
+
+
+A_AND_B = ["A", "B"]
+OWN = {
+    "objects": ({"note": ["x", None]}, "string"),
+    "categories": ({"note": pd.Categorical(["x", "y"])}, "string"),
+    "whole numbers": ({"n": pd.array([1, 2], dtype="Int64")}, "int64"),
+    "some missing": ({"n": pd.array([1, None], dtype="Int64")}, "float64"),
+    "narrow": ({"n": np.array([1, 2], "float32")}, "float32"),
+    "unsigned": ({"n": np.array([1, 2], "uint8")}, "int64"),
+    "truth": ({"ok": [True, False]}, "bool"),
+    "days": ({"date": [datetime.date(2024, 1, 2)] * 2}, "datetime64[ns]"),
+    "instants": ({"at": pd.to_datetime(["2024-01-02 10:00"] * 2, utc=True)}, "datetime64[ns, UTC]"),
+    "instants as objects": ({"at": [pd.Timestamp("2024-01-02 10:00", tz="UTC")] * 2}, "datetime64[ns, UTC]"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_a_table_of_the_users_own_holds_what_pandas_holds(lake, case):
+    columns, dtype = OWN[case]
+    frame = pd.DataFrame({"symbol": A_AND_B, **columns})
+    assert lake.write("mine", frame, symbols=A_AND_B) == 0
+    assert lake.write("mine", frame, symbols=A_AND_B) == 0  # the same rows make no new version
+    read = lake.read("mine")
+    assert read["symbol"].tolist() == A_AND_B
+    assert read.dtypes.iloc[1] == dtype
+    assert [None if pd.isna(value) else value for value in read.iloc[:, 1]] == [
+        pd.Timestamp(value) if case == "days" else None if pd.isna(value) else value for value in frame.iloc[:, 1]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"x": [[1], [2]]}, "column 'x' is object and holds mixed values"),
+        ({"x": ["a", 1]}, "holds mixed-integer values"),
+        ({"x": pd.to_timedelta([1, 2], "D")}, "holds timedelta values"),
+        ({"x": pd.to_datetime(["2024-01-02 10:00"] * 2)}, "times of day without a time zone"),
+        ({0: [1, 2]}, "a column named 0: name it with a text"),
+    ],
+)
+def test_what_no_table_can_hold_is_refused_by_column(lake, columns, says):
+    with pytest.raises(SchemaError, match=says):
+        lake.write("mine", pd.DataFrame({"symbol": A_AND_B, **columns}), symbols=A_AND_B)
+
+
+def test_a_table_without_symbols_is_refused_with_the_way_out(lake):
+    for frame in (pd.DataFrame({"x": [1]}, index=pd.Index(["A"], name="symbol")), pd.DataFrame({"x": [1]})):
+        with pytest.raises(SchemaError, match="lacks the column 'symbol'"):
+            lake.write("mine", frame, symbols=["A"])
