@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,8 @@ from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution import processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
+from stockkit.workbook.formats import notebook_file
+from stockkit.workbook.kernels import forks
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.params import NOTIFYING
@@ -80,8 +82,8 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options:
     with stopping.stoppable(stop), run.alone(options) as mine, run_folder.working(folder):
         options.on_folder(folder.partial)
         try:
-            with processes.guarded(mine.handle) as guard:
-                run.go(guard, options.jobs or min(MOST_JOBS, os.cpu_count() or 1), options)
+            with processes.guarded(mine.handle) as guard, run.warm(guard) as warm:
+                run.go(guard, warm, options.jobs or min(MOST_JOBS, os.cpu_count() or 1), options)
             _check_tables(todo, manifest)
         finally:
             manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), _now()
@@ -137,10 +139,17 @@ class Run:
         if self.folder.partial.is_dir():
             self.save()
 
-    def go(self, guard: processes.Guard, jobs: int, options: Options) -> None:
+    def warm(self, guard: processes.Guard) -> AbstractContextManager[forks.WarmParent | str]:
+        """What kernels are forked from: with the libraries imported that the notebooks that are left may need."""
+        left = {step.name for step in self.manifest.steps if step.status != SUCCEEDED}
+        read = [notebook_file.content(notebook.path) for notebook in self.todo.chain if notebook.name in left]
+        code = [cell["source"] for content in read for cell in content["cells"] if cell["cell_type"] == "code"]
+        return forks.warm(guard, self.todo.root, forks.used(code), kernels=len(left))
+
+    def go(self, guard: processes.Guard, warm: forks.WarmParent | str, jobs: int, options: Options) -> None:
         """Run the steps that are left until all are done, one has failed, or the run has to stop."""
         work = steps.Work(self.todo, self.folder.partial, self.manifest, self.progress, self.redaction, guard,
-                          self.stop, self.started, self.pages, options.force, options.explain,
+                          warm, self.stop, self.started, self.pages, options.force, options.explain,
                           self.executed)  # fmt: skip
         self.progress.start([step.name for step in self.manifest.steps])
         self.save()

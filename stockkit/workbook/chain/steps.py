@@ -19,6 +19,7 @@ from stockkit.workbook.chain.plan import RunPlan
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution import limits, processes
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.kernels import forks
 from stockkit.workbook.manifest import Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.pages import bodies
@@ -37,6 +38,7 @@ class Work:
 
     Attributes:
         todo: the plan. folder: where executed notebooks go. manifest: of the run, whose steps are filled in.
+        warm: what its kernels are forked from, or why they are not.
         stop: whether the run has to stop. started: when it began, on the monotonic clock.
         pages: where what pages show is made.
         force: the notebooks that run whatever is kept. explain: whether to tell of each why it runs.
@@ -49,6 +51,7 @@ class Work:
     progress: Progress
     redaction: Redaction
     guard: processes.Guard
+    warm: forks.WarmParent | str
     stop: Stop
     started: float
     pages: Executor
@@ -99,7 +102,9 @@ def _run(
     work: Work, notebook: Notebook, step: Step, environment: Mapping[str, str], warnings: list[str]
 ) -> Failure | None:
     """Run a notebook and check its tables; `warnings` gets those that another run would have as well."""
-    from stockkit.workbook.execution import kernels  # papermill takes a second to import
+    if isinstance(work.warm, forks.WarmParent):
+        work.warm.start()  # while papermill is imported, which takes a second
+    from stockkit.workbook.execution import kernels
 
     work.pages.submit(bodies.warm)
     before = table_checks.states(work.todo.lake)
@@ -107,6 +112,7 @@ def _run(
     done = kernels.execute(notebook.path, work.output(notebook), work.values(notebook), conditions)
     warnings += [f"{notebook.name}: {warning}" for warning in done.warnings]
     step.warnings += warnings
+    step.kernel = done.kernel
     malformed = collect(work.output(notebook), step)
     if done.error or malformed:
         return done.error or Failure(evalue=malformed)
@@ -148,7 +154,9 @@ def _conditions(work: Work, notebook: Notebook, step: Step, more: Mapping[str, s
     def on_cell(number: int, total: int) -> None:
         work.progress.cell(notebook.name, number, total)
 
-    return jobs.Conditions(work.todo.root, clock, guard, work.redaction, on_cell, environment, lambda: work.stop.reason)
+    return jobs.Conditions(
+        work.todo.root, clock, guard, work.redaction, on_cell, environment, lambda: work.stop.reason, work.warm
+    )
 
 
 def _pins(work: Work, notebook: Notebook) -> dict[str, int]:

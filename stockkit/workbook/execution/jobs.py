@@ -21,6 +21,7 @@ from stockkit.files import write_atomically
 from stockkit.workbook.execution import limits
 from stockkit.workbook.execution.processes import Guard
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.kernels.forks import WarmParent
 from stockkit.workbook.manifest import INTERRUPTED, Failure
 from stockkit.workbook.report import WAY_OUT
 
@@ -43,6 +44,7 @@ class Conditions:
     on_cell: Callable[[int, int], None]
     environment: Mapping[str, str] = field(default_factory=dict)
     interruption: Callable[[], str] = str
+    warm: WarmParent | str = "no warm parent was started"  # or why there is none
 
 
 class CellStopped(Exception):
@@ -65,6 +67,7 @@ class Job:
     at: int | None = None  # the cell under way; None before the first and after the last
     started: bool = False
     process: Any = None
+    kernel: str = ""  # "warm", or "plain: " and why
     failure: tuple[str, str] | None = None
     saved_until: float = 0.0  # on the monotonic clock: a save before this moment waits for it
     to_save: asyncio.TimerHandle | None = None

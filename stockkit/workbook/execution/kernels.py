@@ -25,7 +25,6 @@ import nbformat
 import papermill
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
@@ -38,10 +37,11 @@ from stockkit.workbook.execution import alarms, limits, outputs
 from stockkit.workbook.execution.jobs import KERNELSPEC, CellStopped, Conditions, Job, failure_of
 from stockkit.workbook.execution.processes import MARK, end_unmarked
 from stockkit.workbook.formats import notebook_file
+from stockkit.workbook.kernels.forks import kernel_environment
+from stockkit.workbook.kernels.provisioner import WarmManager
 from stockkit.workbook.manifest import Failure
 
 ENGINE = "stockkit-run"
-OPTIMIZED = "PYTHONOPTIMIZE"  # a kernel with it would skip every assert
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end
 LONGEST_SOCKET = 90  # characters of a path; the system allows some 105, with the port behind it
 KINDS = {"stream", "display_data", "execute_result", "update_display_data", "error"}
@@ -49,10 +49,11 @@ KINDS = {"stream", "display_data", "execute_result", "update_display_data", "err
 
 @dataclass(frozen=True)
 class Executed:
-    """How it ended: None or the error, and warnings of the execution."""
+    """How it ended: None or the error, warnings of the execution, and the kernel: "warm", or "plain: " and why."""
 
     error: Failure | None
     warnings: list[str] = field(default_factory=list)
+    kernel: str = ""
 
 
 def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Conditions) -> Executed:
@@ -82,12 +83,12 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any], under: Co
             under.guard.sweep()
     job.save()
     error = error and Failure(**under.redaction.all(vars(error)))
-    return Executed(error, under.redaction.all(job.warnings))
+    return Executed(error, under.redaction.all(job.warnings), job.kernel)
 
 
 def _job(folder: Path, output: Path, under: Conditions) -> Job:
     (temporary := folder / "tmp").mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != OPTIMIZED}
+    environment = kernel_environment()
     if not _is_writable(Path("~").expanduser()):  # as on Lambda; IPython keeps a profile there
         environment["IPYTHONDIR"] = str(folder / "ipython")
     environment |= {**under.environment, MARK: under.guard.mark, "TMPDIR": str(temporary)}
@@ -147,7 +148,7 @@ def _unrun(notebook: Any) -> Failure | None:
     return None
 
 
-class Manager(AsyncKernelManager):
+class Manager(WarmManager):
     """Starts the Python that runs now, whatever a notebook's metadata or a user's kernels of the same name say."""
 
     @property
@@ -166,12 +167,13 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Take in all that a kernel puts out: by default a slow reader loses messages without a word."""
         manager = super().create_kernel_manager()
         manager.context.rcvhwm = 0
+        manager.source = self.job.under.warm
         return manager
 
     def start_new_kernel(self, **options: Any) -> None:
         """Start it, and remember the process: its exit code tells how it died."""
         super().start_new_kernel(**options)
-        self.job.process = self.km.provisioner.process
+        self.job.process, self.job.kernel = self.km.provisioner.process, self.km.provisioner.kernel
 
     def papermill_execute_cells(self) -> None:
         """Run every cell, and stop at the first that did not end well."""
