@@ -31,6 +31,7 @@ TICK = 1.0  # seconds
 PATIENCE = 4.0  # seconds that a renewal waits for the store
 LOOK = {"folder": 0.25, "bucket": 3.0}  # seconds between two looks at whether the lake is free
 GRACE = 0.5  # seconds that even the impatient wait: another one may only be looking
+REMIND = 300.0  # seconds after which one is told again whom a run waits for
 UNANSWERED = 60.0  # seconds that a run that waits bears with a store that does not answer
 WAY_OUT = "A run keeps its lock there: make the folder writable, or name another lake with -p lake=FOLDER."
 
@@ -98,7 +99,8 @@ def taken(
     Args:
         lake: in a folder, or on S3. run_id: what others are told.
         wait: seconds to wait for another run to end; 0 for none.
-        on_wait: called once for each run that is waited for. on_lost: called with the reason once the lake is lost.
+        on_wait: called for each run that is waited for, and every five minutes while it is.
+        on_lost: called with the reason once the lake is lost.
         stopped: why the waiting has to end early; "" while it has not.
 
     Raises:
@@ -127,7 +129,7 @@ class _Patience:
             LakeError: somebody has it for longer than one waits, or the store does not answer for long.
         """
         started = answered = time.monotonic()
-        told: Holder | None = None
+        told, reminded = None, started
         while True:
             try:
                 holder = attempt()
@@ -143,8 +145,10 @@ class _Patience:
                 raise LakeError(self._refusal(holder))
             if reason := self.stopped():
                 raise LakeError(f"{reason} while the lake {self.lake} was in use by {holder}: nothing was started.")
-            if self.wait > 0 and (told is None or told.token != holder.token):
+            new = told is None or told.token != holder.token or time.monotonic() - reminded > REMIND
+            if self.wait > 0 and new:
                 self.on_wait(holder)
+                reminded = time.monotonic()
             told = holder
             time.sleep(min(pause, left))
 

@@ -94,9 +94,10 @@ class BucketReports:
                 self._list_runs()
                 if manifest["status"] == SUCCEEDED:
                     self._point(manifest["run"], name)
-        except (LakeError, OSError) as error:
+        except (LakeError, OSError, KeyboardInterrupt) as error:
+            why = str(error) or "it was interrupted."
             raise LakeError(
-                f"run {manifest['run']} is not published: {error} It is kept in {folder}; "
+                f"run {manifest['run']} is not published: {why} It is kept in {folder}; "
                 f"`stockkit report {folder} --publish {self.bucket}` goes on."
             ) from error
         if folder.parent == self.local:

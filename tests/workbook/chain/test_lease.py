@@ -20,6 +20,7 @@ from stockkit.workbook.chain import claims, lease
 from tests.aws import environment
 from tests.conftest import ROOT, stockkit
 from tests.s3_proxy import proxy, wait_for
+from tests.workbook.test_runner import gone
 
 # a run: it takes the lake, says so, and lets go at the end of its input; with limits of seconds in place of a minute
 RUN = """
@@ -241,6 +242,18 @@ def test_a_store_on_which_no_run_can_be_alone_is_refused_in_words(on_moto, monke
     assert says in str(refused.value)
 
 
+def test_who_waits_for_long_is_told_again(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(lease, "REMIND", 0.1)
+    met = []
+    with (
+        lease.taken(open_lake(str(tmp_path)), "first"),
+        pytest.raises(LakeError, match="after 1 s of waiting in use by run first"),
+        lease.taken(open_lake(str(tmp_path)), "second", wait=1, on_wait=met.append),
+    ):
+        pass
+    assert len(met) > 1
+
+
 def test_garbage_in_place_of_the_lease_is_waited_for_as_a_run_would_be(on_moto, quick, monkeypatch):
     monkeypatch.setattr(claims, "DEAD", 1.0)
     lake, met = open_lake(on_moto), []
@@ -269,10 +282,31 @@ def test_a_lock_file_that_was_removed_is_noticed(tmp_path):
             mine.confirm()
 
 
-def test_what_a_killed_run_started_keeps_the_lake_until_it_has_ended(tmp_path):
+KILLED = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from types import SimpleNamespace
+from stockkit.files import Folder
+from stockkit.workbook.chain import lease
+from stockkit.workbook.execution import processes
+with lease.taken(SimpleNamespace(files=Folder(Path(sys.argv[1]))), "first") as mine:
+    with processes.guarded(mine.handle) as guard:
+        environment = {**os.environ, processes.MARK: f"{guard.mark}.0001"}
+        print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment).pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_that_follows_a_killed_one_starts_when_the_last_process_of_that_has_ended(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    kernel = int(killed.stdout)
+    with lease.taken(open_lake(str(tmp_path)), "second"):
+        assert gone(kernel)
+
+
+def test_a_run_that_ends_lets_go_also_where_something_that_it_started_goes_on(tmp_path):
     with lease.taken(open_lake(str(tmp_path)), "first") as mine:
         child = subprocess.Popen(["sleep", "60"], pass_fds=[mine.handle])
-        os.close(os.dup(mine.handle))
     with lease.taken(open_lake(str(tmp_path)), "second", wait=0):  # the run has let go itself
         child.kill()
         child.wait()
