@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -12,8 +14,10 @@ import pytest
 from stockkit.files import Folder
 from stockkit.lake.tables import Lake, open_lake
 from stockkit.records import ledger, registry
+from stockkit.workbook.cache import observed, reuse
+from stockkit.workbook.chain import plan
 from tests.aws import environment
-from tests.conftest import SYMBOLS, make_workbook, manifest_of, stockkit, stockkit_process
+from tests.conftest import ROOT, SYMBOLS, make_workbook, manifest_of, stockkit, stockkit_process
 from tests.workbook.test_manifest import check as check_manifest
 from tests.workbook.test_report import loads
 
@@ -24,6 +28,8 @@ NOTEBOOKS = ["00_overview", "01_ingest", "02_query", "03_features", "04_model", 
 def chain(tmp_path_factory):
     """One run of the sample in a workbook of its own, with as many processes as a user's."""
     workbook = make_workbook(tmp_path_factory.mktemp("workbook"))
+    (workbook / "data" / "sample").unlink()  # a folder of its own, as a clone has
+    shutil.copytree(ROOT / "data" / "sample", workbook / "data" / "sample")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LOKY_MAX_CPU_COUNT")
         done = stockkit_process(workbook, "run", "params/sample.yaml")
@@ -176,3 +182,103 @@ def test_the_same_notebooks_run_on_a_lake_on_s3(chain, seaweed_address, tmp_path
     for words in (["verify"], ["crawl"], ["tables"]):
         assert stockkit(workbook, "lake", *words, "--lake", place).returncode == 0
     assert not (workbook / "data" / "lake").exists()
+
+
+def copy_or_link(source, target):
+    """Files of tables are never changed in place."""
+    return os.link(source, target) if source.endswith(".parquet") else shutil.copy2(source, target)
+
+
+@pytest.fixture
+def again(chain, tmp_path, monkeypatch):
+    """A copy of the workbook and of the package, to change what has run."""
+    left_out = shutil.ignore_patterns("reports", "__pycache__")
+    workbook = shutil.copytree(
+        chain["workbook"], tmp_path / "again", symlinks=True, ignore=left_out, copy_function=copy_or_link
+    )
+    for name in ("notebooks", "sql"):
+        (workbook / name).unlink()
+        shutil.copytree(ROOT / name, workbook / name)
+    shutil.copytree(ROOT / "stockkit", tmp_path / "stockkit", ignore=left_out)
+    monkeypatch.setattr(observed, "PACKAGE", str(tmp_path / "stockkit"))
+    return workbook
+
+
+def due(workbook, *overrides):
+    """The notebooks that would run, by their numbers."""
+    todo = plan.plan(workbook / "params" / "sample.yaml", overrides)
+    decisions = {
+        notebook.name: reuse.decide(
+            notebook.path, {name: todo.parameters[name] for name in notebook.parameters}, todo.lake.files, workbook
+        )
+        for notebook in todo.chain
+    }
+    return " ".join(sorted(name[:2] for name, decision in decisions.items() if decision.kept is None))
+
+
+def add_line(name):
+    return lambda workbook: (workbook / name).write_text((workbook / name).read_text() + "\n")
+
+
+def of_stockkit(name):
+    return add_line(f"../stockkit/{name}")
+
+
+def other_words(workbook):
+    path = workbook / "notebooks" / "04_model.ipynb"
+    path.write_text(path.read_text().replace("# Can we beat doing nothing", "# Can anybody beat doing nothing"))
+
+
+def other_prices(workbook):
+    lake = open_lake("data/lake", root=workbook)
+    lake.write("prices", lake.read("prices", symbols=["AAPL"]).iloc[:-1], symbols=["AAPL"])
+
+
+def other_champion(workbook):
+    path = workbook / "data/lake/models/champion-h1/head.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+MUTATIONS = {  # what is done after a run of the sample, and the notebooks that have to run then
+    "nothing": (lambda workbook: None, ""),
+    "a file of the sample": (add_line("data/sample/AAPL.csv"), "01"),
+    "corporate actions": (add_line("data/sample/actions.csv"), "01"),
+    "a question": (add_line("sql/gaps.sql"), "02"),
+    "markdown": (other_words, ""),
+    "lock": (lambda workbook: (workbook / "requirements.lock").write_text("pandas==9\n"), "00 01 02 03 04 05"),
+    "a table by another writer": (other_prices, "00 01 02 03 04 05"),
+    "a table deleted": (lambda workbook: shutil.rmtree(workbook / "data/lake/tables/scores"), "00 04 05"),
+    "a champion": (other_champion, "00 04 05"),
+    "a kept fit": (lambda workbook: shutil.rmtree(workbook / "data/lake/runs/fits", ignore_errors=True), ""),
+    "a module of one notebook": (of_stockkit("market/clean.py"), "01"),
+    "the audit": (of_stockkit("causality/verdicts.py"), "03 04"),
+    "walks through the past": (of_stockkit("forecast/walk/backtest.py"), "00 04 05"),
+    "what all import in the end": (of_stockkit("features/windows.py"), "00 01 02 03 04 05"),
+    "one that none imports": (of_stockkit("stream/alerts.py"), ""),
+    "the command": (of_stockkit("cli/__init__.py"), ""),
+    "the runner": (of_stockkit("workbook/chain/runner.py"), ""),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_exactly_those_notebooks_run_again_that_read_what_changed(again, mutation):
+    change, expected = MUTATIONS[mutation]
+    change(again)
+    assert due(again) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("horizon=5", "00 03 04 05"), ("seed=8", "00"), ("cost=5.0", "04")])
+def test_exactly_those_notebooks_run_again_that_have_a_changed_parameter(again, value, expected):
+    assert due(again, value) == expected
+
+
+def test_a_second_run_takes_over_every_notebook_and_its_page(chain, again):
+    done = stockkit(again, "run", "params/sample.yaml")
+    assert done.returncode == 0, done.stderr
+    second = manifest_of(again)
+    assert {step["kept_from"] for step in second["steps"]} == {chain["run"]}
+    assert snapshot(again) == snapshot(chain["workbook"])
+    assert second["headlines"] == chain["headlines"]
+    for name in NOTEBOOKS:
+        text, before = ((run["folder"] / f"{name}.html").read_text() for run in (second, chain))
+        assert text.count("<img") == before.count("<img")

@@ -48,11 +48,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(workbook, folder):
+def run(workbook, folder, *words):
     """The chain with a few models; tests/test_chain.py runs all of them."""
     given = ["symbols=[IBM, MSFT, BRK.B, XYZ]", f"source=folder:{folder}", "horizon=5", "horizons=[5]",
              "tried=[random_walk, drift, lasso, ewma]"]  # fmt: skip
-    return stockkit_process(workbook, "run", "params/sample.yaml", *(word for value in given for word in ("-p", value)))
+    return stockkit_process(workbook, "run", "params/sample.yaml", *(word for value in given for word in ("-p", value)),
+                            *words)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_a_second_run_on_the_same_lake_changes_no_table_and_repeats_the_notebook
     shutil.rmtree(workbook / "reports")
     before = snapshot(workbook)[1]
     choose(workbook, "01_ingest", "04_model")
-    assert run(workbook, folder).returncode == 3
+    assert run(workbook, folder, "--force", "all").returncode == 3
     notebooks, after = snapshot(workbook)
     assert len(before) == 10, (
         "prices, features, forecasts and scores of three symbols, one of them too young for the last"

@@ -15,7 +15,7 @@ from stockkit.workbook.cache.table_states import TableState
 from stockkit.workbook.cache.trace import PACKAGE, digest
 
 LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".git")
-OURS = "stockkit/"  # what the name of a file of the package begins with
+OURS, HOME = "stockkit/", "~/"  # what the name of a file of the package, and of one in a user's folder, begins with
 
 
 class Unkept(Exception):
@@ -230,19 +230,22 @@ def ask(files: Files, operation: str, key: str) -> str:
 
 
 def name_of(path: str, root: Path) -> str:
-    """A path as it is kept: from the workbook's folder or that of stockkit where it is below, else in full."""
+    """A path as it is kept: from the folder of the workbook, of stockkit or of the user it is below, else in full."""
     top = os.path.abspath(root) + os.sep
     if path.startswith(PACKAGE + os.sep):
         return OURS + path[len(PACKAGE) + 1 :]
     short = path[len(top) :] or "." if os.path.join(path, "").startswith(top) else path
-    return f"./{short}" if short.startswith(OURS) else short  # a folder of this name that is not the package
+    if short.startswith((OURS, HOME)):
+        return f"./{short}"  # a folder of this name that is another one
+    home = os.path.join(os.path.expanduser("~"), "")
+    return HOME + short[len(home) :] if short.startswith(home) and home != os.sep else short
 
 
 def path_of(name: str, root: Path) -> str:
     """The path of a kept name."""
     if name.startswith(OURS):
         return os.path.join(PACKAGE, name[len(OURS) :])
-    return os.path.join(os.path.abspath(root), name)
+    return os.path.join(os.path.abspath(root), os.path.expanduser(name) if name.startswith(HOME) else name)
 
 
 def hash_of(path: str) -> str:

@@ -26,7 +26,8 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev", "/r
 LONGEST = 4000  # characters of a line: one write of so many is never torn apart by another process
 WRITES = os.O_WRONLY | os.O_RDWR
 TELLING = {f"a program ({name})" for name in ("uname", "lscpu", "ldconfig", "fc-list")}  # only tell of the machine
-SEARCHES = ("<frozen importlib", f"importlib{os.sep}metadata", "pkgutil.py", "pkg_resources")  # look for modules
+IMPORTS = "<frozen importlib"
+SEARCHES = (IMPORTS, f"importlib{os.sep}metadata", "pkgutil.py", "pkg_resources")  # look for modules
 LOADERS = ("ptyprocess", "pexpect", "IPython")  # what runs a cell's `!command`
 NETWORKED = ("files.py", "aws.py")  # of stockkit: what they ask is the lake, which is told of in other ways
 
@@ -103,6 +104,7 @@ class Notes:
 
 def _hook(notes: Notes) -> Callable[[str, tuple[Any, ...]], None]:
     observer = Observer(notes)
+    observer.imported_before()
     heard: dict[str, Callable[..., None]] = {
         "open": observer.opened,
         "import": observer.imported,
@@ -159,14 +161,21 @@ class Observer:
         machine = [*SYSTEM, sys.prefix, sys.base_prefix, os.path.dirname(notes.file), os.environ.get("TMPDIR", "/dev")]
         self.foreign = _folders(machine, cached, [os.path.join(home, ".local/share/jupyter")])
 
+    def imported_before(self) -> None:
+        """Note the modules that this process has already, of stockkit and of users; what only takes notes left out."""
+        for module in list(sys.modules.values()):
+            name = self._name(getattr(module, "__file__", None))
+            if name is not None and not name.startswith(os.path.dirname(__file__)):
+                self._noted("read", name)
+
     def opened(self, path: Any, mode: Any, flags: Any) -> None:
-        """A file was opened; of a compiled module its source counts."""
+        """A file was opened; of a compiled module its source counts. To look at stockkit's code is not to run it."""
         name = self._name(path)
         if name is None or self._is_lakes():
             return
         if kind := _change(mode, int(flags or 0)):
             self.notes.add(kind, name)
-        else:
+        elif not name.startswith(self.package) or not name.endswith((".py", ".pyc")) or IMPORTS in _caller():
             self._noted("read", source_from_cache(name) if "__pycache__" in name else name)
 
     def imported(self, module: str, file: Any, *search: Any) -> None:

@@ -18,7 +18,7 @@ CELLS = [
     "open('data.csv').read()",
     "import os\nfor name in os.listdir('answers'):\n    open(f'answers/{name}').read()",
     "import runpy\nrunpy.run_path('mine.py')",
-    "from stockkit.market import ticks",
+    "from stockkit.market import ticks\nPath(stockkit.__file__).with_name('market').joinpath('clean.py').read_text()",
 ]
 FILES = {
     "helper.py": "import deeper\n", "deeper.py": "ANSWER = 41\n", "unread.py": "ANSWER = 41\n",
@@ -56,6 +56,7 @@ MUTATIONS = {  # what is done, and why the step then runs; "kept" where it need 
     "helper gone": (lambda root: (root / "deeper.py").unlink(), "deeper.py is gone"),
     "module not imported": (lambda root: edit(root, "unread.py", "ANSWER = 42\n"), "kept"),
     "stockkit": (of_stockkit("market/ticks.py"), "stockkit/market/ticks.py changed"),
+    "stockkit, before all else": (of_stockkit("__init__.py"), "stockkit/__init__.py changed"),
     "stockkit, not imported": (of_stockkit("market/clean.py"), "kept"),
     "data": (lambda root: edit(root, "data.csv", "2\n"), "the file data.csv changed"),
     "data of others": (lambda root: edit(root, "other.csv", "2\n"), "kept"),
