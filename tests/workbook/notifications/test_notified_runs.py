@@ -98,12 +98,17 @@ def test_a_run_that_is_stopped_tells_so_once(workbook, number):
     assert f"stopped by {number.name}" in told["cause"]
 
 
-def test_a_run_that_is_killed_is_told_by_its_resume_once_and_then_its_end(workbook):
+def test_a_run_that_is_refused_and_one_that_is_killed_are_told_once_by_the_resume_the_latter(workbook):
     add(workbook, "01_x", f"import os\nif not os.path.exists('asleep'):\n    {'; '.join(SLEEP.splitlines())}")
     command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
     with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         wait_for((workbook / "asleep").read_text)
+        refused = stockkit(workbook, "run", "params/own.yaml", "--wait", "0")
+        (told,) = got(workbook)
+        assert told["exit_code"] == refused.returncode == 1
+        assert "is in use by run" in told["cause"]
         running.kill()
+    next((workbook / "got").iterdir()).unlink()
     (folder,) = (workbook / "reports").glob("*.partial")
     run = folder.name.removesuffix(".partial")
     done = stockkit(workbook, "run", "--resume", run)
