@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stockkit.workbook.manifest import FAILED, SUCCEEDED
+from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED
 
 TEST = "test"
 LONGEST = 1_000  # characters of a cause
@@ -80,9 +80,12 @@ def of_run(run: Mapping[str, Any], *, report: str, exit_code: int | None = None)
     Args:
         run: what `run.json` holds. report: where its front page is. exit_code: of the command.
     """
-    failed = _failed(run)
+    steps = _failed(run)
+    failed: Mapping[str, Any] = steps[0] if steps else {}
     error = failed.get("error") or {}
-    cause = f"{error.get('ename')}: {error.get('evalue')}" if error else str(run.get("reason") or "")
+    to_blame = error and error.get("ename") != INTERRUPTED
+    cause = f"{error.get('ename')}: {error.get('evalue')}" if to_blame else str(run.get("reason") or "")
+    cause = shortened(cause) + "".join(f" (also failed: {other['name']})" for other in steps[1:])
     finished_at = str(run.get("finished_at") or "")
     return Outcome(
         id=f"run:{run['run']}:{finished_at or 'killed'}",
@@ -91,7 +94,7 @@ def of_run(run: Mapping[str, Any], *, report: str, exit_code: int | None = None)
         params_file=str(run.get("params_file") or ""),
         notebook=str(failed.get("name") or ""),
         cell=error.get("cell"),
-        cause=shortened(cause),
+        cause=cause,
         exit_code=exit_code,
         seconds=float(run.get("seconds") or 0.0),
         finished_at=finished_at,
@@ -110,5 +113,7 @@ def kind(outcome: Outcome) -> tuple[str, ...]:
     return outcome.status, outcome.notebook, outcome.cause.partition(":")[0]
 
 
-def _failed(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((step for step in run.get("steps") or [] if step.get("error")), {})
+def _failed(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The steps that failed; those that were only stopped, as the run had to end, come last."""
+    steps = [step for step in run.get("steps") or [] if step.get("error")]
+    return sorted(steps, key=lambda step: step["error"].get("ename") == INTERRUPTED)

@@ -15,6 +15,7 @@ from stockkit.stream.alerts.notifier import NotTaken
 from stockkit.workbook.manifest import FAILED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notifications import sending
 from stockkit.workbook.notifications.announcing import Announcer, announcing
+from stockkit.workbook.notifications.outcome import of_run
 
 
 class Kept:
@@ -108,6 +109,15 @@ def test_a_run_that_cannot_write_its_report_is_told_with_the_error(tmp_path, cha
     (message,) = channel.got
     assert (message["run"], message["status"], message["exit_code"]) == ("r1", "failed", 1)
     assert message["cause"] == "LakeError: No space left on device"
+
+
+def test_of_several_notebooks_that_failed_the_first_that_is_to_blame_is_told_with_the_names_of_the_others():
+    names = {"01_x": "Interrupted", "02_y": "KeyError", "03_z": "ValueError"}
+    steps = [{"name": name, "error": {"ename": ename, "evalue": "planted"}} for name, ename in names.items()]
+    told = of_run({"run": "r1", "steps": steps, "reason": "x"}, report="")
+    assert (told.notebook, told.cause) == ("02_y", "KeyError: planted (also failed: 03_z) (also failed: 01_x)")
+    stopped = of_run({"run": "r1", "steps": steps[:1], "reason": "Interrupted: stopped in 01_x."}, report="")
+    assert (stopped.notebook, stopped.cause) == ("01_x", "Interrupted: stopped in 01_x.")
 
 
 def test_a_channel_that_fails_is_a_warning_and_no_more(tmp_path, capsys):
