@@ -20,7 +20,15 @@ import typer
 
 from stockkit import provenance
 from stockkit.cli import audit, forecasts, lake, models, quotes, serving, stream
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE, fail
+from stockkit.cli.shared import (
+    EXIT_FAILED,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_USAGE,
+    fail,
+    say_in_json,
+)
 from stockkit.cli.workbook import new, schedule
 from stockkit.errors import LakeError, ParamError, StockkitError, did_you_mean
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
@@ -28,6 +36,7 @@ from stockkit.workbook.manifest import SUCCEEDED, Manifest
 if TYPE_CHECKING:
     from stockkit.workbook.chain import plan, publication, runner
     from stockkit.workbook.notifications.announcing import Announcer
+    from stockkit.workbook.progress import protocol
 
 EVERY = "all"
 NOTEBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no path and no option
@@ -48,6 +57,7 @@ app.add_typer(new.app, name="new")
 
 def main() -> None:
     """Run the command and leave; an expected error is one paragraph and an exit code, never a traceback."""
+    say_in_json(yes=False)
     try:
         app(_with_names(sys.argv[1:]))
         code = 0
@@ -138,12 +148,16 @@ def run(
         list[str] | None,
         typer.Option(metavar="[NOTEBOOK]", help="Run it whatever is kept of it; without a name all of them."),
     ] = None,
+    log: Annotated[str, typer.Option(metavar="KIND", help="What goes to stderr: auto, lines, or json.")] = "auto",
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
+    from stockkit.workbook import progress
     from stockkit.workbook.chain import stopping
     from stockkit.workbook.chain.runner import Options
     from stockkit.workbook.notifications import announcing, chosen
 
+    shown = progress.for_log(log)
+    say_in_json(yes=log == "json")
     place, file = _places(params_file, reports, resume)
     teller = chosen.announcer(file, parameter or [], place.local, channels=notify, when=notify_on)
     with announcing.announcing(teller):
@@ -153,19 +167,18 @@ def run(
         how = Options(jobs, seconds, resumed, on_folder=teller.begin, wait=wait,
                       publish=lambda folder: teller.publish(place.publish(folder)),
                       force=_forced(todo, force or ()), explain=explain)  # fmt: skip
-        code = _run(todo, place.local, how, teller)
+        code = _run(todo, place.local, how, teller, shown)
     if code:
         raise typer.Exit(code)
 
 
-def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Announcer) -> int:
+def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Announcer, shown: protocol.Progress) -> int:
     """Run a plan and say how that went; the exit code."""
-    from stockkit.workbook import progress
     from stockkit.workbook.chain import conclusion
     from stockkit.workbook.chain.runner import run as start
 
     try:
-        manifest = start(todo, folder, progress.for_terminal(), options)
+        manifest = start(todo, folder, shown, options)
     except LakeError as error:  # after the start: reports cannot be written or published, another run has the lake
         fail(str(error))
         teller.fail(error, EXIT_FAILED)

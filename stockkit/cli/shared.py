@@ -25,7 +25,21 @@ def checked(**parameters: Any) -> dict[str, Any]:
 
 
 def fail(*lines: str) -> None:
-    """Say on stderr what went wrong, without a secret that is known."""
+    """Say on stderr what went wrong, without a secret that is known; in JSON where the command tells all so."""
     from stockkit.workbook.execution.redactions import from_environment
 
-    print(from_environment(os.environ).text("error: " + "\n       ".join(lines)), file=sys.stderr)
+    redaction = from_environment(os.environ)
+    if _SAYING["json"]:
+        from stockkit.workbook.progress.events import line
+
+        print(line("error", text=redaction.text(" ".join(lines))), end="", file=sys.stderr, flush=True)
+    else:
+        print(redaction.text("error: " + "\n       ".join(lines)), file=sys.stderr)
+
+
+_SAYING = {"json": False}
+
+
+def say_in_json(*, yes: bool) -> None:
+    """Let `fail` write JSON, or plain lines."""
+    _SAYING["json"] = yes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from stockkit.imports import pandas as pd
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
 from stockkit.provenance import RUN_VARIABLE
-from stockkit.workbook.execution.outputs import HANDOVER
+from stockkit.workbook.execution.outputs import HANDOVER, PROGRESS
 
+LEAST = 0.25  # seconds between two of what a cell tells of itself
 PARTS = {"reads": int, "writes": int, "empty": str, "headlines": object}
 
 
@@ -93,7 +95,7 @@ def fault(payload: Any) -> str:
 def counting(what: str) -> Callable[[str, int, int], None]:
     """A callback that shows how many are done, in one line that is written over: ``4 of 6 symbols, AAPL last``.
 
-    In a headless run nobody watches, and the executed notebook stays free of it.
+    In a headless run the line goes to whoever watches the run, and the executed notebook stays free of it.
 
     Example:
         >>> on_done = counting("symbols")
@@ -103,7 +105,7 @@ def counting(what: str) -> Callable[[str, int, int], None]:
 
     line: list[Any] = []
     if RUN_VARIABLE in os.environ:
-        return lambda name, done, total: None
+        return _telling(what)
 
     def count(name: str, done: int, total: int) -> None:
         text = f"{done} of {total} {what}" + (f", {name} last" if done < total else "")
@@ -113,6 +115,24 @@ def counting(what: str) -> Callable[[str, int, int], None]:
             line.append(display({"text/plain": text}, raw=True, display_id=True))  # type: ignore[no-untyped-call]
 
     return count
+
+
+def _telling(what: str) -> Callable[[str, int, int], None]:
+    """A callback that tells the runner how many are done, a few times a second."""
+    from IPython.core.getipython import get_ipython
+    from IPython.display import display
+
+    told = -LEAST
+
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if get_ipython() is not None and (done == total or now - told >= LEAST):  # type: ignore[no-untyped-call]
+            told = now
+            text = f"{done} of {total} {what}" + (f", {name}" if done < total else "")
+            display({PROGRESS: text}, raw=True)  # type: ignore[no-untyped-call]
+
+    return tell
 
 
 def payloads(notebook: Any) -> Iterator[dict[str, Any]]:

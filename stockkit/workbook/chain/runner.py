@@ -33,7 +33,9 @@ from stockkit.workbook.kernels import forks
 from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.params import NOTIFYING
-from stockkit.workbook.progress import Lines, Progress
+from stockkit.workbook.progress.guarded import Guarded
+from stockkit.workbook.progress.lines import Lines
+from stockkit.workbook.progress.protocol import Progress
 
 KILLED = "the run was stopped or killed"
 TICK = 0.2  # seconds between two looks at what could stop the run
@@ -78,8 +80,9 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options:
     redaction, started = from_environment(os.environ), time.monotonic()
     manifest = resumed or _first_manifest(todo, folder.run, redaction)
     stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
-    run = Run(todo, folder, manifest, progress or Lines(), redaction, stop, started)
-    with stopping.stoppable(stop), run.alone(options) as mine, run_folder.working(folder):
+    shown = Guarded(progress or Lines(), redaction)
+    run = Run(todo, folder, manifest, shown, redaction, stop, started)
+    with stopping.stoppable(stop), _ending(shown, manifest), run.alone(options) as mine, run_folder.working(folder):
         options.on_folder(folder.partial)
         try:
             with processes.guarded(mine.handle) as guard, run.warm(guard) as warm:
@@ -151,7 +154,7 @@ class Run:
         work = steps.Work(self.todo, self.folder.partial, self.manifest, self.progress, self.redaction, guard,
                           warm, self.stop, self.started, self.pages, options.force, options.explain,
                           self.executed)  # fmt: skip
-        self.progress.start([step.name for step in self.manifest.steps])
+        self.progress.start([step.name for step in self.manifest.steps], self.manifest.run)
         self.save()
         with self.pages, ThreadPoolExecutor(jobs, thread_name_prefix="step") as pool, ExitStack() as end:
             end.callback(self._end_all, guard)
@@ -231,6 +234,15 @@ class Run:
         self.manifest.gather()
         self.manifest.reason = conclusion.interruption(self.manifest, KILLED)
         conclusion.save(self.folder.partial, self.manifest, self.redaction)
+
+
+@contextmanager
+def _ending(shown: Progress, manifest: Manifest) -> Iterator[None]:
+    """Say at the end how the run has ended, however that came."""
+    try:
+        yield
+    finally:
+        shown.end(manifest.status, manifest.seconds, manifest.reason or "")
 
 
 def _check_tables(todo: RunPlan, manifest: Manifest) -> None:

@@ -23,7 +23,7 @@ from stockkit.workbook.kernels import forks
 from stockkit.workbook.manifest import Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.pages import bodies
-from stockkit.workbook.progress import Progress
+from stockkit.workbook.progress.protocol import Progress
 from stockkit.workbook.report import WAY_OUT
 
 if TYPE_CHECKING:
@@ -154,9 +154,14 @@ def _conditions(work: Work, notebook: Notebook, step: Step, more: Mapping[str, s
     def on_cell(number: int, total: int) -> None:
         work.progress.cell(notebook.name, number, total)
 
-    return jobs.Conditions(
-        work.todo.root, clock, guard, work.redaction, on_cell, environment, lambda: work.stop.reason, work.warm
-    )
+    def on_within(text: str) -> None:
+        work.progress.within(notebook.name, text)
+
+    def interruption() -> str:
+        return work.stop.reason
+
+    root, redaction = work.todo.root, work.redaction
+    return jobs.Conditions(root, clock, guard, redaction, on_cell, environment, interruption, work.warm, on_within)
 
 
 def _pins(work: Work, notebook: Notebook) -> dict[str, int]:

@@ -34,7 +34,8 @@ KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python
 class Conditions:
     """Under which a notebook runs: folder, time limits, guard, what to strike out, and more of its environment.
 
-    `interruption` says why the run has to stop; "" while it may go on.
+    `interruption` says why the run has to stop; "" while it may go on. `on_within` gets what the cell under way tells
+    of itself.
     """
 
     cwd: Path
@@ -45,6 +46,7 @@ class Conditions:
     environment: Mapping[str, str] = field(default_factory=dict)
     interruption: Callable[[], str] = str
     warm: WarmParent | str = "no warm parent was started"  # or why there is none
+    on_within: Callable[[str], None] = lambda text: None
 
 
 class CellStopped(Exception):

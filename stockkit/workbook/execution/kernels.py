@@ -213,6 +213,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     def process_message(self, message: Any, cell: Any, cell_index: int) -> Any:
         """Shorten and redact what a cell puts out before it is kept anywhere."""
         content = message["content"]
+        if outputs.PROGRESS in content.get("data", ()):
+            self.job.under.on_within(str(content["data"][outputs.PROGRESS]))
+            return None
         if message["msg_type"] in KINDS and not self.meter.admit(content):
             return None
         return super().process_message(message, cell, cell_index)

@@ -14,6 +14,7 @@ ERROR_LIMIT = 20_000  # characters of an error's message
 MARGIN = 2_000  # a secret across the border is struck out before the cut
 PLAIN = {"text/plain", "text/markdown", "text/latex"}
 HANDOVER = "application/vnd.stockkit+json"
+PROGRESS = "application/vnd.stockkit.progress"  # a text for whoever watches the run, kept nowhere
 
 
 @dataclass
