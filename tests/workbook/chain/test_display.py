@@ -35,7 +35,7 @@ def test_json_tells_all_of_a_run_and_what_its_cells_tell_of_themselves(workbook)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 0
     assert [event["event"] for event in events if event["event"] != "within"] == [
-        "run", "step", *["cell"] * 2, "done", "end"
+        "run", "step", *["cell"] * 3, "done", "end"
     ]  # fmt: skip
     assert {event["event"] for event in events} < {*EVENTS}
     within = next(event for event in events if event["event"] == "within")
