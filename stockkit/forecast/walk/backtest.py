@@ -239,10 +239,15 @@ def _parts(walks: Sequence[Walk], models: Sequence[Model], store: FitStore | Non
         kept = _kept_fits(store, place, [model])
         parts += [_Part(model.name, True, {k: walk}, [model], kept, place) for k, walk in enumerate(walks)]
     for symbol in dict.fromkeys(symbol for walk in walks for symbol in walk.histories.by_symbol):
-        place = f"symbol={symbol}"
+        place = place_of(symbol)
         alone = {k: _alone(walk, symbol) for k, walk in enumerate(walks) if symbol in walk.histories.by_symbol}
         parts.append(_Part(symbol, False, alone, single, _kept_fits(store, place, single), place))
     return parts
+
+
+def place_of(symbol: str) -> str:
+    """Where a store keeps the fits of a symbol."""
+    return f"symbol={symbol}"
 
 
 def _alone(walk: Walk, symbol: str) -> Walk:

@@ -41,18 +41,42 @@ def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
 def _from_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any] | None:
     """The results from several processes, to come; None where there can be none beside this one."""
     try:
-        import loky
-
-        count = loky.cpu_count() if jobs == -1 else jobs
-        if count == 1:
-            return None
-        return loky.get_reusable_executor(count, env=ONE_THREAD).map(_call, todo)  # type: ignore[no-any-return]
+        count = _count(jobs)
+        return None if count == 1 else _executor(count).map(_call, todo)  # type: ignore[no-any-return]
     except (OSError, ImportError) as error:
         warnings.warn(
             f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
             stacklevel=3,
         )
         return None
+
+
+def _count(jobs: int) -> int:
+    import loky
+
+    return int(loky.cpu_count()) if jobs == -1 else jobs
+
+
+def _executor(count: int) -> Any:
+    import loky
+
+    return loky.get_reusable_executor(count, env=ONE_THREAD)
+
+
+def begin(jobs: int) -> None:
+    """Start the processes that `in_processes` will be asked for, so that they import while this one prepares the calls.
+
+    What is wrong with them, or with `jobs`, is told when they are asked.
+    """
+    with suppress(OSError, ImportError, TypeError, ValueError):
+        count = _count(jobs)
+        for _ in range(count if count > 1 else 0):
+            _executor(count).submit(_import)
+
+
+def _import() -> None:
+    """Load what nearly every fit needs."""
+    import stockkit.forecast.walk.fold_fits  # noqa: F401
 
 
 def end_processes() -> None:

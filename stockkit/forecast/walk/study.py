@@ -17,7 +17,7 @@ from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.backtest import Backtest
 from stockkit.forecast.walk.histories import Histories
 from stockkit.forecast.walk.kept_fits import FitStore
-from stockkit.forecast.walk.processes import end_processes
+from stockkit.forecast.walk.processes import begin, end_processes
 
 KNOWN = 100  # outcomes that intervals need before there are any: `intervals.conformal`
 FEW = 6  # names that a sentence lists
@@ -85,17 +85,26 @@ def several(
 ) -> list[Study]:
     """A study a horizon, by the same processes, which end with the last of them; other arguments as for `run`."""
     befores, walks = [], []
-    for horizon in horizons:
-        histories = Histories.from_frame(panel, features, horizon)
-        befores.append(sessions_before(panel, models=models, features=features, horizon=horizon, min_train=min_train))
-        walks += [backtest.past_walk(histories, min_train=befores[-1], **how), backtest.newest_walk(histories)]
     try:
+        if jobs != 1 and not _keeps(store, panel):
+            begin(jobs)
+        for horizon in horizons:
+            histories = Histories.from_frame(panel, features, horizon)
+            same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon}
+            befores.append(sessions_before(panel, min_train=min_train, **same))
+            walks += [backtest.past_walk(histories, min_train=befores[-1], **how), backtest.newest_walk(histories)]
         done = backtest.fit(walks, models, jobs=jobs, on_done=on_done, store=store)
     finally:
         if jobs != 1:
             end_processes()
     both = zip(horizons, befores, done[::2], done[1::2], strict=True)
     return [_study(features, *each) for each in both]
+
+
+def _keeps(store: FitStore | None, panel: pd.DataFrame) -> bool:
+    """Whether a store has anything of the first symbol."""
+    symbols = panel["symbol"].iloc[:1] if "symbol" in panel else []
+    return store is not None and any(store.load(backtest.place_of(str(symbol))) for symbol in symbols)
 
 
 def _study(features: Sequence[str], horizon: int, before: int, past: Backtest, newest: Backtest) -> Study:
