@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import chdir
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +35,9 @@ def schedule(
     kind: Annotated[str | None, typer.Option("--as", metavar="cron|systemd", help="By default what is there.")] = None,
     calendar: Annotated[str, typer.Option(help="The exchange, in place of the parameters'.")] = "",
     log: Annotated[Path | None, typer.Option(help="The file for what the runs print.")] = None,
+    environment: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="NAME=value lines that the runs get, as keys.")
+    ] = None,
     install: Annotated[bool, typer.Option("--install", help="Put it in place; again is the same as once.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
     show: Annotated[bool, typer.Option("--list", help="Show what is in place, with its next runs.")] = False,
@@ -53,7 +56,7 @@ def schedule(
         _remove(params_file)
         return
     options = _options(context, params_file, words or [])
-    entry = _entry(params_file, at, calendar, words or [], log)
+    entry = _entry(params_file, at, calendar, words or [], log, environment)
     if if_due:
         _run_if_due(entry, _overrides(options))
     else:
@@ -82,14 +85,17 @@ def _overrides(options: dict[str, Any]) -> list[str]:
     return list(options.get("parameter") or [])
 
 
-def _entry(params_file: Path, at: str, calendar: str, words: Sequence[str], log: Path | None) -> Entry:
+def _entry(
+    params_file: Path, at: str, calendar: str, words: Sequence[str], log: Path | None, environment: Path | None
+) -> Entry:
     from stockkit.workbook.scheduling import answers
     from stockkit.workbook.scheduling.entry import Entry, name_of
 
     log = (log or answers.default_log(name_of(params_file))).absolute()
     program = Path(sys.executable).with_name("stockkit")
     start = (str(program),) if program.is_file() else (sys.executable, "-m", "stockkit.cli")
-    return Entry(str(params_file), at, calendar, tuple(words), str(log), _path(), start)
+    variables = str(environment.absolute()) if environment else ""
+    return Entry(str(params_file), at, calendar, tuple(words), str(log), variables, _path(), start)
 
 
 def _path() -> str:
@@ -160,8 +166,27 @@ def _check_run(entry: Entry, options: dict[str, Any]) -> None:
     """Refuse a run that would not start."""
     from stockkit.workbook.chain import plan
 
-    with chdir(_root(entry)):
+    with chdir(_root(entry)), _with(_variables(entry)):
         plan.plan(Path(entry.params), _overrides(options), until=options["until"], only=options["only"])
+
+
+def _variables(entry: Entry) -> dict[str, str]:
+    """What the file of variables sets."""
+    from stockkit.workbook.scheduling import environment
+
+    return environment.read(Path(entry.environment)) if entry.environment else {}
+
+
+@contextmanager
+def _with(variables: dict[str, str]) -> Iterator[None]:
+    """Have these variables in the block."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _show(texts: dict[str, str]) -> None:
@@ -237,7 +262,7 @@ def _run_if_due(entry: Entry, overrides: Sequence[str]) -> None:
 
     log = Path(entry.log)
     try:
-        instant = now()
+        instant, variables = now(), _variables(entry)
         table = _table(entry, overrides, instant)
         answer = answers.answered(log, lambda before: ask(table, before, instant))
     except StockkitError as error:
@@ -249,7 +274,7 @@ def _run_if_due(entry: Entry, overrides: Sequence[str]) -> None:
     if answer.ended:
         raise typer.Exit(EXIT_FAILED)
     if answer.session:
-        _become_the_run(entry, log)
+        _become_the_run(entry, log, variables)
 
 
 def _note(log: Path, text: str) -> None:
@@ -264,7 +289,7 @@ def _note(log: Path, text: str) -> None:
         fail(f"cannot write the log {log}: {error.strerror}")
 
 
-def _become_the_run(entry: Entry, log: Path) -> None:
+def _become_the_run(entry: Entry, log: Path, variables: dict[str, str]) -> None:
     """Put `stockkit run` in place of this process, in the workbook's folder; it prints into the log."""
     command = [sys.executable, "-m", "stockkit.cli", "run", entry.params, *entry.words]
     try:
@@ -276,4 +301,4 @@ def _become_the_run(entry: Entry, log: Path) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(_root(entry))
-    os.execv(sys.executable, command)
+    os.execve(sys.executable, command, {**os.environ, **variables})

@@ -25,6 +25,7 @@ class Entry:
         calendar: the calendar in place of the parameters'; "" for theirs.
         words: what follows PARAMS in the command `stockkit run`.
         log: the file that takes what the runs print, absolute.
+        environment: a file of variables for the runs, absolute; "" for none.
         path: the folders in which a run finds programs, as in PATH.
         program: the words that start stockkit, the first of them absolute.
     """
@@ -34,6 +35,7 @@ class Entry:
     calendar: str
     words: tuple[str, ...]
     log: str
+    environment: str = ""
     path: str = ""
     program: tuple[str, ...] = ()
 
@@ -46,7 +48,8 @@ class Entry:
     def command(self) -> list[str]:
         """The words that ask whether the run is due, and run if so."""
         calendar = [f"--calendar={self.calendar}"] if self.calendar else []
-        asks = [f"--at={self.at}", *calendar, f"--log={self.log}", "--if-due"]
+        variables = [f"--environment={self.environment}"] if self.environment else []
+        asks = [f"--at={self.at}", *calendar, f"--log={self.log}", *variables, "--if-due"]
         return [*self.program, "schedule", self.params, *asks, *(["--", *self.words] if self.words else [])]
 
     def as_json(self) -> str:

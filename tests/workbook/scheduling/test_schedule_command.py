@@ -31,7 +31,7 @@ echo "$@" >> "$SYSTEMCTL_LOG"
 exit 0
 """
 THEIRS = b"# mine\n5 4 * * * x  # 100\\%\n\xff\n"
-NOTEBOOK = "open('ran.txt', 'a').write('x')"
+NOTEBOOK = "import os; open('ran.txt', 'a').write(os.environ.get('VARIABLE', 'x'))"
 
 
 @pytest.fixture
@@ -127,14 +127,17 @@ def log_of(home):
 
 
 def test_the_line_runs_a_session_once_in_the_workbooks_folder_and_logs_it(home, workbook):
-    assert stockkit(workbook, *INSTALL[:3], "close", *INSTALL[4:], "--", "--reports", "out 100%").returncode == 0
+    (variables := home / "my variables").write_text("# mine\nexport VARIABLE='a # b'\n")
+    variables.chmod(0o600)
+    words = ("--environment", str(variables), "--", "--reports", "out 100%")
+    assert stockkit(workbook, *INSTALL[:3], "close", *INSTALL[4:], *words).returncode == 0
     assert fired(home).returncode == 0  # what was due before it was installed is not run
     assert not (workbook / "ran.txt").exists()
     log = log_of(home)
     answers.keep(answers.state_of(log), State(pd.Timestamp.now("UTC") - pd.Timedelta(days=1, hours=1)))
     both = [fired(home), fired(home)]
     assert [(done.returncode, done.stderr) for done in both] == [(0, ""), (0, "")]
-    assert (workbook / "ran.txt").read_text() == "x"
+    assert (workbook / "ran.txt").read_text() == "a # b"
     text = log.read_text()
     assert re.search(r"^20\S+Z session 20\S+ of 24/7$", text, re.M)
     assert text.rstrip().endswith("index.html")
@@ -186,6 +189,23 @@ def test_what_cannot_run_is_refused_before_it_is_scheduled(home, workbook, words
     done = stockkit(workbook, "schedule", "--install", *words)
     assert done.returncode == 2
     assert says in " ".join(re.sub(r"[│╭─╮╰╯]", " ", done.stderr).split())
+    assert not (home / "crontab").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        ("KEY=Canary123", 0o644, "others may read"),
+        ("A=1\nCanary123\n", 0o600, "line 2 sets no variable"),
+        ("KEY='Canary123", 0o600, "line 1: the quotes do not close"),
+        ("1A=Canary123", 0o600, "line 1 sets no variable"),
+    ],
+)
+def test_a_file_of_variables_that_cannot_be_is_refused_without_telling_a_value(home, workbook, text, mode, says):
+    (variables := home / "variables").write_text(text)
+    variables.chmod(mode)
+    done = stockkit(workbook, *INSTALL, "--environment", str(variables))
+    assert (done.returncode, says in done.stderr, "Canary123" in done.stderr) == (2, True, False)
     assert not (home / "crontab").exists()
 
 

@@ -17,7 +17,7 @@ WORDS = ("-p", "symbols=[BRK.B, 50%]", 'it\'s "$HOME" \\ 100%')
 
 
 def units_of(root, words=WORDS, program=("/bin/echo",), times=("13:30", "16:30"), zone="America/New_York"):
-    made = Entry(f"{root}/params/a b%.yaml", "close+30m", "", words, f"{root}/log", "/usr/bin:/bin", program)
+    made = Entry(f"{root}/params/a b%.yaml", "close+30m", "", words, f"{root}/log", "", "/usr/bin:/bin", program)
     return made, systemd.units(made, zone, times, root)
 
 
