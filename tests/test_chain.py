@@ -254,7 +254,7 @@ MUTATIONS = {  # what is done after a run of the sample, and the notebooks that 
     "the audit": (of_stockkit("causality/verdicts.py"), "03 04"),
     "walks through the past": (of_stockkit("forecast/walk/backtest.py"), "00 04 05"),
     "what all import in the end": (of_stockkit("features/windows.py"), "00 01 02 03 04 05"),
-    "one that none imports": (of_stockkit("stream/alerts.py"), ""),
+    "one that none imports": (of_stockkit("stream/pipeline.py"), ""),
     "the command": (of_stockkit("cli/__init__.py"), ""),
     "the runner": (of_stockkit("workbook/chain/runner.py"), ""),
 }

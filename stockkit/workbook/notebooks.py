@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import RunError, did_you_mean
+from stockkit.workbook.cache import keys
 from stockkit.workbook.formats import notebook_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -70,6 +71,7 @@ def load(folder: Path, name: str) -> Notebook:
         cells, metadata = document["cells"], document["metadata"]
         notebook_file.check_language(metadata, name)
         tables = [_tables(metadata, key, name) for key in ("reads", "writes")]
+        keys.wishes(metadata.get("stockkit") or {}, name)
         skipped = [cell for cell in cells if "skip-execution" in cell["metadata"]["tags"]]
         title, parameters = _title(cells, name), _parameters(cells, name)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError, MemoryError) as error:

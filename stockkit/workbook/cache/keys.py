@@ -73,7 +73,7 @@ def basis(document: Mapping[str, Any], values: Mapping[str, Any], root: Path) ->
     """
     lock = root / LOCK
     texts = {name: json.dumps(value, ensure_ascii=False, sort_keys=True) for name, value in sorted(values.items())}
-    declared = document.get("metadata", {}).get("stockkit", {})
+    declared = document.get("metadata", {}).get("stockkit") or {}
     return Basis(
         code=code(document),
         declared=json.dumps(declared, sort_keys=True),

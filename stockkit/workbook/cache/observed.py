@@ -127,7 +127,7 @@ def observe(
     always = _why_always(notes, wishes)
     return Observed(
         files=_files(notes, root, wishes),
-        folders=_folders(notes, root),
+        folders=_folders(notes, root, wishes),
         made=_made(notes, root),
         tables={table: _state(files, table, version) for table, version in seen.items() if table not in writes},
         written={table: _state(files, table, version) for table, version in writes.items()},
@@ -179,11 +179,13 @@ def _state_of(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _folders(notes: _Notes, root: Path) -> dict[str, str]:
+def _folders(notes: _Notes, root: Path, wishes: keys.Wishes) -> dict[str, str]:
     for path, changed in notes.listed.items():
         if not os.path.isdir(path) or os.stat(path).st_mtime_ns != changed:
             raise Unkept(f"the folder {name_of(path, root)} changed while it ran")
-    return {name_of(path, root): names_in(path) for path in notes.listed}
+    below = [root / file for file in wishes.files if (root / file).is_dir()]
+    declared = [str(path) for top in below for path in (top, *top.rglob("*")) if path.is_dir()]
+    return {name_of(path, root): names_in(path) for path in (*notes.listed, *declared)}
 
 
 def _made(notes: _Notes, root: Path) -> dict[str, str]:

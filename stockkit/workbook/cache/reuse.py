@@ -97,7 +97,7 @@ def decide(
     """
     try:
         document = notebook_file.content(notebook)
-        declared = document.get("metadata", {}).get("stockkit", {})
+        declared = document.get("metadata", {}).get("stockkit") or {}
         basis = keys.basis(document, values, root)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Decision("it cannot be read as a notebook of today's format")
@@ -218,7 +218,7 @@ def keep(
         document = json.loads(executed)
         if keys.code(document) != decision.basis.code:
             return "", "the notebook changed while it ran, or holds a secret"
-        wishes = keys.wishes(json.loads(decision.basis.declared), output.stem)
+        wishes = keys.wishes(json.loads(decision.basis.declared) or {}, output.stem)
         seen = observed.observe(trace, files, root, reads=reads, writes=writes, wishes=wishes)
         seen = replace(seen, stored=dict(stored))
         shown = {name: redact(value) for name, value in decision.basis.shown.items()}

@@ -29,7 +29,7 @@ TELLING = {f"a program ({name})" for name in ("uname", "lscpu", "ldconfig", "fc-
 IMPORTS = "<frozen importlib"
 SEARCHES = (IMPORTS, f"importlib{os.sep}metadata", "pkgutil.py", "pkg_resources")  # look for modules
 LOADERS = ("ptyprocess", "pexpect", "IPython")  # what runs a cell's `!command`
-NETWORKED = ("files.py", "aws.py")  # of stockkit: what they ask is the lake, which is told of in other ways
+CONVERSING = (f"{os.sep}py4j{os.sep}", f"{os.sep}zmq{os.sep}")  # processes of the step's own among themselves
 
 
 def begin(file: Path, root: Path) -> dict[str, str]:
@@ -154,6 +154,8 @@ class Observer:
         self.notes = notes
         self.root = notes.root + os.sep
         self.package = PACKAGE + os.sep
+        # what these ask is the lake, of which is told in other ways
+        self.lakes = tuple(os.path.join(PACKAGE, name) for name in ("files.py", "aws.py", f"lake{os.sep}"))
         self.installed = _folders(sysconfig.get_paths().values(), site.getsitepackages(), [site.getusersitepackages()])
         home = os.path.expanduser("~")
         cached = [os.environ.get("XDG_CACHE_HOME", os.path.join(home, ".cache"))]
@@ -201,18 +203,19 @@ class Observer:
         """A connection to a computer, maybe this one, was opened by anything but the lake."""
         if not isinstance(address, tuple) or len(address) < 2:
             return
-        for file in _callers(60):
-            if os.path.dirname(file) == PACKAGE and os.path.basename(file) in NETWORKED:
-                return
-            if f"{os.sep}py4j{os.sep}" in file or f"{os.sep}zmq{os.sep}" in file:
-                return
+        files = _callers(200)
+        if any(file.startswith(self.lakes) or any(name in file for name in CONVERSING) for file in files):
+            return
+        is_library = all(file.startswith((*self.installed, "<frozen")) for file in files)
+        if is_library and any(f"{os.sep}botocore{os.sep}" in file for file in files):
+            return  # a thread of its own, in which a library reads or writes for the lake
         self.notes.add("always", f"it asks {address[0]}:{address[1]}, which may answer otherwise each time")
 
     def started(self, *what: Any) -> None:
         """A program was started by a cell or a user's file."""
         if _program(what) in TELLING:
             return
-        for file in _callers(60):
+        for file in _callers(200):
             if file.startswith(self.installed) and not any(f"{os.sep}{name}{os.sep}" in file for name in LOADERS):
                 if "site-packages" in file or "dist-packages" in file:
                     return  # a library's own affair, as counting processors is

@@ -97,6 +97,29 @@ def test_a_notebook_says_which_files_it_reads_that_are_not_seen(steps):
     assert again(steps, cell, change=another, files=["data.csv"]) == "the file data.csv changed"
 
 
+def test_a_folder_that_a_notebook_declares_counts_with_the_files_that_come_later(steps):
+    (steps.root / "more" / "deep").mkdir(parents=True)
+    (steps.root / "more" / "deep" / "a.csv").write_text("1")
+    for change, says in (
+        (lambda root: (root / "more" / "deep" / "a.csv").write_text("2"), "the file more/deep/a.csv changed"),
+        (lambda root: (root / "more" / "deep" / "b.csv").write_text("2"), "the folder more/deep has other files"),
+    ):
+        assert again(steps, "1", change=change, files=["more"]) == says
+
+
+def test_a_thread_of_a_library_that_reads_for_the_lake_is_no_question_to_another_computer(steps):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        ask = "import botocore.session as s, threading\nfrom botocore.config import Config\n"
+        ask += "how = Config(connect_timeout=2, read_timeout=0.2, retries={'max_attempts': 0})\n"
+        ask += f"client = s.Session().create_client('s3', 'eu-west-1', endpoint_url='{address}', config=how,"
+        ask += " aws_access_key_id='a', aws_secret_access_key='b')\n"
+        thread = ask + "t = threading.Thread(target=client.list_buckets); t.start(); t.join()"
+        assert again(steps, thread) == "kept"
+        cell = ask + "try:\n    client.list_buckets()\nexcept Exception: pass"
+        assert "which may answer otherwise each time" in again(steps, cell)
+
+
 def test_a_notebook_asks_to_be_run_each_time_or_to_be_kept_all_the_same(steps):
     assert "`always`" in again(steps, "1", always=True)
     assert again(steps, "import os\nos.system('true')", always=False) == "kept"
