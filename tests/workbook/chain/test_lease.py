@@ -291,17 +291,30 @@ from stockkit.workbook.chain import lease
 from stockkit.workbook.execution import processes
 with lease.taken(SimpleNamespace(files=Folder(Path(sys.argv[1]))), "first") as mine:
     with processes.guarded(mine.handle) as guard:
+        (watch,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        os.kill(int(watch), signal.SIGSTOP)
         environment = {**os.environ, processes.MARK: f"{guard.mark}.0001"}
-        print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment).pid, flush=True)
+        kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
+        print(watch, kernel.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_run_that_follows_a_killed_one_starts_when_the_last_process_of_that_has_ended(tmp_path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    kernel = int(killed.stdout)
-    with lease.taken(open_lake(str(tmp_path)), "second"):
-        assert gone(kernel)
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
+        watch, kernel = map(int, killed.stdout.readline().split())
+        try:
+            assert killed.wait() == -signal.SIGKILL
+            with (
+                pytest.raises(LakeError, match="in use by run first"),
+                lease.taken(open_lake(str(tmp_path)), "x", wait=0),
+            ):
+                pass
+        finally:
+            os.kill(watch, signal.SIGCONT)
+        with lease.taken(open_lake(str(tmp_path)), "second"):
+            assert gone(kernel)
 
 
 def test_a_run_that_ends_lets_go_also_where_something_that_it_started_goes_on(tmp_path):
