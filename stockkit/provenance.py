@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 RUN_VARIABLE, STEP_VARIABLE, PINS_VARIABLE = "STOCKKIT_RUN", "STOCKKIT_STEP", "STOCKKIT_PINS"
+FRESH_VARIABLE = "STOCKKIT_FRESH"  # set to 1: fits that are kept with the lake are made anew
 
 
 def version() -> str:
@@ -54,3 +55,8 @@ def pinned(lake: str, table: str) -> int | None:
     given = json.loads(value) if value else {}
     version = given["tables"].get(table) if given.get("lake") == lake else None
     return None if version is None else int(version)
+
+
+def fresh() -> bool:
+    """Whether this process is to leave kept fits aside."""
+    return os.environ.get(FRESH_VARIABLE, "") not in ("", "0")

@@ -425,3 +425,13 @@ if not pathlib.Path('up').exists():
     (step,) = manifest_of(workbook)["steps"]
     assert (step["attempts"], step["error"]) == (2, None)
     assert step["warnings"] == ["01_a: try 1 failed: LakeUnavailable: planted"]
+
+
+def test_a_forced_notebook_is_told_to_make_kept_fits_anew(workbook):
+    cell = "import os\nprint('fresh', os.environ.get('STOCKKIT_FRESH'))"
+    add(workbook, "01_forced", cell)
+    add(workbook, "02_other", cell)
+    assert run(workbook, "01_forced", "02_other", words=["--force", "01_forced"]).returncode == 0
+    folder = manifest_of(workbook)["folder"]
+    assert "fresh 1" in (folder / "01_forced.ipynb").read_text()
+    assert "fresh None" in (folder / "02_other.ipynb").read_text()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stockkit import provenance
 from stockkit.errors import LakeError
 from stockkit.files import Files
 from stockkit.forecast.models.protocol import Model
@@ -16,7 +16,6 @@ from stockkit.records.kept_fits import file_format, sources, surroundings
 from stockkit.records.kept_fits.coder import Coder
 
 FOLDER = "runs/fits"
-FRESH = "STOCKKIT_FRESH"  # set to 1: nothing is taken up, and what is made takes the place of what was kept
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +68,7 @@ def _shape(entries: Mapping[str, Entry]) -> dict[str, bool]:
 
 def of(lake: Lake) -> LakeFits:
     """The fits kept in a lake; with STOCKKIT_FRESH=1 in the environment all are made anew."""
-    return LakeFits(lake.files, fresh=os.environ.get(FRESH, "") not in ("", "0"))
+    return LakeFits(lake.files, fresh=provenance.fresh())
 
 
 def clear(lake: Lake) -> int:
