@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import exchange_calendars
+import nbformat
 import pytest
 
 from stockkit.errors import ParamError
 from stockkit.market import sessions
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_workbook, stockkit
 
 HEAVY = ["IPython", "boto3", "deltalake", "duckdb", "exchange_calendars", "jsonschema", "matplotlib", "nbclient",
          "nbconvert", "nbformat", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "sqlglot", "talib",
@@ -53,10 +55,10 @@ REFUSED = {
 }
 
 
-def probed(*commands: list[str], plant: str = "") -> list[tuple[int, str, str, list[str]]]:
+def probed(*commands: list[str], plant: str = "", folder: Path = ROOT) -> list[tuple[int, str, str, list[str]]]:
     """Code, output, error output and the heavy modules that are there after each of some commands of one process."""
     code = plant + PROBE.format(commands=json.dumps(commands), heavy=set(HEAVY))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -76,6 +78,19 @@ def test_a_parameter_is_refused_before_anything_is_imported_that_takes_long():
 def test_an_import_that_is_planted_is_found():
     ((_, _, _, heavy),) = probed(["--version"], plant="import sqlglot")
     assert heavy == ["sqlglot"]
+
+
+def test_a_run_for_which_nothing_has_changed_imports_nothing_that_takes_long(tmp_path):
+    workbook = make_workbook(tmp_path / "book", own_notebooks=True)
+    parameters = nbformat.v4.new_code_cell('lake = "data/lake"', metadata={"tags": ["parameters"]})
+    document = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell("print(1)")])
+    document.metadata["stockkit"] = {"reads": [], "writes": []}
+    nbformat.write(document, workbook / "notebooks" / "01_x.ipynb")
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\nlake: data/lake\n")
+    assert stockkit(workbook, "run", "params/own.yaml").returncode == 0
+    ((code, _, err, heavy),) = probed(["run", "params/own.yaml"], folder=workbook)
+    assert (code, heavy) == (0, [])
+    assert "kept: nothing that it read has changed" in err
 
 
 def test_the_names_of_calendars_are_those_of_the_library():

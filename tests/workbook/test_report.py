@@ -157,7 +157,7 @@ def test_the_failed_cell_is_marked_shown_and_linked(tmp_path: Path) -> None:
     page = render(tmp_path, *failing_cells())
     failed = page[page.index('id="failed"') : page.index("</section>", page.index('id="failed"'))]
     assert "This cell failed" in failed
-    assert "KeyError: 'x &lt;b&gt;'" in failed
+    assert "KeyError: &#x27;x &lt;b&gt;&#x27;" in failed
     assert '<a href="#failed">' in page
     assert "FAILED" in page
     assert "\x1b" not in page
@@ -261,7 +261,7 @@ def test_two_headings_of_one_name_have_two_anchors_and_both_are_listed(tmp_path:
 
 def test_standard_error_is_muted_and_a_progress_bar_leaves_its_last_state(tmp_path: Path) -> None:
     stream = new_output("stream", name="stderr", text="10%\r50%\r100%\n")
-    assert '<pre aria-label="Warning" class="warning">100%\n</pre>' in render(tmp_path, ran("a", stream))
+    assert '<pre class="warning" aria-label="Warning">100%\n</pre>' in render(tmp_path, ran("a", stream))
 
 
 def test_a_page_links_the_index_and_only_neighbours_that_exist(tmp_path: Path) -> None:
@@ -505,3 +505,11 @@ def test_the_list_of_runs_says_which_can_go_on_and_lists_the_newest_once(tmp_pat
     page = report.render_runs(tmp_path).read_text()
     assert "<code>stockkit run --resume 20261121T070102Z</code>" in page
     assert "1 run, the newest first" in page
+
+
+def test_a_picture_in_markup_without_a_description_says_so(tmp_path):
+    page = render(
+        tmp_path, ran("a", data("text/html", f'<img src="data:image/png;base64,{PIXEL}"><img src="data:," alt="b">'))
+    )
+    assert page.count('alt="figure without description"') == 1
+    assert 'alt="b"' in page

@@ -40,7 +40,18 @@ def markup(notebook: Any) -> str:
         if cell.cell_type == "markdown":  # "$173 or $174" is two prices, not a formula: hide the dollars from nbconvert
             cell.source = re.sub(r"\\?\$", "\ue000", cell.source)
     with _ONE_AT_A_TIME:
-        return str(_exporter().from_notebook_node(notebook)[0]).replace("\ue000", "$")
+        return _rendered(notebook).replace("\ue000", "$")
+
+
+def _rendered(notebook: Any) -> str:
+    """What the template makes of a notebook; `HTMLExporter` would parse it and write it anew, which takes longer."""
+    from nbconvert.exporters import TemplateExporter
+    from nbconvert.filters import Highlight2HTML
+
+    exporter = _exporter()
+    lexer = notebook.metadata.get("language_info", {}).get("pygments_lexer") or "ipython3"
+    exporter.register_filter("highlight_code", Highlight2HTML(pygments_lexer=lexer))
+    return str(TemplateExporter.from_notebook_node(exporter, notebook)[0])
 
 
 @cache
@@ -53,6 +64,8 @@ def _exporter() -> Any:
         template_file="cells.html.j2",
         extra_loaders=[FileSystemLoader(TEMPLATES)],
         extra_template_basedirs=[],  # or a folder of the working folder that happens to be called "base" takes part
+        default_preprocessors=["nbconvert.preprocessors.HighlightMagicsPreprocessor"],
+        optimistic_validation=True,
     )
 
 

@@ -12,6 +12,7 @@ _ANCHOR = re.compile(r'<a class="anchor-link"[^<>]*>[^<>]*</a>$')
 _CELL_OPEN = re.compile(r"<(t[hd])\b[^<>]*>")
 _ROW_OPEN = re.compile(r"<tr\b")
 _NOTEBOOK_LINK = re.compile(r'<a href="([\w-]+)\.ipynb(#[^"<>]*)?">')
+_UNDESCRIBED = re.compile(r"<img\b(?![^<>]*\salt\b)")
 _NUMBER = re.compile(r"[-+−]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?\s?%?$", re.I)
 _UNKNOWN = {"", "NaN", "nan", "None", "NaT", "inf", "-inf", "...", "…", "–", "<NA>"}
 
@@ -47,7 +48,7 @@ def arranged(html: str) -> tuple[str, list[Section], str]:
         table = _align(f"{opening[0]}{inside}</table>")
         return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{table}</div>'
 
-    html = _replace(html, _OPEN, piece)
+    html = _replace(_UNDESCRIBED.sub('<img alt="figure without description"', html), _OPEN, piece)
     return (titles or [""])[0], [section for section in sections if section[0] in (2, 3)], html
 
 
