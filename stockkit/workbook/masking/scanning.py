@@ -14,7 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -183,7 +183,13 @@ def _renamed(folder: Path, redaction: Redaction) -> list[str]:
     for place, folders, names in os.walk(folder, topdown=False):
         for name in (*names, *folders):
             if (clean := redaction.text(name)) != name:
-                clean = clean.replace("/", "-")
+                clean = _free(Path(place), clean)
                 os.replace(os.path.join(place, name), os.path.join(place, clean))
                 told.append(f"{clean} had a secret in its name.")
     return told
+
+
+def _free(folder: Path, name: str) -> str:
+    """A name that nothing in a folder has."""
+    names = chain([name], (f"{number}-{name}" for number in count(2)))
+    return next(free for free in names if not os.path.lexists(folder / free))

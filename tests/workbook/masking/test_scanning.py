@@ -185,7 +185,8 @@ def test_figures_in_a_table_that_happen_to_be_a_short_number_stay(tmp_path):
 def test_names_links_and_pipes(tmp_path):
     folder, secret = tmp_path / "run", tmp_path / "secret.env"
     (folder / f"of-{CANARY}").mkdir(parents=True)
-    (folder / f"of-{CANARY}" / f"{CANARY}.txt").write_text("x")
+    for name in (CANARY, CANARY.lower(), CANARY.upper()):
+        (folder / f"of-{CANARY}" / f"{name}.txt").write_text("x")
     secret.write_text(CANARY)
     (folder / "link").symlink_to(secret)
     (folder / "gone").symlink_to(tmp_path / "nowhere")
@@ -193,7 +194,7 @@ def test_names_links_and_pipes(tmp_path):
     told = scan(folder, Redaction([CANARY]))
     assert "link was withheld: the file that it leads to holds a secret." in told
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    assert left == ["gone", "of-***", "of-***/***.txt", "pipe"]
+    assert left == ["gone", "of-***", "of-***/***.txt", "of-***/2-***.txt", "of-***/3-***.txt", "pipe"]
     assert secret.read_text() == CANARY
     assert CANARY not in str(told)
 
