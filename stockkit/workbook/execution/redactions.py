@@ -95,7 +95,10 @@ class Redaction:
         return text
 
     def all(self, it: Any) -> Any:
-        """The same structure of dicts and lists with every text in it, keys among them, without the values."""
+        """The same structure of dicts and lists with every text in it, keys among them, without the values.
+
+        A number that is one of the values is struck out as well.
+        """
         if isinstance(it, str):
             return self.text(it)
         if isinstance(it, Mapping):
@@ -103,7 +106,11 @@ class Redaction:
                 self.all(key): self._picture(key, value) if _is_picture(key, value) else self.all(value)
                 for key, value in it.items()
             }
-        return [self.all(value) for value in it] if isinstance(it, list | tuple) else it
+        if isinstance(it, list | tuple):
+            return [self.all(value) for value in it]
+        if isinstance(it, int | float) and not isinstance(it, bool) and str(it) in self._forms:
+            return STRUCK
+        return it
 
     def is_in(self, body: bytes, *, prose: bool = True) -> bool:
         """Whether bytes of any kind hold one of the values; where they are no `prose`, a long one."""

@@ -12,19 +12,23 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.masking import pictures
 from stockkit.workbook.masking.unpacking import unpacked
 
 PART = 4_000_000  # bytes that are read at once
-LARGEST_DOCUMENT = 64_000_000  # bytes up to which a notebook is looked through output by output as well
+LARGEST_DOCUMENT = 64_000_000  # bytes up to which JSON is looked through text by text, not as one text
 MARGIN = 4_096  # bytes that two parts share beside the longest form of a value
+LAYOUTS: Mapping[str, Mapping[str, Any]] = {
+    ".ipynb": {"indent": 1, "sort_keys": True, "separators": (",", ": ")},  # as nbformat writes it
+    ".json": {"indent": 2},
+}
 STRUCK_OUT = "held a secret, which was struck out"
 
 
@@ -56,11 +60,14 @@ def _cleared(path: Path, redaction: Redaction) -> str:
         return _clear_link(path, redaction)
     if not stat.S_ISREG(kind):  # reading a pipe would wait for ever
         return ""
-    done = _clear_inside(path, redaction)
+    small = path.stat().st_size <= LARGEST_DOCUMENT
+    if small and path.suffix in LAYOUTS and (done := _clear_document(path, redaction)) is not None:
+        return done
+    done = _clear_picture(path, redaction) if small and path.suffix == ".png" else ""
     is_text = _is_text(path)
     plain, packed = _readings(path), unpacked(path) if not is_text else iter(())
     if not any(redaction.is_in(part, prose=is_text) for part in _overlapping(chain(plain, packed), redaction)):
-        return STRUCK_OUT if done else ""
+        return done
     if not is_text:
         path.unlink()
         return "was withheld: it holds a secret, and is no text in which that could be struck out"
@@ -80,35 +87,47 @@ def _clear_link(path: Path, redaction: Redaction) -> str:
     return "was withheld: the file that it leads to holds a secret"
 
 
-def _clear_inside(path: Path, redaction: Redaction) -> bool:
-    """Clear what can be cleared only by who knows the kind of file; whether there was anything."""
-    if path.suffix not in (".ipynb", ".png") or path.stat().st_size > LARGEST_DOCUMENT:
-        return False
+def _clear_document(path: Path, redaction: Redaction) -> str | None:
+    """Clear the texts of a JSON file, which stays one; None where it is none."""
     body = path.read_bytes()
-    clean = _notebook(body, redaction) if path.suffix == ".ipynb" else pictures.cleaned(body, redaction.is_in)
-    if clean == body:
-        return False
-    with _anew(path) as out:
-        out.write(clean)
-    return True
-
-
-def _notebook(body: bytes, redaction: Redaction) -> bytes:
-    """A notebook without values that its outputs hold in parts, or in the metadata of a picture."""
     try:
         document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    is_hit = redaction.is_in(body)
+    clean = redaction.all(document) if is_hit else document
+    changed = clean != document
+    if path.suffix == ".ipynb":
+        changed |= _clear_outputs(clean, redaction)
+    fresh = json.dumps(clean, ensure_ascii=False, **LAYOUTS[path.suffix]).encode("utf-8", "replace") + b"\n"
+    if not changed and (not is_hit or redaction.is_in(fresh)):  # a hit across the signs of JSON is none
+        return ""
+    with _anew(path) as out:
+        out.write(fresh)
+    return STRUCK_OUT
+
+
+def _clear_outputs(document: Any, redaction: Redaction) -> bool:
+    """Clear, in place, what outputs hold in parts, or in the metadata of a picture; whether there was anything."""
+    changed = False
+    with suppress(KeyError, TypeError, AttributeError):  # it is no notebook, but JSON like any other
         outputs = [output for cell in document["cells"] for output in cell.get("outputs", ())]
         changed = redaction.outputs(outputs)
         for data in (output["data"] for output in outputs if "image/png" in output.get("data", ())):
             before = "".join(data["image/png"])
             data["image/png"] = redaction.all({"image/png": before})["image/png"]
             changed |= data["image/png"] != before
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # no notebook: a text as any other
-        return body
-    if not changed:
-        return body
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, separators=(",", ": "))
-    return (text + "\n").encode("utf-8", "replace")
+    return changed
+
+
+def _clear_picture(path: Path, redaction: Redaction) -> str:
+    body = path.read_bytes()
+    clean = pictures.cleaned(body, redaction.is_in)
+    if clean == body:
+        return ""
+    with _anew(path) as out:
+        out.write(clean)
+    return STRUCK_OUT
 
 
 def _readings(path: Path) -> Iterator[bytes]:

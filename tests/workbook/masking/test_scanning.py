@@ -12,12 +12,16 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import nbformat
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from stockkit.workbook.execution.redactions import Redaction
@@ -61,11 +65,35 @@ def test_a_value_is_masked_in_every_form_in_every_text(tmp_path, form, name):
     assert scan(tmp_path, Redaction([VALUE])) == []
 
 
-def test_json_stays_json(tmp_path):
+def test_json_that_is_looked_through_as_a_text_stays_json(tmp_path, monkeypatch):
+    monkeypatch.setattr(scanning, "LARGEST_DOCUMENT", 10)
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"a": "\nanary0123", "b": "x\\nanary0123", "c": ["nanary0123"]}))
     scan(tmp_path, Redaction(["nanary0123"]))
     assert json.loads(path.read_text()) == {"a": "\n***", "b": "x\\***", "c": ["***"]}
+
+
+SIGNS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=8, max_size=30)
+
+
+@settings(max_examples=50)
+@given(SIGNS, st.text(max_size=12), st.text(max_size=12), st.booleans())
+def test_json_stays_json_whatever_the_value(value, before, after, ascii):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.json"
+        path.write_bytes(
+            json.dumps({"k": before + value + after, "l": value[1:]}, ensure_ascii=ascii).encode("utf-8", "replace")
+        )
+        scan(path.parent, Redaction([value]))
+        assert value.lower() not in json.loads(path.read_bytes())["k"].lower().replace("***", "")
+
+
+def test_numbers_and_keys_and_what_json_forgets_are_cleared(tmp_path):
+    (tmp_path / "run.json").write_text('{"a": 8765432109, "b": [87654321099], "8765432109": 1, "c": "x", "c": "y"}')
+    (tmp_path / "twice.json").write_text('{"c": "8765432109", "c": "y"}')
+    assert len(scan(tmp_path, Redaction(["8765432109"]))) == 2
+    assert json.loads((tmp_path / "run.json").read_text()) == {"a": "***", "b": [87654321099], "***": 1, "c": "y"}
+    assert (tmp_path / "twice.json").read_text() == '{\n  "c": "y"\n}\n'
 
 
 @pytest.mark.parametrize("at", [0, 89, 90, 99, 100, 105, 199, 200, 201, 250])
