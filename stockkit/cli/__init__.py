@@ -28,6 +28,7 @@ from stockkit.cli.shared import (
     EXIT_USAGE,
     fail,
     say_in_json,
+    warn,
 )
 from stockkit.cli.workbook import new, schedule
 from stockkit.errors import LakeError, ParamError, StockkitError, did_you_mean
@@ -160,6 +161,7 @@ def run(
     say_in_json(yes=log == "json")
     place, file = _places(params_file, reports, resume)
     teller = chosen.announcer(file, parameter or [], place.local, channels=notify, when=notify_on)
+    teller.warn = warn
     with announcing.announcing(teller):
         todo, resumed = _planned(params_file, parameter, place, until, only, resume)
         seconds = None if deadline is None else stopping.seconds(deadline)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -26,15 +28,26 @@ def checked(**parameters: Any) -> dict[str, Any]:
 
 def fail(*lines: str) -> None:
     """Say on stderr what went wrong, without a secret that is known; in JSON where the command tells all so."""
+    _say("error", lines)
+
+
+def warn(text: str) -> None:
+    """Say on stderr what is odd, in the same way."""
+    with suppress(OSError, ValueError):  # nobody may read it any more
+        _say("warning", [text])
+
+
+def _say(kind: str, lines: Sequence[str]) -> None:
     from stockkit.workbook.execution.redactions import from_environment
 
     redaction = from_environment(os.environ)
     if _SAYING["json"]:
         from stockkit.workbook.progress.events import line
 
-        print(line("error", text=redaction.text(" ".join(lines))), end="", file=sys.stderr, flush=True)
+        print(line(kind, text=redaction.text(" ".join(lines))), end="", file=sys.stderr, flush=True)
     else:
-        print(redaction.text("error: " + "\n       ".join(lines)), file=sys.stderr)
+        indented = ("\n" + " " * (len(kind) + 2)).join(lines)
+        print(redaction.text(f"{kind}: {indented}"), file=sys.stderr, flush=True)
 
 
 _SAYING = {"json": False}

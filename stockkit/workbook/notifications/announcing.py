@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ class Announcer:
         channels: by name; with none nothing is told. when: one of `WHEN`. reports: where the folders of runs are.
         params_file: as a manifest names it. address: what comes before ``/<run>/index.html`` in the link to a report.
         page: where the run's own page is, once it is there. ends: when the process has to, on the monotonic clock.
+        warn: gets a sentence for each channel that failed.
     """
 
     channels: Mapping[str, Any]
@@ -47,6 +47,7 @@ class Announcer:
     address: str = ""
     page: str = ""
     ends: float = math.inf
+    warn: Callable[[str], None] = lambda text: None
     run: str = ""
     started: float = field(default_factory=time.monotonic)
     began: str = field(default_factory=lambda: _now())
@@ -105,7 +106,7 @@ class Announcer:
             except KeyboardInterrupt:
                 problems = ["it was interrupted; it may have been sent or not."]
             state = notes.NOT_TAKEN if problems else notes.TOLD
-        _warn(problems)
+        self._warn(problems)
         if self._note:
             with suppress(OSError):
                 self._note.write(**self._noted(self.outcome, state, problems))
@@ -132,10 +133,14 @@ class Announcer:
             manifest = {"run": run, "params_file": self.params_file, **manifest, "status": FAILED, "reason": KILLED}
         outcome = of_run({**manifest, "run": run}, report=self._report(folder.name))
         problems = send(self.channels, outcome, end - time.monotonic())
-        _warn(problems)
+        self._warn(problems)
         if len(problems) < len(self.channels):
             with suppress(OSError):
                 note.write(**self._noted(outcome, notes.TOLD, problems))
+
+    def _warn(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self.warn(f"notification: {problem}")
 
     def _is_wanted(self) -> bool:
         outcome = self.outcome
@@ -214,9 +219,3 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return f"Interrupted: {str(error) or 'stopped by SIGINT'}"
     return shortened(f"{type(error).__name__}: {error}")
-
-
-def _warn(problems: list[str]) -> None:
-    for problem in problems:
-        with suppress(OSError, ValueError):  # nobody may read it any more
-            print(f"warning: notification: {problem}", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-EVENTS = ("run", "step", "cell", "within", "kept", "done", "say", "error", "end")
+EVENTS = ("run", "step", "cell", "within", "kept", "done", "say", "warning", "error", "end")
 LEAST = 1.0  # seconds between two of what a cell tells of itself
 
 

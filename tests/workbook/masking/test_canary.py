@@ -39,9 +39,10 @@ CELLS = [
     "import base64, html, json, urllib.parse\nkey = vaulted.look_up()\nprint(key, file=sys.stderr)\n"
     "print(base64.b64encode(b'user:' + key.encode()).decode(), key.encode().hex(), repr(key), json.dumps({key: key}))\n"
     "print(urllib.parse.quote(key, safe=''), html.escape(key), key.upper(), base64.b64encode(key.encode()).decode())",
+    "from IPython.display import HTML, display\ndisplay({'application/vnd.stockkit.progress': key}, raw=True)",
     "print(key[:16], end='')",
     "print(key[16:])",
-    "from IPython.display import HTML, display\ndisplay(HTML(f'<b>{key[:16]}</b>'), HTML(f'<i>{key[16:]}</i>'))",
+    "display(HTML(f'<b>{key[:16]}</b>'), HTML(f'<i>{key[16:]}</i>'))",
     "import drawn\npng = drawn.picture(key)\ndisplay({'image/png': base64.b64encode(png).decode()}, raw=True)",
     "(run,) = pathlib.Path('reports').glob('*.partial')\n(run / 'notes.txt').write_text(key)\n"
     "(run / 'notes.bin').write_bytes(b'\\0' + key.encode())\n(run / 'drawn.png').write_bytes(png)",
@@ -97,9 +98,9 @@ def run(workbook, monkeypatch, command):
             monkeypatch.setenv(f"SMTP_{name}", value)
         channels = ["smtp:me@example.org", f"webhook:{hook.address}/secret://hook", f"command:{sys.executable} keep.py"]
         (workbook / "params" / "own.yaml").write_text(f"notebooks: [00_early, 01_x]\nnotify: {json.dumps(channels)}\n")
-        done = command(workbook, "run", "params/own.yaml", "--jobs", "1")
+        done = command(workbook, "run", "params/own.yaml", "--jobs", "1", "--log", "json")
     assert done.returncode == 1
-    assert "ValueError" in done.stderr
+    assert {"cell", "error"} <= {json.loads(line)["event"] for line in done.stderr.splitlines()}
     assert len(post.mails) == len(hook.bodies) == 1
     parts = [part.get_content() for part in post.mails[0].walk() if not part.is_multipart()]
     shown = {"stdout": done.stdout, "stderr": done.stderr, "mail": str(post.mails[0].items()) + "".join(parts)}

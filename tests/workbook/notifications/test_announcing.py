@@ -52,12 +52,12 @@ def manifest(run, status=SUCCEEDED, *, ename=None, reason=None, params_file="par
     )
 
 
-def go(reports, run, channel, when="always", **ending):
+def go(reports, run, channel, when="always", warn=print, **ending):
     """A run as far as its notification goes: its folder, its manifest, its final name."""
     from dataclasses import asdict
 
     ended = manifest(run, **ending)
-    with announcing(announcer(reports, channel, when)) as told:
+    with announcing(announcer(reports, channel, when, warn=warn)) as told:
         folder = reports / f"{run}.partial"
         folder.mkdir(parents=True)
         told.begin(folder)
@@ -120,14 +120,12 @@ def test_of_several_notebooks_that_failed_the_first_that_is_to_blame_is_told_wit
     assert (stopped.notebook, stopped.cause) == ("01_x", "Interrupted: stopped in 01_x.")
 
 
-def test_a_channel_that_fails_is_a_warning_and_no_more(tmp_path, capsys):
+def test_a_channel_that_fails_is_a_warning_and_no_more(tmp_path):
+    warnings = []
     channel = Kept(NotTaken("planted", for_good=True), RuntimeError("planted"))
-    go(tmp_path, "r1", channel)
-    go(tmp_path, "r2", channel)
-    assert capsys.readouterr().err.splitlines() == [
-        "warning: notification: command:x: planted",
-        "warning: notification: command:x: RuntimeError: planted",
-    ]
+    go(tmp_path, "r1", channel, warn=warnings.append)
+    go(tmp_path, "r2", channel, warn=warnings.append)
+    assert warnings == ["notification: command:x: planted", "notification: command:x: RuntimeError: planted"]
     assert note_of(tmp_path, "r1") | {"channels": []} == {
         "state": "not taken", "id": "run:r1:2026-11-26T08:01:00Z", "params_file": "params/own.yaml",
         "status": "succeeded", "channels": [], "problems": ["command:x: planted"],
