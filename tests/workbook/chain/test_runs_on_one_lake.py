@@ -125,6 +125,26 @@ def test_reports_on_s3_are_published_and_a_failed_run_goes_on_from_there(workboo
     assert not (workbook / "reports").exists()
 
 
+def test_a_run_that_was_stopped_is_published_and_goes_on_elsewhere(workbook, on_seaweed, monkeypatch, tmp_path):
+    add(workbook, "01_x", "open('ran', 'a').write('x')")
+    add(workbook, "02_y", SLEEP)
+    chosen(workbook, "01_x", "02_y")
+    words = ["--reports", f"{on_seaweed}/reports"]
+    with started(workbook, "--jobs", "1", *words) as running:
+        wait_for(lambda: int((workbook / "started").read_text()))
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=120) == 130
+    place = publication.open_reports(f"{on_seaweed}/reports", workbook)
+    (run,) = place.bucket.folders("")
+    assert "--resume" in json.loads(place.bucket.read(f"{run}/run.json"))["reason"]
+    (workbook / "go").touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(publication.tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    done = stockkit(workbook, "run", "--resume", run, *words)
+    assert (done.returncode, done.stdout.strip()) == (0, f"{on_seaweed}/reports/{run}.2/index.html"), done.stderr
+    assert (workbook / "ran").read_text() == "x"
+
+
 def test_a_run_that_cannot_be_published_has_failed_and_is_kept(workbook, on_seaweed, monkeypatch):
     add(workbook, "01_x", "1")
     chosen(workbook, "01_x")
