@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockkit.files import Folder
+from stockkit.aws import Session
+from stockkit.files import Bucket, Folder
 from stockkit.forecast.models import (
     Boosting,
     Drift,
@@ -30,10 +32,12 @@ from stockkit.forecast.models import (
 )
 from stockkit.forecast.walk import kept_fits as keys
 from stockkit.forecast.walk import study
+from stockkit.lake.tables import Lake
 from stockkit.records import kept_fits
 from stockkit.records.kept_fits import file_format, sources
 from tests.forecast.test_backtest import panel
 
+WHERE = {"LocationConstraint": "eu-central-1"}
 MODELS: tuple[Recipe, ...] = (RandomWalk(), Drift(), Ewma(), Lasso(alphas=3), Boosting(trees=2), MedianEnsemble())
 
 
@@ -173,8 +177,8 @@ def copied(filled, folder):
     return kept_fits.LakeFits(Folder(folder))
 
 
-@given(edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 579)), min_size=1, max_size=3))
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 579)), min_size=1, max_size=2))
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_with_kept_fits_is_the_run_anew_whatever_was_changed_before_it(edits, filled, tmp_path):
     store, case = copied(filled, tmp_path), BASE
     for name, number in edits:
@@ -286,8 +290,6 @@ def test_fits_go_on_where_nothing_can_be_kept(filled, tmp_path, caplog):
 
 
 def test_a_fresh_run_takes_nothing_up_and_replaces_what_was_kept(filled, tmp_path, monkeypatch):
-    from stockkit.lake.tables import Lake
-
     copied(filled, tmp_path)
     monkeypatch.setenv("STOCKKIT_FRESH", "1")
     fresh = kept_fits.of(Lake(Folder(tmp_path), tmp_path))
@@ -438,3 +440,15 @@ def test_what_raises_raises_again(store):
     case = replace(BASE, models=(RandomWalk(), Lasso()), features=())
     assert_same(case.run(store), case.run())
     assert_same(case.run(store), case.run())
+
+
+def test_fits_are_kept_on_s3_as_in_a_folder(aws):
+    session = Session()
+    session.client("s3").create_bucket(Bucket="kept-fits", CreateBucketConfiguration=WHERE)
+    store = kept_fits.LakeFits(Bucket("kept-fits", "lake", session))
+    case = replace(BASE, models=MODELS[:3])
+    assert_same(case.run(store), case.run())
+    assert store.load("symbol=AAA")
+    assert_same(case.run(store), case.run())
+    assert kept_fits.clear(Lake(store.files, Path())) == 2
+    assert not store.load("symbol=AAA")
