@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -56,3 +57,11 @@ _SAYING = {"json": False}
 def say_in_json(*, yes: bool) -> None:
     """Let `fail` write JSON, or plain lines."""
     _SAYING["json"] = yes
+
+
+def shown_path(page: str | Path) -> str:
+    """A page's address as it is; a path as a user would type it: relative where it lies below the current folder."""
+    if "://" in str(page):
+        return str(page)
+    here, path = Path.cwd(), Path(page)
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -122,9 +122,9 @@ class Run:
             LakeError: another run has it for too long; nothing is left. KeyboardInterrupt: stopped by a signal.
         """
         hear: dict[str, Any] = {"on_wait": self._waits, "on_lost": self.stop.lose, "stopped": lambda: self.stop.reason}
-        with ExitStack() as held:
+        with ExitStack() as lock:
             try:
-                mine = held.enter_context(lease.taken(self.todo.lake, self.folder.run, wait=options.wait, **hear))
+                mine = lock.enter_context(lease.taken(self.todo.lake, self.folder.run, wait=options.wait, **hear))
             except LakeError:
                 if not options.resumed:
                     self.folder.abandon()
