@@ -282,3 +282,11 @@ def test_a_second_run_takes_over_every_notebook_and_its_page(chain, again):
     for name in NOTEBOOKS:
         text, before = ((run["folder"] / f"{name}.html").read_text() for run in (second, chain))
         assert text.count("<img") == before.count("<img")
+
+
+def test_an_ingest_that_finds_nothing_new_makes_no_other_notebook_run(chain, again):
+    done = stockkit(again, "run", "params/sample.yaml", "--force", "01_ingest", "--explain")
+    assert done.returncode == 0, done.stderr
+    assert "01_ingest runs: it was asked for (--force)" in done.stderr
+    assert [step["name"] for step in manifest_of(again)["steps"] if not step["kept_from"]] == ["01_ingest"]
+    assert snapshot(again) == snapshot(chain["workbook"])

@@ -253,6 +253,8 @@ class Observer:
         """The absolute path, where it is one whose content counts."""
         if path is None or isinstance(path, int):
             return None
+        if isinstance(path, str) and path.startswith(self.installed) and not path.startswith(self.package):
+            return None  # thousands of them: no more is done than must be
         name = os.path.abspath(os.fsdecode(os.fspath(path)))
         if "__pycache__" in name and not name.endswith(".pyc"):
             return None  # what numba compiled of a source, which counts itself
