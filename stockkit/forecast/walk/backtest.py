@@ -224,8 +224,10 @@ def _worth(jobs: int, parts: Sequence[_Part]) -> int:
     They are counted for the pooled models and the first symbol.
     """
     alone = [part for part in parts if not part.pooled]
-    lacking = sum(part.lacking() for part in parts if part.pooled)
-    lacking += alone[0].lacking() * len(alone) if alone else 0
+    counted = [part for part in parts if part.pooled] + alone[:1]
+    if not all(part.kept.entries for part in counted):
+        return jobs
+    lacking = sum(part.lacking() * (1 if part.pooled else len(alone)) for part in counted)
     return jobs if lacking > FEW else 1
 
 
