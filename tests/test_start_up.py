@@ -75,6 +75,14 @@ def test_a_parameter_is_refused_before_anything_is_imported_that_takes_long():
         assert message in " ".join(err.split())
 
 
+def test_a_parameter_of_a_stream_is_refused_as_early():
+    pairs = {"fast=30": "averages need 1 <= fast < slow", "speed=x": "speed must be a number"}
+    commands = (["run", "params/stream.yaml", "-p", pair] for pair in pairs)
+    for (pair, message), (code, _, err, heavy) in zip(pairs.items(), probed(*commands), strict=True):
+        assert (code, heavy) == (2, []), (pair, err)
+        assert message in err
+
+
 def test_an_import_that_is_planted_is_found():
     ((_, _, _, heavy),) = probed(["--version"], plant="import sqlglot")
     assert heavy == ["sqlglot"]

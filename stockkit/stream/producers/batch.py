@@ -10,9 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from stockkit.errors import ParamError
+from stockkit.imports import pandas as pd
 from stockkit.lake.tables import Lake
 from stockkit.market import sessions
 from stockkit.market.symbols import check_symbols

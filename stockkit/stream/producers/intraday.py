@@ -12,9 +12,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from stockkit.errors import ParamError
+from stockkit.imports import numpy as np
 from stockkit.market.ticks import SCALE
 
 BLOCK = 256  # ticks that are made at once

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import nbformat
 import pytest
@@ -53,6 +55,29 @@ def test_a_refusal_is_json_as_well_and_another_command_after_it_is_not(workbook)
     assert stockkit(workbook, "run", "params/own.yaml", "-p", "lakes=x").stderr.startswith(
         "error: there is no parameter"
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+def test_on_a_terminal_no_line_that_is_written_over_is_wider_than_it_and_an_ended_notebook_keeps_a_line(workbook):
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml", "--force", "--reports", "terminal"]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(command, cwd=workbook, env=environment, stderr=theirs, stdout=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how Linux tells that the other side is closed
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        assert process.wait(600) == 0
+    os.close(ours)
+    lines = [re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", shown.decode())]
+    assert any(line.startswith("  [1/1] 01_tells           cell ") for line in lines)
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 40
+    assert any(line.startswith("✓ [1/1] 01_tells           succeeded") for line in lines)
 
 
 @pytest.mark.parametrize("log", ["lines", "json"])
