@@ -254,6 +254,15 @@ def _closing(day: pd.Timestamp, calendar: str) -> pd.Timestamp:
     return (day + pd.Timedelta(days=1)).tz_localize(zone(calendar)).tz_convert("UTC")
 
 
+def closings(days: pd.DatetimeIndex, calendar: str = DEFAULT) -> pd.DatetimeIndex:
+    """When the closing bell of each session rings, datetime64[ns, UTC]; as `hours` for one that is not recorded."""
+    bells = pd.DatetimeIndex(_calendar(_parsed(calendar)[0]).closes.reindex(days)).tz_convert("UTC").as_unit("ns")
+    first = np.ones(len(days), bool)  # of a midnight that comes twice
+    ends = (days + pd.Timedelta(days=1)).tz_localize(zone(calendar), ambiguous=first, nonexistent="shift_forward")
+    midnights = ends.tz_convert("UTC")
+    return bells.where(bells.notna(), midnights)
+
+
 def hours(session: Any, calendar: str = DEFAULT) -> list[tuple[int, int]]:
     """When a session is traded: stretches from a start up to before an end, microseconds since 1970 UTC.
 
@@ -278,9 +287,17 @@ def closed_for(day: Any, calendar: str = DEFAULT) -> str:
     recorded, date = _calendar(_parsed(calendar)[0]), pd.Timestamp(day)
     if recorded.weekmask[date.weekday()] == "0":
         return date.day_name()
-    rules = recorded.regular_holidays
-    names = [] if rules is None else list(rules.holidays(date, date, return_name=True))
-    return str(names[0]) if names and names[0] else ""
+    return _holidays(_parsed(calendar)[0], date.year).get(date.tz_localize(None), "")
+
+
+@lru_cache(maxsize=32)
+def _holidays(name: str, year: int) -> dict[pd.Timestamp, str]:
+    """The holidays by rule of a year, with their names where the library has some."""
+    rules = _calendar(name).regular_holidays
+    if rules is None:
+        return {}
+    days = rules.holidays(f"{year}-01-01", f"{year}-12-31", return_name=True)
+    return {day.tz_localize(None): str(title or "") for day, title in days.items()}
 
 
 @lru_cache(maxsize=8)

@@ -101,3 +101,16 @@ def test_a_session_has_hours_with_its_breaks_and_early_closes(day, calendar, str
     hours = sessions.hours(day, calendar)
     assert [tuple(f"{pd.Timestamp(moment, unit='us'):%H:%M}" for moment in part) for part in hours] == stretches
     assert all(0 < end - start <= 86_400_000_000 for start, end in hours)
+
+
+@pytest.mark.parametrize("calendar", ["XNYS", "XHKG", "24/7", "XNYS +2023-09-16 -2023-09-18"])
+def test_the_closings_are_the_ends_of_the_hours(calendar):
+    days = sessions.between("2023-09-10", "2023-12-31", calendar)
+    ends = [sessions.hours(day, calendar)[-1][1] * 1_000 for day in days]
+    assert sessions.closings(days, calendar).asi8.tolist() == ends
+    assert str(sessions.closings(days, calendar).dtype) == "datetime64[ns, UTC]"
+
+
+def test_a_closed_day_has_the_name_that_the_rules_give_it():
+    days = ["2026-11-26", "2026-11-28", "2012-10-29", "2026-11-27"]
+    assert [sessions.closed_for(day) for day in days] == ["Thanksgiving", "Saturday", "", ""]

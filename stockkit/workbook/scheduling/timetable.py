@@ -7,8 +7,10 @@ was answered before, so neither a machine in another zone nor a change of clocks
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -76,6 +78,21 @@ class Timetable:
     closed: pd.DatetimeIndex
     spoken: pd.DatetimeIndex
 
+    @cached_property
+    def sessions(self) -> list[str]:
+        """The sessions as YYYY-MM-DD."""
+        return list(self.days.strftime("%Y-%m-%d"))
+
+    @cached_property
+    def holidays(self) -> list[str]:
+        """The days without a session as YYYY-MM-DD."""
+        return list(self.closed.strftime("%Y-%m-%d"))
+
+    @cached_property
+    def instants(self) -> tuple[list[int], list[int]]:
+        """`due` and `spoken` as nanoseconds since 1970."""
+        return self.due.asi8.tolist(), self.spoken.asi8.tolist()
+
     def after(self, instant: pd.Timestamp, count: int) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
         """The next `count` sessions whose run is due after `instant`, each with that moment."""
         at = int(self.due.searchsorted(instant, side="right"))
@@ -111,7 +128,7 @@ def timetable(calendar: str, at: At, around: pd.Timestamp, ahead: pd.Timedelta =
             f"the calendar {calendar.split()[0]} is recorded until {last.date()} and knows no session near "
             f"{today.date()}: is this machine's clock right? A newer exchange_calendars may know more."
         )
-    closes = pd.DatetimeIndex([sessions.hours(day, calendar)[-1][1] * 1_000 for day in days], tz="UTC")
+    closes = sessions.closings(days, calendar)
     lasted = (closes.tz_convert(zone).tz_localize(None) - days).value_counts().index[0]  # of most sessions
     if at.clock is None:
         usual = lasted + at.after
@@ -173,11 +190,11 @@ def ask(table: Timetable, state: State | None, now: pd.Timestamp) -> Answer:
         now: UTC.
     """
     state = state or State(now - PATIENCE)
-    at, off = _newest(table.due, now, state.since), _newest(table.spoken, now, state.since)
-    session = str(table.days[at].date()) if at >= 0 else ""
+    at, off = (_newest(instants, now, state.since) for instants in table.instants)
+    session = table.sessions[at] if at >= 0 else ""
     if session > state.session:
         return Answer(session, _in_words(table, state, at), replace(state, session=session))
-    closed = str(table.closed[off].date()) if off >= 0 else ""
+    closed = table.holidays[off] if off >= 0 else ""
     if closed <= max(state.closed, state.session, session):
         return Answer("", "", state)
     ended = table.closed[off] > table.days[-1]
@@ -185,10 +202,10 @@ def ask(table: Timetable, state: State | None, now: pd.Timestamp) -> Answer:
     return Answer("", text, replace(state, closed=closed), ended)
 
 
-def _newest(moments: pd.DatetimeIndex, now: pd.Timestamp, since: pd.Timestamp) -> int:
-    """The place of the newest moment after `since` and up to `now`; -1 where there is none."""
-    at = int(moments.asi8.searchsorted(now.value, side="right")) - 1
-    return at if at >= 0 and moments.asi8[at] > since.value else -1
+def _newest(instants: list[int], now: pd.Timestamp, since: pd.Timestamp) -> int:
+    """The place of the newest instant (nanoseconds) after `since` and up to `now`; -1 where there is none."""
+    at = bisect_right(instants, now.value) - 1
+    return at if at >= 0 and instants[at] > since.value else -1
 
 
 def _in_words(table: Timetable, state: State, newest: int) -> str:
