@@ -29,12 +29,13 @@ def checked(**parameters: Any) -> dict[str, Any]:
 
 def fail(*lines: str) -> None:
     """Say on stderr what went wrong, without a secret that is known; in JSON where the command tells all so."""
-    _say("error", lines)
+    with suppress(OSError, ValueError):  # nobody may read it any more
+        _say("error", lines)
 
 
 def warn(text: str) -> None:
     """Say on stderr what is odd, in the same way."""
-    with suppress(OSError, ValueError):  # nobody may read it any more
+    with suppress(OSError, ValueError):
         _say("warning", [text])
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_STOPPED, fail, say_in_json, shown_path, warn
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, fail, say_in_json, shown_path, warn
 from stockkit.errors import LakeError, ParamError, did_you_mean
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
@@ -79,7 +80,7 @@ def run(
     place, file = _places(params_file, reports, resume)
     teller = chosen.announcer(file, parameter or [], place.local, channels=notify, when=notify_on)
     teller.warn = warn
-    with announcing.announcing(teller):
+    with _told_when_interrupted(), announcing.announcing(teller):
         todo, resumed = _planned(params_file, parameter, place, until, only, resume)
         seconds = None if deadline is None else stopping.seconds(deadline)
         teller.ends = teller.started + (math.inf if seconds is None else seconds)
@@ -89,6 +90,16 @@ def run(
         code = _run(todo, place.local, how, teller, shown)
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _told_when_interrupted() -> Iterator[None]:
+    """Say of a run that was stopped what became of it."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        fail(str(stopped) or "interrupted: nothing was started.")
+        raise typer.Exit(EXIT_INTERRUPTED) from stopped
 
 
 def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Announcer, shown: protocol.Progress) -> int:
@@ -109,7 +120,8 @@ def _run(todo: plan.RunPlan, folder: Path, options: runner.Options, teller: Anno
     teller.end(manifest, code)  # before anything is shown to nobody
     if code:
         _explain(manifest)
-    print(shown_path(teller.page))
+    with suppress(OSError):  # a terminal that is closed
+        print(shown_path(teller.page), flush=True)
     return code
 
 

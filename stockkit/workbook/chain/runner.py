@@ -74,28 +74,38 @@ def run(todo: RunPlan, reports: Path, progress: Progress | None = None, options:
             published. RunError: the disk is full, or another process works on the run. KeyboardInterrupt: stopped by a
             signal; the manifest says so, and no process and no temporary folder is left.
     """
+    started = time.monotonic()
+    stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
+    with stopping.stoppable(stop):
+        manifest = _run(todo, reports, progress or Lines(), options, stop)
+    if stop.number is not None and manifest.status != SUCCEEDED:
+        raise KeyboardInterrupt(manifest.reason)
+    return manifest
+
+
+def _run(todo: RunPlan, reports: Path, progress: Progress, options: Options, stop: Stop) -> Manifest:
     preflight.check_space(reports, todo.lake)
     resumed = options.resumed
     folder = run_folder.RunFolder(reports, resumed.run) if resumed else run_folder.make(reports)
-    redaction, started = from_environment(os.environ), time.monotonic()
+    redaction = from_environment(os.environ)
     manifest = resumed or _first_manifest(todo, folder.run, redaction)
-    stop = Stop(started=started) if options.deadline is None else Stop(started + options.deadline, started)
-    shown = Guarded(progress or Lines(), redaction)
-    run = Run(todo, folder, manifest, shown, redaction, stop, started)
-    with stopping.stoppable(stop), _ending(shown, manifest), run.alone(options) as mine, run_folder.working(folder):
+    shown = Guarded(progress, redaction)
+    run = Run(todo, folder, manifest, shown, redaction, stop, stop.started)
+    with _ending(shown, manifest), run.alone(options) as mine, run_folder.working(folder):
         options.on_folder(folder.partial)
         try:
             with processes.guarded(mine.handle) as guard, run.warm(guard) as warm:
                 run.go(guard, warm, options.jobs or min(MOST_JOBS, os.cpu_count() or 1), options)
             _check_tables(todo, manifest)
+        except Exception as error:  # all steps may have succeeded before; the run has not
+            stop.lost = stop.lost or f"ended by an error ({error})"
+            raise
         finally:
             manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), _now()
             stop.confirm = mine.ask
             conclusion.conclude(folder, manifest, redaction, stop)
             reuse.withdraw_others(todo.lake.files, run.executed, folder.place)
     options.publish(folder.final)
-    if stop.number is not None and manifest.status != SUCCEEDED:
-        raise KeyboardInterrupt
     return manifest
 
 

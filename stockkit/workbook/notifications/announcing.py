@@ -176,10 +176,10 @@ class Announcer:
 @contextmanager
 def announcing(announcer: Announcer) -> Iterator[Announcer]:
     """Tell the outcome of the run in this block when it has ended, also by an error or a signal."""
-    if not announcer.channels:
-        yield announcer
-        return
     with _signals(_interrupt):
+        if not announcer.channels:
+            yield announcer
+            return
         try:
             announcer.tell_of_the_dead()
             yield announcer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -44,14 +45,20 @@ def small_disk(scene: Scene, size: str) -> Iterator[Path]:
             yield folder
         finally:
             make_writable(folder)
+            gc.collect()  # an error may hold on to a frame, and that to a file
 
 
 def make_writable(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
 
 
-def full_from_write(wanted: Callable[[Path], bool], number: int) -> Callable[[Scene], AbstractContextManager[object]]:
-    """The disk of the reports is filled right before a write: the `number`-th of a file that is `wanted`."""
+def full_from_write(
+    wanted: Callable[[Path], bool], number: int, for_a_moment: bool = False
+) -> Callable[[Scene], AbstractContextManager[object]]:
+    """The disk of the reports is filled right before a write: the `number`-th of a file that is `wanted`.
+
+    `for_a_moment`: until the next write of such a file.
+    """
 
     @contextmanager
     def around(scene: Scene) -> Iterator[None]:
@@ -63,6 +70,8 @@ def full_from_write(wanted: Callable[[Path], bool], number: int) -> Callable[[Sc
                 seen.append(path)
                 if len(seen) == number:
                     fill(scene.reports.parent)
+                elif len(seen) > number and for_a_moment:
+                    (scene.reports.parent / "filler").unlink(missing_ok=True)
             return open(path, *words)
 
         with small_disk(scene, "30m"), pytest.MonkeyPatch.context() as patch:
@@ -126,6 +135,8 @@ DISKS = [
     at_write("the report", named("index.html"), kept=(NOTEBOOK, PAGE, MANIFEST)),
     at_write("the page over all runs", front, kept=(NOTEBOOK, PAGE, MANIFEST)),
     at_write("the last run.json", named("run.json"), 4, kept=(NOTEBOOK, PAGE, MANIFEST)),
+    Fault("the disk of the reports is full for a moment, after the last notebook", FULL, ["1"], in_step=False,
+          around=full_from_write(named("run.json"), 3, for_a_moment=True)),
     Fault("the disk of the lake is full", "No space left", in_notebook(FILL.format(place="disk")),
           around=lambda scene: lake_on(scene, read_only=False), writes=["t1"]),
     Fault("the disk of the lake is read-only", "Read-only file system", in_notebook(),

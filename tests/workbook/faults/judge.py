@@ -14,19 +14,20 @@ from tests.workbook.faults.fault import INDEX, MANIFEST, NOTEBOOK, PAGE, Fault
 from tests.workbook.faults.scene import EARLIER, STEP, Outcome
 from tests.workbook.test_manifest import check as check_manifest
 
-NOTIFIES = False  # whether a run notifies
-
 
 def problems(fault: Fault, outcome: Outcome) -> list[str]:
     """Every clause that the outcome of a fault breaks, in words; none where the run was honest."""
-    found = [*_of_the_command(fault, outcome), *_of_what_is_left(outcome), *_of_other_runs(outcome)]
+    found = [
+        *_of_the_command(fault, outcome),
+        *_of_notifications(fault, outcome),
+        *_of_what_is_left(outcome),
+        *_of_other_runs(outcome),
+    ]
     if not fault.kept:
         return [*found, *_of_nothing(fault, outcome)]
     folders = outcome.runs()
     if len(folders) != 1:
         return [*found, f"there are {len(folders)} folders of the run"]
-    if NOTIFIES and len(outcome.notifications) != (not fault.killed):
-        found.append(f"there were {len(outcome.notifications)} notifications")
     return [*found, *_of_the_evidence(fault, folders[0], outcome)]
 
 
@@ -37,6 +38,12 @@ def _of_the_command(fault: Fault, outcome: Outcome) -> Iterator[str]:
         yield f"the error stream has a traceback: {outcome.stderr}"
     if fault.in_step and "succeeded" in outcome.stderr + outcome.stdout:
         yield "the command says that something succeeded"
+
+
+def _of_notifications(fault: Fault, outcome: Outcome) -> Iterator[str]:
+    expected = [] if fault.killed else ["failed"]  # one that was killed is told by the next run
+    if outcome.notifications != expected:
+        yield f"the notifications are {outcome.notifications}, not {expected}"
 
 
 def _of_what_is_left(outcome: Outcome) -> Iterator[str]:
@@ -65,8 +72,6 @@ def _of_nothing(fault: Fault, outcome: Outcome) -> Iterator[str]:
     left = [str(path) for folder in outcome.runs() for path in folder.iterdir() if not path.name.startswith(".")]
     if left or (outcome.runs() and fault.code == 2):
         yield f"a run was started: {left or outcome.runs()}"
-    if outcome.notifications:
-        yield f"there were {len(outcome.notifications)} notifications of a run that never started"
     if fault.says not in outcome.stderr:
         yield f"the error does not name the cause: {outcome.stderr}"
 

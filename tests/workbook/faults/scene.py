@@ -24,6 +24,7 @@ from tests.workbook.faults.fault import Fault
 STEP = "01_x"
 EVIDENCE = "'what was ' + 'done before'"
 EARLIER = "20200101T000000Z"
+NOTIFY = '#!/bin/sh\ncat > /dev/null\necho "$STOCKKIT_STATUS" >> notifications.txt\n'
 MARK = "STOCKKIT_SCENE"
 PATIENCE = 30.0  # seconds until what has been told to end is gone
 
@@ -63,7 +64,7 @@ class Scene:
 
     @property
     def notifications(self) -> Path:
-        """The file that gets a line for each notification."""
+        """The file that gets a line for each notification: its status."""
         return self.workbook / "notifications.txt"
 
     def add(
@@ -88,7 +89,8 @@ class Scene:
 
     def words(self, fault: Fault) -> list[str]:
         """The command without its name."""
-        return ["run", fault.params, "--reports", str(self.reports), *fault.words]
+        notify = ["--notify", "command:./notify.sh"]
+        return ["run", fault.params, "--reports", str(self.reports), *notify, *fault.words]
 
     def plant_earlier_run(self) -> None:
         """A run that succeeded, and `latest` that leads to it."""
@@ -145,6 +147,8 @@ def scene_of(fault: Fault, folder: Path) -> Iterator[Scene]:
                 patch.setenv(name, value)
             patch.setattr(tempfile, "tempdir", str(temporary))
             scene.plant_earlier_run()
+            (script := scene.workbook / "notify.sh").write_text(NOTIFY)
+            script.chmod(0o755)
             scene.add(STEP, fault.cells, fault.parameters, fault.tags, reads=fault.reads, writes=fault.writes)
             scene.choose(STEP)
             fault.plant(scene)

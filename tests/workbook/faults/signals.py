@@ -119,9 +119,9 @@ def at_moments() -> list[Fault]:
         name = chance.choice(("SIGTERM", "SIGINT", "SIGHUP"))
         early = moment == "the plan is made"
         kept = () if early else (INDEX, MANIFEST, *((NOTEBOOK, PAGE) if list(MOMENTS).index(moment) > 2 else ()))
-        says = "interrupted" if early else f"stopped by {name}"
+        says = {"SIGINT": "interrupted"}.get(name, "stopped by") if early else f"stopped by {name}"
         faults.append(Fault(f"{name} while {moment}", says, ["1"], code=130, kept=kept, evidence=False,
-                            in_step=moment != "the report is rendered",
+                            in_step=moment not in ("tables are checked", "the report is rendered"),
                             run=struck(getattr(signal, name), place)))  # fmt: skip
     return faults
 
@@ -135,5 +135,5 @@ SIGNALS = [
     Fault("nobody reads the output of the command", "ValueError: planted", ["raise ValueError('planted')"],
           run=unread),
     Fault("the run is killed (SIGKILL) while a cell runs", "the run was stopped or killed in 01_x", [BUSY], code=-9,
-          run=killed_when("under_way", signal.SIGKILL), kept=(NOTEBOOK, MANIFEST), killed=True),
+          run=killed_when("under_way", signal.SIGKILL), kept=(NOTEBOOK, MANIFEST), evidence=False, killed=True),
 ]  # fmt: skip
