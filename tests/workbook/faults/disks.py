@@ -57,7 +57,7 @@ def full_from_write(
 ) -> Callable[[Scene], AbstractContextManager[object]]:
     """The disk of the reports is filled right before a write: the `number`-th of a file that is `wanted`.
 
-    `for_a_moment`: until the next write of such a file.
+    `for_a_moment`: until the next write.
     """
 
     @contextmanager
@@ -66,12 +66,12 @@ def full_from_write(
 
         def opened(path: Path, *words: str) -> object:
             target = path.with_name(path.name[1:].rsplit(".", 2)[0])  # .run.json.0123abcd.part
+            if for_a_moment and len(seen) == number:
+                (scene.reports.parent / "filler").unlink(missing_ok=True)
             if "x" in "".join(words) and path.is_relative_to(scene.reports) and wanted(target):
                 seen.append(path)
                 if len(seen) == number:
                     fill(scene.reports.parent)
-                elif len(seen) > number and for_a_moment:
-                    (scene.reports.parent / "filler").unlink(missing_ok=True)
             return open(path, *words)
 
         with small_disk(scene, "30m"), pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,8 @@ from tests.workbook.faults.fault import INDEX, MANIFEST, NOTEBOOK, PAGE, Fault
 from tests.workbook.faults.scene import EARLIER, STEP, Outcome
 from tests.workbook.test_manifest import check as check_manifest
 
+SMALL = (".lock", "notified.json")  # what may be there of a run of which nothing could be kept
+
 
 def problems(fault: Fault, outcome: Outcome) -> list[str]:
     """Every clause that the outcome of a fault breaks, in words; none where the run was honest."""
@@ -69,7 +71,7 @@ def _successes(page: str) -> int:
 
 
 def _of_nothing(fault: Fault, outcome: Outcome) -> Iterator[str]:
-    left = [str(path) for folder in outcome.runs() for path in folder.iterdir() if not path.name.startswith(".")]
+    left = [str(path) for folder in outcome.runs() for path in folder.iterdir() if path.name not in SMALL]
     if left or (outcome.runs() and fault.code == 2):
         yield f"a run was started: {left or outcome.runs()}"
     if fault.says not in outcome.stderr:

@@ -11,6 +11,7 @@ from stockkit.workbook.execution import limits
 from tests.workbook.faults.fault import INDEX, MANIFEST, Fault
 from tests.workbook.faults.scene import STEP, Scene
 
+PLAIN = {"PYTHONPATH": "data/launcher", "STOCKKIT_WARM": "0"}
 HERE = "import os, shutil, sys\nfrom pathlib import Path\nrun = sorted(Path('reports').glob('2*'))[-1]\n"
 
 
@@ -42,13 +43,13 @@ def edit(scene: Scene) -> None:
 
 KERNELS = [
     Fault("a kernel dies at its start", "the kernel did not start: RuntimeError: planted",
-          plant=plant_launcher("raise RuntimeError('planted')"), env={"PYTHONPATH": "data/launcher"},
+          plant=plant_launcher("raise RuntimeError('planted')"), env=PLAIN,
           evidence=False),
     Fault("ipykernel is not installed", "the kernel did not start: ModuleNotFoundError: No module named 'ipykernel'",
           plant=plant_launcher("raise ModuleNotFoundError(\"No module named 'ipykernel'\")"),
-          env={"PYTHONPATH": "data/launcher"}, evidence=False),
+          env=PLAIN, evidence=False),
     Fault("a kernel hangs at its start", "it gave no sign of life", around=impatient,
-          plant=plant_launcher("import time; time.sleep(600)"), env={"PYTHONPATH": "data/launcher"},
+          plant=plant_launcher("import time; time.sleep(600)"), env=PLAIN,
           evidence=False),
     Fault("the report of a run cannot be rendered", "The report could not be made",
           [HERE + "(run / 'index.html' / 'x').mkdir(parents=True)"], in_step=False,
