@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from tests.workbook.faults.fault import Fault
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from stockkit.workbook.chain import runner
+from tests.conftest import lacking
+from tests.workbook.faults.fault import INDEX, MANIFEST, Fault
+
+if TYPE_CHECKING:
+    from tests.workbook.faults.scene import Scene
 
 WHOLE_MEMORY = """import resource
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 bytearray(2**40)"""
 KILLED_FOR_MEMORY = """import os, pathlib
-group = pathlib.Path("/sys/fs/cgroup/memory/" + os.path.basename(os.environ["TMPDIR_OF_SCENE"]))
-(group / "memory.limit_in_bytes").write_text("300000000")
+group = pathlib.Path(os.environ["GROUP"])
+(group / "memory.limit_in_bytes").write_text("500000000")
 (group / "cgroup.procs").write_text(str(os.getpid()))
-bytearray(10**9)"""
+rows = bytearray(2_000_000_000)"""
 WORKERS = """from joblib import Parallel, delayed
 def work(number):
     import os, resource
@@ -35,6 +48,43 @@ gc.collect()"""
 FAKE = """print('{"application/vnd.stockkit+json": {"writes": {"t1": 0}}}')"""
 HANDED = """from IPython.display import display
 display({{"application/vnd.stockkit+json": {payload}}}, raw=True)"""
+
+
+@contextmanager
+def control_group(scene: Scene) -> Iterator[None]:
+    """A control group for memory, which the kernel may enter."""
+    group = Path("/sys/fs/cgroup/memory") / f"stockkit-{scene.mark}"
+    try:
+        group.mkdir()
+    except OSError:
+        lacking("cgroup", "a control group for memory cannot be made here")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GROUP", str(group))
+            yield
+    finally:
+        group.rmdir()
+
+
+class SetBack(datetime):
+    """A clock that is an hour behind from its second reading on."""
+
+    readings = 0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        cls.readings += 1
+        return super().now(tz) - timedelta(hours=cls.readings > 1)
+
+
+@contextmanager
+def clock_set_back(scene: Scene) -> Iterator[None]:
+    """The clock of the run goes back an hour once the run has begun."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SetBack, "readings", 0)
+        patch.setattr(runner, "datetime", SetBack)
+        yield
+
 
 CELLS = [
     Fault("a cell raises an error", "01_x cell 4: ValueError: planted", ["raise ValueError('planted')"]),
@@ -78,6 +128,27 @@ CELLS = [
         tags=["raises-exception"],
     ),
     Fault("the kernel runs out of memory: `MemoryError`", "MemoryError", [WHOLE_MEMORY]),
+    Fault(
+        "the kernel runs out of memory: killed by the system",
+        "killed by SIGKILL, as happens where memory runs out",
+        [KILLED_FOR_MEMORY],
+        around=control_group,
+    ),
+    Fault(
+        "the clock is set back by an hour while a cell runs",
+        "ValueError: planted",
+        ["raise ValueError('planted')"],
+        around=clock_set_back,
+    ),
+    Fault(
+        "a deadline comes while a cell runs",
+        "stopped at its deadline",
+        ["import time", "time.sleep(600)"],
+        words=["--deadline", "8s"],
+        code=4,
+        kept=(INDEX, MANIFEST),
+        evidence=False,
+    ),
     Fault(
         "a worker of loky runs out of memory",
         "MemoryError",
@@ -124,7 +195,9 @@ CELLS = [
         "ValueError: planted",
         ["for _ in range(200): print('x' * 1_000_000)", "raise ValueError('planted')"],
     ),
-    Fault("a cell closes its output", "", ["import sys\nsys.stdout.close()\nprint('lost')"]),
+    Fault(
+        "a cell closes its output", "I/O operation on closed file", ["import sys\nsys.stdout.close()\nprint('lost')"]
+    ),
     Fault(
         "output that is no UTF-8, in an error",
         "ValueError",

@@ -43,13 +43,13 @@ def edit(scene: Scene) -> None:
 
 KERNELS = [
     Fault("a kernel dies at its start", "the kernel did not start: RuntimeError: planted",
-          plant=plant_launcher("raise RuntimeError('planted')"), env=PLAIN,
+          plant=plant_launcher("raise RuntimeError('planted')"), env=PLAIN, words=["-p", "retries=0"],
           evidence=False),
     Fault("ipykernel is not installed", "the kernel did not start: ModuleNotFoundError: No module named 'ipykernel'",
           plant=plant_launcher("raise ModuleNotFoundError(\"No module named 'ipykernel'\")"),
-          env=PLAIN, evidence=False),
+          env=PLAIN, words=["-p", "retries=0"], evidence=False),
     Fault("a kernel hangs at its start", "it gave no sign of life", around=impatient,
-          plant=plant_launcher("import time; time.sleep(600)"), env=PLAIN,
+          plant=plant_launcher("import time; time.sleep(600)"), env=PLAIN, words=["-p", "retries=0"],
           evidence=False),
     Fault("the report of a run cannot be rendered", "The report could not be made",
           [HERE + "(run / 'index.html' / 'x').mkdir(parents=True)"], in_step=False,

@@ -58,6 +58,7 @@ class Scene:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     reports: Path = Path()
     lake: str = "data/lake"
+    store: str = ""  # the address of S3
 
     def __post_init__(self) -> None:
         self.reports = self.workbook / "reports"
@@ -135,10 +136,11 @@ def processes_of(scene: Scene) -> list[str]:
 
 
 @contextmanager
-def scene_of(fault: Fault, folder: Path) -> Iterator[Scene]:
+def scene_of(fault: Fault, folder: Path, store: str = "") -> Iterator[Scene]:
     """A scene in which the fault is planted, with an environment and a folder for temporary files of its own."""
     temporary = Path(tempfile.mkdtemp(prefix="scene-", dir="/tmp"))  # short, so that a socket's path fits in
     scene = Scene(make_workbook(folder / "book", own_notebooks=True), temporary)
+    scene.store = store
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(MARK, scene.mark)
@@ -161,9 +163,9 @@ def scene_of(fault: Fault, folder: Path) -> Iterator[Scene]:
 
 
 @contextmanager
-def met(fault: Fault, folder: Path) -> Iterator[tuple[Scene, Outcome]]:
+def met(fault: Fault, folder: Path, store: str = "") -> Iterator[tuple[Scene, Outcome]]:
     """Run the command on a fault; in the block what it has left can be looked at, on whatever disk it is."""
-    with scene_of(fault, folder) as scene, fault.around(scene):
+    with scene_of(fault, folder, store) as scene, fault.around(scene):
         if fault.run is None:
             done = stockkit(scene.workbook, *scene.words(fault))
             ended = done.returncode, done.stdout, done.stderr
