@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, fail, say_in_json, shown_path, warn
+from stockkit.cli.shared import (
+    EXIT_FAILED,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    fail,
+    say_in_json,
+    shown_path,
+    warn,
+)
 from stockkit.errors import LakeError, ParamError, did_you_mean
 from stockkit.workbook.manifest import SUCCEEDED, Manifest
 
