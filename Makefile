@@ -38,7 +38,7 @@ deep: setup $(DEEP) ## Install Prophet and torch (5 GB on Linux; nothing else ne
 ministack: setup $(MINI) ## Install MiniStack, which runs the Lambda functions in the tests (50 MB; nothing else needs it)
 
 lab: setup ## Open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@JUPYTER_DEFAULT_PROVISIONER_NAME=stockkit-warm $(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: setup ## Measure against other libraries, printed as ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
