@@ -35,8 +35,8 @@ CELLS = [
     "print('never')",
 ]  # fmt: skip
 VOLATILE = [
-    (re.compile(r"\S*ipykernel_\d+\S*?\.py"), "cell"),
-    (re.compile(r"[\d.]+ (ns|[μµ]s|ms|s)\b"), "T"),
+    (re.compile(r"/[^\s\"\\]*ipykernel_\d+[^\s\"\\]*?\.py"), "cell"),
+    (re.compile(r"[\d.e+]+ (ns|[μµ]s|ms|s)\b"), "T"),
     (re.compile(r"0x[0-9a-f]+"), "0x"),
 ]
 
@@ -54,7 +54,11 @@ def joined(cell):
 
 def outputs(notebook):
     """What the cells put out, without numbers of processes, times and addresses."""
-    cells = [[json.dumps(out, sort_keys=True) for out in joined(cell)] for cell in notebook.cells if "outputs" in cell]
+    cells = [
+        [json.dumps(out, sort_keys=True, ensure_ascii=False) for out in joined(cell)]
+        for cell in notebook.cells
+        if "outputs" in cell
+    ]
     for pattern, plain in VOLATILE:
         cells = [[pattern.sub(plain, out) for out in cell] for cell in cells]
     return [sorted(cell) if any('"stderr"' in out for out in cell) else cell for cell in cells]  # two pipes, any order
