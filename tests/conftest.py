@@ -29,10 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SYMBOLS = ["AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA"]
 # The files that take longest, longest first: with short ones left for the end, the workers end together
 LONG = ["test_spark", "test_spark_signals", "test_whole_path", "test_chain", "test_stream_notebook", "test_readme",
-        "test_faults", "test_own_data", "test_notebook_on_spark", "test_short_histories", "test_causality", "test_runner",
+        "test_faults", "test_own_data", "test_notebook_on_spark", "test_short_histories", "test_causality",
+        "test_runner", "test_faults_from_outside", "test_kill_and_resume",
         "test_ledger", "test_registry", "test_judge", "test_plots_of_many", "test_own_market", "test_user_file",
         "test_report", "test_causality_of_fits", "test_missing_split", "test_serving_fuzz", "test_live_source",
-        "test_faults_from_outside", "test_kill_and_resume", "test_feature_table", "test_ledger_scoring", "test_kafka", "test_service_on_brokers", "test_buses"]  # fmt: skip
+        "test_feature_table", "test_ledger_scoring", "test_kafka", "test_service_on_brokers", "test_buses"]  # fmt: skip
 
 # a machine that is busy makes an example slow, not wrong
 hypothesis.settings.register_profile("no deadline", deadline=None)
