@@ -211,6 +211,9 @@ class Kernel:
         app.initialize(sys.argv[1:])  # type: ignore[no-untyped-call]
         if pandas := sys.modules.get("pandas"):  # it asks stdout at its import
             pandas.options.display.encoding = sys.stdout.encoding
+        if matplotlib := sys.modules.get("matplotlib"):  # its settings are read again where a kernel's reads are noted
+            with suppress(OSError), open(matplotlib.matplotlib_fname()):
+                pass
         app.start()  # type: ignore[no-untyped-call]
         leave()
 

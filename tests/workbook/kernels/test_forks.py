@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from stockkit.workbook.cache import trace
 from stockkit.workbook.execution import processes
 from stockkit.workbook.kernels import forks
 from tests.conftest import ROOT
@@ -201,3 +202,15 @@ def test_only_what_notebooks_may_need_is_imported():
         name for name in forks.LIBRARIES if name.startswith("matplotlib")
     )
     assert forks.used(["", "  from stockkit import plots"]) == forks.thread_free()
+
+
+def test_settings_of_matplotlib_that_the_parent_has_read_are_noted_as_read_by_each_kernel(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 7\n")
+    notes = tmp_path / "notes"
+    with opened(tmp_path, "matplotlib") as room:
+        assert isinstance(room.parent, forks.WarmParent)
+        environment = trace.begin(notes, tmp_path)
+        assert eventually(lambda: room.run("1", environment=environment)[1].kernel == "warm")
+        cell = "import sys; assert 'matplotlib' in sys.modules"
+        assert eventually(lambda: room.run(cell, environment=environment)[1].error is None)
+    assert "matplotlibrc" in notes.read_text()
