@@ -93,7 +93,7 @@ def _digest(cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tables(metadata: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
-    about = metadata.get("stockkit") or {}
+    about = {} if metadata.get("stockkit") is None else metadata["stockkit"]
     if not isinstance(about, dict):
         raise RunError(f"notebook {name}: `stockkit` in its metadata must be a mapping, found {str(about)[:60]!r}.")
     declared = about.get(key) or ()

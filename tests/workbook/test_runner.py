@@ -241,7 +241,7 @@ def test_a_key_in_the_environment_reaches_nothing_that_a_run_publishes(workbook,
     ("metadata", "says"),
     [
         ({"stockkit": {"writes": "t1"}}, "must be a list of tables"),
-        ({"stockkit": []}, "is not a notebook that can be run"),
+        ({"stockkit": []}, "`stockkit` in its metadata must be a mapping"),
         ({"kernelspec": {"language": "R", "name": "ir", "display_name": "R"}}, "is written in 'R'"),
     ],
 )
