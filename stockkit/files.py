@@ -85,11 +85,13 @@ class Folder:
     def names(self, key: str) -> list[str]:
         """The names of the files directly in the folder `key`, ascending; parts of unfinished writes left out."""
         files = (path for path in (self.path / key).glob("*") if path.is_file())
-        return _told(self, "names", key, sorted(path.name for path in files if not path.name.startswith(".")))
+        return _reported(self, "names", key, sorted(path.name for path in files if not path.name.startswith(".")))
 
     def folders(self, key: str) -> list[str]:
         """The names of the folders directly in `key`, ascending."""
-        return _told(self, "folders", key, sorted(path.name for path in (self.path / key).glob("*") if path.is_dir()))
+        return _reported(
+            self, "folders", key, sorted(path.name for path in (self.path / key).glob("*") if path.is_dir())
+        )
 
     def has_folder(self, key: str) -> bool:
         """Whether there is a folder `key`."""
@@ -98,21 +100,21 @@ class Folder:
     def read(self, key: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
         path = self.path / key
-        return _told(self, "read", key, path.read_bytes() if path.is_file() else None)
+        return _reported(self, "read", key, path.read_bytes() if path.is_file() else None)
 
     def size(self, key: str) -> int | None:
         """The bytes of a file, counted; None where there is none."""
         path = self.path / key
-        return _told(self, "size", key, path.stat().st_size if path.is_file() else None)
+        return _reported(self, "size", key, path.stat().st_size if path.is_file() else None)
 
     def put(self, key: str, body: bytes) -> bool:
         """Store a file unless there is one of this name; tell whether this call stored it. Of two at once one does."""
-        _told(self, "written", key, body)
+        _reported(self, "written", key, body)
         return not (self.path / key).exists() and write_atomically(self.path / key, body, replace=False)
 
     def note(self, key: str, body: bytes) -> None:
         """Store a file, in place of one of this name."""
-        _told(self, "written", key, body)
+        _reported(self, "written", key, body)
         write_atomically(self.path / key, body)
 
     def remove(self, key: str) -> None:
@@ -149,13 +151,13 @@ class Bucket:
         """The names of the objects directly below `key`, ascending; "" is where the files start."""
         start = self._start(key)
         keys = [o["Key"] for page in self._pages(start) for o in page.get("Contents", [])]
-        return _told(self, "names", key, sorted(name.removeprefix(start) for name in keys if name != start))
+        return _reported(self, "names", key, sorted(name.removeprefix(start) for name in keys if name != start))
 
     def folders(self, key: str) -> list[str]:
         """The names of the common prefixes directly below `key`, ascending; "" is where the files start."""
         start = self._start(key)
         keys = [o["Prefix"] for page in self._pages(start) for o in page.get("CommonPrefixes", [])]
-        return _told(self, "folders", key, sorted(name.removeprefix(start).rstrip("/") for name in keys))
+        return _reported(self, "folders", key, sorted(name.removeprefix(start).rstrip("/") for name in keys))
 
     def has_folder(self, key: str) -> bool:
         """Whether there is an object below `key`."""
@@ -169,8 +171,8 @@ class Bucket:
             try:
                 answer: bytes = self._s3.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read()
             except self._s3.exceptions.NoSuchKey:
-                return _told(self, "read", key, None)
-        return _told(self, "read", key, answer)
+                return _reported(self, "read", key, None)
+        return _reported(self, "read", key, answer)
 
     def size(self, key: str) -> int | None:
         """The bytes of an object, counted; None where there is none."""
@@ -179,9 +181,9 @@ class Bucket:
                 size = int(self._s3.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
             except self._s3.exceptions.ClientError as error:
                 if _code(error) in ABSENT:
-                    return _told(self, "size", key, None)
+                    return _reported(self, "size", key, None)
                 raise
-        return _told(self, "size", key, size)
+        return _reported(self, "size", key, size)
 
     def stored(self, key: str, most: int | None = None) -> Stored | None:
         """An object with its tag and age, and at most so many of its bytes; None where there is none.
@@ -202,7 +204,7 @@ class Bucket:
 
         False as well where the answer to a first try was lost and a second one met what the first had stored.
         """
-        _told(self, "written", key, body)
+        _reported(self, "written", key, body)
         return self._put_if(key, body, ContentType=content_type, IfNoneMatch="*") is not None
 
     def replace(self, key: str, body: bytes, tag: str | None, content_type: str = OCTETS) -> str | None:
@@ -216,7 +218,7 @@ class Bucket:
 
     def note(self, key: str, body: bytes) -> None:
         """Store an object, in place of one of this name."""
-        _told(self, "written", key, body)
+        _reported(self, "written", key, body)
         with self._explained("write"):
             self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body)
 
@@ -265,7 +267,7 @@ Files = Folder | Bucket
 Answer = TypeVar("Answer")
 
 
-def _told(files: Files, operation: str, key: str, answer: Answer) -> Answer:
+def _reported(files: Files, operation: str, key: str, answer: Answer) -> Answer:
     """The answer, once whoever listens (`stockkit.workbook.cache.trace`) was told what was asked and answered."""
     sys.audit("stockkit.lake", files, operation, key, answer)
     return answer

@@ -122,13 +122,13 @@ def _telling(what: str) -> Callable[[str, int, int], None]:
     from IPython.core.getipython import get_ipython
     from IPython.display import display
 
-    told = -LEAST
+    last = -LEAST
 
     def tell(name: str, done: int, total: int) -> None:
-        nonlocal told
+        nonlocal last
         now = time.monotonic()
-        if get_ipython() is not None and (done == total or now - told >= LEAST):  # type: ignore[no-untyped-call]
-            told = now
+        if get_ipython() is not None and (done == total or now - last >= LEAST):  # type: ignore[no-untyped-call]
+            last = now
             text = f"{done} of {total} {what}" + (f", {name}" if done < total else "")
             display({PROGRESS: text}, raw=True)  # type: ignore[no-untyped-call]
 

@@ -134,13 +134,13 @@ def data_files(lake: Lake, written: Mapping[str, int]) -> dict[str, int]:
     """
     if lake.folder is None:
         return {}
-    found = {}
+    paths = {}
     for table, version in written.items():
         for uri in _at(lake, table, version).file_uris():
             path = uri.removeprefix("file://")
             path = path if os.path.isfile(path) else unquote(path)
-            found[os.path.relpath(path, lake.folder)] = os.path.getsize(path)
-    return found
+            paths[os.path.relpath(path, lake.folder)] = os.path.getsize(path)
+    return paths
 
 
 def other_writers(notebook: Notebook, lake: Lake, written: Mapping[str, int], run: str) -> Iterator[str]:

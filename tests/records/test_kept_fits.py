@@ -76,11 +76,11 @@ class Case:
         )
 
 
-WHOLE = panel(count=292)
+FURTHER = panel(count=292)
 
 
 def until(count: int) -> pd.DataFrame:
-    return WHOLE[WHOLE.groupby("symbol").cumcount() < count].reset_index(drop=True)
+    return FURTHER[FURTHER.groupby("symbol").cumcount() < count].reset_index(drop=True)
 
 
 BASE = Case(until(290))
@@ -107,7 +107,7 @@ def setting(case: Case, **new: Any) -> Case:
 
 
 def model(case: Case, new: Recipe) -> Case:
-    return replace(case, models=tuple(new if each.name == new.name else each for each in case.models))
+    return replace(case, models=tuple(new if item.name == new.name else item for item in case.models))
 
 
 def without_row(case: Case, row: int) -> Case:
@@ -189,7 +189,7 @@ def test_a_run_with_kept_fits_is_the_run_anew_whatever_was_changed_before_it(edi
 def fits_made(case: Case, store: kept_fits.LakeFits, monkeypatch) -> list[tuple[str, int]]:
     """Which model was fitted to how many sessions."""
     made = []
-    for kind in {type(each) for each in case.models if hasattr(each, "fit")}:
+    for kind in {type(item) for item in case.models if hasattr(item, "fit")}:
 
         def fit(self, train, kind=kind, original=kind.fit):
             made.append((self.name, len(train.series[0])))
@@ -204,7 +204,7 @@ def fits_made(case: Case, store: kept_fits.LakeFits, monkeypatch) -> list[tuple[
 def test_a_new_day_fits_the_newest_forecasts_alone(filled, tmp_path, monkeypatch):
     made = fits_made(replace(BASE, panel=until(291)), copied(filled, tmp_path), monkeypatch)
     newest = [name for name, sessions in made if sessions == 290]
-    assert sorted(newest) == sorted([*[each.name for each in MODELS[:4]] * 2, "boosting"])
+    assert sorted(newest) == sorted([*[item.name for item in MODELS[:4]] * 2, "boosting"])
     assert len(made) == len(newest) + 1  # the trees of the open fold, which are not kept, forecast one day more
 
 
@@ -267,7 +267,7 @@ def damaged(body: bytes) -> dict[str, bytes]:
         "of another shape": file_format.pack(short, ages),
         "of unknown fits": file_format.pack(odd, ages),
         "of another kind": file_format.pack(
-            {key: each for key, each in swapped_kinds.items() if type(each) is not type(entries[key])}, ages
+            {key: item for key, item in swapped_kinds.items() if type(item) is not type(entries[key])}, ages
         ),
     }
 
@@ -292,11 +292,11 @@ def test_fits_go_on_where_nothing_can_be_kept(filled, tmp_path, caplog):
 def test_a_fresh_run_takes_nothing_up_and_replaces_what_was_kept(filled, tmp_path, monkeypatch):
     copied(filled, tmp_path)
     monkeypatch.setenv("STOCKKIT_FRESH", "1")
-    fresh = kept_fits.of(Lake(Folder(tmp_path), tmp_path))
+    fresh = kept_fits.in_lake(Lake(Folder(tmp_path), tmp_path))
     case = replace(BASE, models=MODELS[:3], panel=BASE.panel[BASE.panel["symbol"] == "AAA"])
     assert len(fits_made(case, fresh, monkeypatch)) == 3 * 4
     monkeypatch.setenv("STOCKKIT_FRESH", "0")
-    assert not kept_fits.of(Lake(Folder(tmp_path), tmp_path)).fresh
+    assert not kept_fits.in_lake(Lake(Folder(tmp_path), tmp_path)).fresh
     assert kept_fits.clear(Lake(Folder(tmp_path), tmp_path)) == 3
     assert list(tmp_path.rglob("*.fits")) == []
 
@@ -411,19 +411,19 @@ class Changing:
 @dataclass(frozen=True)
 class Holding:
     name: str = "holding"
-    held: Any = None
+    kept: Any = None
 
 
 def test_a_model_that_may_change_or_is_not_told_by_its_settings_is_not_kept():
     assert keys.settings_of(Changing()) is None
-    assert keys.settings_of(Holding(held=[1])) is None
-    assert keys.settings_of(Holding(held=np.float64(1))) is None
-    assert keys.settings_of(Holding(held=(1, ("a", None, 0.5)))) is not None
+    assert keys.settings_of(Holding(kept=[1])) is None
+    assert keys.settings_of(Holding(kept=np.float64(1))) is None
+    assert keys.settings_of(Holding(kept=(1, ("a", None, 0.5)))) is not None
     hiding = Holding()
     object.__setattr__(hiding, "count", 3)
     assert keys.settings_of(hiding) is None
-    told = [keys.settings_of(Holding(held=one)) for one in (1, 1.0, True, "1", None)]
-    assert len(set(told)) == len(told)
+    facts = [keys.settings_of(Holding(kept=one)) for one in (1, 1.0, True, "1", None)]
+    assert len(set(facts)) == len(facts)
 
 
 def test_a_class_that_a_cell_or_a_function_makes_is_not_kept():

@@ -135,7 +135,7 @@ def test_events_are_one_json_object_a_line_with_what_they_are_about():
     assert events[7]["text"] == ODD
 
 
-def told(shown: Guarded) -> None:
+def reports(shown: Guarded) -> None:
     shown.start(NAMES, "20261121T070102Z")
     shown.step("01_ingest")
     shown.cell("01_ingest", 1, 2)
@@ -165,7 +165,7 @@ class Gone(io.StringIO):
 def test_a_terminal_that_is_gone_breaks_nothing_and_ends_every_thread(kind, error, after):
     out = Gone(error, after)
     shown = Live(console=console(file=out, force_terminal=True)) if kind is Live else kind(out)
-    told(Guarded(shown, Redaction()))
+    reports(Guarded(shown, Redaction()))
     for thread in [thread for thread in threading.enumerate() if thread.name == "progress"]:
         thread.join(20)
         assert not thread.is_alive()

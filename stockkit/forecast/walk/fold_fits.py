@@ -144,9 +144,9 @@ def _fit(
     fitted: Fitted | KeptFit | None = None
     try:
         with _named(results, model, symbol, fold):
-            fitted = _fit_or_kept(model, past, kept, key, whole=fold.number == NEWEST or None in forecasts)
+            fitted = _fit_or_kept(model, past, kept, key, further=fold.number == NEWEST or None in forecasts)
             note = _note(symbol, model, fitted, histories, past)
-            kept.keep_fit(key, fitted, note, whole=fold.test_stop == len(histories.sessions))
+            kept.keep_fit(key, fitted, note, further=fold.test_stop == len(histories.sessions))
     except ForecastError as error:
         blocks = [_block(model, past, k, None) for k in range(len(past.some))]
         results.blocks += blocks
@@ -191,13 +191,13 @@ def _kept(model: Model, past: FoldPast, kept: KeptFits) -> tuple[str, list[str],
         kept_fits.hashed("forecast", key, past.seen[k], f"{k % 4} {parts < 4}") if key else "" for k in range(parts)
     ]
     sizes = [cut.stop - cut.start for cut in past.cuts]
-    return key, keys, [kept.forecast(*each) if kept.fit(key) else None for each in zip(keys, sizes, strict=True)]
+    return key, keys, [kept.forecast(*pair) if kept.fit(key) else None for pair in zip(keys, sizes, strict=True)]
 
 
-def _fit_or_kept(model: Model, past: FoldPast, kept: KeptFits, key: str, *, whole: bool) -> Fitted | KeptFit:
+def _fit_or_kept(model: Model, past: FoldPast, kept: KeptFits, key: str, *, further: bool) -> Fitted | KeptFit:
     """A fit that can forecast; where its forecasts are all kept, what is kept of the fit will do."""
     known = kept.fit(key)
-    if known is not None and not whole:
+    if known is not None and not further:
         return known
     return kept.fitted(key) or model.fit(past.training)
 

@@ -110,14 +110,14 @@ class KeptFits:
         self.used[key] = entry
         return Forecast(entry.mean, entry.sigma)
 
-    def keep_fit(self, key: str, fitted: Fitted | KeptFit, note: Mapping[str, Any], *, whole: bool) -> None:
+    def keep_fit(self, key: str, fitted: Fitted | KeptFit, note: Mapping[str, Any], *, further: bool) -> None:
         """Take note of a fit that was used, and of what is told of it; `whole`: it will forecast further rows."""
         if not key:
             return
         if not isinstance(fitted, KeptFit):
             known = self.fit(key)
             parameters = known.parameters if known else None
-            if whole and parameters is None and self.coder:
+            if further and parameters is None and self.coder:
                 parameters = self.coder.encode(fitted)
             fitted = KeptFit(note["tried"], note["chosen"], parameters)
         self.used[key] = fitted
@@ -163,12 +163,12 @@ def settings_of(model: Model) -> str | None:
     cls = type(model)
     if not dataclasses.is_dataclass(cls) or not getattr(cls, "__dataclass_params__").frozen:  # noqa: B009
         return None
-    names = [each.name for each in dataclasses.fields(model)]  # type: ignore[arg-type]
+    names = [attribute.name for attribute in dataclasses.fields(model)]  # type: ignore[arg-type]
     if getattr(model, "__dict__", {}).keys() - set(names):
         return None
     values = [getattr(model, name) for name in names]
-    told = all(_is_plain(value) for value in values)
-    return repr((cls.__module__, cls.__qualname__, list(zip(names, values, strict=True)))) if told else None
+    plain = all(_is_plain(value) for value in values)
+    return repr((cls.__module__, cls.__qualname__, list(zip(names, values, strict=True)))) if plain else None
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,6 +6,6 @@ symbols: forecasts as float64, and of the newest fits their parameters, never pi
 
 from __future__ import annotations
 
-from stockkit.records.kept_fits.store import FOLDER, LakeFits, clear, of
+from stockkit.records.kept_fits.store import FOLDER, LakeFits, clear, in_lake
 
-__all__ = ["FOLDER", "LakeFits", "clear", "of"]
+__all__ = ["FOLDER", "LakeFits", "clear", "in_lake"]

@@ -30,9 +30,9 @@ def pack(entries: Mapping[str, Entry], ages: Mapping[str, int]) -> bytes:
             facts[key] = [ages.get(key, 0), length, len(entry.mean)]
             numbers += [entry.mean, entry.sigma]
             length += 2 * len(entry.mean)
-    told = json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
+    header = json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
     block = np.concatenate(numbers).astype("<f8").tobytes() if numbers else b""
-    body = len(told).to_bytes(8, "little") + told + block
+    body = len(header).to_bytes(8, "little") + header + block
     return FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 

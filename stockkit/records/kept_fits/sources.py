@@ -33,10 +33,10 @@ def fingerprint(cls: type) -> str | None:
     None where some of that code is in no file, as of a class that a notebook or a function makes.
     """
     files = {name: PACKAGE / f"{name.replace('.', '/')}.py" for name in CALLERS}
-    for each in cls.__mro__:
-        name = each.__module__
+    for ancestor in cls.__mro__:
+        name = ancestor.__module__
         file = getattr(sys.modules.get(name), "__file__", None)
-        if name == "__main__" or "<locals>" in each.__qualname__:
+        if name == "__main__" or "<locals>" in ancestor.__qualname__:
             return None
         if name in sys.builtin_module_names or (file and _is_packaged(name, file)):
             continue
@@ -57,9 +57,9 @@ def _collect(name: str, path: Path, files: dict[str, Path]) -> None:
     files[name] = path
     body = path.read_bytes()
     for wanted in _imports(body, name, path.name == "__init__.py"):
-        found = _file_of(wanted)
-        if found and not _is_packaged(wanted, found):
-            _collect(wanted, Path(found), files)
+        module_file = _file_of(wanted)
+        if module_file and not _is_packaged(wanted, module_file):
+            _collect(wanted, Path(module_file), files)
 
 
 @functools.lru_cache(maxsize=500)

@@ -66,7 +66,7 @@ def _shape(entries: Mapping[str, Entry]) -> dict[str, bool]:
     return {key: getattr(entry, "parameters", None) is None for key, entry in entries.items()}
 
 
-def of(lake: Lake) -> LakeFits:
+def in_lake(lake: Lake) -> LakeFits:
     """The fits kept in a lake; with STOCKKIT_FRESH=1 in the environment all are made anew."""
     return LakeFits(lake.files, fresh=provenance.fresh())
 

@@ -16,8 +16,8 @@ def fingerprint() -> str:
 
     Sums round differently where more numbers are added at one go: a fit of another kind of processor is not taken up.
     """
-    told = [platform.python_version(), platform.machine(), platform.system(), *_packages(), *_arithmetic()]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    facts = [platform.python_version(), platform.machine(), platform.system(), *_packages(), *_arithmetic()]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 def _packages() -> list[str]:
@@ -31,6 +31,6 @@ def _arithmetic() -> list[str]:
     import threadpoolctl
 
     features: dict[str, Any] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
-    blas = [each for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"]
-    kinds = {f"{each['internal_api']} {each.get('architecture')}" for each in blas}
+    blas = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    kinds = {f"{library['internal_api']} {library.get('architecture')}" for library in blas}
     return [*sorted(name for name, there in features.items() if there), *sorted(kinds)]

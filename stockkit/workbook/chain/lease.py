@@ -129,15 +129,15 @@ class _Patience:
             LakeError: somebody has it for longer than one waits, or the store does not answer for long.
         """
         started = answered = time.monotonic()
-        told, reminded = None, started
+        announced, reminded = None, started
         while True:
             try:
                 holder = attempt()
                 answered = time.monotonic()
             except LakeError:
-                if told is None or time.monotonic() - answered > UNANSWERED:
+                if announced is None or time.monotonic() - answered > UNANSWERED:
                     raise
-                holder = told
+                holder = announced
             if holder is None:
                 return
             left = started + max(self.wait, GRACE) - time.monotonic()
@@ -145,11 +145,11 @@ class _Patience:
                 raise LakeError(self._refusal(holder))
             if reason := self.stopped():
                 raise LakeError(f"{reason} while the lake {self.lake} was in use by {holder}: nothing was started.")
-            new = told is None or told.token != holder.token or time.monotonic() - reminded > REMIND
+            new = announced is None or announced.token != holder.token or time.monotonic() - reminded > REMIND
             if self.wait > 0 and new:
                 self.on_wait(holder)
                 reminded = time.monotonic()
-            told = holder
+            announced = holder
             time.sleep(min(pause, left))
 
     def _refusal(self, holder: Holder) -> str:

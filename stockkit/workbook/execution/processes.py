@@ -103,20 +103,20 @@ def end_unmarked(mark: str) -> None:
 def _family(mark: str) -> tuple[list[int], list[int]]:
     """The running processes with this mark, and those without it that descend from them."""
     needle = f"{MARK}={mark}".encode()
-    found, others, children = list[int](), list[int](), dict[int, list[int]]()
+    carriers, others, children = list[int](), list[int](), dict[int, list[int]]()
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             if state not in (b"Z", b"X"):
                 children.setdefault(int(parent), []).append(int(entry.name))
                 if int(entry.name) != os.getpid() and needle in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-    line = [*found]
+                    carriers.append(int(entry.name))
+    line = [*carriers]
     for pid in line:  # which grows while it is gone through
         below = [child for child in children.get(pid, ()) if child not in line]
         line += below
         others += below
-    return found, others
+    return carriers, others
 
 
 def _is_tracker(pid: int) -> bool:

@@ -144,10 +144,10 @@ class Redaction:
     def _apart(self, view: list[tuple[Any, Any]]) -> bool:
         """Strike out what a view, texts in the order in which they are shown, holds in parts."""
         texts = [_joined(it[key]) for it, key in view]
-        whole = "".join(texts)
+        joined = "".join(texts)
         forms = [form for form in self._known() if len(form.value) >= LONG and not form.value.isdecimal()]
-        solid = GAPS.sub("", whole).lower() if forms else ""
-        spans = sorted({span for form in forms for span in form.spans_apart(whole, solid)})
+        solid = GAPS.sub("", joined).lower() if forms else ""
+        spans = sorted({span for form in forms for span in form.spans_apart(joined, solid)})
         if not spans:
             return False
         for (it, key), text in zip(view, _without(texts, spans), strict=True):

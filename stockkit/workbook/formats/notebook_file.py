@@ -74,15 +74,15 @@ def check_language(metadata: Json, name: str) -> None:
     Raises:
         RunError: it is; names the language, and what to do where only its name is odd.
     """
-    found = language(metadata)
-    if found == "python":
+    written_in = language(metadata)
+    if written_in == "python":
         return
     way_out = ""
-    if re.fullmatch(r"i?python ?2[0-9.]*", found, re.I):
+    if re.fullmatch(r"i?python ?2[0-9.]*", written_in, re.I):
         way_out = " Convert it to Python 3, which a run has, and save it with such a kernel."
-    elif re.fullmatch(r"i?python.*", found, re.I):
+    elif re.fullmatch(r"i?python.*", written_in, re.I):
         way_out = ' Jupyter\'s name for that is "python": write it as `language` of the kernelspec in its metadata.'
-    raise RunError(f"notebook {name} is written in {found[:40]!r}: a run has Python alone.{way_out}")
+    raise RunError(f"notebook {name} is written in {written_in[:40]!r}: a run has Python alone.{way_out}")
 
 
 def _parsed(body: bytes) -> Json:

@@ -259,8 +259,8 @@ def warm(
     if reason := impossible():
         yield reason
         return
-    own = {MARK: guard.for_step(0).mark, "TMPDIR": str(guard.folder)}
-    parent = WarmParent(kernel_environment() | own, folder, until=kernels, libraries=libraries)
+    marked = {MARK: guard.for_step(0).mark, "TMPDIR": str(guard.folder)}
+    parent = WarmParent(kernel_environment() | marked, folder, until=kernels, libraries=libraries)
     try:
         yield parent
     finally:

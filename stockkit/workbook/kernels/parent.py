@@ -145,9 +145,9 @@ class Parent:
             return self.fault
         if len(names := _threads()) > 1:
             return f"the warm parent has threads: {', '.join(names)}"
-        own = {0, 1, 2, self.control.fileno(), channel.fileno(), *files, *self.children}
-        own |= {waiting.fileno() for _, waiting in self.children.values()}
-        if others := _open_files() - own:
+        expected = {0, 1, 2, self.control.fileno(), channel.fileno(), *files, *self.children}
+        expected |= {waiting.fileno() for _, waiting in self.children.values()}
+        if others := _open_files() - expected:
             return f"a library holds a file open: {', '.join(_target(number) for number in sorted(others))}"
         wanted = request["environment"]
         names = sorted({name for name, _ in self.environment.items() ^ wanted.items()})
@@ -279,8 +279,8 @@ def _cores(library: Any) -> int:
     """The number of cores that OpenBLAS sees."""
     for name in ("openblas_get_num_procs", "scipy_openblas_get_num_procs"):
         for suffix in ("", "64_", "_64"):
-            if found := getattr(library.dynlib, name + suffix, None):
-                return int(found())
+            if function := getattr(library.dynlib, name + suffix, None):
+                return int(function())
     return len(os.sched_getaffinity(0))
 
 

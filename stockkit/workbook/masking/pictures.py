@@ -17,7 +17,7 @@ def cleaned(png: bytes, is_hit: Callable[[bytes], bool]) -> bytes:
     if not png.startswith(SIGNATURE):
         return png
     parts = list(_parts(png))
-    kept = [whole for kind, body, whole in parts if kind not in TEXTS or not any(map(is_hit, _readings(kind, body)))]
+    kept = [chunk for kind, body, chunk in parts if kind not in TEXTS or not any(map(is_hit, _readings(kind, body)))]
     return png if len(kept) == len(parts) else SIGNATURE + b"".join(kept)
 
 

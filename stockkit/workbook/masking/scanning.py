@@ -39,9 +39,9 @@ def scan(folder: Path, redaction: Redaction) -> list[str]:
         folder: of a run, before it is published; what is in folders in it is looked through as well.
         redaction: knows the values.
     """
-    told = list[str]()
+    notes = list[str]()
     if not redaction.knows_any():
-        return told
+        return notes
     for path in _files(folder):
         shown = redaction.text(str(path.relative_to(folder)))
         try:
@@ -49,8 +49,8 @@ def scan(folder: Path, redaction: Redaction) -> list[str]:
         except OSError as error:  # what cannot be looked through, or not be written anew, is not shown
             path.unlink(missing_ok=True)
             done = f"was withheld: it cannot be looked through for secrets ({error.strerror or error})"
-        told += [f"{shown} {done}."] if done else []
-    return told + _renamed(folder, redaction)
+        notes += [f"{shown} {done}."] if done else []
+    return notes + _renamed(folder, redaction)
 
 
 def _cleared(path: Path, redaction: Redaction) -> str:
@@ -198,14 +198,14 @@ def _files(folder: Path) -> list[Path]:
 
 def _renamed(folder: Path, redaction: Redaction) -> list[str]:
     """Give a new name to what has a value in its name, the deepest first."""
-    told = list[str]()
+    notes = list[str]()
     for place, folders, names in os.walk(folder, topdown=False):
         for name in (*names, *folders):
             if (clean := redaction.text(name)) != name:
                 clean = _free(Path(place), clean)
                 os.replace(os.path.join(place, name), os.path.join(place, clean))
-                told.append(f"{clean} had a secret in its name.")
-    return told
+                notes.append(f"{clean} had a secret in its name.")
+    return notes
 
 
 def _free(folder: Path, name: str) -> str:

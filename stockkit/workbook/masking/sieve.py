@@ -50,13 +50,13 @@ class Sieve:
     @cached_property
     def _by_word(self) -> dict[bytes, list[tuple[bytes, int]]]:
         """The texts, each with a place in it, by the four bytes that stand there: one for each way it can lie."""
-        found: dict[bytes, list[tuple[bytes, int]]] = {}
+        by_word: dict[bytes, list[tuple[bytes, int]]] = {}
         for text in self._long:
             for shift in range(STEP):
                 offsets = range(shift, len(text) - STEP + 1, STEP)
                 best = max(offsets, key=lambda at: len(set(text[at : at + STEP])))
-                found.setdefault(text[best : best + STEP], []).append((text, best))
-        return found
+                by_word.setdefault(text[best : best + STEP], []).append((text, best))
+        return by_word
 
     @cached_property
     def _table(self) -> Any:

@@ -77,8 +77,8 @@ class Announcer:
         places = [self.reports / f"{self.run}{ending}" for ending in ("", PARTIAL)] if self.run else []
         manifest = next(filter(None, map(notes.manifest_of, places)), {})
         if str(manifest.get("finished_at") or "") >= self.began:  # of a run that goes on it may be its earlier end
-            told = of_run({**manifest, "status": FAILED}, report=self._report(self.run), exit_code=code)
-            self.outcome = told if told.cause else replace(told, cause=_cause(error))
+            last_run = of_run({**manifest, "status": FAILED}, report=self._report(self.run), exit_code=code)
+            self.outcome = last_run if last_run.cause else replace(last_run, cause=_cause(error))
             return
         now = _now()
         self.outcome = Outcome(

@@ -21,7 +21,7 @@ from stockkit.stream.alerts.notifier import Message, NotTaken
 LIMIT = 15.0  # seconds
 AGAIN = 75  # the exit code by which a command asks to be called again: EX_TEMPFAIL of sysexits.h
 SECRET = "STOCKKIT_SECRET_"  # what begins so is for stockkit alone
-TOLD = 300  # characters of what a command says of its failure
+LONGEST = 300  # characters of what a command says of its failure
 
 
 class Command:
@@ -43,23 +43,23 @@ class Command:
 
     def _call(self, message: Mapping[str, Any]) -> NotTaken | None:
         name = Path(self._words[0]).name
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:  # a pipe could block either side
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:  # a pipe could block either side
             given.write(json.dumps(message).encode() + b"\n")
             given.seek(0)
             try:
-                code = self._run(environment(message), given, said)
+                code = self._run(environment(message), given, output)
             except OSError as error:
                 return NotTaken(f"{name} cannot be started: {error.strerror or error}.", for_good=True)
             if code is None:
                 return NotTaken(f"{name} took longer than {LIMIT:g} s and was stopped.", for_good=True)
             if code == 0:
                 return None
-            return NotTaken(f"{name} ended with exit code {code}{_last_line(said)}.", for_good=code != AGAIN)
+            return NotTaken(f"{name} ended with exit code {code}{_last_line(output)}.", for_good=code != AGAIN)
 
-    def _run(self, environment: Mapping[str, str], given: IO[bytes], said: IO[bytes]) -> int | None:
+    def _run(self, environment: Mapping[str, str], given: IO[bytes], output: IO[bytes]) -> int | None:
         """The exit code, None where it had to be stopped; it has a session of its own, so that all of it can be."""
         process = subprocess.Popen(
-            self._words, cwd=self._folder, env=environment, stdin=given, stdout=subprocess.DEVNULL, stderr=said,
+            self._words, cwd=self._folder, env=environment, stdin=given, stdout=subprocess.DEVNULL, stderr=output,
             start_new_session=True,
         )  # fmt: skip
         end = time.monotonic() + LIMIT
@@ -99,9 +99,9 @@ def open_command(argument: str, root: Path) -> Command:
     return Command([program, *words[1:]], root)
 
 
-def _last_line(said: IO[bytes]) -> str:
-    said.seek(0, os.SEEK_END)
-    said.seek(max(0, said.tell() - 4_000))
-    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+def _last_line(output: IO[bytes]) -> str:
+    output.seek(0, os.SEEK_END)
+    output.seek(max(0, output.tell() - 4_000))
+    lines = output.read().decode("utf-8", "replace").strip().splitlines()
     text = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else ""
-    return f" ({text[:TOLD]})" if text else ""
+    return f" ({text[:LONGEST]})" if text else ""

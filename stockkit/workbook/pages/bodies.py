@@ -42,7 +42,7 @@ class Body:
     body: str
     failed: bool
     unrun: int
-    of: str
+    notebook_hash: str
 
 
 def keep(notebook: Path) -> None:
@@ -60,9 +60,9 @@ def kept(notebook: Path) -> Body:
     """
     content = notebook.read_bytes()
     with suppress(OSError, ValueError, TypeError, KeyError):
-        found = from_file(place(notebook).read_bytes())
-        if found.of == _hash(content):
-            return found
+        there = from_file(place(notebook).read_bytes())
+        if there.notebook_hash == _hash(content):
+            return there
     return _made(content)
 
 

@@ -69,8 +69,8 @@ class Steps:
         self.execute(path, trace.begin(notes, self.root))
         output = notes.with_name(path.name)
         output.write_bytes(self.executed(path))
-        told = {"reads": reads or {}, "writes": writes or {}, "stored": self.stored(writes or {})}
-        return reuse.keep(decision, output, notes, self.files, self.root, run=f"run-{self.count}", **told, **how)[1]
+        reasons = {"reads": reads or {}, "writes": writes or {}, "stored": self.stored(writes or {})}
+        return reuse.keep(decision, output, notes, self.files, self.root, run=f"run-{self.count}", **reasons, **how)[1]
 
     def outcome(self, path: Path, **values) -> str:
         """Why it would run, or "kept"."""

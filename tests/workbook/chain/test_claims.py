@@ -61,7 +61,7 @@ class Run:
     """A run in a thread of its own, which goes on to its next call of the store only when it is told how that ends."""
 
     def __init__(self, memory, name, kind):
-        self.memory, self.told, self.said = memory, queue.Queue(), queue.Queue()
+        self.memory, self.heard, self.reply = memory, queue.Queue(), queue.Queue()
         self.claim = kind(self, Holder(run=name, token=name), now=lambda: memory.now)
         self.has, self.at_call = False, False
         threading.Thread(target=self.work, daemon=True).start()
@@ -79,8 +79,8 @@ class Run:
         return self.call(lambda: self.memory.overwrite(body))
 
     def call(self, act):
-        self.said.put("call")
-        fate = self.told.get()
+        self.reply.put("call")
+        fate = self.heard.get()
         if fate == "late":
             self.memory.late.append(act)
         answer = act() if fate in ("answered", "lost") else None
@@ -89,7 +89,7 @@ class Run:
         return answer
 
     def work(self):
-        while (what := self.told.get()) is not None:
+        while (what := self.heard.get()) is not None:
             try:
                 if what == "take":
                     self.has = self.claim.take() is None
@@ -99,19 +99,19 @@ class Run:
                     self.claim.release()
             except LakeError:
                 pass
-            self.said.put("done")
+            self.reply.put("done")
 
     def step(self, fate, releases):
         if not self.at_call:
             fate = "take" if not self.has else "release" if releases else "renew"
             self.has = self.has and fate != "release"
-        self.told.put(fate)
-        self.at_call = self.said.get(timeout=60) == "call"
+        self.heard.put(fate)
+        self.at_call = self.reply.get(timeout=60) == "call"
 
     def end(self):
         while self.at_call:
             self.step("failed", False)
-        self.told.put(None)
+        self.heard.put(None)
 
 
 FATES = st.sampled_from(["answered"] * 6 + ["failed", "lost", "late"])

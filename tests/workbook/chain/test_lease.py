@@ -62,14 +62,14 @@ def running(address, run, wait=60, dead=30):
             process.kill()
 
 
-def said(process):
+def answer(process):
     return process.stdout.readline().strip()
 
 
 def asked(process, question="check"):
     process.stdin.write(f"{question}\n")
     process.stdin.flush()
-    return said(process)
+    return answer(process)
 
 
 @pytest.fixture
@@ -108,23 +108,23 @@ def test_a_run_gives_up_before_others_think_that_it_is_dead():
 
 def test_a_second_run_waits_until_the_first_has_ended(place):
     with running(place, "first") as first:
-        assert said(first) == "has it"
+        assert answer(first) == "has it"
         with running(place, "second") as second:
-            assert said(second).startswith(f"waits for run first (process {first.pid} of ")
+            assert answer(second).startswith(f"waits for run first (process {first.pid} of ")
             assert asked(first) == asked(first, "confirm") == "still has it"
             first.stdin.close()
-            assert said(second) == "has it"
+            assert answer(second) == "has it"
 
 
 def test_a_run_that_is_killed_is_in_nobodys_way(place):
     with running(place, "first", dead=4) as first:
-        assert said(first) == "has it"
+        assert answer(first) == "has it"
         first.send_signal(signal.SIGKILL)
         first.wait()
         with running(place, "second", dead=4) as second:
-            lines = [said(second)]
+            lines = [answer(second)]
             while lines[-1].startswith("waits for run first"):  # on S3 it takes a while to be known as dead
-                lines.append(said(second))
+                lines.append(answer(second))
             assert lines[-1] == "has it"
 
 
@@ -142,11 +142,11 @@ def test_a_run_that_does_not_wait_is_refused_with_whom_it_met(place, quick):
 
 def test_a_run_that_was_stopped_and_replaced_meanwhile_fails_when_it_wakes(on_seaweed):
     with running(on_seaweed, "first", dead=4) as first:
-        assert said(first) == "has it"
+        assert answer(first) == "has it"
         first.send_signal(signal.SIGSTOP)
         with running(on_seaweed, "second", dead=4) as second:
-            assert said(second).startswith("waits for run first")
-            assert said(second) == "has it"
+            assert answer(second).startswith("waits for run first")
+            assert answer(second) == "has it"
             first.send_signal(signal.SIGCONT)
             lost = asked(first, "confirm")
             assert lost.startswith(f"the lease on the lake was lost to run second (process {second.pid} of ")
@@ -157,7 +157,7 @@ def test_a_run_that_was_stopped_and_replaced_meanwhile_fails_when_it_wakes(on_se
 
 def test_a_run_that_was_stopped_and_not_replaced_goes_on(on_moto):
     with running(on_moto, "first", dead=4) as first:
-        assert said(first) == "has it"
+        assert answer(first) == "has it"
         first.send_signal(signal.SIGSTOP)
         time.sleep(3.0)  # longer than a renewal may be late
         first.send_signal(signal.SIGCONT)
@@ -331,7 +331,7 @@ def test_the_command_shows_and_breaks_a_lease(place, tmp_path, quick):
     assert "no run has it" in stockkit(book, *show).stdout
     assert "no run has it" in stockkit(book, *show, "--break").stdout
     with running(place, "first") as first:
-        assert said(first) == "has it"
+        assert answer(first) == "has it"
         assert f"run first (process {first.pid} of " in stockkit(book, *show).stdout
         broken = stockkit(book, *show, "--break")
         if "s3://" in str(place):

@@ -219,12 +219,12 @@ def test_names_links_and_pipes(tmp_path):
     (folder / "link").symlink_to(secret)
     (folder / "gone").symlink_to(tmp_path / "nowhere")
     os.mkfifo(folder / "pipe")
-    told = scan(folder, Redaction([CANARY]))
-    assert "link was withheld: the file that it leads to holds a secret." in told
+    notes = scan(folder, Redaction([CANARY]))
+    assert "link was withheld: the file that it leads to holds a secret." in notes
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     assert left == ["gone", "of-***", "of-***/***.txt", "of-***/2-***.txt", "of-***/3-***.txt", "pipe"]
     assert secret.read_text() == CANARY
-    assert CANARY not in str(told)
+    assert CANARY not in str(notes)
 
 
 def test_what_cannot_be_written_anew_is_withheld(tmp_path, monkeypatch):

@@ -57,14 +57,14 @@ def go(reports, run, channel, when="always", warn=print, **ending):
     from dataclasses import asdict
 
     ended = manifest(run, **ending)
-    with announcing(announcer(reports, channel, when, warn=warn)) as told:
+    with announcing(announcer(reports, channel, when, warn=warn)) as sent:
         folder = reports / f"{run}.partial"
         folder.mkdir(parents=True)
-        told.begin(folder)
+        sent.begin(folder)
         (folder / "run.json").write_text(json.dumps(asdict(ended)))
         folder.rename(reports / run)
         assert channel.got == [] or channel.got[-1]["run"] != run
-        told.end(ended, 0)
+        sent.end(ended, 0)
 
 
 def note_of(reports, run):
@@ -73,9 +73,9 @@ def note_of(reports, run):
 
 def test_the_outcome_is_told_once_and_noted(tmp_path, channel):
     go(tmp_path, "r1", channel)
-    (told,) = channel.got
-    assert (told["run"], told["status"], told["exit_code"], told["seconds"]) == ("r1", "succeeded", 0, 60.0)
-    assert told["report"] == str(tmp_path / "r1" / "index.html")
+    (sent,) = channel.got
+    assert (sent["run"], sent["status"], sent["exit_code"], sent["seconds"]) == ("r1", "succeeded", 0, 60.0)
+    assert sent["report"] == str(tmp_path / "r1" / "index.html")
     assert note_of(tmp_path, "r1")["state"] == "told"
     go(tmp_path, "r2", channel, status=FAILED, ename="ValueError")
     assert [one["run"] for one in channel.got] == ["r1", "r2"]
@@ -95,9 +95,9 @@ def test_the_outcome_is_told_once_and_noted(tmp_path, channel):
 def test_a_run_that_ends_before_it_has_a_folder_is_told(tmp_path, channel, error, code, cause):
     with pytest.raises(type(error)), announcing(announcer(tmp_path, channel)):
         raise error
-    (told,) = channel.got
-    assert (told["status"], told["run"], told["exit_code"], told["cause"]) == ("failed", "", code, cause)
-    assert "before its start" in told["title"]
+    (sent,) = channel.got
+    assert (sent["status"], sent["run"], sent["exit_code"], sent["cause"]) == ("failed", "", code, cause)
+    assert "before its start" in sent["title"]
 
 
 def test_a_run_that_cannot_write_its_report_is_told_with_the_error(tmp_path, channel):
@@ -114,8 +114,8 @@ def test_a_run_that_cannot_write_its_report_is_told_with_the_error(tmp_path, cha
 def test_of_several_notebooks_that_failed_the_first_that_is_to_blame_is_told_with_the_names_of_the_others():
     names = {"01_x": "Interrupted", "02_y": "KeyError", "03_z": "ValueError"}
     steps = [{"name": name, "error": {"ename": ename, "evalue": "planted"}} for name, ename in names.items()]
-    told = of_run({"run": "r1", "steps": steps, "reason": "x"}, report="")
-    assert (told.notebook, told.cause) == ("02_y", "KeyError: planted (also failed: 03_z) (also failed: 01_x)")
+    sent = of_run({"run": "r1", "steps": steps, "reason": "x"}, report="")
+    assert (sent.notebook, sent.cause) == ("02_y", "KeyError: planted (also failed: 03_z) (also failed: 01_x)")
     stopped = of_run({"run": "r1", "steps": steps[:1], "reason": "Interrupted: stopped in 01_x."}, report="")
     assert (stopped.notebook, stopped.cause) == ("01_x", "Interrupted: stopped in 01_x.")
 
@@ -137,7 +137,7 @@ def test_on_failure_only_failures_are_told(tmp_path, channel):
     go(tmp_path, "r1", channel, "failure")
     assert (channel.got, note_of(tmp_path, "r1")["state"]) == ([], "not wanted")
     go(tmp_path, "r2", channel, "failure", status=FAILED, reason="Incomplete: A is missing")
-    assert [told["run"] for told in channel.got] == ["r2"]
+    assert [sent["run"] for sent in channel.got] == ["r2"]
 
 
 def test_on_change_the_same_news_is_not_told_twice(tmp_path, channel):
@@ -148,7 +148,7 @@ def test_on_change_the_same_news_is_not_told_twice(tmp_path, channel):
     ]  # fmt: skip
     for number, ending in enumerate(endings, 1):
         go(tmp_path, f"r{number}", channel, "change", **ending)
-    assert [told["run"] for told in channel.got] == ["r1", "r3", "r5", "r6", "r8", "r9"]
+    assert [sent["run"] for sent in channel.got] == ["r1", "r3", "r5", "r6", "r8", "r9"]
 
 
 KILLED = """import os, signal, sys, pathlib
@@ -196,7 +196,7 @@ def test_a_run_that_was_killed_is_told_by_the_next_one_of_its_parameters_once(tm
     assert channel.got == []  # nobody took it, so it is told again
     go(tmp_path, "r2", channel)
     go(tmp_path, "r3", channel)
-    assert [told["run"] for told in channel.got] == ["r1", "r2", "r3"]
+    assert [sent["run"] for sent in channel.got] == ["r1", "r2", "r3"]
     assert channel.got[0]["cause"].startswith("Killed: ")
     assert (channel.got[0]["status"], channel.got[0]["exit_code"]) == ("failed", None)
 
@@ -206,18 +206,18 @@ def test_a_run_that_ended_but_was_killed_before_it_told_so_is_told_as_it_ended(t
     (tmp_path / "r1" / "notified.json").write_text('{"state": "pending", "params_file": "params/own.yaml"}')
     again = Kept()
     go(tmp_path, "r2", again)
-    assert [(told["run"], told["id"]) for told in again.got] == [
+    assert [(sent["run"], sent["id"]) for sent in again.got] == [
         ("r1", channel.got[0]["id"]), ("r2", "run:r2:2026-11-26T08:01:00Z"),
     ]  # fmt: skip
 
 
 def test_a_run_that_goes_on_is_told_anew_when_it_ends(tmp_path, channel):
     go(tmp_path, "r1", channel, status=FAILED, ename="ValueError")
-    with announcing(announcer(tmp_path, channel)) as told:
+    with announcing(announcer(tmp_path, channel)) as sent:
         (tmp_path / "r1").rename(tmp_path / "r1.partial")
-        told.begin(tmp_path / "r1.partial")
+        sent.begin(tmp_path / "r1.partial")
         (tmp_path / "r1.partial").rename(tmp_path / "r1")
-        told.end(manifest("r1"), 0)
+        sent.end(manifest("r1"), 0)
     assert [one["status"] for one in channel.got] == ["failed", "succeeded"]
 
 
@@ -253,11 +253,11 @@ def test_a_note_that_was_cut_off_is_that_of_a_killed_run(tmp_path, channel):
     go(tmp_path, "r1", Kept())
     (tmp_path / "r1" / "notified.json").write_text('{"state": "pen')
     announcer(tmp_path, channel).tell_of_the_dead()
-    assert [told["run"] for told in channel.got] == ["r1"]
+    assert [sent["run"] for sent in channel.got] == ["r1"]
 
 
 def test_nothing_is_asked_of_a_run_without_channels(tmp_path):
-    with announcing(Announcer({}, "always", tmp_path / "nowhere", "params/own.yaml")) as told:
-        told.begin(tmp_path)
-        told.end(manifest("r1"), 0)
+    with announcing(Announcer({}, "always", tmp_path / "nowhere", "params/own.yaml")) as sent:
+        sent.begin(tmp_path)
+        sent.end(manifest("r1"), 0)
     assert os.listdir(tmp_path) == []

@@ -200,8 +200,8 @@ def test_channels_are_tried_side_by_side_and_the_time_for_all_is_bounded(tmp_pat
 def test_secrets_are_struck_out_of_an_outcome(tmp_path, monkeypatch):
     monkeypatch.setenv("STOCKKIT_SECRET_KEY", "Canary0123456789")
     with receiver() as hook:
-        told = Outcome(**{**vars(FAILED), "cause": "KeyError: Canary0123456789"})
-        assert send(tmp_path, f"webhook:{hook.address}", outcome=told) == []
+        messages = Outcome(**{**vars(FAILED), "cause": "KeyError: Canary0123456789"})
+        assert send(tmp_path, f"webhook:{hook.address}", outcome=messages) == []
         assert hook.bodies[0]["cause"] == "KeyError: ***"
         assert "Canary" not in json.dumps(hook.bodies)
 

@@ -33,11 +33,11 @@ def test_a_run_tells_its_success_when_its_folder_has_its_name(workbook):
     (workbook / "keep.py").write_text(f"import os\nassert os.path.exists(os.environ['STOCKKIT_REPORT'])\n{KEEP}")
     done = stockkit(workbook, "run", "params/own.yaml")
     assert (done.returncode, done.stderr.count("warning")) == (0, 0), done.stderr
-    (told,) = got(workbook)
-    assert (told["status"], told["exit_code"], told["params_file"]) == ("succeeded", 0, "params/own.yaml")
-    run = json.loads((workbook / "reports" / told["run"] / "run.json").read_text())
+    (sent,) = got(workbook)
+    assert (sent["status"], sent["exit_code"], sent["params_file"]) == ("succeeded", 0, "params/own.yaml")
+    run = json.loads((workbook / "reports" / sent["run"] / "run.json").read_text())
     assert "notify" not in run["parameters"]
-    assert json.loads((workbook / "reports" / told["run"] / "notified.json").read_text())["state"] == "told"
+    assert json.loads((workbook / "reports" / sent["run"] / "notified.json").read_text())["state"] == "told"
 
 
 def test_a_failure_names_notebook_cell_and_cause_and_a_channel_that_fails_changes_nothing(workbook):
@@ -47,9 +47,9 @@ def test_a_failure_names_notebook_cell_and_cause_and_a_channel_that_fails_change
     assert done.stderr.splitlines()[-1] == "warning: notification: command:false: false ended with exit code 1."
     assert got(workbook) == []  # the command's channels are in place of the file's
     done = stockkit(workbook, "run", "params/own.yaml", "-p", "notify_on=failure")
-    (told,) = got(workbook)
-    assert (told["notebook"], told["cell"], told["cause"]) == ("01_x", 4, "ValueError: planted")
-    assert told["exit_code"] == done.returncode == 1
+    (sent,) = got(workbook)
+    assert (sent["notebook"], sent["cell"], sent["cause"]) == ("01_x", 4, "ValueError: planted")
+    assert sent["exit_code"] == done.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_what_is_refused_before_the_start(workbook, words, says, messages):
     assert done.returncode == 2
     assert says in done.stderr
     assert not (workbook / "reports").exists()
-    told = got(workbook)
-    assert len(told) == messages
-    assert all(says in one["cause"] and one["exit_code"] == 2 for one in told)
+    sent = got(workbook)
+    assert len(sent) == messages
+    assert all(says in one["cause"] and one["exit_code"] == 2 for one in sent)
 
 
 def test_a_report_that_cannot_be_written_is_told(workbook):
     add(workbook, "01_x", "1")
     done = stockkit(workbook, "run", "params/own.yaml", "--reports", "params/own.yaml")
-    (told,) = got(workbook)
-    assert told["exit_code"] == done.returncode == 1
-    assert "cannot write reports" in told["cause"]
+    (sent,) = got(workbook)
+    assert sent["exit_code"] == done.returncode == 1
+    assert "cannot write reports" in sent["cause"]
 
 
 SLEEP = "import pathlib, time\npathlib.Path('asleep').touch()\ntime.sleep(600)"
@@ -93,9 +93,9 @@ def test_a_run_that_is_stopped_tells_so_once(workbook, number):
         wait_for((workbook / "asleep").read_text)
         running.send_signal(number)
         assert running.wait(timeout=120) == 130
-    (told,) = got(workbook)
-    assert (told["status"], told["exit_code"]) == ("failed", 130)
-    assert f"stopped by {number.name}" in told["cause"]
+    (sent,) = got(workbook)
+    assert (sent["status"], sent["exit_code"]) == ("failed", 130)
+    assert f"stopped by {number.name}" in sent["cause"]
 
 
 def test_a_run_that_is_refused_and_one_that_is_killed_are_told_once_by_the_resume_the_latter(workbook):
@@ -104,23 +104,23 @@ def test_a_run_that_is_refused_and_one_that_is_killed_are_told_once_by_the_resum
     with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         wait_for((workbook / "asleep").read_text)
         refused = stockkit(workbook, "run", "params/own.yaml", "--wait", "0")
-        (told,) = got(workbook)
-        assert told["exit_code"] == refused.returncode == 1
-        assert "is in use by run" in told["cause"]
+        (sent,) = got(workbook)
+        assert sent["exit_code"] == refused.returncode == 1
+        assert "is in use by run" in sent["cause"]
         running.kill()
     next((workbook / "got").iterdir()).unlink()
     (folder,) = (workbook / "reports").glob("*.partial")
     run = folder.name.removesuffix(".partial")
     done = stockkit(workbook, "run", "--resume", run)
     assert done.returncode == 0, done.stderr
-    told = sorted(got(workbook), key=lambda one: one["id"])
-    assert [(one["run"], one["status"]) for one in told] == [(run, "succeeded"), (run, "failed")]
-    assert told[1]["cause"].startswith("Killed: ")
+    sent = sorted(got(workbook), key=lambda one: one["id"])
+    assert [(one["run"], one["status"]) for one in sent] == [(run, "succeeded"), (run, "failed")]
+    assert sent[1]["cause"].startswith("Killed: ")
 
 
 def test_a_deadline_is_told(workbook):
     add(workbook, "01_x", "import time; time.sleep(600)")
     done = stockkit(workbook, "run", "params/own.yaml", "--deadline", "3s")
-    (told,) = got(workbook)
-    assert told["exit_code"] == done.returncode == 4
-    assert "deadline" in told["cause"]
+    (sent,) = got(workbook)
+    assert sent["exit_code"] == done.returncode == 4
+    assert "deadline" in sent["cause"]

@@ -43,7 +43,7 @@ def test_a_page_is_made_of_the_body_alone(notebook, monkeypatch):
     assert "costs $5" in page(notebook)
 
 
-@pytest.mark.parametrize("spoil", [lambda body: body[:-30], lambda body: b"[]", lambda body: b'{"of": 1}'])
+@pytest.mark.parametrize("spoil", [lambda body: body[:-30], lambda body: b"[]", lambda body: b'{"notebook_hash": 1}'])
 def test_a_damaged_body_is_made_again(notebook, spoil):
     bodies.keep(notebook)
     bodies.place(notebook).write_bytes(spoil(bodies.place(notebook).read_bytes()))
@@ -56,7 +56,7 @@ def test_the_body_of_another_content_or_another_stockkit_is_made_again(notebook,
     assert "costs $6" in page(notebook)
     made = bodies.make(notebook)
     monkeypatch.setattr(bodies, "_maker", lambda: b"a later stockkit")
-    assert bodies.make(notebook).of != made.of
+    assert bodies.make(notebook).notebook_hash != made.notebook_hash
 
 
 def test_what_is_no_notebook_has_no_body_and_fails_as_a_page(tmp_path):

@@ -84,7 +84,7 @@ def test_the_lines_of_others_stay_byte_for_byte(before, after):
 def test_two_schedules_stand_side_by_side_and_one_goes_without_the_other():
     one, two = entry(), entry("/other.yaml", ["--only", "01_ingest"])
     crontab = cron.with_block(cron.with_block(THEIRS, one.name, cron.block(one, [30])), two.name, cron.block(two, [0]))
-    assert [(found.params, found.words, found.at) for found in cron.installed(crontab)] == [
+    assert [(fires.params, fires.words, fires.at) for fires in cron.installed(crontab)] == [
         (one.params, one.words, one.at),
         (two.params, two.words, two.at),
     ]

@@ -106,8 +106,8 @@ THANKSGIVING = "XNYS is closed on 2026-11-26 (Thanksgiving), the next session is
 def test_a_closed_day_is_named_once_with_its_holiday_and_the_next_session():
     table = table_of("XNYS", around=pd.Timestamp("2026-11-20", tz="UTC"))
     hours = pd.date_range("2026-11-25 22:00", "2026-11-27 12:00", freq="30min", tz="UTC", unit="ns")
-    said = asked(table, hours, State(hours[0], "2026-11-25"))
-    assert [(now, answer.text) for now, answer in said] == [(pd.Timestamp("2026-11-26 21:30", tz="UTC"), THANKSGIVING)]
+    shown = asked(table, hours, State(hours[0], "2026-11-25"))
+    assert [(now, answer.text) for now, answer in shown] == [(pd.Timestamp("2026-11-26 21:30", tz="UTC"), THANKSGIVING)]
 
 
 @pytest.mark.parametrize(
