@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+PROGRESS_VARIABLE = "STOCKKIT_PROGRESS"  # set where a runner listens to how far a cell is
 RUN_VARIABLE, STEP_VARIABLE, PINS_VARIABLE = "STOCKKIT_RUN", "STOCKKIT_STEP", "STOCKKIT_PINS"
 FRESH_VARIABLE = "STOCKKIT_FRESH"  # set to 1: fits that are kept with the lake are made anew
 

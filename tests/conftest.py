@@ -47,6 +47,10 @@ QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions
 os.environ.setdefault("JAVA_TOOL_OPTIONS", QUICK)
 # a shell that starts the tests in the background has them ignore Ctrl-C, and with them every process that they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and one that nohup starts would have them ignore a closed terminal
+# a run of small notebooks is done before its warm parent has imported what they do not need; tests of warm kernels, of
+# the sample's chain and of faults let it
+os.environ.setdefault("STOCKKIT_WARM", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

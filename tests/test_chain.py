@@ -32,6 +32,7 @@ def chain(tmp_path_factory):
     shutil.copytree(ROOT / "data" / "sample", workbook / "data" / "sample")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LOKY_MAX_CPU_COUNT")
+        patch.delenv("STOCKKIT_WARM")
         done = stockkit_process(workbook, "run", "params/sample.yaml")
     assert done.returncode == 0, done.stderr
     return {**manifest_of(workbook), "workbook": workbook, "stdout": done.stdout, "stderr": done.stderr}

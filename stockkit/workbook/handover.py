@@ -16,7 +16,7 @@ from stockkit.errors import RunError
 from stockkit.imports import pandas as pd
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
-from stockkit.provenance import RUN_VARIABLE
+from stockkit.provenance import PROGRESS_VARIABLE, RUN_VARIABLE
 from stockkit.workbook.execution.outputs import HANDOVER, PROGRESS
 
 LEAST = 0.25  # seconds between two of what a cell tells of itself
@@ -104,8 +104,10 @@ def counting(what: str) -> Callable[[str, int, int], None]:
     from IPython.display import display
 
     line: list[Any] = []
-    if RUN_VARIABLE in os.environ:
+    if PROGRESS_VARIABLE in os.environ:
         return _telling(what)
+    if RUN_VARIABLE in os.environ:
+        return lambda name, done, total: None
 
     def count(name: str, done: int, total: int) -> None:
         text = f"{done} of {total} {what}" + (f", {name} last" if done < total else "")

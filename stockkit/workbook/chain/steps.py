@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockkit import provenance
-from stockkit.provenance import FRESH_VARIABLE, PINS_VARIABLE, RUN_VARIABLE, STEP_VARIABLE
+from stockkit.provenance import FRESH_VARIABLE, PINS_VARIABLE, PROGRESS_VARIABLE, RUN_VARIABLE, STEP_VARIABLE
 from stockkit.workbook import handover, table_checks
 from stockkit.workbook.cache import reuse, trace
 from stockkit.workbook.chain.plan import RunPlan
@@ -149,7 +149,7 @@ def _conditions(work: Work, notebook: Notebook, step: Step, more: Mapping[str, s
         limits.chosen(work.todo.parameters), work.started, time.monotonic(), deadline=work.stop.last_moment
     )
     guard = work.guard.for_step(work.manifest.steps.index(step) + 1)
-    environment = {RUN_VARIABLE: work.manifest.run, STEP_VARIABLE: notebook.name, **more}
+    environment = {RUN_VARIABLE: work.manifest.run, STEP_VARIABLE: notebook.name, PROGRESS_VARIABLE: "1", **more}
     if notebook.name in work.force:
         environment[FRESH_VARIABLE] = "1"
 

@@ -145,6 +145,7 @@ def scene_of(fault: Fault, folder: Path, store: str = "") -> Iterator[Scene]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(MARK, scene.mark)
             patch.setenv("TMPDIR", str(temporary))
+            patch.delenv("STOCKKIT_WARM", raising=False)
             for name, value in fault.env.items():
                 patch.setenv(name, value)
             patch.setattr(tempfile, "tempdir", str(temporary))

@@ -18,6 +18,14 @@ from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.kernels import forks
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm_kernels() -> Iterator[None]:
+    """What the other tests do without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("STOCKKIT_WARM", raising=False)
+        yield
+
+
 @contextmanager
 def unnamed() -> Iterator[None]:
     """pytest names each test in the environment, which would differ from that of a parent that tests share."""
