@@ -132,7 +132,7 @@ def planted(page, folder):
 
 
 def test_nbval_finds_the_same_numbers_again_and_would_notice_a_changed_one(chain):
-    pages = sorted(chain["folder"].glob("*.ipynb"))
+    pages = sorted(chain["folder"].glob("0[0134]*.ipynb"))
     cells_of = {page: [cell for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code"]
                 for page in [*pages, planted(pages[1], chain["folder"])]}  # fmt: skip
     done = nbval(chain["folder"], *cells_of)

@@ -56,6 +56,7 @@ NOT_RUN = {
     "spark-submit deploy/jobs/signals.py": "tests/cloud/test_spark_signals.py runs the job",
     "python deploy/jobs/signals.py": "the same",
     "stockkit run params/sample.yaml -p 'groups=[basic, alpha158]'": "the line before computes them",
+    "stockkit run params/sample.yaml --force 04_model": "the line before forces, tests/test_chain.py a single one",
     'stockkit lake sql "SELECT count(*) AS n FROM prices" --lake \'s3:': "Athena cannot be emulated; test_on_athena.py",
 }
 # Lines that are made cheaper by words at their end, by what they hold: other tests run the rest.
@@ -64,6 +65,7 @@ ADDED = {
     "-p calendar=XHKG": " --until 01_ingest",
     "source=alphavantage": " --until 01_ingest",
     "lake=s3:": " --until 01_ingest",
+    "--force all": " --until 02_query",
     "curl ": " --fail",
     "params/stream.yaml": " -p 'symbols=[AAPL, META]' -p ticks=200",  # those whose prices the workbook has
     "--for ": " --for 2s",

@@ -62,7 +62,7 @@ def outcome(workbook, *command):
     "command",
     [
         ("papermill", "notebooks/07_mine.ipynb", "out.ipynb"),
-        ("pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider", "notebooks/07_mine.ipynb"),
+        ("pytest", "-p", "nbval.plugin", "-q", "--nbval-lax", "-p", "no:cacheprovider", "notebooks/07_mine.ipynb"),
         ("nbconvert", "--to", "notebook", "--execute", "notebooks/07_mine.ipynb", "--output", "out.ipynb"),
     ],
     ids=lambda command: command[0],
