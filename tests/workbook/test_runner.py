@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -103,6 +105,51 @@ def test_a_notebook_that_breaks_its_declaration_is_no_success(workbook, cells, r
     done = run(workbook, "01_x")
     assert done.returncode == 1
     assert says in manifest_of(workbook)["reason"]
+
+
+BUSY = """import os, subprocess, sys, tempfile, time
+work = [sys.executable, "-c", "import time; time.sleep(600)"]
+workers = [subprocess.Popen(work), subprocess.Popen(work, start_new_session=True)]
+open('kernel.pid.part', 'w').write(' '.join(map(str, [os.getpid(), *(w.pid for w in workers)])))
+open('kernel.tmp', 'w').write(tempfile.mkdtemp())
+os.rename('kernel.pid.part', 'kernel.pid')
+time.sleep(60)"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_says_so_and_leaves_no_process_and_no_folder(workbook, number, code):
+    add(workbook, "01_x", BUSY)
+    (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\n")
+    command = [sys.executable, "-m", "stockkit.cli", "run", "params/own.yaml"]
+    with subprocess.Popen(command, cwd=workbook, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        pids = [int(pid) for pid in wait_for((workbook / "kernel.pid").read_text).split()]
+        temporary = (workbook / "kernel.tmp").read_text()
+        running.send_signal(number)
+        assert running.wait(timeout=120) == code
+    manifest = manifest_of(workbook)
+    why = "the run was stopped or killed" if number == signal.SIGKILL else f"stopped by {number.name}"
+    way_out = f"Go on with: stockkit run --resume {manifest['run']}"
+    assert (manifest["status"], manifest["reason"]) == ("failed", f"Interrupted: {why} in 01_x. {way_out}")
+    assert manifest["folder"].name == manifest["run"] + (".partial" if number == signal.SIGKILL else "")
+    for process in pids:
+        wait_for(lambda process=process: gone(process))
+    wait_for(lambda: absent(Path(temporary)))
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:
+        if stat.read().rpartition(")")[2].split()[0] == "Z":
+            return True
+    raise ValueError("still there")
+
+
+def absent(path):
+    if path.exists():
+        raise ValueError(f"{path} is still there")
 
 
 def wait_for(probe, seconds=120):
