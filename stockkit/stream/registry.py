@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from stockkit.errors import ParamError, did_you_mean
 
@@ -16,6 +18,20 @@ class Entry(Protocol):
 
 
 E = TypeVar("E", bound=Entry)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Channel(Generic[T]):
+    """A channel for messages and what it needs.
+
+    Args:
+        open: opens it, given what follows its name and a colon, and the workbook's folder.
+        argument: what that is, for messages; "" for none.
+    """
+
+    open: Callable[[str, Path], T]
+    argument: str = ""
 
 
 def names(entries: Mapping[str, Entry]) -> list[str]:
@@ -38,3 +54,22 @@ def look_up(what: str, name: str, entries: Mapping[str, E]) -> tuple[E, str]:
         near = did_you_mean(kind, entries) if entry is None else ""
         raise ParamError(f"{what} {name!r} is not known: use one of {', '.join(names(entries))}.{near}")
     return entry, argument
+
+
+def open_channels(what: str, channels: Sequence[str], entries: Mapping[str, Channel[T]], root: Path) -> dict[str, T]:
+    """Open the channels that a parameter names, by these names.
+
+    Args:
+        what: the parameter, for messages. channels: as in `names`. entries: the registry. root: the workbook's folder.
+
+    Raises:
+        ParamError: there is no such channel, its address is none, or something that it needs is missing.
+    """
+    opened = {}
+    for channel in channels:
+        entry, argument = look_up(f"{what}:", channel, entries)
+        try:
+            opened[channel] = entry.open(argument, root)
+        except ParamError as error:
+            raise ParamError(f"{what}: {error}") from error
+    return opened

@@ -5,11 +5,9 @@ A new notifier is a file with a class that has the method of `Notifier` and an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stockkit.errors import ParamError
 from stockkit.stream import registry
 from stockkit.stream.alerts.console import Console
 from stockkit.stream.alerts.delivery import deliver
@@ -17,28 +15,16 @@ from stockkit.stream.alerts.file import open_file
 from stockkit.stream.alerts.notifier import Notifier
 from stockkit.stream.alerts.sns import open_sns
 from stockkit.stream.alerts.webhook import open_webhook
+from stockkit.stream.registry import Channel
 
-__all__ = ["NOTIFIERS", "Entry", "Notifier", "deliver", "names", "open_notifiers", "shown"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A notifier and what it needs.
-
-    Args:
-        open: opens it, given what follows its name and a colon, and the workbook's folder.
-        argument: what that is, for messages; "" for none.
-    """
-
-    open: Callable[[str, Path], Notifier]
-    argument: str = ""
+__all__ = ["NOTIFIERS", "Notifier", "deliver", "names", "open_notifiers", "shown"]
 
 
-NOTIFIERS: Mapping[str, Entry] = {
-    "console": Entry(lambda argument, root: Console()),
-    "file": Entry(open_file, "PATH"),
-    "webhook": Entry(open_webhook, "URL"),
-    "sns": Entry(open_sns, "TOPIC_ARN"),
+NOTIFIERS: Mapping[str, Channel[Notifier]] = {
+    "console": Channel(lambda argument, root: Console()),
+    "file": Channel(open_file, "PATH"),
+    "webhook": Channel(open_webhook, "URL"),
+    "sns": Channel(open_sns, "TOPIC_ARN"),
 }
 
 
@@ -65,11 +51,4 @@ def open_notifiers(channels: Sequence[str], root: Path) -> dict[str, Notifier]:
     Raises:
         ParamError: no such notifier, or its address is none.
     """
-    opened = {}
-    for channel in channels:
-        entry, argument = registry.look_up("alerts:", channel, NOTIFIERS)
-        try:
-            opened[channel] = entry.open(argument, root)
-        except ParamError as error:
-            raise ParamError(f"alerts: {error}") from error
-    return opened
+    return registry.open_channels("alerts", channels, NOTIFIERS, root)

@@ -5,37 +5,22 @@ A new channel is a file with a class that has the method of `stream.alerts.Notif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stockkit.errors import ParamError
 from stockkit.stream import registry
 from stockkit.stream.alerts.sns import open_sns
 from stockkit.stream.alerts.webhook import open_webhook
+from stockkit.stream.registry import Channel
 from stockkit.workbook.notifications.command import open_command
 from stockkit.workbook.notifications.smtp import open_smtp
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A channel and what it needs.
-
-    Args:
-        open: opens it, given what follows its name and a colon, and the workbook's folder.
-        argument: what that is, for messages.
-    """
-
-    open: Callable[[str, Path], Any]
-    argument: str
-
-
-CHANNELS: Mapping[str, Entry] = {
-    "command": Entry(open_command, "SHELLWORDS"),
-    "smtp": Entry(open_smtp, "ADDRESS"),
-    "webhook": Entry(open_webhook, "URL"),
-    "sns": Entry(open_sns, "TOPIC_ARN"),
+CHANNELS: Mapping[str, Channel[Any]] = {
+    "command": Channel(open_command, "SHELLWORDS"),
+    "smtp": Channel(open_smtp, "ADDRESS"),
+    "webhook": Channel(open_webhook, "URL"),
+    "sns": Channel(open_sns, "TOPIC_ARN"),
 }
 
 
@@ -53,11 +38,4 @@ def open_channels(channels: Sequence[str], root: Path) -> dict[str, Any]:
     Raises:
         ParamError: no such channel, its address is none, or a secret or setting that it needs is missing.
     """
-    opened = {}
-    for channel in channels:
-        entry, argument = registry.look_up("notify:", channel, CHANNELS)
-        try:
-            opened[channel] = entry.open(argument, root)
-        except ParamError as error:
-            raise ParamError(f"notify: {error}") from error
-    return opened
+    return registry.open_channels("notify", channels, CHANNELS, root)
