@@ -65,7 +65,7 @@ ADDED = {
     "-p calendar=XHKG": " --until 01_ingest",
     "source=alphavantage": " --until 01_ingest",
     "lake=s3:": " --until 01_ingest",
-    "--force all": " --until 02_query",
+    "--force all": " --until 01_ingest",
     "curl ": " --fail",
     "params/stream.yaml": " -p 'symbols=[AAPL, META]' -p ticks=200",  # those whose prices the workbook has
     "--for ": " --for 2s",
