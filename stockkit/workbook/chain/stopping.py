@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from stockkit.errors import ParamError
+from stockkit.workbook.execution import signals
 
-SIGNALS = [number for number in map(signal.__dict__.get, ("SIGINT", "SIGTERM", "SIGHUP")) if number is not None]
+SIGNALS = signals.known("SIGINT", "SIGTERM", "SIGHUP")
 RESERVE = 10.0  # seconds that pages and manifest may take after the last cell was stopped
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 LONGEST = 30 * 86_400.0  # seconds
@@ -76,17 +76,9 @@ class Stop:
 @contextmanager
 def stoppable(stop: Stop) -> Iterator[None]:
     """Let signals stop the run, while the block runs; only the main thread gets any."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.number = stop.number or number
 
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, note) for number in heard}
-    try:
+    with signals.handled(SIGNALS, note):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

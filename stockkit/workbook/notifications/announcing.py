@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from stockkit.workbook.execution import signals
 from stockkit.workbook.manifest import FAILED, PARTIAL, SUCCEEDED, Manifest
 from stockkit.workbook.notifications import notes
 from stockkit.workbook.notifications.outcome import Outcome, kind, of_run, shortened
@@ -26,7 +26,7 @@ ALWAYS, FAILURE, CHANGE = WHEN = ("always", "failure", "change")
 LEAST = 5.0  # seconds that channels have in any case
 OF_THE_DEAD = 15.0  # seconds for telling what became of runs that were killed
 KILLED = "Killed: its process ended before it could say how the run went."
-LATE = [number for number in map(signal.__dict__.get, ("SIGTERM", "SIGHUP")) if number is not None]
+LATE = signals.known("SIGTERM", "SIGHUP")
 
 
 @dataclass
@@ -176,7 +176,7 @@ class Announcer:
 @contextmanager
 def announcing(announcer: Announcer) -> Iterator[Announcer]:
     """Tell the outcome of the run in this block when it has ended, also by an error or a signal."""
-    with _signals(_interrupt):
+    with signals.handled(LATE, _interrupt):
         if not announcer.channels:
             yield announcer
             return
@@ -188,23 +188,8 @@ def announcing(announcer: Announcer) -> Iterator[Announcer]:
                 announcer.fail(error)
             raise
         finally:
-            with _signals(signal.SIG_IGN):  # it takes seconds at most, and Ctrl-C still ends it
+            with signals.handled(LATE, signal.SIG_IGN):  # it takes seconds at most, and Ctrl-C still ends it
                 announcer.tell()
-
-
-@contextmanager
-def _signals(handler: Any) -> Iterator[None]:
-    """Handle requests to end like this while the block runs; only the main thread gets any, nohup ignores SIGHUP."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard = [number for number in LATE if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
