@@ -67,7 +67,8 @@ def outcome(workbook, *command):
     ],
     ids=lambda command: command[0],
 )
-def test_it_passes_in_other_programs(with_prices, command):
+def test_it_passes_in_other_programs(with_prices, command, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # nbval is named, once
     assert stockkit(with_prices, *NEW).returncode == 0
     assert outcome(with_prices, *command) == (0, "")
     assert open_lake(root=with_prices).version("my_table") == 0
