@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ class Notebook:
     """A notebook of the workbook: what it asks, its parameters with their defaults, what it reads and writes.
 
     Attributes:
-        digest: of its code when it was read; "" where that is not known.
+        code: a hash of each of its code cells when it was read (`cache.keys.code`); None where that is not known.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Notebook:
     parameters: dict[str, Any]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    digest: str = ""
+    code: list[str] | None = None
 
     def is_changed(self) -> bool:
         """Whether the file has other code now, so that what was checked is not what would run.
@@ -43,7 +42,7 @@ class Notebook:
         Raises:
             OSError, ValueError: the file is gone, or is no notebook any more.
         """
-        return bool(self.digest) and _digest(notebook_file.content(self.path)["cells"]) != self.digest
+        return self.code is not None and keys.code(notebook_file.content(self.path)) != self.code
 
 
 def load(folder: Path, name: str) -> Notebook:
@@ -83,13 +82,7 @@ def load(folder: Path, name: str) -> Notebook:
             f"notebook {name} has a cell tagged `skip-execution` ({first!r}): a run is green only where every "
             "cell ran. Take out the tag, or the cell."
         )
-    return Notebook(name, path, title, parameters, tables[0], tables[1], _digest(cells))
-
-
-def _digest(cells: Sequence[Mapping[str, Any]]) -> str:
-    """A digest of the code cells and their tags: what is executed."""
-    code = [(cell["source"], cell["metadata"]["tags"]) for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+    return Notebook(name, path, title, parameters, tables[0], tables[1], keys.code(document))
 
 
 def _tables(metadata: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from stockkit.errors import RunError, did_you_mean
 from stockkit.workbook import report, table_checks
+from stockkit.workbook.cache import keys
 from stockkit.workbook.chain.plan import RunPlan, plan
+from stockkit.workbook.formats import notebook_file
 from stockkit.workbook.manifest import NOT_RUN, PARTIAL, SUCCEEDED, Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
 
@@ -18,10 +20,7 @@ STANDS = "it had succeeded before the run was stopped"
 
 
 def resume(run: str, reports: Path) -> tuple[RunPlan, Manifest]:
-    """The plan of a run as it was, and its manifest, in which only steps that still stand count as done.
-
-    A step stands where it succeeded, its notebook has the same code, its executed copy is there, its tables are in the
-    lake as it left them, and every step that it needs stands.
+    """The plan of a run as it was, and its manifest; to be followed by `forget_fallen` once the lake is this run's.
 
     Args:
         run: its id, as in ``20261121T071334Z``. reports: the folder that it is in.
@@ -38,14 +37,24 @@ def resume(run: str, reports: Path) -> tuple[RunPlan, Manifest]:
         raise RunError(f"{folder} cannot go on: {str(error)[:300]}. Start a new run.") from error
     if manifest.status == SUCCEEDED and not folder.name.endswith(PARTIAL):
         raise RunError(f"run {manifest.run} has succeeded: there is nothing to go on with. Start a new run.")
-    todo = _plan(manifest, folder)
-    _forget(manifest, _standing(todo, manifest, folder))
-    return todo, manifest
+    return _plan(manifest, folder), manifest
 
 
-def look_again(todo: RunPlan, manifest: Manifest, folder: Path) -> None:
-    """Let only steps that still stand count as done, where others may have written to the lake meanwhile."""
-    _forget(manifest, _standing(todo, manifest, folder))
+def forget_fallen(todo: RunPlan, manifest: Manifest, folder: Path) -> None:
+    """Let only steps that still stand count as done, and leave of the others nothing but their names.
+
+    A step stands where it succeeded, its notebook has the same code, its executed copy is there, its tables are in the
+    lake as it left them, and every step that it needs stands.
+
+    Args:
+        todo, manifest: of the run. folder: its own.
+    """
+    standing = _standing(todo, manifest, folder)
+    for number, step in enumerate(manifest.steps):
+        if step.name in standing:
+            step.why = STANDS
+        else:
+            manifest.steps[number] = Step(step.name, step.title, NOT_RUN, attempts=step.attempts)
 
 
 def _folder(run: str, reports: Path) -> Path:
@@ -104,25 +113,7 @@ def _standing(todo: RunPlan, manifest: Manifest, folder: Path) -> set[str]:
 
 
 def _same_code(notebook: Notebook, executed: Path) -> bool:
-    """Whether an executed notebook has the code cells that the notebook has now."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return _code(notebook.path) == _code(executed)
+    """Whether an executed notebook has the code cells that the notebook had when the run was planned."""
+    with suppress(OSError, ValueError):
+        return keys.code(notebook_file.content(executed)) == notebook.code
     return False
-
-
-def _code(path: Path) -> list[str]:
-    cells = json.loads(path.read_bytes())["cells"]
-    return [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
-    ]
-
-
-def _forget(manifest: Manifest, standing: set[str]) -> None:
-    """Leave of the other steps nothing but their names, as if they had not run."""
-    for number, step in enumerate(manifest.steps):
-        if step.name in standing:
-            step.why = STANDS
-        else:
-            manifest.steps[number] = Step(step.name, step.title, NOT_RUN, attempts=step.attempts)

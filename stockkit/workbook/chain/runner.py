@@ -144,7 +144,7 @@ class Run:
             self.started = time.monotonic()
             if options.resumed:
                 run_folder.reopen(self.folder.reports, self.folder.run)
-                resume.look_again(self.todo, self.manifest, self.folder.partial)
+                resume.forget_fallen(self.todo, self.manifest, self.folder.partial)
             yield mine
 
     def _waits(self, holder: Holder) -> None:
