@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.files import write_atomically
+from stockkit.workbook.manifest import PARTIAL
 from stockkit.workbook.pages import bodies
 from stockkit.workbook.pages.markup import linked
 
 WAY_OUT = "Free some space, make the folder writable, or name another folder with --reports."
-PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
 LARGEST_MANIFEST = 20_000_000  # bytes
 _TEMPLATES = Path(__file__).with_name("templates")
 

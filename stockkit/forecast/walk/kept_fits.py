@@ -111,7 +111,7 @@ class KeptFits:
         return Forecast(entry.mean, entry.sigma)
 
     def keep_fit(self, key: str, fitted: Fitted | KeptFit, note: Mapping[str, Any], *, further: bool) -> None:
-        """Take note of a fit that was used, and of what is told of it; `whole`: it will forecast further rows."""
+        """Take note of a fit that was used, and of what is told of it; `further`: it will forecast more rows."""
         if not key:
             return
         if not isinstance(fitted, KeptFit):

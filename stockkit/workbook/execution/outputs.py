@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.execution.redactions import Redaction, as_text
 
 TEXT_LIMIT = 1_000_000  # characters of plain text that a cell keeps
 RICH_LIMIT = 20_000_000  # characters of tables and figures that a cell keeps
@@ -37,13 +37,13 @@ class Meter:
             return False
         self.count += 1
         if "text" in output:
-            output["text"] = self._plain(_joined(output["text"]))
+            output["text"] = self._plain(as_text(output["text"]))
             return bool(output["text"])
         if "ename" in output:
             self._shorten_error(output)
         elif "data" in output:
             output["data"] = self.redaction.all(
-                {kind: self._sized(kind, _joined(value)) for kind, value in output["data"].items()}
+                {kind: self._sized(kind, as_text(value)) for kind, value in output["data"].items()}
             )
         return True
 
@@ -89,12 +89,12 @@ def finish(cell: Any, meter: Meter) -> str:
     for output in cell.get("outputs", []):
         before = joined[-1] if joined else None
         if before and "text" in output and "text" in before and output.get("name") == before.get("name"):
-            before["text"] = _joined(before["text"]) + _joined(output["text"])
+            before["text"] = as_text(before["text"]) + as_text(output["text"])
         else:
             joined.append(output)
     for output in joined:
         if "text" in output:
-            output["text"] = meter.redaction.text(_joined(output["text"]))
+            output["text"] = meter.redaction.text(as_text(output["text"]))
     meter.redaction.outputs(joined)
     if note := meter.note():
         from nbformat.v4 import new_output
@@ -109,8 +109,3 @@ def cap(cell: Any) -> None:
     meter = Meter(Redaction(), TEXT_LIMIT + MARGIN)  # a note of an earlier cut stays
     cell["outputs"] = [output for output in cell.get("outputs", []) if meter.admit(output)]
     finish(cell, meter)
-
-
-def _joined(value: Any) -> Any:
-    """A notebook on disk may keep a text as a list of lines."""
-    return "".join(value) if isinstance(value, list) and all(isinstance(line, str) for line in value) else value

@@ -143,15 +143,15 @@ class Redaction:
 
     def _apart(self, view: list[tuple[Any, Any]]) -> bool:
         """Strike out what a view, texts in the order in which they are shown, holds in parts."""
-        texts = [_joined(it[key]) for it, key in view]
-        joined = "".join(texts)
+        texts = [as_text(it[key]) for it, key in view]
+        text = "".join(texts)
         forms = [form for form in self._known() if len(form.value) >= LONG and not form.value.isdecimal()]
-        solid = GAPS.sub("", joined).lower() if forms else ""
-        spans = sorted({span for form in forms for span in form.spans_apart(joined, solid)})
+        solid = GAPS.sub("", text).lower() if forms else ""
+        spans = sorted({span for form in forms for span in form.spans_apart(text, solid)})
         if not spans:
             return False
-        for (it, key), text in zip(view, _without(texts, spans), strict=True):
-            it[key] = text
+        for (it, key), clean in zip(view, _without(texts, spans), strict=True):
+            it[key] = clean
         return True
 
     def _known(self) -> list[Forms]:
@@ -215,10 +215,10 @@ def _parts(output: MutableMapping[str, Any]) -> list[tuple[str, Any, Any]]:
         lines = output.get("traceback") or []
         return [("error", output, "evalue"), *(("error", lines, at) for at in range(len(lines)))]
     data = output.get("data") or {}
-    return [(kind, data, kind) for kind in SPOKEN if kind in data and isinstance(_joined(data[kind]), str)]
+    return [(kind, data, kind) for kind in SPOKEN if kind in data and isinstance(as_text(data[kind]), str)]
 
 
-def _joined(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """A notebook on disk may keep a text as a list of lines."""
     return "".join(value) if isinstance(value, list) and all(isinstance(line, str) for line in value) else value
 

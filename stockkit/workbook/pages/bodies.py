@@ -34,7 +34,7 @@ class Body:
         body: the HTML of its cells.
         failed: whether a cell failed.
         unrun: how many code cells have no result.
-        of: the hash of the notebook's file and of what made the body.
+        notebook_hash: of the notebook's file and of what made the body.
     """
 
     title: str
@@ -64,15 +64,6 @@ def kept(notebook: Path) -> Body:
         if there.notebook_hash == _hash(content):
             return there
     return _made(content)
-
-
-def make(notebook: Path) -> Body:
-    """The body of an executed notebook.
-
-    Raises:
-        OSError, ValueError, KeyError, AttributeError: it is no notebook.
-    """
-    return _made(notebook.read_bytes())
 
 
 def place(notebook: Path) -> Path:

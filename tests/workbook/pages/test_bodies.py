@@ -54,9 +54,9 @@ def test_the_body_of_another_content_or_another_stockkit_is_made_again(notebook,
     bodies.keep(notebook)
     notebook.write_text(notebook.read_text().replace("costs $5", "costs $6"))
     assert "costs $6" in page(notebook)
-    made = bodies.make(notebook)
+    made = bodies.kept(notebook)
     monkeypatch.setattr(bodies, "_maker", lambda: b"a later stockkit")
-    assert bodies.make(notebook).notebook_hash != made.notebook_hash
+    assert bodies.kept(notebook).notebook_hash != made.notebook_hash
 
 
 def test_what_is_no_notebook_has_no_body_and_fails_as_a_page(tmp_path):
