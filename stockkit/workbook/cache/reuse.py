@@ -51,7 +51,7 @@ class Decision:
 
 @dataclass
 class Hashes:
-    """Files and folders as they are now, each looked at once in a run's decisions."""
+    """Files and folders as they are now, each looked at once in a decision."""
 
     root: Path
     known: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -79,7 +79,6 @@ def decide(
     *,
     pins: Mapping[str, int] | None = None,
     force: bool = False,
-    hashes: Hashes | None = None,
 ) -> Decision:
     """Whether a kept result of a notebook still stands.
 
@@ -90,7 +89,6 @@ def decide(
         files: of the lake. root: the workbook's folder.
         pins: versions of tables that the step would read, where others may have committed since.
         force: it runs whatever is kept.
-        hashes: what was looked at for other steps of which none has run in between; anew when None.
 
     Raises:
         RunError: the notebook's metadata asks the cache for what cannot be. LakeError: the lake cannot be read.
@@ -106,9 +104,9 @@ def decide(
         return Decision("it was asked for (--force)", basis=basis)
     if wishes.always:
         return Decision("its metadata says that it runs each time (`always`)", basis=basis)
-    why = ""
+    why, hashes = "", Hashes(root)
     for record, fault in records.newest_first(files, notebook.stem, basis.key):
-        reason = fault if record is None else _difference(record, basis, files, hashes or Hashes(root), pins or {})
+        reason = fault if record is None else _difference(record, basis, files, hashes, pins or {})
         if record is not None and not reason:
             reason, kept = _taken(record, document, files)
             if kept:

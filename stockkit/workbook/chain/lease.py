@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockkit.errors import LakeError, RunError
+from stockkit.errors import LakeError
 from stockkit.files import Bucket, Files, Folder, lock, write_atomically
 from stockkit.workbook.chain import claims
 from stockkit.workbook.chain.claims import KEY, Claim, Holder
@@ -60,28 +60,10 @@ class Lease:
             self.lost.set()
             self.on_lost(self.reason)
 
-    def check(self) -> None:
-        """Go on only where the lake is not known to be another run's.
-
-        Raises:
-            RunError: it is; says whose.
-        """
-        if self.lost.is_set():
-            raise RunError(self.reason)
-
     def ask(self) -> None:
         """Look anew whether the lake is this run's; `lost` is set where it is not, or nobody answers."""
         if not self.lost.is_set() and (reason := self._confirm()):
             self.lose(reason)
-
-    def confirm(self) -> None:
-        """Go on only where the lake is this run's at this moment.
-
-        Raises:
-            RunError: it is not, or nobody answers.
-        """
-        self.ask()
-        self.check()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,13 +160,11 @@ class BucketReports:
         """Make the page over all runs that are published whole."""
         from stockkit.workbook import report
 
-        for _ in range(TRIES):
-            before = self.bucket.stored(PAGE, 0)
+        def page(before: bytes) -> bytes:
             self._mirror()
-            page = report.render_runs(self.local / MIRROR).read_bytes()
-            if self.bucket.replace(PAGE, page, before.tag if before else None, KINDS[".html"]) is not None:
-                return
-        raise LakeError(f"{self.bucket.uri(PAGE)} is replaced by others again and again: try again.")
+            return report.render_runs(self.local / MIRROR).read_bytes()
+
+        self._replace(PAGE, page, most=0)
 
     def _mirror(self) -> None:
         """Bring here what the page needs to know of each run, and forget those that are gone."""
@@ -192,14 +190,21 @@ class BucketReports:
     def _point(self, run: str, name: str) -> None:
         """Let the pointer lead to a run, unless it leads to a newer one."""
         body = json.dumps({"run": run, "href": f"{name}/{PAGE}", "status": SUCCEEDED}, indent=2) + "\n"
+
+        def pointer(before: bytes) -> bytes | None:
+            return None if _order(_href(before)) >= _order(name) else body.encode()
+
+        self._replace(LATEST, pointer, most=LARGEST)
+
+    def _replace(self, key: str, make: Callable[[bytes], bytes | None], most: int) -> None:
+        """Replace what others replace as well: make it from `most` bytes of what is there; None leaves it."""
+        kind = KINDS[Path(key).suffix]
         for _ in range(TRIES):
-            before = self.bucket.stored(LATEST, LARGEST)
-            if before and _order(_href(before.body)) >= _order(name):
+            before = self.bucket.stored(key, most)
+            body = make(before.body if before else b"")
+            if body is None or self.bucket.replace(key, body, before.tag if before else None, kind) is not None:
                 return
-            tag = before.tag if before else None
-            if self.bucket.replace(LATEST, body.encode(), tag, KINDS[".json"]) is not None:
-                return
-        raise LakeError(f"{self.bucket.uri(LATEST)} is replaced by others again and again: try again.")
+        raise LakeError(f"{self.bucket.uri(key)} is replaced by others again and again: try again.")
 
 
 Reports = FolderReports | BucketReports

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from stockkit import open_lake
-from stockkit.errors import LakeError, RunError
+from stockkit.errors import LakeError
 from stockkit.workbook.chain import claims, lease
 from tests.aws import environment
 from tests.conftest import ROOT, stockkit
@@ -42,11 +43,9 @@ try:
     with lease.taken(SimpleNamespace(files=files), run, wait=float(wait), on_wait=waits) as mine:
         say("has it")
         for line in sys.stdin:
-            try:
-                mine.confirm() if line.strip() == "confirm" else mine.check()
-                say("still has it")
-            except StockkitError as error:
-                say(error)
+            if line.strip() == "confirm":
+                mine.ask()
+            say(mine.reason or "still has it")
 except StockkitError as error:
     say("refused:", error)
 """
@@ -137,7 +136,8 @@ def test_a_run_that_does_not_wait_is_refused_with_whom_it_met(place, quick):
     ):
         pass
     with lease.taken(lake, "third", wait=0) as third:
-        third.confirm()
+        third.ask()
+        assert third.reason == ""
 
 
 def test_a_run_that_was_stopped_and_replaced_meanwhile_fails_when_it_wakes(on_seaweed):
@@ -188,12 +188,12 @@ def test_a_run_whose_renewals_fail_is_lost_in_time(on_moto, quick, monkeypatch, 
     with proxy(os.environ["AWS_ENDPOINT_URL"]) as between:
         monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
         with lease.taken(open_lake(on_moto), "first") as mine:
-            mine.confirm()
+            mine.ask()
+            assert mine.reason == ""
             monkeypatch.setattr(lease, "MOST", 1.0)
             between.fault = lambda method, path: fault
             assert mine.lost.wait(60)
-            with pytest.raises(RunError, match=r"lost as it could not be renewed for .* s: "):
-                mine.check()
+            assert re.search(r"lost as it could not be renewed for .* s: ", mine.reason)
             between.fault = lambda method, path: ""
 
 
@@ -206,7 +206,8 @@ def test_a_renewal_that_fails_once_or_whose_answer_is_lost_does_no_harm(on_moto,
             between.fault = lambda method, path: next(puts, "") if method == "PUT" else ""
             seen = len(between.requests)
             wait_for(lambda: sum(method == "PUT" for method, _ in between.requests[seen:]) >= 3)
-            mine.confirm()
+            mine.ask()
+            assert mine.reason == ""
 
 
 def test_a_store_that_hangs_is_noticed_by_the_clock(on_moto, quick, monkeypatch):
@@ -259,11 +260,12 @@ def test_garbage_in_place_of_the_lease_is_waited_for_as_a_run_would_be(on_moto, 
     lake, met = open_lake(on_moto), []
     lake.files.note(claims.KEY, os.urandom(100_000))
     with lease.taken(lake, "first", on_wait=met.append) as mine:
-        mine.confirm()
+        mine.ask()
+        assert mine.reason == ""
         assert [str(holder) for holder in met] == ["a holder that does not say which run it is"]
         lake.files.note(claims.KEY, b"")
-        with pytest.raises(RunError, match="lost as something else was put in its place"):
-            mine.confirm()
+        mine.ask()
+        assert "lost as something else was put in its place" in mine.reason
 
 
 def test_a_folder_that_cannot_be_written_is_refused_with_the_way_out(tmp_path):
@@ -276,10 +278,11 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_way_out(tmp_path):
 
 def test_a_lock_file_that_was_removed_is_noticed(tmp_path):
     with lease.taken(open_lake(str(tmp_path / "lake")), "first") as mine:
-        mine.confirm()
+        mine.ask()
+        assert mine.reason == ""
         (tmp_path / "lake" / "runs" / "lease.lock").unlink()
-        with pytest.raises(RunError, match="was removed or replaced while it was locked"):
-            mine.confirm()
+        mine.ask()
+        assert "was removed or replaced while it was locked" in mine.reason
 
 
 KILLED = """
