@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import subprocess
+import sysconfig
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +34,14 @@ def code_version(root: Path) -> str:
     except OSError:  # no git here
         commit = dirty = ""
     return version() + (f"+g{commit}{dirty}" if commit else "")
+
+
+def packages() -> list[str]:
+    """The names and versions of everything that is installed, as the folders that say so are named, in order."""
+    places = {*site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    places |= {site.getusersitepackages()} if site.ENABLE_USER_SITE else set()
+    names = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
+    return sorted(name for name in names if name.endswith((".dist-info", ".egg-info", ".pth")))
 
 
 def run_id() -> str:

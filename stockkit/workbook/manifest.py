@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 SUCCEEDED: Literal["succeeded"] = "succeeded"
@@ -13,6 +14,11 @@ FAILED: Literal["failed"] = "failed"
 NOT_RUN: Literal["not run"] = "not run"
 INTERRUPTED = "Interrupted"  # the name of the error where the run was stopped, and the notebook is not to blame
 PARTIAL = ".partial"  # the end of the name of a folder whose run has not ended
+
+
+def now() -> str:
+    """This moment in UTC to the second, as manifests, claims and messages give it: ``2026-11-26T09:30:00Z``."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, kw_only=True)

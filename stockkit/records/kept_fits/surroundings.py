@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import platform
-import sysconfig
 from typing import Any
+
+from stockkit.provenance import packages
 
 
 @functools.cache
@@ -16,14 +16,8 @@ def fingerprint() -> str:
 
     Sums round differently where more numbers are added at one go: a fit of another kind of processor is not taken up.
     """
-    facts = [platform.python_version(), platform.machine(), platform.system(), *_packages(), *_arithmetic()]
+    facts = [platform.python_version(), platform.machine(), platform.system(), *packages(), *_arithmetic()]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
-
-
-def _packages() -> list[str]:
-    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
-    names = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
-    return sorted(name for name in names if name.endswith((".dist-info", ".egg-info")))
 
 
 def _arithmetic() -> list[str]:

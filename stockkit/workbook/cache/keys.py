@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import site
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stockkit import provenance
 from stockkit.errors import RunError
 
 ACTING = {"parameters", "raises-exception", "skip-execution"}  # tags that change what a cell does
@@ -80,7 +78,7 @@ def basis(document: Mapping[str, Any], values: Mapping[str, Any], root: Path) ->
         parameters={name: sha(text) for name, text in texts.items()},
         shown={name: text if len(text) <= 40 else f"{text[:40]}…" for name, text in texts.items()},
         python=f"{platform.python_implementation()} {platform.python_version()} {sys.platform} {platform.machine()}",
-        packages=packages(),
+        packages=sha("\n".join(provenance.packages())),
         lock=sha(lock.read_bytes()) if lock.is_file() else "",
     )
 
@@ -120,16 +118,6 @@ def wishes(declared: Mapping[str, Any], notebook: str) -> Wishes:
     if always is not None and not isinstance(always, bool):
         raise RunError(f"notebook {notebook}: `always` in its metadata must be true or false, found {always!r:.60}.")
     return Wishes(tuple(files), always)
-
-
-def packages() -> str:
-    """A hash of the names and versions of everything that is installed, by the names of the folders that say so."""
-    places = {*site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    names: list[str] = []
-    for place in sorted(places | ({site.getusersitepackages()} if site.ENABLE_USER_SITE else set())):
-        if os.path.isdir(place):
-            names += [name for name in os.listdir(place) if name.endswith((".dist-info", ".egg-info", ".pth"))]
-    return sha("\n".join(sorted(set(names))))
 
 
 def change(before: Basis, now: Basis) -> str:

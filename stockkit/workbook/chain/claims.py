@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from stockkit.errors import LakeError
 from stockkit.files import Stored
+from stockkit.workbook import manifest
 
 KEY = "runs/lease.json"
 DEAD = 60.0  # seconds without a renewal, after which a holder is replaced
@@ -78,9 +79,13 @@ def this_process(run: str) -> Holder:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may have no name for it
         user = str(os.getuid())
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Holder(
-        run=run, pid=os.getpid(), host=socket.gethostname(), user=user, started_at=now, token=uuid.uuid4().hex
+        run=run,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        user=user,
+        started_at=manifest.now(),
+        token=uuid.uuid4().hex,
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from stockkit.workbook.execution import processes
 from stockkit.workbook.execution.redactions import Redaction, from_environment
 from stockkit.workbook.formats import notebook_file
 from stockkit.workbook.kernels import forks
-from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step
+from stockkit.workbook.manifest import FAILED, INTERRUPTED, SUCCEEDED, Failure, Manifest, Step, now
 from stockkit.workbook.notebooks import Notebook
 from stockkit.workbook.params import NOTIFYING
 from stockkit.workbook.progress.guarded import Guarded
@@ -101,7 +100,7 @@ def _run(todo: RunPlan, reports: Path, progress: Progress, options: Options, sto
             stop.lost = stop.lost or f"ended by an error ({error})"
             raise
         finally:
-            manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), _now()
+            manifest.seconds, manifest.finished_at = round(manifest.seconds + time.monotonic() - run.started, 1), now()
             stop.confirm = mine.ask
             conclusion.conclude(folder, manifest, redaction, stop)
             reuse.withdraw_others(todo.lake.files, run.executed, folder.place)
@@ -270,7 +269,7 @@ def _first_manifest(todo: RunPlan, run_id: str, redaction: Redaction) -> Manifes
         run=run_id,
         status=FAILED,
         reason=None,
-        started_at=_now(),
+        started_at=now(),
         finished_at=None,
         seconds=0.0,
         code_version=provenance.code_version(todo.root),
@@ -278,7 +277,3 @@ def _first_manifest(todo: RunPlan, run_id: str, redaction: Redaction) -> Manifes
         parameters=redaction.all({name: it for name, it in todo.parameters.items() if name not in NOTIFYING}),
         steps=[Step(notebook.name, redaction.text(notebook.title)) for notebook in todo.chain],
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,13 +12,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from stockkit.workbook.execution import signals
-from stockkit.workbook.manifest import FAILED, PARTIAL, SUCCEEDED, Manifest
+from stockkit.workbook.manifest import FAILED, PARTIAL, SUCCEEDED, Manifest, now
 from stockkit.workbook.notifications import notes
 from stockkit.workbook.notifications.outcome import Outcome, kind, of_run, shortened
 
@@ -50,7 +49,7 @@ class Announcer:
     warn: Callable[[str], None] = lambda text: None
     run: str = ""
     started: float = field(default_factory=time.monotonic)
-    began: str = field(default_factory=lambda: _now())
+    began: str = field(default_factory=now)
     outcome: Outcome | None = None
     _note: notes.Note | None = None
 
@@ -80,16 +79,16 @@ class Announcer:
             last_run = of_run({**manifest, "status": FAILED}, report=self._report(self.run), exit_code=code)
             self.outcome = last_run if last_run.cause else replace(last_run, cause=_cause(error))
             return
-        now = _now()
+        moment = now()
         self.outcome = Outcome(
-            id=f"run:{self.run or uuid.uuid4().hex}:{now}",
+            id=f"run:{self.run or uuid.uuid4().hex}:{moment}",
             status=FAILED,
             run=self.run,
             params_file=self.params_file,
             cause=_cause(error),
             exit_code=code,
             seconds=round(time.monotonic() - self.started, 1),
-            finished_at=now,
+            finished_at=moment,
             report=self._report(self.run) if self.run else "",
         )
 
@@ -194,10 +193,6 @@ def announcing(announcer: Announcer) -> Iterator[Announcer]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _cause(error: BaseException) -> str:

@@ -8,11 +8,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 
 from stockkit.errors import StreamError
 from stockkit.stream import alerts
 from stockkit.stream.alerts.notifier import Notifier, NotTaken
+from stockkit.workbook import manifest
 from stockkit.workbook.execution.redactions import from_environment
 from stockkit.workbook.notifications.outcome import TEST, Outcome
 
@@ -52,8 +52,7 @@ def send_each(channels: Mapping[str, Notifier], outcome: Outcome, seconds: float
 
 def test(channels: Mapping[str, Notifier]) -> dict[str, str]:
     """Send a test message over each channel; what went wrong by channel."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return send_each(channels, Outcome(id=f"test:{uuid.uuid4()}", status=TEST, finished_at=now))
+    return send_each(channels, Outcome(id=f"test:{uuid.uuid4()}", status=TEST, finished_at=manifest.now()))
 
 
 def _keep_trying(name: str, channel: Notifier, outcome: Outcome, end: float, problems: dict[str, str]) -> None:

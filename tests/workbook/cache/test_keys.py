@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import site
 import sys
 
 import pytest
@@ -29,13 +30,18 @@ def test_a_wrong_declaration_is_refused_before_anything_starts(tmp_path, declare
 
 
 def test_a_package_that_is_installed_or_updated_is_another_environment(tmp_path, monkeypatch):
-    before = keys.packages()
-    monkeypatch.setattr(keys.site, "getsitepackages", lambda: [str(tmp_path)])
-    assert keys.packages() == before  # an empty place adds nothing
+    places = site.getsitepackages()
+
+    def packages():
+        return keys.basis({"cells": []}, {}, tmp_path).packages
+
+    before = packages()
+    monkeypatch.setattr(site, "getsitepackages", lambda: [*places, str(tmp_path)])
+    assert packages() == before  # an empty place adds nothing
     (tmp_path / "planted-1.0.dist-info").mkdir()
-    installed = keys.packages()
+    installed = packages()
     (tmp_path / "planted-1.0.dist-info").rename(tmp_path / "planted-1.1.dist-info")
-    assert len({before, installed, keys.packages()}) == 3
+    assert len({before, installed, packages()}) == 3
 
 
 def test_another_python_is_said(tmp_path, monkeypatch):

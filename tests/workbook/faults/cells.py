@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from stockkit.workbook.chain import runner
+from stockkit.workbook import manifest
 from tests.conftest import lacking
 from tests.workbook.faults.fault import INDEX, MANIFEST, Fault
 
@@ -66,23 +66,17 @@ def control_group(scene: Scene) -> Iterator[None]:
         group.rmdir()
 
 
-class SetBack(datetime):
-    """A clock that is an hour behind from its second reading on."""
-
-    readings = 0
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Self:
-        cls.readings += 1
-        return super().now(tz) - timedelta(hours=cls.readings > 1)
-
-
 @contextmanager
 def clock_set_back(scene: Scene) -> Iterator[None]:
-    """The clock of the run goes back an hour once the run has begun."""
+    """The clock of the run goes back an hour once a cell has said so by a file."""
+
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=(scene.workbook / "set_back").exists())
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SetBack, "readings", 0)
-        patch.setattr(runner, "datetime", SetBack)
+        patch.setattr(manifest, "datetime", SetBack)
         yield
 
 
@@ -137,7 +131,7 @@ CELLS = [
     Fault(
         "the clock is set back by an hour while a cell runs",
         "ValueError: planted",
-        ["raise ValueError('planted')"],
+        ["open('set_back', 'w').close()\nraise ValueError('planted')"],
         around=clock_set_back,
     ),
     Fault(
