@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ LIBRARIES = (
     *("httpx", "stamina", "boto3"),
 )
 IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
-POLARS = "polars"  # starts a thread when it is imported, and these import it where it is installed
+POLARS_THREAD = (1, 42)  # the first version of Polars that starts a thread when it is imported, as these do
 AFTER_POLARS = ("talib", "statsforecast", "statsforecast.models", "arch.univariate")
 
 
@@ -221,7 +221,11 @@ async def _ask(channel: socket.socket, request: Any) -> dict[str, Any]:
 
 def thread_free() -> tuple[str, ...]:
     """The libraries that start no thread when they are imported, as installed here."""
-    return LIBRARIES if find_spec(POLARS) else (*LIBRARIES, *AFTER_POLARS)
+    try:
+        polars = tuple(map(int, metadata.version("polars").split(".")[:2]))
+    except metadata.PackageNotFoundError:
+        polars = (0, 0)
+    return (*LIBRARIES, *AFTER_POLARS) if polars < POLARS_THREAD else LIBRARIES
 
 
 def used(sources: Iterable[str]) -> tuple[str, ...]:

@@ -196,6 +196,22 @@ def test_no_module_of_stockkit_is_imported_before_the_fork():
     assert "from stockkit" not in source
 
 
+def test_all_that_notebooks_may_need_is_imported_and_a_kernel_is_still_forked(tmp_path):
+    libraries = forks.thread_free()
+    with opened(tmp_path, *libraries) as room:
+        cell = f"import sys; assert {libraries[-1]!r} in sys.modules"
+        assert eventually(lambda: room.run(cell)[1].error is None)
+        assert room.run("1")[1].kernel == "warm"
+
+
+@pytest.mark.parametrize(
+    ("version", "starts"), [("1.9.0", False), ("1.41.2", False), ("1.42.0", True), ("2.1.0", True)]
+)
+def test_what_imports_polars_is_left_to_kernels_where_polars_starts_a_thread(monkeypatch, version, starts):
+    monkeypatch.setattr(forks.metadata, "version", {"polars": version}.__getitem__)
+    assert set(forks.AFTER_POLARS).isdisjoint(forks.thread_free()) == starts
+
+
 def test_only_what_notebooks_may_need_is_imported():
     assert forks.used(["import os\nprint('import pandas')"]) == ()
     assert forks.used(["x = 1\nimport matplotlib.dates as dates"]) == tuple(
