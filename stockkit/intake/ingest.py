@@ -79,7 +79,7 @@ def _ask(lake: Lake, source: str, symbols: Sequence[str], on_done: OnDone | None
     fresh, errors = _gather(lake, origin, {symbol: before[symbol] for symbol in now}, compact, on_done)
     known = history.from_holdings(origin.name, before | fresh, _lists(lake, origin), now=origin.now())
     deferred = dict.fromkeys(later, "the allowance of today is spent")
-    deferred |= {symbol: str(error) for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
+    deferred |= {symbol: str(error).rstrip(".") for symbol, error in errors.items() if isinstance(error, BudgetSpent)}
     reset = f" Next try after {origin.resets_at():%Y-%m-%d %H:%M} UTC." if later and origin.resets_at() else ""
     deferred = {symbol: f"{symbol} waits: {reason}.{reset}" for symbol, reason in deferred.items()}
     failures = {symbol: str(error) for symbol, error in errors.items() if symbol not in deferred}

@@ -60,6 +60,8 @@ KERNELS = [
           [HERE + "shutil.rmtree('reports')\nraise ValueError('planted')"]),
     Fault("the folder of the run is deleted while a cell runs", "ValueError: planted",
           [HERE + "shutil.rmtree(run)\nraise ValueError('planted')"]),
+    Fault("a file takes the place of the reports folder while a cell runs", "Not a directory",
+          [HERE + "shutil.rmtree('reports')\nopen('reports', 'w').close()"], kept=()),
     Fault("the executed notebook is deleted while a cell runs", "ValueError: planted",
           [HERE + "os.remove(run / '01_x.ipynb')\nraise ValueError('planted')"]),
     Fault("the temporary folder of the run is deleted while a cell runs", "ValueError: planted",

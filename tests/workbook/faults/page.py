@@ -13,13 +13,14 @@ from tests.workbook.faults.fault import ALL, Fault
 from tests.workbook.faults.inputs import INPUTS
 from tests.workbook.faults.kernels import KERNELS
 from tests.workbook.faults.signals import SIGNALS
+from tests.workbook.faults.sources import SOURCES
 from tests.workbook.faults.stores import STORES
 from tests.workbook.faults.tables import TABLES
 
 PAGE = ROOT / "docs" / "faults.md"
 PARTS = {
     "Cells": CELLS, "Tables": TABLES, "Kernels, and what surrounds a run": KERNELS, "Disks": DISKS,
-    "S3": STORES, "From outside": SIGNALS, "Before anything starts": INPUTS,
+    "S3": STORES, "Sources": SOURCES, "From outside": SIGNALS, "Before anything starts": INPUTS,
 }  # fmt: skip
 HEAD = """# What a run does when something goes wrong
 
