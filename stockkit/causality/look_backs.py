@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
-from stockkit.causality.subjects import Known, Subject, catalogued
+from stockkit import features
+from stockkit.causality.subjects import Known, Subject, called
 from stockkit.causality.verdicts import EMPTY, Finding
 from stockkit.errors import UnfitError
 
@@ -49,12 +50,10 @@ def _early(name: str, claimed: int, valid: np.ndarray, bars: pd.DataFrame, at: n
 def _contexts(known: Known, bars: pd.DataFrame, at: np.ndarray, claimed: int, names: list[str],
               rng: np.random.Generator) -> Iterator[Finding]:  # fmt: skip
     late = np.flatnonzero(at >= claimed + MORE_ROWS[-1])
-    subject = catalogued(names) if known.subject.claims else known.subject
     for row in rng.choice(late, min(ROWS, len(late)), replace=False):
-        near = _gaps(known, subject, bars, row, claimed)
+        near = _gaps(known, names, bars, row, claimed)
         off = [name for name in names if near.get(name, 0.0) > OLDER]
-        narrow = catalogued(off) if known.subject.claims and off else subject
-        more = [_gaps(known, narrow, bars, row, claimed + extra) for extra in MORE_ROWS] if off else []
+        more = [_gaps(known, off, bars, row, claimed + extra) for extra in MORE_ROWS] if off else []
         for name in names:
             if name in off:
                 gaps = [near[name], *(one[name] for one in more)]
@@ -65,16 +64,27 @@ def _contexts(known: Known, bars: pd.DataFrame, at: np.ndarray, claimed: int, na
         yield from (Finding(name, "look_back", "n/a") for name in names)
 
 
-def _gaps(known: Known, subject: Subject, bars: pd.DataFrame, row: int, context: int) -> dict[str, float]:
+def _gaps(known: Known, names: list[str], bars: pd.DataFrame, row: int, context: int) -> dict[str, float]:
     """How far each value at `row` is off the whole run's, given it and the `context` rows before; none where NaN."""
-    shown = bars.iloc[row - context : row + 1].reset_index(drop=True)
     try:
-        values = subject.values(shown).iloc[-1]
+        values = _last(known.subject, names, bars.iloc[row - context : row + 1])
     except UnfitError:
         return {}
-    expected = known.values.iloc[row].reindex(values.index)
-    gap = (values - expected).abs() / np.maximum(expected.abs(), known.typical.reindex(values.index))
-    return {str(name): float(np.nan_to_num(gap[name], nan=1.0)) for name in values.index if np.isfinite(expected[name])}
+    gaps = {}
+    for name in names:
+        expected = float(known.values[name].iloc[row])
+        if name in values and np.isfinite(expected):
+            gap = abs(float(values[name]) - expected) / max(abs(expected), float(known.typical[name]))
+            gaps[name] = float(np.nan_to_num(gap, nan=1.0))
+    return gaps
+
+
+def _last(subject: Subject, names: list[str], shown: pd.DataFrame) -> Mapping[str, float]:
+    """The values of the last row; those of the catalogue without the checks of bars, which scenes have been through."""
+    if subject.claims:
+        values = called(lambda bars: features.of_one_symbol(bars, names), shown)
+        return dict(zip(names, values[:, -1], strict=True))
+    return subject.values(shown.reset_index(drop=True)).iloc[-1]
 
 
 def _older(name: str, claimed: int, row: pd.Series, gaps: list[float]) -> Finding:

@@ -62,15 +62,7 @@ class Subject:
             UnfitError: it raised, changed its input, or gave something that cannot be aligned.
         """
         given = bars.copy()
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")  # corrupted prices make a function warn; that tells nobody anything
-                answer = fresh(self.function)(given)
-        except UnfitError:
-            raise
-        except (Exception, SystemExit) as error:  # a user's own code may raise anything: a finding, not our failure
-            shown = f"{type(error).__name__}: {error}".splitlines()[0][:160]
-            raise UnfitError("raises", f"raises {shown} {_size(bars)}") from error
+        answer = called(self.function, given)
         if not unchanged(bars, given):
             raise UnfitError("mutates", f"{_mutation(bars, given)}: work on bars.copy() or use assign")
         values = _aligned(answer, given)
@@ -93,6 +85,23 @@ class Known:
     values: pd.DataFrame
     typical: pd.Series
     rounding: pd.Series
+
+
+def called(function: Callable[[pd.DataFrame], Any], bars: pd.DataFrame) -> Any:
+    """What a function, as it was before any call, makes of bars.
+
+    Raises:
+        UnfitError: it raised.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # corrupted prices make a function warn; that tells nobody anything
+            return fresh(function)(bars)
+    except UnfitError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's own code may raise anything: a finding, not our failure
+        shown = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise UnfitError("raises", f"raises {shown} {_size(bars)}") from error
 
 
 def _size(bars: pd.DataFrame) -> str:
@@ -175,6 +184,8 @@ def _by_index(table: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
         raise UnfitError("wrong length", f"gives {len(table)} values for {len(bars)} rows: keep every row")
     keys = ["symbol", "date"]
     if set(keys) <= set(table.columns):
+        if _same(table[keys], bars[keys]):  # row by row already, as in nearly all scenes
+            return table.drop(columns=keys)
         table = table.set_index(keys)
     if set(keys) <= set(table.index.names):
         indexed, wanted = table.reset_index().set_index(keys), pd.MultiIndex.from_frame(bars[keys])
@@ -188,6 +199,11 @@ def _by_index(table: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
     if indexed.index.has_duplicates or not indexed.index.isin(wanted).all():
         raise UnfitError("wrong index", "gives an index that is not the rows' own: keep bars.index on the result")
     return indexed.reindex(wanted).reset_index(drop=True)
+
+
+def _same(some: pd.DataFrame, keys: pd.DataFrame) -> bool:
+    """Whether two frames have the same values in the same order, none of them missing, whatever their index."""
+    return bool(some.notna().all(axis=None)) and all(np.array_equal(some[key], keys[key]) for key in keys)
 
 
 def numbers(column: pd.Series) -> np.ndarray:

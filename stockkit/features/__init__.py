@@ -27,7 +27,7 @@ from stockkit.market import schema, sessions
 
 __all__ = [
     "CATALOGUE", "COLUMNS", "GROUPS", "Arrays", "Feature", "bases", "catalogue", "check_names", "compare", "compute",
-    "forget", "label", "named", "names", "register",
+    "forget", "label", "named", "names", "of_one_symbol", "register",
 ]  # fmt: skip
 
 PRICES = COLUMNS[:4]
@@ -173,6 +173,20 @@ def compute(
         keys.index = values.index
         return pd.concat([keys, values], axis=1, copy=False)
     return _with_gaps(bars, np.flatnonzero(full)[late], values, start)
+
+
+def of_one_symbol(bars: pd.DataFrame, wanted: Sequence[str]) -> np.ndarray:
+    """What `compute` makes of bars of one symbol, one row a feature: quick, as their contract is not checked.
+
+    Args:
+        bars: as `schema.BARS`, sorted by date, known to be valid.
+        wanted: names from the catalogue, of features that need no other symbol.
+    """
+    chosen, edges = check_names(wanted), np.array([0, len(bars)])
+    panel = SymbolPanel.from_bars(bars, edges, since=None, calendar=sessions.DEFAULT)
+    block = np.empty((len(chosen), len(bars)))
+    engine.fill(panel, chosen, block, given={})
+    return block
 
 
 def _with_gaps(bars: pd.DataFrame, rows: np.ndarray, values: pd.DataFrame, since: pd.Timestamp | None) -> pd.DataFrame:

@@ -176,8 +176,12 @@ def _fill_smoothed(panel: SymbolPanel, placed: Placed, block: np.ndarray) -> Non
 
 def _in_threads(panel: SymbolPanel, work: Callable[[Chunk], None], threads: int) -> None:
     """Call `work` with a few symbols at a time, in threads; array operations let each other run."""
+    chunks = list(panel.chunks())
+    if len(chunks) == 1:  # starting a thread takes longer than a small table
+        work(chunks[0])
+        return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, panel.chunks()):
+        for _ in pool.map(work, chunks):
             pass
 
 

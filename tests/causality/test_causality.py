@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +130,12 @@ def test_a_look_back_that_is_not_so_is_found(look_back, state):
     assert row(findings)["look_back"] == state
     assert findings.leaks == []
     assert findings.ok == (state == "ok")
+
+
+def test_a_look_back_that_is_not_so_is_found_in_the_catalogue(monkeypatch):
+    monkeypatch.setitem(features.CATALOGUE, "sma_20", replace(features.CATALOGUE["sma_20"], look_back=18))
+    findings = causality.audit(["sma_20", "ret_5"])
+    assert [row(findings, name)["look_back"] for name in ("sma_20", "ret_5")] == ["longer", "ok"]
 
 
 @pytest.mark.parametrize("span", [2, 5, 50])
