@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.dates
 import matplotlib.ticker
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
@@ -28,7 +29,7 @@ class Plot(Figure):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         png = io.BytesIO()
-        self.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+        FigureCanvasAgg(self).print_png(png, metadata={"Software": None})  # `savefig` draws twice for a layout
         width = round(self.get_figwidth() * 100)
         data = {"image/png": png.getvalue(), "text/plain": f"[figure] {self.alt}"}
         return data, {"image/png": {"alt": self.alt, "width": width}}
@@ -36,7 +37,7 @@ class Plot(Figure):
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Plot, Any]:
     """A new figure `height` inches high with a grid of axes (2-d array)."""
-    plot = Plot(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    plot = Plot(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = plot.subplots(rows, columns, squeeze=False, **grid)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
