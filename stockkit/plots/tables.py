@@ -63,14 +63,15 @@ def _cells(values: pd.DataFrame, height: float, label: str, *, fmt: str, bar: st
     """A heat map whose cells bear their values, `label` below and a colour bar named `bar`, where it is named."""
     plot, axis = chart(height)
     axis.spines[:].set_visible(False)
-    mesh = axis.pcolormesh(np.ma.masked_invalid(values.to_numpy(dtype="float64")), edgecolor="white", **style)
+    cells = values.to_numpy(dtype="float64")
+    mesh = axis.pcolormesh(np.ma.masked_invalid(cells), edgecolor="white", **style)
     axis.set(xlim=(0, values.shape[1]), ylim=(len(values), 0), xlabel=label)
     if bar:
         plot.colorbar(mesh, ax=axis, label=bar).outline.set_linewidth(0)
     axis.set_xticks(np.arange(values.shape[1]) + 0.5, values.columns)
     axis.set_yticks(np.arange(len(values)) + 0.5, values.index, va="center")
     _turn_crowded(plot, axis)
-    _write_values(axis, mesh, fmt)
+    _write_values(axis, mesh, cells, fmt)
     return plot
 
 
@@ -82,16 +83,16 @@ def _turn_crowded(plot: Plot, axis: Any) -> None:
         axis.tick_params(axis="x", rotation=90)
 
 
-def _write_values(axis: Any, mesh: Any, fmt: str) -> None:
+def _write_values(axis: Any, mesh: Any, cells: np.ndarray, fmt: str) -> None:
     """Write the value of each cell of a map into it, light on dark colours and dark on light ones."""
     mesh.update_scalarmappable()
     shares = mesh.get_facecolor()[:, :3]
     linear = np.where(shares <= 0.03928, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]  # WCAG 2.0, relative luminance
-    inks = np.where(luminance > 0.408, "0.15", "white").reshape(mesh.get_array().shape)
-    for (row, column), value in np.ma.ndenumerate(mesh.get_array()):
+    inks = np.where(luminance > 0.408, "0.15", "white").reshape(cells.shape)
+    for row, column in np.argwhere(np.isfinite(cells)):
         place = {"ha": "center", "va": "center", "fontsize": 8, "color": inks[row, column]}
-        axis.text(column + 0.5, row + 0.5, format(value, fmt), **place)
+        axis.text(column + 0.5, row + 0.5, format(cells[row, column], fmt), **place)
 
 
 def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
