@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -168,12 +169,13 @@ def fit(
     jobs = _worth(jobs, parts) if store else jobs
     totals = [FitResults(skipped=dict(walk.histories.skipped)) for walk in walks]
     used: dict[str, dict[str, Entry]] = {}
-    for number, (results, entries) in enumerate(in_processes(parts, jobs)):
-        for k, result in results.items():
-            totals[k].add(result)
-        used.setdefault(parts[number].place, {}).update(entries)
-        if on_done:
-            on_done(parts[number].name, number + 1, len(parts))
+    with closing(in_processes(parts, jobs)) as done:
+        for number, (results, entries) in enumerate(done):
+            for k, result in results.items():
+                totals[k].add(result)
+            used.setdefault(parts[number].place, {}).update(entries)
+            if on_done:
+                on_done(parts[number].name, number + 1, len(parts))
     if store:
         for place, entries in used.items():
             store.save(place, entries)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from stockkit import forked
 from stockkit.errors import ForecastError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
 
+_begun: list[forked.Pool] = []  # at most one, until it is asked
+_executors: set[Any] = set()
 
-def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
+
+def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Generator[Any]:
     """What each of `todo` returns, in order, from `jobs` processes; 1: this one, -1: one a core.
 
     Where processes cannot share locks, as on Lambda, which has no writable /dev/shm, the calls take turns in this one,
@@ -31,7 +36,7 @@ def in_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
 
     try:
         yield from results
-    except TerminatedWorkerError as error:
+    except (TerminatedWorkerError, forked.KilledError) as error:
         raise ForecastError(
             "a process that fitted models was killed, as happens where memory runs out: give it fewer symbols, more "
             "memory, or jobs=1."
@@ -42,7 +47,11 @@ def _from_processes(todo: Sequence[Callable[[], Any]], jobs: int) -> Iterator[An
     """The results from several processes, to come; None where there can be none beside this one."""
     try:
         count = _count(jobs)
-        return None if count == 1 else _executor(count).map(_call, todo)  # type: ignore[no-any-return]
+        if count == 1:
+            return None
+        if pool := _begun.pop() if _begun else _pool(count):
+            return pool.results([partial(_call, work) for work in todo])
+        return _executor(count).map(_call, todo)  # type: ignore[no-any-return]
     except (OSError, ImportError) as error:
         warnings.warn(
             f"No process can be started beside this one ({error}; is /dev/shm writable?): fits take turns.",
@@ -57,10 +66,20 @@ def _count(jobs: int) -> int:
     return int(loky.cpu_count()) if jobs == -1 else jobs
 
 
+def _pool(count: int) -> forked.Pool | None:
+    """Processes that need not import libraries; None where this one is no warm kernel."""
+    try:
+        return forked.Pool(count, ONE_THREAD, _import)
+    except OSError:
+        return None
+
+
 def _executor(count: int) -> Any:
     import loky
 
-    return loky.get_reusable_executor(count, env=ONE_THREAD)
+    executor = loky.get_reusable_executor(count, env=ONE_THREAD)
+    _executors.add(executor)
+    return executor
 
 
 def begin(jobs: int) -> None:
@@ -70,7 +89,12 @@ def begin(jobs: int) -> None:
     """
     with suppress(OSError, ImportError, TypeError, ValueError):
         count = _count(jobs)
-        for _ in range(count if count > 1 else 0):
+        if count == 1 or _begun:
+            return
+        if pool := _pool(count):
+            _begun.append(pool)
+            return
+        for _ in range(count):
             _executor(count).submit(_import)
 
 
@@ -81,10 +105,11 @@ def _import() -> None:
 
 def end_processes() -> None:
     """End the processes; a kernel that is killed first would leave their locks behind, and a warning."""
-    with suppress(OSError, ImportError):
-        import loky
-
-        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    while _begun:
+        _begun.pop().end()
+    while _executors:
+        with suppress(OSError):
+            _executors.pop().shutdown(wait=True, kill_workers=True)
 
 
 def _call(work: Callable[[], Any]) -> Any:

@@ -3,9 +3,10 @@
 This file is run alone (standard library only, no module of stockkit, which a kernel would then share with others). It
 is given the number of a socket, how many kernels it forks before it imports more than ipykernel, after how many nobody
 needs more, and the modules to import. It imports one, serves who waits, imports the next: a kernel never waits for more
-than one import, and has what was imported until then. What a library or the interpreter does at its start is done again
-in each kernel: environment, session, open files, random state, the mark that guards know processes by. A process that
-has threads is never forked.
+than one import, and has what was imported until then. Workers of a kernel are forked as well, from a process that it
+forks before it starts threads (see `stockkit.forked`). What a library or the interpreter does at its start is done
+again in each kernel: environment, session, open files, random state, the mark that guards know processes by. A process
+that has threads is never forked.
 """
 
 from __future__ import annotations
@@ -33,14 +34,8 @@ from typing import Any
 MARK = "STOCKKIT_MARK"
 VARIES = ("STOCKKIT_", "JPY_", "TMPDIR=", "IPYTHONDIR=")  # read when used, by nothing at its import
 KERNEL = (  # what ipykernel imports before a kernel's first cell
-    *("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.debugger", "IPython.core.completerlib"),
-    *(
-        "IPython.core.oinspect",
-        "IPython.extensions.storemagic",
-        "sqlite3",
-        "tornado.platform.asyncio",
-        "tornado.queues",
-    ),
+    *("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.debugger", "IPython.core.completerlib", "sqlite3"),
+    *("IPython.core.oinspect", "IPython.extensions.storemagic", "tornado.platform.asyncio", "tornado.queues"),
 )
 BACKEND = "MPLBACKEND"
 INLINE = "module://matplotlib_inline.backend_inline"  # what ipykernel chooses before anybody imports matplotlib
@@ -51,6 +46,8 @@ WITHOUT_THREADS = {
     "_RJEM_MALLOC_CONF": "background_thread:false",
 }
 BLAS_COUNTS = ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+SOURCE = "warm_parent"  # the module by whose `workers` a kernel asks for workers
 PATIENCE = 10.0  # seconds for a request to arrive once it has begun
 ENVIRONMENT_START = 47  # field 50 of /proc/self/stat, counted from the third, which follows the name in brackets
 
@@ -205,6 +202,11 @@ class Kernel:
         """Be the kernel, to its end."""
         self.become_a_process()
         self.renew_libraries()
+        with suppress(OSError):
+            source: Any = ModuleType(SOURCE)
+            source.kernel, source.workers = os.getpid(), waiting_process()
+            sys.modules[SOURCE] = source
+        self.divide_blas()
         from ipykernel.kernelapp import IPKernelApp
 
         app = IPKernelApp.instance(parent_handle=self.above)
@@ -249,10 +251,74 @@ class Kernel:
         multiprocessing.process.current_process().authkey = os.urandom(32)
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed()
+
+    def divide_blas(self) -> None:
+        """Give BLAS as many threads as a plain kernel's has."""
+        if "numpy" in sys.modules:
             import threadpoolctl
 
             for library in threadpoolctl.ThreadpoolController().select(internal_api="openblas").lib_controllers:
                 library.set_num_threads(self.blas or _cores(library))
+
+
+def waiting_process() -> socket.socket:
+    """Fork a process that forks a worker for each three files that the socket brings, to the end of this one.
+
+    The files are a worker's connection, stdout and stderr. The process has one thread and no files but the socket. It
+    has a process group of its own, as interrupts are not for it, and ipykernel waits at its end for what is in its own.
+    """
+    port, other = socket.socketpair()
+    kernel = os.getpid()
+    if os.fork():
+        other.close()
+        return port
+    try:
+        port.close()
+        os.setpgid(0, 0)
+        _end_with(kernel)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how workers ended
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(nothing, standard)
+        os.close(nothing)
+        while files := socket.recv_fds(other, 1, 3)[1]:
+            with suppress(OSError):
+                if os.fork() == 0:
+                    other.close()
+                    be_worker(kernel, *files)
+            for number in files:
+                os.close(number)
+    finally:
+        os._exit(0)
+
+
+def be_worker(kernel: int, channel: int, *files: int) -> None:
+    """Be a worker in the kernel's process group, until the kernel closes the connection."""
+    from multiprocessing.connection import Connection
+
+    _end_with(os.getppid())
+    os.setpgid(0, kernel)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a kernel that is interrupted ends its workers
+    for number, standard in zip(files, (1, 2), strict=True):
+        os.dup2(number, standard)
+        os.close(number)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+    connection = Connection(channel)
+    request = connection.recv()
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.path[:] = request["path"]
+    importlib.import_module(request["module"]).serve(connection)
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process once its parent has ended, however that is."""
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def leave() -> None:
