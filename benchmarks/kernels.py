@@ -25,7 +25,7 @@ from stockkit.workbook.kernels import forks
 
 NOTHING = "6 * 7"
 IMPORTS = (  # what 03_features has imported once it has run
-    "import duckdb, deltalake, exchange_calendars, matplotlib.pyplot, numpy, pandas, scipy.stats, sqlglot\n"
+    "import duckdb, deltalake, exchange_calendars, matplotlib.pyplot, numpy, pandas, scipy.stats, seaborn, sqlglot\n"
     "import matplotlib_inline.backend_inline, pyarrow.dataset"
 )
 CPU = "CPU seconds of a notebook that"

@@ -17,7 +17,7 @@ ROOMS = [
 SUBROOMS = {"forecast": ["models", "judge", "walk", "trading"]}  # in their order, where they have one
 PACKAGE = ROOT / "stockkit"
 ONLY = {
-    "matplotlib": {"plots"}, "papermill": {"workbook"}, "nbconvert": {"workbook"},
+    "matplotlib": {"plots"}, "seaborn": {"plots"}, "papermill": {"workbook"}, "nbconvert": {"workbook"},
     "boto3": {"aws"}, "deltalake": {"lake"}, "duckdb": {"lake"}, "typer": {"cli"},
 }  # fmt: skip
 IMPURE = {"os", "sys", "subprocess", "socket", "pathlib", "tempfile", "shutil", "httpx", "requests", "urllib", "time",

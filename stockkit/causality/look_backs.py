@@ -56,7 +56,7 @@ def _contexts(known: Known, bars: pd.DataFrame, at: np.ndarray, claimed: int, na
         more = [_gaps(known, off, bars, row, claimed + extra) for extra in MORE_ROWS] if off else []
         for name in names:
             if name in off:
-                gaps = [near[name], *(one[name] for one in more)]
+                gaps = [near[name], *(one.get(name, 1.0) for one in more)]  # where it raises it differs, as where NaN
                 yield _older(name, claimed, bars.iloc[row], gaps)
             else:
                 yield Finding(name, "look_back", "ok" if name in near else EMPTY)

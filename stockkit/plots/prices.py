@@ -133,6 +133,8 @@ def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
 
 def return_distributions(prices: pd.DataFrame) -> Plot:
     """Daily log returns of each symbol against the normal curve of equal spread (frame: schema.BARS)."""
+    import seaborn
+
     prices = schema.conform(prices, schema.CLOSES, what="prices")
     log_returns = np.log(prices["close"]).groupby(prices["symbol"]).diff()
     returns = prices.assign(percent=log_returns * 100).dropna(subset="percent")
@@ -142,14 +144,12 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
     plot, pairs = panels(symbols_of(returns), sharex=True, sharey=True)
     for symbol, axis in pairs:
         percent = returns.loc[returns["symbol"] == symbol, "percent"]
-        density, edges = np.histogram(percent, bins=np.linspace(-10, 10, 81), density=True)
-        axis.stairs(density, edges, fill=True, color=COLOURS[4], alpha=0.75, linewidth=0)
+        seaborn.histplot(percent, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
         grid = np.linspace(-10, 10, 201)
         if percent.std() > 0:
             bell = np.exp(-(((grid - percent.mean()) / percent.std()) ** 2) / 2) / (percent.std() * np.sqrt(2 * np.pi))
             axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
         axis.set(xlabel="daily log return, %", ylabel="density")
-        axis.label_outer()
         axis.text(0.98, 0.9, f"kurtosis {kurtosis[symbol]:.1f}", transform=axis.transAxes, ha="right", fontsize=8)
     outside = int((returns["percent"].abs() > 10).sum())
     tails = f"excess kurtosis from {kurtosis.min():.1f} to {kurtosis.max():.1f}, where a normal curve has 0"

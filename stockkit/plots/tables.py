@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.colors import ListedColormap
 
 from stockkit.market import schema
 from stockkit.plots.figure import (
@@ -24,8 +21,6 @@ from stockkit.plots.figure import (
     span,
     symbols_of,
 )
-
-GAP = 5  # pixels between two names below a map, at least: the width of a space
 
 
 def correlation(prices: pd.DataFrame) -> Plot:
@@ -46,8 +41,8 @@ def heat(matrix: pd.DataFrame, what: str, cell: float) -> Plot:
         axis.grid(visible=False)
         plot.colorbar(image, ax=axis, label="correlation")
     else:
-        style: dict[str, Any] = {"vmin": -1, "vmax": 1, "cmap": "RdBu", "linewidths": 0.5}
-        plot = _cells(matrix, height, "", fmt=".2f", bar="correlation", **style)
+        bar = {"label": "correlation"}
+        plot = _cells(matrix, height, "", vmin=-1, vmax=1, cmap="RdBu", fmt=".2f", linewidths=0.5, cbar_kws=bar)
     upper = matrix.where(np.triu(np.ones(matrix.shape, dtype=bool), 1)).stack().dropna()
     if upper.empty:
         return finish(plot, f"One column has no correlation with another: {what}", "A heat map of one cell.")
@@ -59,40 +54,15 @@ def heat(matrix: pd.DataFrame, what: str, cell: float) -> Plot:
     )
 
 
-def _cells(values: pd.DataFrame, height: float, label: str, *, fmt: str, bar: str = "", **style: Any) -> Plot:
-    """A heat map whose cells bear their values, `label` below and a colour bar named `bar`, where it is named."""
+def _cells(values: pd.DataFrame, height: float, label: str, **style: Any) -> Plot:
+    """A heat map whose cells bear their values, `label` below."""
+    import seaborn
+
     plot, axis = chart(height)
-    axis.spines[:].set_visible(False)
-    cells = values.to_numpy(dtype="float64")
-    mesh = axis.pcolormesh(np.ma.masked_invalid(cells), edgecolor="white", **style)
-    axis.set(xlim=(0, values.shape[1]), ylim=(len(values), 0), xlabel=label)
-    if bar:
-        plot.colorbar(mesh, ax=axis, label=bar).outline.set_linewidth(0)
-    axis.set_xticks(np.arange(values.shape[1]) + 0.5, values.columns)
-    axis.set_yticks(np.arange(len(values)) + 0.5, values.index, va="center")
-    _turn_crowded(plot, axis)
-    _write_values(axis, mesh, cells, fmt)
+    seaborn.heatmap(values, annot=True, annot_kws={"fontsize": 8}, ax=axis, **style)
+    axis.set(xlabel=label, ylabel="")
+    axis.tick_params(axis="y", rotation=0)
     return plot
-
-
-def _turn_crowded(plot: Plot, axis: Any) -> None:
-    """Turn the names below a map upright where one would touch the next."""
-    plot.draw_without_rendering()  # only then it is known where they are
-    boxes = [name.get_window_extent() for name in axis.get_xticklabels()]
-    if any(right.x0 - left.x1 < GAP for left, right in itertools.pairwise(boxes)):
-        axis.tick_params(axis="x", rotation=90)
-
-
-def _write_values(axis: Any, mesh: Any, cells: np.ndarray, fmt: str) -> None:
-    """Write the value of each cell of a map into it, light on dark colours and dark on light ones."""
-    mesh.update_scalarmappable()
-    shares = mesh.get_facecolor()[:, :3]
-    linear = np.where(shares <= 0.03928, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ [0.2126, 0.7152, 0.0722]  # WCAG 2.0, relative luminance
-    inks = np.where(luminance > 0.408, "0.15", "white").reshape(cells.shape)
-    for row, column in np.argwhere(np.isfinite(cells)):
-        place = {"ha": "center", "va": "center", "fontsize": 8, "color": inks[row, column]}
-        axis.text(column + 0.5, row + 0.5, format(cells[row, column], fmt), **place)
 
 
 def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
@@ -103,8 +73,8 @@ def completeness(prices: pd.DataFrame, rejects: pd.DataFrame) -> Plot:
     if total > ROWS:  # those with the fewest bars: there something may be missing
         counts = counts.loc[counts.sum(axis=1).nsmallest(ROWS, keep="first").index]
     fewest = f"; the {len(counts)} of {total:,} symbols with the fewest bars" if total > len(counts) else ""
-    style: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 420, "linewidths": 1}
-    plot = _cells(counts, 1.1 + 0.36 * len(counts), f"year{fewest}", fmt=".0f", **style)
+    style: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 420, "cbar": False, "linewidths": 1}
+    plot = _cells(counts, 1.1 + 0.36 * len(counts), f"year{fewest}", fmt="d", **style)
     kept, bad = len(prices), len(rejects)
     title = f"{kept:,} trusted bars" + (f", {bad:,} rejected" if bad else ", none rejected")
     return finish(plot, title, f"Sessions a year for {len(counts)} of {total:,} symbols, {span(prices)}.")
@@ -117,16 +87,10 @@ def monthly_returns(years: pd.DataFrame) -> Plot:
     every = years.set_index("year").loc[:, "jan":"dec"]  # type: ignore[misc]
     wide = every.tail(ROWS)
     last = f"the last {len(wide)} of {len(every)} years" if len(every) > len(wide) else ""
-    plot = _cells(wide, 1.1 + 0.3 * len(wide), last, fmt=".0f", bar="return, %", cmap=_centred(wide), linewidths=0.5)
+    style: dict[str, Any] = {"center": 0, "cmap": "RdBu", "cbar_kws": {"label": "return, %"}, "linewidths": 0.5}
+    plot = _cells(wide, 1.1 + 0.3 * len(wide), last, fmt=".0f", **style)
     up = float((every.stack().dropna() > 0).mean()) * 100
     return finish(plot, f"{up:.0f} % of the months were up", f"Monthly returns, {len(wide)} of {len(every)} years.")
-
-
-def _centred(values: pd.DataFrame) -> ListedColormap:
-    """Red below and blue above zero, as dark on either side, for a map that goes from the least value to the most."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    most = max(-low, high) or 1.0  # where nothing moved
-    return ListedColormap(matplotlib.colormaps["RdBu"](np.linspace(low / most + 1, high / most + 1, 256) / 2))
 
 
 def first_look(frame: pd.DataFrame, what: str) -> Plot:

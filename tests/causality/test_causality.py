@@ -138,6 +138,16 @@ def test_a_look_back_that_is_not_so_is_found_in_the_catalogue(monkeypatch):
     assert [row(findings, name)["look_back"] for name in ("sma_20", "ret_5")] == ["longer", "ok"]
 
 
+def test_a_feature_that_raises_where_it_is_shown_more_than_its_look_back_is_longer():
+    def mean(a: features.Arrays) -> np.ndarray:
+        if 20 < len(a.close) < 60:
+            raise ValueError("planted")
+        return pd.Series(a.close).rolling(30, min_periods=11).mean().to_numpy()
+
+    findings = causality.audit(features.Feature("mean", mean, 10, "price", "", ""))
+    assert (row(findings)["look_back"], findings.ok) == ("longer", False)
+
+
 @pytest.mark.parametrize("span", [2, 5, 50])
 def test_no_smoothing_is_taken_for_a_window(span):
     def smooth(a: features.Arrays) -> np.ndarray:
