@@ -2,11 +2,11 @@
 
 This file is run alone (standard library only, no module of stockkit, which a kernel would then share with others). It
 is given the number of a socket, how many kernels it forks before it imports more than ipykernel, after how many nobody
-needs more, and the modules to import. It imports one, serves who waits, imports the next: a kernel never waits for more
-than one import, and has what was imported until then. Workers of a kernel are forked as well, from a process that it
-forks before it starts threads (see `stockkit.forked`). What a library or the interpreter does at its start is done
-again in each kernel: environment, session, open files, random state, the mark that guards know processes by. A process
-that has threads is never forked.
+needs more, and the modules to import (see `Parent.warm`). It imports one, serves who waits, imports the next: a kernel
+never waits for more than one import, and has what was imported until then. Workers of a kernel are forked as well, from
+a process that it forks before it starts threads (see `stockkit.forked`). What a library or the interpreter does at its
+start is done again in each kernel: environment, session, open files, random state, the mark that guards know processes
+by. A process that has threads is never forked.
 """
 
 from __future__ import annotations
@@ -85,18 +85,24 @@ class Parent:
             if due:
                 self.warm(self.modules.pop(0))
 
-    def warm(self, module: str) -> None:
-        """Import a module as in a kernel; one that is missing or broken is left to those who want it."""
+    def warm(self, name: str) -> None:
+        """Import a module as in a kernel, and call what is named behind it: ``module:function:argument:…``.
+
+        What is missing or broken is left to those who want it.
+        """
+        module, *call = name.split(":")
         stub = SimpleNamespace(kernel=None, config={"IPKernelApp": {}})
         builtins.get_ipython = lambda: stub  # type: ignore[attr-defined]  # pandas asks it where it shows its frames
         try:
-            importlib.import_module(module)
+            loaded = importlib.import_module(module)
+            if call:
+                getattr(loaded, call[0])(*call[1:])
         except Exception:
             return
         finally:
             del builtins.get_ipython  # type: ignore[attr-defined]
         if len(names := _threads()) > 1:
-            self.fault = f"importing {module} left threads running: {', '.join(names)}"
+            self.fault = f"importing {name} left threads running: {', '.join(names)}"
 
     def receive(self) -> tuple[socket.socket, list[int], dict[str, Any]] | None:
         """A request: the socket of who waits, stdout and stderr, and what the kernel is to be; None at the end."""

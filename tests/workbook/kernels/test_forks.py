@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import textwrap
 
 import pytest
 
+from stockkit.market import sessions
 from stockkit.workbook.cache import trace
 from stockkit.workbook.execution import processes
 from stockkit.workbook.kernels import forks
@@ -202,6 +204,12 @@ def test_all_that_notebooks_may_need_is_imported_and_a_kernel_is_still_forked(tm
         cell = f"import sys; assert {libraries[-1]!r} in sys.modules"
         assert eventually(lambda: room.run(cell)[1].error is None)
         assert room.run("1")[1].kernel == "warm"
+
+
+def test_the_calendar_of_new_york_is_made_once_for_all_kernels():
+    module, function, *arguments = forks.CALENDAR.split(":")
+    made = getattr(importlib.import_module(module), function)(*arguments)
+    assert sessions._calendar.__wrapped__("XNYS") is made
 
 
 @pytest.mark.parametrize(
