@@ -25,11 +25,12 @@ help: ## Show this list
 run: setup ## Run the whole chain on the sample and write the HTML report
 	@$(BIN)/stockkit run $(PARAMS) $(ARGS)
 
-# One thread a process: two workers that start a thread a core each wait for one another. The plugins of pytest that other
-# packages bring would be imported three times, which takes seconds
+# Three workers on two cores, as tests wait for kernels, brokers and Java a third of their time. One thread a process:
+# workers that start a thread a core each wait for one another. The plugins of pytest that other packages bring would be
+# imported with each worker, which takes seconds
 test: setup ## Run all tests
 	@OMP_NUM_THREADS=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest \
-		-p xdist.plugin -p _hypothesis_pytestplugin -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+		-p xdist.plugin -p _hypothesis_pytestplugin -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 spark: setup $(SPARKS) ## Install Spark 4 and, for the tests, Spark 3.5 (900 MB; needs Java 17; nothing else needs them)
 

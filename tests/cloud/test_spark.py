@@ -474,6 +474,8 @@ def test_the_job_runs_under_spark_submit(priced, version):
     assert good.returncode == 0, good.stderr[-3000:]
     assert good.stdout.startswith("features version 0: ")
     equal(priced, features.names())
+    if version == 3:  # the error is stockkit's, and another start of Spark takes seconds
+        return
     bad = subprocess.run([*command, "--names", "rsi_41"], env=variables, capture_output=True, text=True, check=False)
     assert bad.returncode != 0
     assert "error: 'rsi_41' is no feature. Did you mean 'rsi_14'?" in bad.stdout  # spark-submit puts the two together

@@ -19,7 +19,8 @@ from tests.workbook.faults.tables import TABLES
 
 PAGE = ROOT / "docs" / "faults.md"
 PARTS = {
-    "Cells": CELLS, "Tables": TABLES, "Kernels, signals, and what surrounds a run": [*KERNELS, *SIGNALS], "Disks": DISKS,
+    "Cells": CELLS, "Tables": TABLES, "Kernels, signals, and what surrounds a run": [*KERNELS, *SIGNALS],
+    "Disks": DISKS,
     "S3 and sources": [*STORES, *SOURCES], "Before anything starts": INPUTS,
 }  # fmt: skip
 HEAD = """# What a run does when something goes wrong
