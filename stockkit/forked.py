@@ -109,16 +109,21 @@ class Pool:
         self._processes.clear()
 
 
+def available() -> bool:
+    """Whether this process is a warm kernel, whose workers start at once."""
+    parent = sys.modules.get(SOURCE)
+    return parent is not None and parent.kernel == os.getpid()
+
+
 def _source() -> socket.socket:
     """The socket by which this process may ask for workers.
 
     Raises:
         OSError: it is none that was forked as a kernel.
     """
-    parent = sys.modules.get(SOURCE)
-    if parent is None or parent.kernel != os.getpid():
+    if not available():
         raise ChildProcessError("this process is no warm kernel")
-    return parent.workers  # type: ignore[no-any-return]
+    return sys.modules[SOURCE].workers  # type: ignore[no-any-return]
 
 
 def serve(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockkit import forked
 from stockkit.forecast.models.ensemble import MedianEnsemble, Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES, Fitted, Model, names_of
 from stockkit.forecast.walk import folds
@@ -22,6 +23,7 @@ from stockkit.forecast.walk.processes import in_processes
 KEY = [*SERIES, "as_of"]
 FITS = ["symbol", "model", "fold", "label_end", "test_start", "rows", "tried", "chosen"]
 FEW = 200  # fits of one symbol, which take one process some five seconds: what two take to start and import
+FEW_OF_FORKED = 20  # the same where workers are forked with their libraries
 OnDone = Callable[[str, int, int], None]
 
 
@@ -230,7 +232,7 @@ def _worth(jobs: int, parts: Sequence[_Part]) -> int:
     if not all(part.kept.entries for part in counted):
         return jobs
     lacking = sum(part.lacking() * (1 if part.pooled else len(alone)) for part in counted)
-    return jobs if lacking > FEW else 1
+    return jobs if lacking > (FEW_OF_FORKED if forked.available() else FEW) else 1
 
 
 def _parts(walks: Sequence[Walk], models: Sequence[Model], store: FitStore | None) -> list[_Part]:
