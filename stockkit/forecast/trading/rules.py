@@ -162,9 +162,8 @@ def _lines(
     mean = net.mean(axis=2) * year if sessions else nothing
     spread = net.std(axis=2, ddof=1) * np.sqrt(year) if sessions > 1 else nothing
     ratio, deepest = sharpe(net) * np.sqrt(year), drawdown(net)
-    sure, lucky = probabilistic(net[0], np.array([[0.0], [_of_luck(trials, sessions)]]))
     by_cost = {"cost_bp": costs, "annual_return": mean[0], "volatility": spread[0], "sharpe": ratio[0],
-               "max_drawdown": deepest[0], "psr": sure, "dsr": lucky,
+               "max_drawdown": deepest[0], "psr": probabilistic(net[0]), "dsr": deflated(net[0], trials),
                "hold_return": mean[1], "hold_sharpe": ratio[1], "hold_drawdown": deepest[1]}  # fmt: skip
     shared = {
         **dict(zip(names, key, strict=True)),
@@ -213,13 +212,13 @@ def probabilistic(returns: np.ndarray, benchmark: float | np.ndarray = 0.0) -> n
 
     Args:
         returns: (..., n), independent sessions.
-        benchmark: one, (...), or a row of them for each answer (k, ...).
+        benchmark: one, or (...).
     """
     from scipy import special
 
     ratio = sharpe(returns)
     if np.isnan(ratio).all():
-        return ratio - benchmark
+        return ratio
     centred = returns - returns.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         second, third, fourth = ((centred**k).mean(axis=-1) for k in (2, 3, 4))
@@ -259,10 +258,5 @@ def deflated(returns: np.ndarray, trials: int, variance: float | None = None) ->
     Raises:
         ForecastError: fewer than one trial.
     """
-    luck = _of_luck(trials, returns.shape[-1]) if variance is None else best_of(trials, variance)
-    return probabilistic(returns, luck)
-
-
-def _of_luck(trials: int, sessions: int) -> float:
-    """The Sharpe ratio a session to expect of the best of `trials` strategies without skill over so many sessions."""
-    return best_of(trials, 1 / max(sessions - 1, 1))
+    n = returns.shape[-1]
+    return probabilistic(returns, best_of(trials, 1 / max(n - 1, 1) if variance is None else variance))
