@@ -233,12 +233,7 @@ class Kernel:
             ctypes.memmove(self.mark_address, mark, len(mark))
         end, other_end = os.pipe()
         os.close(other_end)
-        for number, standard in zip((end, *self.files), (0, 1, 2), strict=True):
-            os.dup2(number, standard)
-            os.close(number)
-        os.environ.clear()
-        os.environ.update(self.added | environment)
-        os.chdir(self.request["folder"])
+        _settle({0: end, 1: self.files[0], 2: self.files[1]}, self.added | environment, self.request["folder"])
         launcher = find_spec("ipykernel_launcher")
         sys.orig_argv = command
         sys.argv = [str(launcher and launcher.origin), *command[command.index("-m") + 2 :]]
@@ -298,7 +293,7 @@ def waiting_process() -> socket.socket:
         os._exit(0)
 
 
-def be_worker(kernel: int, channel: int, *files: int) -> None:
+def be_worker(kernel: int, channel: int, stdout: int, stderr: int) -> None:
     """Be a worker in the kernel's process group, until the kernel closes the connection."""
     from multiprocessing.connection import Connection
 
@@ -306,18 +301,23 @@ def be_worker(kernel: int, channel: int, *files: int) -> None:
     os.setpgid(0, kernel)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a kernel that is interrupted ends its workers
-    for number, standard in zip(files, (1, 2), strict=True):
-        os.dup2(number, standard)
-        os.close(number)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
     connection = Connection(channel)
     request = connection.recv()
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["folder"])
+    _settle({1: stdout, 2: stderr}, request["environment"], request["folder"])
     sys.path[:] = request["path"]
     importlib.import_module(request["module"]).serve(connection)
+
+
+def _settle(streams: dict[int, int], environment: dict[str, str], folder: str) -> None:
+    """Give this process its standard streams, each from a file that is closed then, its environment and its folder."""
+    for standard, number in streams.items():
+        os.dup2(number, standard)
+        os.close(number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
 
 
 def _end_with(parent: int) -> None:
