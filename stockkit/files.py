@@ -8,11 +8,9 @@ to outlast a power cut.
 from __future__ import annotations
 
 import os
-import re
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,29 +18,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from stockkit.aws import Session
-from stockkit.errors import LakeError, LakeUnavailable
+from stockkit.aws_errors import error_code, explained
+from stockkit.errors import LakeError
+from stockkit.local_files import write_atomically
 
-WAY_OUT = "Free some space, make the folder writable, or name another lake with -p lake=FOLDER."
-AGAIN = "Nothing was changed; try again."
-WAYS = {
-    "NoSuchBucket": "Create the bucket with `aws s3 mb s3://BUCKET`, or correct the lake's address.",
-    "RequestTimeTooSkewed RequestInTheFuture": "Set this machine's clock right: AWS refuses requests whose "
-    "time is some minutes off, however often they are tried.",
-    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": "The credentials have expired: log in "
-    "again, or renew them.",
-    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException": "The bucket is in another "
-    "region: set AWS_REGION to it.",
-    "NotImplemented": "This store has no conditional puts, without which two writers overwrite each other: use one "
-    "that has them, as AWS S3 does.",
-    "AccessDenied AccessDeniedException 403 Forbidden InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
-    "UnrecognizedClientException": "Check with `aws sts get-caller-identity` who you are, and what that role may do.",
-}  # fmt: skip
-# of S3, of botocore, and of object_store below deltalake, each in the text of its error
-PASSES = re.compile(
-    r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|ServiceUnavailable|InternalError|RequestTimeout\b"
-    r"|\b(429|500|502|503|504)\b|[Tt]imed? ?out|[Tt]imeout|[Cc]onnection (was )?(refused|reset|closed|aborted)"
-    r"|[Cc]ould not connect|error sending request|EndpointConnection|ConnectionClosed"
-)
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 OCTETS = "application/octet-stream"
@@ -180,7 +159,7 @@ class Bucket:
             try:
                 size = int(self._s3.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
             except self._s3.exceptions.ClientError as error:
-                if _code(error) in ABSENT:
+                if error_code(error) in ABSENT:
                     return _reported(self, "size", key, None)
                 raise
         return _reported(self, "size", key, size)
@@ -240,7 +219,7 @@ class Bucket:
                 tag: str = self._s3.put_object(Bucket=self.bucket, Key=self._full(key), Body=body, **how)["ETag"]
                 return tag
             except self._s3.exceptions.ClientError as error:
-                if _code(error) not in TAKEN | ABSENT:
+                if error_code(error) not in TAKEN | ABSENT:
                     raise
                 return None
 
@@ -273,31 +252,6 @@ def _reported(files: Files, operation: str, key: str, answer: Answer) -> Answer:
     return answer
 
 
-@contextmanager
-def explained(what: str, otherwise: str = AGAIN) -> Iterator[None]:
-    """Turn an error of AWS into one that says what failed, why and the way out; no key is ever in it.
-
-    `otherwise` is the way out of what only time can mend.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code, details = _code(error), error.response.get("Error", {})
-        raise lake_error(
-            code, f"{what}: {code}: {details.get('Message', '')[:200]}. {way_out(code, otherwise)}"
-        ) from error
-    except BotoCoreError as error:
-        why = f"{what}: {error}. Is the address right, and the network there?"
-        raise lake_error(f"{type(error).__name__}: {error}", why) from error
-
-
-def lake_error(why: str, message: str) -> LakeError:
-    """The error with a message; where the text of its cause says that it may pass, of the kind that says so."""
-    return LakeUnavailable(message) if PASSES.search(why) else LakeError(message)
-
-
 def _age(answer: Any) -> float:
     """The seconds between the writing of an object and the store's answer, both by its own clock."""
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
@@ -307,91 +261,3 @@ def _age(answer: Any) -> float:
         raise LakeError(f"the store does not tell its time, as S3 does: its answers have the date {date!r}.") from None
     written: datetime = answer["LastModified"]
     return (now - written).total_seconds()
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
-
-
-def way_out(text: str, otherwise: str = AGAIN) -> str:
-    """What helps against an error of S3 or another service, by the code that is somewhere in its text."""
-    codes = set(re.findall(r"\w+", text))
-    return next((way for known, way in WAYS.items() if codes & set(known.split())), otherwise)
-
-
-def shortened(error: Exception) -> str:
-    """What an error says in one line; the code of S3 first, which stands at the end of a long text."""
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())
-    text = re.sub(r"( \d+: (<unknown>|\S+::\S+|\S+ at \S+))+.*", "", text)  # where in a library written in Rust
-    code = next((word for known in WAYS for word in known.split() if re.search(rf"<Code>{word}<", text)), "")
-    return f"{code}: {text}"[:300] if code else text[:300]
-
-
-def lock(path: Path, *, wait: bool = True) -> int | None:
-    """Take the lock that a file stands for; it is let go when the open file that is the answer is closed.
-
-    A process that ends lets go by itself, unless one that it started has inherited the open file. The file stays.
-
-    Args:
-        path: of the file; made where there is none. wait: for another process that has it; else the answer is None.
-
-    Raises:
-        OSError: the file cannot be written, or its file system has no locks.
-    """
-    import fcntl
-
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return handle
-    except BaseException as error:
-        os.close(handle)
-        if isinstance(error, BlockingIOError):
-            return None
-        raise
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Whether this process has the lock that a file stands for, while the block runs: see `lock`."""
-    handle = lock(path, wait=wait)
-    try:
-        yield handle is not None
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def write_atomically(path: Path, body: bytes, *, way_out: str = WAY_OUT, replace: bool = True) -> bool:
-    """Write a file so that a reader, or a crash, sees all of it or nothing of it; tell whether it was written.
-
-    With `replace` false a file of this name stays as it is, and False is the answer: of several writers one wins.
-
-    Raises:
-        LakeError: the folder is read-only, the disk is full, …
-    """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "xb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        return _moved(part, path, replace=replace)
-    except OSError as error:
-        with suppress(OSError):  # a disk that has become read-only refuses that as well
-            part.unlink(missing_ok=True)
-        raise LakeError(f"cannot write {path}: {error.strerror}. {way_out}") from error
-
-
-def _moved(part: Path, path: Path, *, replace: bool) -> bool:
-    if replace:
-        os.replace(part, path)
-        return True
-    try:
-        os.link(part, path)  # the one way to a whole file that fails where there is one; Delta's commits do the same
-        return True
-    except FileExistsError:
-        return False
-    finally:
-        part.unlink()

@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import ROOT
 
 ROOMS = [
-    *("errors", "imports", "provenance", "aws", "files", "forked", "market", "features", "causality", "forecast"),
-    *("plots", "athena", "lake", "intake", "records", "stream", "workbook", "cloud", "cli"),
+    *("errors", "imports", "provenance", "aws", "aws_errors", "local_files", "files", "forked", "market", "features"),
+    *("causality", "forecast", "plots", "athena", "lake", "intake", "records", "stream", "workbook", "cloud", "cli"),
 ]
 SUBROOMS = {"forecast": ["models", "judge", "walk", "trading"]}  # in their order, where they have one
 PACKAGE = ROOT / "stockkit"

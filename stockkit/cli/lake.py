@@ -237,7 +237,7 @@ def suggest(
     lake: LakeOption = "data/lake",
 ) -> None:
     """List the jumps that no split explains, each with the ratio that would, and write them down to look through."""
-    from stockkit.files import write_atomically
+    from stockkit.local_files import write_atomically
     from stockkit.market import jumps
 
     how = checked(calendar=calendar, dates=dates, allow=allow or [])

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from stockkit.aws_errors import lake_error, shortened, way_out
 from stockkit.errors import LakeError
-from stockkit.files import WAY_OUT, Files, lake_error, shortened, way_out
+from stockkit.files import Files
+from stockkit.local_files import WAY_OUT
 from stockkit.market import schema
 from stockkit.provenance import run_id, step
 

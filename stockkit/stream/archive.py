@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from stockkit.errors import StreamError
-from stockkit.files import locked
 from stockkit.lake import commits, upkeep
 from stockkit.lake.contracts import TABLES
 from stockkit.lake.tables import Lake
+from stockkit.local_files import locked
 from stockkit.market.signals import Signal
 from stockkit.market.ticks import SCALE, Reject, Tick
 from stockkit.stream.minutes import MINUTE, Bar

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stockkit.files import write_atomically
+from stockkit.local_files import write_atomically
 from stockkit.workbook.manifest import PARTIAL
 from stockkit.workbook.pages import bodies
 from stockkit.workbook.pages.markup import linked

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stockkit import open_lake
+from stockkit.aws_errors import way_out
 from stockkit.errors import LakeError
-from stockkit.files import Bucket, Folder, way_out
+from stockkit.files import Bucket, Folder
 from stockkit.lake import commits, frames
 from stockkit.lake.tables import Lake
 from tests.aws import environment

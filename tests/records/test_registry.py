@@ -23,12 +23,12 @@ import pytest
 from stockkit import open_lake
 from stockkit.aws import Session
 from stockkit.errors import ForecastError, LakeError
-from stockkit.files import write_atomically
 from stockkit.forecast import models
 from stockkit.forecast.judge import gate
 from stockkit.forecast.models.naive import Constant, PrevailingMean
 from stockkit.forecast.walk import backtest
 from stockkit.forecast.walk.trained import Calibration, Trained
+from stockkit.local_files import write_atomically
 from stockkit.records import registry
 from stockkit.records.registry import attachments, champions, encoding, saved_model, saving
 from tests.aws import environment

@@ -46,7 +46,7 @@ def _write(path: Path, text: str, into: Path | None) -> None:
     Raises:
         ParamError, RunError, LakeError: says why.
     """
-    from stockkit.files import write_atomically
+    from stockkit.local_files import write_atomically
     from stockkit.workbook import params
     from stockkit.workbook.formats.chain_file import with_notebook
 

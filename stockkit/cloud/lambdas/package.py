@@ -6,7 +6,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from stockkit import files
+from stockkit import local_files
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LAMBDAS = (
@@ -47,5 +47,5 @@ def write(path: Path) -> int:
         LakeError: it cannot be written there.
     """
     packed = zipped()
-    files.write_atomically(path, packed)
+    local_files.write_atomically(path, packed)
     return len(packed)

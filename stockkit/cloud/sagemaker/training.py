@@ -23,9 +23,9 @@ from stockkit import provenance
 from stockkit.cloud.sagemaker import training_input
 from stockkit.cloud.sagemaker.training_input import Hyperparameters
 from stockkit.errors import StockkitError
-from stockkit.files import write_atomically
 from stockkit.forecast.walk.trained import Trained
 from stockkit.lake import frames
+from stockkit.local_files import write_atomically
 
 LONGEST = 1024  # characters of output/failure
 INTERRUPTED = 143  # the exit code of a process that SIGTERM ended

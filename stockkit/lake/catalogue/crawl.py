@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stockkit.aws_errors import explained
 from stockkit.errors import LakeError
-from stockkit.files import Files, explained
+from stockkit.files import Files
 from stockkit.lake import raw
 from stockkit.lake.catalogue import glue
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from stockkit.athena.types import UNKNOWN, from_arrow
 from stockkit.aws import Session
+from stockkit.aws_errors import explained
 from stockkit.errors import LakeError, QueryError
-from stockkit.files import explained
 
 RAW = "raw"
 RAW_KEYS = ("source", "symbol")

@@ -18,8 +18,8 @@ from typing import Any
 from stockkit import athena
 from stockkit.athena.parameters import every, literal
 from stockkit.aws import Session
+from stockkit.aws_errors import explained
 from stockkit.errors import QueryError
-from stockkit.files import explained
 from stockkit.imports import pandas as pd
 from stockkit.lake import frames
 from stockkit.lake.commits import TableLocation

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import StreamError
-from stockkit.files import locked
+from stockkit.local_files import locked
 from stockkit.stream.alerts.notifier import NotTaken
 from stockkit.stream.alerts.outbox import DAY, Alert, Outbox, Pause
 

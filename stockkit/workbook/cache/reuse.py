@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import LakeError
-from stockkit.files import WAY_OUT, Files, write_atomically
+from stockkit.files import Files
+from stockkit.local_files import WAY_OUT, write_atomically
 from stockkit.workbook.cache import keys, observed, records, table_states
 from stockkit.workbook.cache.observed import Unkept
 from stockkit.workbook.cache.records import Record

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from stockkit.errors import LakeError, RunError
-from stockkit.files import write_atomically
+from stockkit.local_files import write_atomically
 from stockkit.workbook import report
 from stockkit.workbook.chain.run_folder import RunFolder
 from stockkit.workbook.chain.stopping import Stop

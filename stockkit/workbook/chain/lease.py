@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockkit.errors import LakeError
-from stockkit.files import Bucket, Files, Folder, lock, write_atomically
+from stockkit.files import Bucket, Files, Folder
+from stockkit.local_files import lock, write_atomically
 from stockkit.workbook.chain import claims
 from stockkit.workbook.chain.claims import KEY, Claim, Holder
 

@@ -25,8 +25,9 @@ from typing import Any
 
 from stockkit.aws import Session
 from stockkit.errors import LakeError, RunError
-from stockkit.files import OCTETS, Bucket, locked, write_atomically
+from stockkit.files import OCTETS, Bucket
 from stockkit.lake.address import parse
+from stockkit.local_files import locked, write_atomically
 from stockkit.workbook.manifest import PARTIAL, SUCCEEDED
 from stockkit.workbook.notifications.notes import NAME as NOTE
 from stockkit.workbook.pages import bodies

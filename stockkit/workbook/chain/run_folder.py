@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stockkit.errors import LakeError, RunError
-from stockkit.files import locked
+from stockkit.local_files import locked
 from stockkit.workbook.manifest import PARTIAL
 
 LATEST = "latest"

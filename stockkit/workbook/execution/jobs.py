@@ -17,7 +17,7 @@ import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from stockkit.errors import LakeError
-from stockkit.files import write_atomically
+from stockkit.local_files import write_atomically
 from stockkit.workbook.execution import limits
 from stockkit.workbook.execution.processes import Guard
 from stockkit.workbook.execution.redactions import Redaction

@@ -6,13 +6,14 @@ A process that works on a run holds the note's lock, which ends with the process
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from stockkit.local_files import lock
 
 NAME = "notified.json"
 PUBLISHED = ".published"  # what is known here of runs whose reports are on S3
@@ -59,8 +60,8 @@ def begin(folder: Path, params_file: str) -> Note | None:
     """
     note, part = take(folder), folder / f".{NAME}.{os.getpid()}"
     if note is None and not (folder / NAME).exists():
-        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o666))
-        note = _locked(part)  # before anybody can see it, as a note that nobody holds is that of a run that was killed
+        # before anybody can see it, as a note that nobody holds is that of a run that was killed
+        note = _locked(part, create=True)
         part.rename(folder / NAME)
     if note:
         note.write(state=PENDING, params_file=params_file)
@@ -73,17 +74,12 @@ def take(folder: Path) -> Note | None:
     Raises:
         OSError: it cannot be opened.
     """
-    return _locked(folder / NAME) if (folder / NAME).is_file() else None
+    return _locked(folder / NAME, create=False) if (folder / NAME).is_file() else None
 
 
-def _locked(path: Path) -> Note | None:
-    handle = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return Note(handle)
+def _locked(path: Path, *, create: bool) -> Note | None:
+    handle = lock(path, wait=False, create=create)
+    return None if handle is None else Note(handle)
 
 
 def untold(reports: Path, params_file: str) -> Iterator[tuple[Path, Note]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stockkit import provenance
-from stockkit.files import write_atomically
+from stockkit.local_files import write_atomically
 from stockkit.workbook.formats.notebook_file import library
 from stockkit.workbook.pages import cells, markup
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from stockkit.errors import LakeError, RunError
-from stockkit.files import write_atomically
+from stockkit.local_files import locked, write_atomically
 from stockkit.workbook.scheduling.timetable import Answer, State
 
 WAY_OUT = "Free some space, make the folder writable, or name another log with --log FILE."
@@ -78,13 +78,10 @@ def keep(path: Path, state: State) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Let one process at a time into the block."""
-    import fcntl
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "ab")  # noqa: SIM115
-    except OSError as error:
-        raise LakeError(f"cannot write {path}: {error.strerror}. {WAY_OUT}") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path))
+        except OSError as error:
+            raise LakeError(f"cannot write {path}: {error.strerror}. {WAY_OUT}") from error
         yield

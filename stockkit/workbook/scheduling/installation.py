@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stockkit.errors import RunError
-from stockkit.files import write_atomically
+from stockkit.local_files import write_atomically
 from stockkit.workbook.scheduling import cron, systemd
 from stockkit.workbook.scheduling.entry import PREFIX, Entry
 

@@ -6,7 +6,7 @@ import builtins
 
 import pytest
 
-from stockkit import errors, files
+from stockkit import aws_errors, errors
 from stockkit.workbook.chain import retries
 from stockkit.workbook.manifest import Failure
 
@@ -48,4 +48,4 @@ def test_every_name_is_that_of_an_error():
     ],
 )
 def test_an_error_of_the_lake_says_whether_it_may_pass(why, passes):
-    assert isinstance(files.lake_error(why, "planted"), errors.LakeUnavailable) is passes
+    assert isinstance(aws_errors.lake_error(why, "planted"), errors.LakeUnavailable) is passes

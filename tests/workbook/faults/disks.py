@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stockkit import files
+from stockkit import local_files
 from tests.conftest import mounted
 from tests.workbook.faults.fault import MANIFEST, NOTEBOOK, PAGE, Fault
 from tests.workbook.faults.scene import STEP, Scene
@@ -81,7 +81,7 @@ def full_from_write(
             return open(path, *words)
 
         with small_disk(scene, "30m"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files, "open", opened, raising=False)
+            patch.setattr(local_files, "open", opened, raising=False)
             yield
             assert len(seen) >= number, "the write that was to fail never came"
 
