@@ -13,11 +13,11 @@ import pytest
 
 from stockkit.errors import ParamError
 from stockkit.market import sessions
-from tests.conftest import ROOT, make_workbook, stockkit
+from tests.conftest import ROOT, make_workbook
 
 HEAVY = ["IPython", "boto3", "deltalake", "duckdb", "exchange_calendars", "jsonschema", "matplotlib", "nbclient",
-         "nbconvert", "nbformat", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "sqlglot", "talib",
-         "zmq"]  # fmt: skip
+         "nbconvert", "nbformat", "numpy", "pandas", "papermill", "pyarrow", "rfc3987_syntax", "scipy", "sklearn",
+         "sqlglot", "talib", "zmq"]  # fmt: skip
 PROBE = """
 import contextlib, io, json, sys, typer
 import stockkit.cli as cli
@@ -88,14 +88,15 @@ def test_an_import_that_is_planted_is_found():
     assert heavy == ["sqlglot"]
 
 
-def test_a_run_for_which_nothing_has_changed_imports_nothing_that_takes_long(tmp_path):
+def test_a_run_imports_no_grammars_and_one_for_which_nothing_has_changed_nothing_that_takes_long(tmp_path):
     workbook = make_workbook(tmp_path / "book", own_notebooks=True)
     parameters = nbformat.v4.new_code_cell('lake = "data/lake"', metadata={"tags": ["parameters"]})
     document = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell("print(1)")])
     document.metadata["stockkit"] = {"reads": [], "writes": []}
     nbformat.write(document, workbook / "notebooks" / "01_x.ipynb")
     (workbook / "params" / "own.yaml").write_text("notebooks: [01_x]\nlake: data/lake\n")
-    assert stockkit(workbook, "run", "params/own.yaml").returncode == 0
+    ((code, _, _, heavy),) = probed(["run", "params/own.yaml"], folder=workbook)
+    assert (code, "papermill" in heavy, "rfc3987_syntax" in heavy) == (0, True, False)
     ((code, _, err, heavy),) = probed(["run", "params/own.yaml"], folder=workbook)
     assert (code, heavy) == (0, [])
     assert "kept: nothing that it read has changed" in err

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from stockkit.workbook.chain.plan import RunPlan
 from stockkit.workbook.chain.stopping import Stop
 from stockkit.workbook.execution import limits, processes
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.formats import notebook_file
 from stockkit.workbook.kernels import forks
 from stockkit.workbook.manifest import Failure, Manifest, Step
 from stockkit.workbook.notebooks import Notebook
@@ -104,9 +106,11 @@ def _run(
     """Run a notebook and check its tables; `warnings` gets those that another run would have as well."""
     if isinstance(work.warm, forks.WarmParent):
         work.warm.start()  # while papermill is imported, which takes a second
+    notebook_file.library()  # papermill would import all of it
     from stockkit.workbook.execution import kernels
 
     work.pages.submit(bodies.warm)
+    work.pages.submit(import_module, "pyarrow.dataset")  # which looks into tables once the kernel has ended
     before = table_checks.states(work.todo.lake)
     conditions = _conditions(work, notebook, step, environment)
     done = kernels.execute(notebook.path, work.output(notebook), work.values(notebook), conditions)

@@ -42,6 +42,7 @@ from stockkit.workbook.kernels.provisioner import WarmManager
 from stockkit.workbook.manifest import Failure
 
 ENGINE = "stockkit-run"
+RECONNECT = 10  # milliseconds; by default a kernel that is ready sooner is waited for by tenths of a second
 OUTPUT_WAIT = 120  # seconds for what a cell has put out to arrive after its end
 LONGEST_SOCKET = 90  # characters of a path; the system allows some 105, with the port behind it
 KINDS = {"stream", "display_data", "execute_result", "update_display_data", "error"}
@@ -164,9 +165,13 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     meter: outputs.Meter
 
     def create_kernel_manager(self) -> Any:
-        """Take in all that a kernel puts out: by default a slow reader loses messages without a word."""
+        """Take in all that a kernel puts out: by default a slow reader loses messages without a word.
+
+        Try again soon where the kernel does not listen yet.
+        """
         manager = super().create_kernel_manager()
         manager.context.rcvhwm = 0
+        manager.context.reconnect_ivl = RECONNECT
         manager.source = self.job.under.warm
         return manager
 

@@ -26,12 +26,13 @@ OPTIMIZED = "PYTHONOPTIMIZE"  # a kernel with it would skip every assert
 LAUNCHER = ("-m", "ipykernel_launcher")
 REPLY_WAIT = 30.0  # seconds for an answer, before a plain kernel is started instead
 CALENDAR = "exchange_calendars:get_calendar:XNYS:1960-01-01:2035-12-31"  # market.sessions asks for it; it takes 0.6 s
+SKOPS = "skops.io!sklearn.externals.array_api_compat.torch"  # it looks through all of scikit-learn for estimators
 # What notebooks use, in the order in which they need it. Each was measured to leave one thread (tests/workbook/kernels)
 LIBRARIES = (
     *("numpy", "pandas", "pyarrow.parquet", "pyarrow.dataset", "yaml", "deltalake", CALENDAR, "duckdb"),
     *("sqlglot", "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.dates", "rich", "threadpoolctl"),
     *("scipy.stats", "scipy.signal", "scipy.cluster.hierarchy", "seaborn", "sklearn.linear_model", "sklearn.ensemble"),
-    *("sklearn.preprocessing", "sklearn.pipeline", "sklearn.model_selection", "numba", "skops.io", "loky"),
+    *("sklearn.preprocessing", "sklearn.pipeline", "sklearn.model_selection", "numba", SKOPS, "loky"),
     *("httpx", "stamina", "boto3"),
 )
 IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
@@ -232,7 +233,7 @@ def thread_free() -> tuple[str, ...]:
 def used(sources: Iterable[str]) -> tuple[str, ...]:
     """Those of `thread_free` that such code may need: what it imports, or all where it imports stockkit."""
     names = {name for source in sources for name in IMPORTED.findall(source)}
-    return tuple(name for name in thread_free() if "stockkit" in names or re.split("[.:]", name)[0] in names)
+    return tuple(name for name in thread_free() if "stockkit" in names or re.split("[.:!]", name)[0] in names)
 
 
 def impossible() -> str:

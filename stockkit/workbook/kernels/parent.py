@@ -62,9 +62,9 @@ class Parent:
         self.mark_address = _mark_address(self.environment.get(MARK, ""))
         self.forked = 0
         self.fault = ""  # why no kernel may be forked any more
-        self.children: dict[int, tuple[int, socket.socket]] = {}  # by file descriptor: process and who waits for it
-        self.poller = select.poll()
-        self.poller.register(control, select.POLLIN)
+        self.children: dict[int, socket.socket] = {}  # by process: who waits for its end
+        signal.signal(signal.SIGCHLD, self.reap)  # within an import as well, which may take a second
+        signal.siginterrupt(signal.SIGCHLD, False)
         os.environ |= WITHOUT_THREADS
         os.environ.setdefault(BACKEND, INLINE)
 
@@ -74,25 +74,27 @@ class Parent:
             self.warm(module)
         while True:
             due = bool(self.modules) and self.forked in self.useful and not self.fault
-            for number, _ in self.poller.poll(0 if due else None):
-                if number in self.children:
-                    self.reap(number)
-                elif (request := self.receive()) is None:
+            if select.select([self.control], [], [], 0 if due else None)[0]:
+                if (request := self.receive()) is None:
                     self.end()
                     return None
-                elif kernel := self.answer(*request):
+                if kernel := self.answer(*request):
                     return kernel
             if due:
                 self.warm(self.modules.pop(0))
 
-    def warm(self, name: str) -> None:
+    def warm(self, entry: str) -> None:
         """Import a module as in a kernel, and call what is named behind it: ``module:function:argument:…``.
 
-        What is missing or broken is left to those who want it.
+        ``module!other`` imports it as if the other were not installed. What is missing or broken is left to those who
+        want it.
         """
+        name, *absent = entry.split("!")
         module, *call = name.split(":")
+        hidden = dict.fromkeys(set(absent) - set(sys.modules))
         stub = SimpleNamespace(kernel=None, config={"IPKernelApp": {}})
         builtins.get_ipython = lambda: stub  # type: ignore[attr-defined]  # pandas asks it where it shows its frames
+        sys.modules |= hidden  # type: ignore[arg-type]  # None is what Python takes for "not to be found"
         try:
             loaded = importlib.import_module(module)
             if call:
@@ -101,6 +103,8 @@ class Parent:
             return
         finally:
             del builtins.get_ipython  # type: ignore[attr-defined]
+            for other in hidden:
+                del sys.modules[other]
         if len(names := _threads()) > 1:
             self.fault = f"importing {name} left threads running: {', '.join(names)}"
 
@@ -148,8 +152,8 @@ class Parent:
             return self.fault
         if len(names := _threads()) > 1:
             return f"the warm parent has threads: {', '.join(names)}"
-        expected = {0, 1, 2, self.control.fileno(), channel.fileno(), *files, *self.children}
-        expected |= {waiting.fileno() for _, waiting in self.children.values()}
+        expected = {0, 1, 2, self.control.fileno(), channel.fileno(), *files}
+        expected |= {waiting.fileno() for waiting in self.children.values()}
         if others := _open_files() - expected:
             return f"a library holds a file open: {', '.join(_target(number) for number in sorted(others))}"
         wanted = request["environment"]
@@ -164,33 +168,32 @@ class Parent:
     def await_end(self, pid: int, channel: socket.socket) -> None:
         """Tell who waits that there is a kernel; one that nobody waits for any more is ended at once."""
         self.forked += 1
-        number = os.pidfd_open(pid)
-        self.children[number] = pid, channel
-        self.poller.register(number, select.POLLIN)
         try:
             channel.sendall(json.dumps({"pid": pid}).encode() + b"\n")
         except OSError:
             os.kill(pid, signal.SIGKILL)
+        self.children[pid] = channel
+        self.reap()  # it may have ended before it was among them
 
-    def reap(self, number: int) -> None:
-        """Tell how a kernel ended: its exit code, or the number of the signal below zero."""
-        pid, channel = self.children.pop(number)
-        self.poller.unregister(number)
-        os.close(number)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        with suppress(OSError), channel:
-            channel.sendall(b"%d\n" % code)
+    def reap(self, *_: object) -> None:
+        """Tell how kernels ended: the exit code, or the number of the signal below zero."""
+        for pid in list(self.children):
+            with suppress(ChildProcessError):  # a signal came in between, and it is done
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    with suppress(OSError), self.children.pop(pid) as channel:
+                        channel.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
     def end(self) -> None:
         """End the kernels that are left."""
-        for pid, _ in self.children.values():
+        for pid in list(self.children):
             os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close in a forked process what is the parent's."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.control.close()
-        for number, (_, channel) in self.children.items():
-            os.close(number)
+        for channel in self.children.values():
             channel.close()
         self.children.clear()
 
@@ -331,8 +334,10 @@ def leave() -> None:
     """End as the interpreter would, but without taking every module of the parent to pieces."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for it in gc.get_objects():
-        if issubclass(type(it), io.IOBase):
+    tracked = gc.get_objects()
+    streams = {kind for kind in set(map(type, tracked)) if issubclass(kind, io.IOBase)}
+    for it in tracked:
+        if type(it) in streams:
             with suppress(Exception):
                 it.flush()
     os._exit(0)

@@ -16,6 +16,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from stockkit.workbook.kernels.forks import RefusedError, WarmParent, impossible, kernel_environment
 
 WARM = "warm"
+POLL = 0.01  # seconds between two looks at whether a kernel that is to end has ended
 KNOWN = {"env", "cwd", "stdout", "stderr", "stdin", "independent", "extra_arguments", "kernel_id"}
 
 
@@ -60,6 +61,9 @@ class WarmManager(AsyncKernelManager):
     """Starts kernels through a `WarmProvisioner`, whatever the kernel's specification names."""
 
     source: WarmParent | str | None = None
+
+    async def _async_wait(self, pollinterval: float = POLL) -> None:
+        await super()._async_wait(min(pollinterval, POLL))
 
     async def _async_pre_start_kernel(self, **options: Any) -> Any:
         if self.provisioner is None:

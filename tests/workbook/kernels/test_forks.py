@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -149,6 +150,29 @@ def test_a_library_that_is_missing_is_left_out(tmp_path):
     with opened(tmp_path, "nosuchlibrary") as room:
         _, done = room.run("1")
     assert done.kernel == "warm"
+
+
+def test_a_library_may_be_imported_as_if_another_were_not_installed(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("try: import colorsys\nexcept ImportError: colorsys = None")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with opened(tmp_path, "planted!colorsys") as room:
+        cell = "import sys; assert 'planted' in sys.modules; import planted, colorsys; assert not planted.colorsys"
+        assert eventually(lambda: room.run(cell)[1].error is None)
+
+
+def test_how_a_kernel_ended_is_told_while_the_parent_imports(tmp_path, monkeypatch):
+    steps = ["import os, time", "open('begun', 'w').close()", "while not os.path.exists('go'): time.sleep(0.01)"]
+    (tmp_path / "planted.py").write_text("\n".join(steps))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    environment, command = forks.kernel_environment(), [sys.executable, *forks.LAUNCHER]
+    parent = forks.WarmParent(environment, tmp_path, after=1, libraries=["planted"])
+    try:
+        kernel = asyncio.run(parent.fork(command, tmp_path, environment, [1, 2]))
+        assert eventually((tmp_path / "begun").exists)
+        kernel.kill()
+        assert kernel.wait(60) == -signal.SIGKILL
+    finally:
+        parent.close()
 
 
 def test_where_the_parent_was_killed_its_kernel_ends_and_the_next_is_a_plain_one(tmp_path):
