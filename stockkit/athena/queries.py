@@ -1,4 +1,4 @@
-"""Whole queries: SELECT, set operations, WITH (also RECURSIVE), ORDER BY and LIMIT.
+"""Whole queries: SELECT, set operations and WITH (also RECURSIVE); for their ends see `stockkit.athena.endings`.
 
 Every column gets a name of its own in the local engine, so that no name can be resolved there in another way
 than it was here.
@@ -7,27 +7,18 @@ than it was here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from stockkit.athena import intervals, sources, types
+from stockkit.athena import endings, intervals, sources, types
+from stockkit.athena.endings import Item
 from stockkit.athena.expressions import expression
-from stockkit.athena.functions import aggregates
 from stockkit.athena.reads import only
-from stockkit.athena.values import Column, Context, Query, Relation, Scope, Value, coerced, condition, fail, refuse
+from stockkit.athena.values import Column, Context, Query, Scope, Value, coerced, condition, fail, refuse
 
 SET_OPERATIONS = {"Union": "UNION", "Intersect": "INTERSECT", "Except": "EXCEPT"}
 DEPTH = 10  # Trino's max_recursion_depth
-ENDINGS = ("order", "limit", "offset", "with_")
-
-
-@dataclass(frozen=True)
-class Item:
-    """An entry of a SELECT list: its output name, its value, and its name in the local engine."""
-
-    name: str | None
-    value: Value
-    local: str
+AROUND = ("with_", *endings.CLAUSES)  # what queries of several kinds have
 
 
 def statement(
@@ -63,14 +54,10 @@ def query(node: Any, outer: Scope) -> Query:
     elif name in SET_OPERATIONS:
         answer = _set_operation(node, scope)
     elif name == "Subquery":
-        only(node, "this", *ENDINGS)
-        answer = query(node.this, scope)
-        if any(node.args.get(part) for part in ENDINGS[:3]):
-            answer = _ended(node, answer, scope)
+        only(node, "this", *AROUND)
+        answer = endings.ended(node, query(node.this, scope), scope)
     elif name == "Values":
-        answer = sources.values(node, scope)
-        if any(node.args.get(part) for part in ENDINGS[:3]):
-            answer = _ended(node, answer, scope)
+        answer = endings.ended(node, sources.values(node, scope), scope)
     else:
         raise refuse(node, f"{name.upper()} is not translated.")
     return replace(answer, sql=prefix + answer.sql)
@@ -129,7 +116,7 @@ def _recursive(cte: Any, name: str, local: str, scope: Scope) -> Query:
 
 
 def _select(node: Any, scope: Scope, steps: str = "") -> Query:
-    only(node, "expressions", "from_", "joins", "where", "group", "having", "distinct", *ENDINGS)
+    only(node, "expressions", "from_", "joins", "where", "group", "having", "distinct", *AROUND)
     scope, from_sql = sources.from_clause(node, scope)
     _check_correlation(node, scope)
     items = _items(node, scope)
@@ -150,15 +137,15 @@ def _select(node: Any, scope: Scope, steps: str = "") -> Query:
     if node.args.get("having"):
         parts.append(f"HAVING {condition(node.args['having'].this, scope)}")
     columns = tuple(_plain(Column(item.name, replace(item.value, sql=item.local))) for item in items)
-    ties = _ties(node)
+    ties = endings.ties(node)
     if ties is not None and distinct is None:
-        keys = _tie_keys(node, items, scope, False)
+        keys = endings.tie_keys(node, items, scope, False)
         parts[0] += "".join(f", {sql} AS {name}" for sql, name, _ in keys)
-        return _with_ties(Query(" ".join(part for part in parts if part), columns), keys, ties, scope)
+        return endings.with_ties(Query(" ".join(part for part in parts if part), columns), keys, ties, scope)
     if ties is None:
-        parts += _ending(node, items, scope, distinct is not None)
+        parts += endings.clauses(node, items, scope, distinct is not None)
     answer = Query(" ".join(part for part in parts if part), columns)
-    return answer if ties is None else _ended(node, answer, scope)
+    return answer if ties is None else endings.ended(node, answer, scope)
 
 
 def _check_correlation(node: Any, scope: Scope) -> None:
@@ -238,98 +225,14 @@ def _group(node: Any, items: list[Item], scope: Scope) -> str:
         if kind == "Tuple":
             return f"({', '.join(key(inner) for inner in entry.expressions)})"
         if kind == "Literal" and not entry.is_string:
-            return _ordinal(entry, items).value.sql
+            return endings.ordinal(entry, items).value.sql
         return scope.value(entry).sql
 
     return f"GROUP BY {', '.join(key(entry) for entry in node.expressions)}"
 
 
-def _ordinal(node: Any, items: list[Item]) -> Item:
-    if node.is_string or not node.this.isdigit() or not 1 <= int(node.this) <= len(items):
-        raise refuse(node, f"the position must be a whole number from 1 to {len(items)}.")
-    return items[int(node.this) - 1]
-
-
-def _ending(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> list[str]:
-    parts = []
-    if node.args.get("order"):
-        only(node.args["order"], "expressions")
-        keys = (_order_key(key, items, scope, outputs_only) for key in node.args["order"].expressions)
-        parts.append(f"ORDER BY {', '.join(keys)}")
-    for word in ("limit", "offset"):
-        clause = node.args.get(word)
-        if type(clause).__name__ == "Fetch":
-            parts.append(f"LIMIT {_count(clause, clause.args.get('count'), scope)}")
-            continue
-        if clause is not None and not (type(clause.expression).__name__ == "Var" and clause.expression.name == "ALL"):
-            only(clause, "expression")
-            parts.append(f"{word.upper()} {_count(clause, clause.expression, scope)}")
-    return parts
-
-
-def _count(clause: Any, node: Any, scope: Scope) -> int:
-    """The known number of a LIMIT, OFFSET or FETCH; FETCH FIRST ROW is of one."""
-    number = scope.value(node).const if node is not None else 1
-    least = 1 if type(clause).__name__ == "Fetch" else 0
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        raise refuse(clause, f"a whole number from {least} is expected.")
-    return number
-
-
-def _ties(node: Any) -> Any:
-    """The FETCH … WITH TIES of a query, None where it has none."""
-    clause = node.args.get("limit")
-    if type(clause).__name__ != "Fetch" or not clause.args["limit_options"].args.get("with_ties"):
-        return None
-    if not node.args.get("order") or node.args.get("offset"):
-        raise refuse(clause, "WITH TIES needs an ORDER BY, and is not translated after an OFFSET.")
-    return clause
-
-
-def _tie_keys(node: Any, items: list[Item], scope: Scope, outputs_only: bool) -> list[tuple[str, str, str]]:
-    """What ORDER BY orders by: its SQL, a new name for it, and the direction."""
-    keys = []
-    for key in node.args["order"].expressions:
-        sql, _ = _order_value(key, items, scope, outputs_only)
-        keys.append((sql, scope.context.fresh("c"), aggregates.direction(key)))
-    return keys
-
-
-def _with_ties(answer: Query, keys: list[tuple[str, str, str]], clause: Any, scope: Scope) -> Query:
-    """The first rows, and those that are ordered like the last of them; `answer` gives the keys under their names."""
-    inner, outer, place = (scope.context.fresh(letter) for letter in "ssc")
-    order = ", ".join(f"{name} {way}" for _, name, way in keys)
-    ranked = f"SELECT *, rank() OVER (ORDER BY {order}) AS {place} FROM ({answer.sql}) AS {inner}"
-    columns = ", ".join(column.value.sql for column in answer.columns)
-    limit = _count(clause, clause.args.get("count"), scope)
-    sql = f"SELECT {columns} FROM ({ranked}) AS {outer} WHERE {place} <= {limit} ORDER BY {place}"
-    return Query(sql, answer.columns)
-
-
-def _order_key(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> str:
-    sql, local = _order_value(key, items, scope, outputs_only)
-    return f"{local or sql} {aggregates.direction(key)}"
-
-
-def _order_value(key: Any, items: list[Item], scope: Scope, outputs_only: bool) -> tuple[str, str | None]:
-    """What a key of ORDER BY stands for: its SQL, and the name of the column of the answer that it is."""
-    node = key.this
-    if type(node).__name__ == "Literal":
-        item = _ordinal(node, items)
-        aggregates.orderable(item.value, node)
-        return item.value.sql, item.local
-    named = {(item.name, item.value.sql): item.value for item in items if item.name}
-    answer = Relation(None, tuple(Column(name, value) for (name, _), value in named.items()))
-    value = Scope(scope.context, scope, (answer,)).value(node)
-    sql = aggregates.orderable(value, node).sql  # names of the answer go before those of FROM
-    same = [item.local for item in items if item.value.sql == sql]
-    if outputs_only and not same:
-        raise refuse(node, "after DISTINCT or a set operation ORDER BY takes columns of the answer only.")
-    return sql, same[0] if same else None
-
-
 def _set_operation(node: Any, scope: Scope) -> Query:
-    only(node, "this", "expression", "distinct", *ENDINGS)
+    only(node, "this", "expression", "distinct", *AROUND)
     word = SET_OPERATIONS[type(node).__name__]
     left, right = query(node.this, scope), query(node.expression, scope)
     if len(left.columns) != len(right.columns):
@@ -345,25 +248,10 @@ def _set_operation(node: Any, scope: Scope) -> Query:
     sql = f"{sides[0]} {word}{'' if node.args.get('distinct') else ' ALL'} {sides[1]}"
     pairs = zip(left.columns, right.columns, kinds, names, strict=True)
     columns = tuple(Column(a.name, Value(n, k, nan=a.value.nan or b.value.nan)) for a, b, k, n in pairs)
-    answer = Query(sql, columns)
-    return _ended(node, answer, scope) if any(node.args.get(part) for part in ENDINGS[:3]) else answer
+    return endings.ended(node, Query(sql, columns), scope)
 
 
 def _taken_for(side: Query, kinds: list[types.Type], names: list[str], node: Any, scope: Scope) -> str:
     pairs = zip(side.columns, kinds, names, strict=True)
     columns = ", ".join(f"{coerced(column.value, kind, node).sql} AS {name}" for column, kind, name in pairs)
     return f"(SELECT {columns} FROM ({side.sql}) AS {scope.context.fresh('s')})"
-
-
-def _ended(node: Any, answer: Query, scope: Scope) -> Query:
-    """A query in parentheses, or a set operation, with ORDER BY and LIMIT of its own."""
-    local = scope.context.fresh("s")
-    items = [Item(c.name, Value(c.value.sql, c.value.type), c.value.sql) for c in answer.columns]
-    relation = Relation(None, tuple(Column(c.name, c.value) for c in answer.columns))
-    inner, ties = replace(scope, relations=(relation,)), _ties(node)
-    if ties is not None:
-        keys = _tie_keys(node, items, inner, True)
-        named = f"SELECT *, {', '.join(f'{sql} AS {name}' for sql, name, _ in keys)} FROM ({answer.sql}) AS {local}"
-        return _with_ties(Query(named, answer.columns), keys, ties, scope)
-    ending = _ending(node, items, inner, True)
-    return Query(f"SELECT * FROM ({answer.sql}) AS {local} {' '.join(ending)}", answer.columns)
