@@ -1,14 +1,78 @@
-"""A write into a table that another hand changed: its columns survive, and a column of another type is put right."""
+"""The columns that a write into a table has, and what becomes of those that another hand added or retyped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stockkit.errors import LakeError
+from stockkit.errors import LakeError, SchemaError
 from stockkit.imports import numpy as np
+from stockkit.imports import pandas as pd
 from stockkit.lake import frames
 from stockkit.lake.commits import Rows, TableLocation
+from stockkit.lake.contracts import TABLES
+
+INFERRED: Mapping[str, str] = {
+    "string": "string", "empty": "string", "date": "datetime64[ns]", "datetime": "datetime64[ns]", "datetime64":
+    "datetime64[ns]", "integer": "int64", "floating": "float64", "mixed-integer-float": "float64", "boolean": "bool",
+}  # fmt: skip
+
+
+def dtypes(table: str, frame: pd.DataFrame) -> dict[str, str]:
+    """The dtypes that a frame's columns get in a table: of its contract, and of the others what pandas takes them for.
+
+    A user's own table has no contract, and its columns are what they are in the frame: text, numbers, truth values,
+    days, or instants with a zone; only `symbol` is always text.
+
+    Raises:
+        SchemaError: a column is none of these, or `symbol` is missing; names the column and the way out.
+    """
+    contract = TABLES[table].contract if table in TABLES else {}
+    if "symbol" not in frame.columns and "symbol" not in contract:
+        hint = " It is in the index: reset_index() first." if "symbol" in frame.index.names else ""
+        raise SchemaError(f"{table} lacks the column 'symbol', by which its rows are replaced.{hint}")
+    if frame.columns.nlevels > 1 or not frame.columns.is_unique:
+        return dict(contract)  # which `schema.conform` refuses
+    others = {name: _inferred(frame[name], table, name) for name in frame.columns if name not in contract}
+    return {**{name: dtype for name, dtype in others.items() if dtype}, **contract}
+
+
+def _inferred(column: pd.Series, table: str, name: Any) -> str:
+    """The dtype that a column without a contract gets; "" where it keeps its own."""
+    if not isinstance(name, str):
+        raise SchemaError(f"{table} has a column named {name!r}: name it with a text, as in frame.rename(columns=str).")
+    dtype = column.dtype
+    if name == "symbol":
+        return "string"
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return "datetime64[ns, UTC]"
+    kind = "" if isinstance(dtype, pd.CategoricalDtype) else dtype.kind
+    if kind == "M":
+        _check_days(column, table, name)
+        return "datetime64[ns]"
+    if not pd.api.types.is_extension_array_dtype(dtype) and kind in ("b", "i", "f"):
+        return "float64" if dtype == "float16" else ""
+    seen = pd.api.types.infer_dtype(column.astype(object), skipna=True)
+    wide = "float64" if seen == "integer" and column.hasnans else INFERRED.get(seen, "")
+    if not wide or (wide == "bool" and column.hasnans):
+        raise SchemaError(
+            f"{table}: column {name!r} is {dtype} and holds {seen} values. A table takes text, numbers, truth values, "
+            "days, and instants with a time zone: convert it with astype, or leave it out."
+        )
+    if wide != "datetime64[ns]":
+        return wide
+    moments = pd.to_datetime(column.astype(object))
+    _check_days(moments, table, name)
+    return "datetime64[ns, UTC]" if isinstance(moments.dtype, pd.DatetimeTZDtype) else wide
+
+
+def _check_days(column: pd.Series, table: str, name: str) -> None:
+    """Refuse times of day without a zone, which a table would keep as days."""
+    if not isinstance(column.dtype, pd.DatetimeTZDtype) and (column.dropna() != column.dropna().dt.normalize()).any():
+        raise SchemaError(
+            f"{table}: column {name!r} has times of day without a time zone: give it one, as in "
+            f"frame[{name!r}].dt.tz_localize('UTC')."
+        )
 
 
 def settled(

@@ -18,7 +18,7 @@ from stockkit.aws import Session
 from stockkit.errors import LakeError, did_you_mean
 from stockkit.files import Bucket, Files, Folder
 from stockkit.imports import pandas as pd
-from stockkit.lake import columns, commits, contracts, frames, upkeep
+from stockkit.lake import columns, commits, frames, upkeep
 from stockkit.lake.address import parse
 from stockkit.lake.catalogue import crawl, glue
 from stockkit.lake.contracts import TABLES, key_of
@@ -147,7 +147,7 @@ class Lake:
             SchemaError: the frame breaks the table's contract. LakeError: it cannot be written.
         """
         strict = table in TABLES and bool(TABLES[table].contract)
-        contract = contracts.columns_of(table, frame)
+        contract = columns.dtypes(table, frame)
         frame = schema.conform(frame, contract, what=table)
         if table == "prices":
             schema.check_bars(frame, contract=schema.PRICES, signed=True, what=table)
