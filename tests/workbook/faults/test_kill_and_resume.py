@@ -1,7 +1,8 @@
-"""A run that is killed at any moment goes on to the tables and the notebooks of a run that nobody disturbed."""
+"""A run that a signal ends at any moment goes on to the tables and notebooks of a run that nobody disturbed."""
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -21,7 +22,8 @@ FIRST = "frame = pd.DataFrame({'symbol': pd.Series(['A', 'B'], dtype='string'), 
 NEXT = "frame = book.read('{before}').assign(value=lambda rows: rows['value'] * 3 + 1)\nframe"
 WRITE = "book.write('{table}', frame, symbols=['A', 'B'])\nhand_over(book)"
 CHANCE = random.Random(SEED)
-MOMENTS = [CHANCE.random() for _ in range(3)]  # of the time that an undisturbed run takes
+SIGNALS = [*[signal.SIGKILL] * 3, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+MOMENTS = [(number, CHANCE.random()) for number in SIGNALS]  # of the time that an undisturbed run takes
 
 
 def planted(folder):
@@ -55,8 +57,8 @@ def undisturbed(tmp_path_factory):
     return left(scene), time.monotonic() - began
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_that_is_killed_goes_on_to_what_an_undisturbed_one_leaves(moment, undisturbed, tmp_path):
+@pytest.mark.parametrize(("number", "moment"), MOMENTS)
+def test_a_run_that_a_signal_ends_goes_on_to_what_an_undisturbed_one_leaves(number, moment, undisturbed, tmp_path):
     expected, seconds = undisturbed
     assert [len(part) for part in expected] == [3, 3]
     scene = planted(tmp_path)
@@ -64,8 +66,11 @@ def test_a_run_that_is_killed_goes_on_to_what_an_undisturbed_one_leaves(moment, 
         try:
             running.wait(moment * seconds)
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGKILL)
+            running.send_signal(number)
     runs = sorted(path.parent.name for path in scene.reports.glob("2*/run.json"))
+    statuses = {json.loads(path.read_bytes())["status"] for path in scene.reports.glob("2*/run.json")}
+    assert ("succeeded" in statuses) == (running.returncode == 0)
+    assert running.returncode in (0, -number, 130)
     if running.returncode:
         words = ["--resume", runs[0]] if runs else ["params/own.yaml"]
         done = stockkit(scene.workbook, "run", *words)
