@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from stockkit.errors import ParamError
+
 EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 LakeOption = Annotated[str, typer.Option("--lake", help="The lake's folder, or s3://bucket/prefix.")]
@@ -18,13 +21,26 @@ AnswersOption = Annotated[str | None, typer.Option(help="Whose answers, where th
 CalendarOption = Annotated[str, typer.Option(help="The exchange, as an ISO market code.")]
 DatesOption = Annotated[str, typer.Option(help="DMY, MDY or YMD, where files do not tell.")]
 AllowOption = Annotated[list[str] | None, typer.Option(help="A rule that is not applied; as in a run.")]
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 def checked(**parameters: Any) -> dict[str, Any]:
     """Parameters of a run that a command takes, too; a wrong one is refused as there."""
-    from stockkit.workbook import params
+    from stockkit.workbook import param_values
 
-    return {name: params.check(name, value) for name, value in parameters.items()}
+    return {name: param_values.check(name, value) for name, value in parameters.items()}
+
+
+def seconds(option: str, text: str) -> float:
+    """The span of time that an option gives, in seconds, from ``90``, ``90s``, ``14m`` or ``1.5h``.
+
+    Raises:
+        ParamError: it is none.
+    """
+    written = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)([smh]?)", text.strip())
+    if written is None:
+        raise ParamError(f"{option} {text[:60]!a} is no span of time: write 840, 840s, 14m or 1.5h.")
+    return float(written[1]) * UNITS[written[2]]
 
 
 def fail(*lines: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import stockkit
-from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail
+from stockkit.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, CalendarOption, LakeOption, fail, seconds
 from stockkit.errors import ParamError, StreamError
 from stockkit.market.symbols import check_symbols
 
@@ -35,19 +35,6 @@ WATCH_EXAMPLE = """Examples: stockkit stream watch --lake data/lake --symbols AA
 stockkit stream watch --state /tmp/stream.sqlite --host 0.0.0.0 --others"""
 ALERT_EXAMPLE = """Examples: stockkit stream alert --test --to console --to webhook:https://example.org/secret://hook;
 stockkit stream alert --again --to file:data/alerts.jsonl --lake data/lake"""
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds_of(duration: str) -> float:
-    """A duration as ``90``, ``90s``, ``5m`` or ``1h`` in seconds.
-
-    Raises:
-        ParamError: it is none.
-    """
-    written = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", duration)
-    if written is None:
-        raise ParamError(f"--for {duration}: write seconds, minutes or hours, as in 90s, 5m or 1h.")
-    return float(written[1]) * UNITS[written[2]]
 
 
 @contextmanager
@@ -65,7 +52,7 @@ def stopping(duration: str | None = None) -> Iterator[tuple[threading.Event, lis
         for known, handler in before.items():
             signal.signal(known, handler)
 
-    timer = threading.Timer(seconds_of(duration), stop.set) if duration else None
+    timer = threading.Timer(seconds("--for", duration), stop.set) if duration else None
     for number in before:
         signal.signal(number, note)
     try:

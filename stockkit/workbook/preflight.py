@@ -12,7 +12,7 @@ from stockkit.intake.sources import open_source
 from stockkit.lake.tables import Lake
 from stockkit.workbook import doctor
 from stockkit.workbook.notebooks import Notebook
-from stockkit.workbook.params import ENGINES
+from stockkit.workbook.param_values import ENGINES
 
 MODEL_EXTRAS = {"prophet": "prophet", "lstm": "deep"}
 LEAST_FREE = {"reports": 20_000_000, "lake": 100_000_000}  # bytes; the sample run takes a tenth

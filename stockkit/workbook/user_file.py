@@ -24,7 +24,7 @@ from stockkit.causality.isolation import ProcessEnded, isolated
 from stockkit.errors import ForecastError, LeakError, ParamError
 from stockkit.imports import pandas as pd
 from stockkit.market import schema
-from stockkit.workbook import params
+from stockkit.workbook import param_values
 
 MODULE = "stockkit_user_file"
 NAMES = "MODELS"
@@ -202,7 +202,7 @@ def check(path: str, root: Path, used: Mapping[str, Any]) -> None:
             raise ParamError(f"{path} {ended} when it is loaded or tried: {ENDS}") from ended
         _check_candidate(used.get("candidate", ""), path, models)
     engine = used.get("engine", "local")
-    if names and not params.ENGINES[engine].user_features:
+    if names and not param_values.ENGINES[engine].user_features:
         raise ParamError(
             f"engine={engine} computes features of the catalogue alone: use engine=local with user={path}."
         )
@@ -241,4 +241,4 @@ def _look_ahead(loaded: UserFile) -> None:
 
 def _check_candidate(candidate: str, path: str, names: Sequence[str]) -> None:
     if candidate and candidate not in names:
-        params.check("candidate", candidate)
+        param_values.check("candidate", candidate)

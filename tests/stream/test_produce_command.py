@@ -99,7 +99,7 @@ def test_the_first_signal_stops_and_the_second_does_what_it_did_before(number):
     [
         (["simulator", "--bus", "memory"], "the memory bus ends with its process"),
         (["simulater", "--bus", "kafka:x"], "Did you mean 'simulator'"),
-        (["simulator", "--bus", "kafka:x", "--for", "soon"], "--for soon: write seconds"),
+        (["simulator", "--bus", "kafka:x", "--for", "soon"], "--for 'soon' is no span of time"),
         (["simulator", "--bus", "kafka:x", "--rate", "corupt=1"], "--rate corupt=1: write a share of one of late"),
         (["simulator", "--bus", "kafka:x", "--day", "2023-09-23"], "XNYS had no session then"),
         (["yfinance", "--bus", "kafka:x"], "yfinance needs symbols"),

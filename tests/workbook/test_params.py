@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from stockkit.errors import ParamError, StockkitError
-from stockkit.workbook import params
+from stockkit.workbook import param_values, params
 from stockkit.workbook.notebooks import Notebook
 from tests.market.test_schema import ODD
 
@@ -126,11 +126,11 @@ def test_the_params_files_mean_the_same_to_papermill(monkeypatch):
 
 def test_a_lake_is_a_folder_or_an_s3_address_whose_options_are_known():
     good = "s3://my-bucket/lake?database=stock_data&workgroup=primary"
-    assert [params.check("lake", lake) for lake in ("data/lake", good)] == ["data/lake", good]
+    assert [param_values.check("lake", lake) for lake in ("data/lake", good)] == ["data/lake", good]
     with pytest.raises(ParamError, match="Did you mean 'workgroup'"):
-        params.check("lake", "s3://my-bucket/lake?database=stock_data&workgrup=primary")
+        param_values.check("lake", "s3://my-bucket/lake?database=stock_data&workgrup=primary")
     with pytest.raises(ParamError, match="no bucket name"):
-        params.check("lake", "s3://My_Bucket/lake")
+        param_values.check("lake", "s3://My_Bucket/lake")
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_a_lake_is_a_folder_or_an_s3_address_whose_options_are_known():
     ],
 )
 def test_what_features_are_asked_for_is_known_before_anything_starts(name, good, bad, says):
-    assert params.check(name, good) == good
+    assert param_values.check(name, good) == good
     with pytest.raises(ParamError, match=says):
-        params.check(name, bad)
+        param_values.check(name, bad)
 
 
 def test_a_file_overrules_single_days_of_the_calendar(tmp_path):
     path = tmp_path / "days.csv"
     path.write_text("# ours\nday,state\n2023-09-16,open\n2023-09-18 closed # a storm\n\n")
-    assert params.check("calendar", f"XNYS@{path}") == "XNYS +2023-09-16 -2023-09-18"
+    assert param_values.check("calendar", f"XNYS@{path}") == "XNYS +2023-09-16 -2023-09-18"
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,15 @@ def test_a_file_of_days_that_overrules_nothing_is_refused(tmp_path, text, says):
     if text is not None:
         path.write_text(text)
     with pytest.raises(ParamError, match=says):
-        params.check("calendar", f"XNYS@{path}")
+        param_values.check("calendar", f"XNYS@{path}")
 
 
 def test_which_rules_are_allowed_and_how_dates_are_written_is_checked_before_the_start():
-    assert params.check("allow", ["before_calendar"]) == ["before_calendar"]
+    assert param_values.check("allow", ["before_calendar"]) == ["before_calendar"]
     with pytest.raises(ParamError, match="Did you mean 'before_calendar'"):
-        params.check("allow", ["before_calender"])
+        param_values.check("allow", ["before_calender"])
     with pytest.raises(ParamError, match="dates must be auto or DMY or MDY or YMD, found 'dmy'"):
-        params.check("dates", "dmy")
+        param_values.check("dates", "dmy")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from stockkit.errors import ParamError, RunError
 from stockkit.intake import sources
-from stockkit.workbook import doctor, params, preflight
+from stockkit.workbook import doctor, param_values, preflight
 from stockkit.workbook.notebooks import Notebook
 from tests.conftest import ROOT, mounted
 
@@ -53,15 +53,15 @@ def test_a_source_is_known_by_its_entry_alone(lake, monkeypatch):
 
 
 def test_an_engine_is_known_by_its_entry_alone(lake, monkeypatch):
-    monkeypatch.setitem(params.ENGINES, "planted", params.Engine(extra="absent"))
+    monkeypatch.setitem(param_values.ENGINES, "planted", param_values.Engine(extra="absent"))
     monkeypatch.setattr(doctor, "extras", lambda: {"absent": ["no-such-package"]})
-    assert params.check("engine", "planted") == "planted"
+    assert param_values.check("engine", "planted") == "planted"
     with pytest.raises(
         ParamError, match=r"engine=planted needs the package no-such-package: pip install 'stockkit\[absent\]'"
     ):
         check(lake, engine="planted")
     with pytest.raises(ParamError, match="engine must be local or spark or planted, found 'other'"):
-        params.check("engine", "other")
+        param_values.check("engine", "other")
 
 
 def test_the_doctor_says_whether_a_bus_knows_where_its_brokers_are(monkeypatch):

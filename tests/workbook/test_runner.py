@@ -372,6 +372,7 @@ def test_a_run_stops_at_its_deadline_and_goes_on_later(workbook):
         (["--resume", "../../etc"], "there is no run"),
         (["--resume", "x", "params/sample.yaml"], "name nothing else"),
         (["params/sample.yaml", "--deadline", "soon"], "is no span of time"),
+        (["params/sample.yaml", "--deadline", "721h"], "at most thirty days"),
         ([], "name a parameters file"),
     ],
 )

@@ -19,6 +19,7 @@ from stockkit.cli.shared import (
     EXIT_STOPPED,
     fail,
     say_in_json,
+    seconds,
     shown_path,
     warn,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: stockkit run params/sample.yaml --only 02_query --reports /tmp/reports"
 EVERY = "all"
 NOTEBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no path and no option
+LATEST_DEADLINE = 30 * 86_400  # seconds
 
 
 def with_names(words: Sequence[str]) -> list[str]:
@@ -80,7 +82,6 @@ def run(
 ) -> None:
     """Run the notebooks that PARAMS names and write an HTML report; the last line is its path."""
     from stockkit.workbook import progress
-    from stockkit.workbook.chain import stopping
     from stockkit.workbook.chain.runner import Options
     from stockkit.workbook.notifications import announcing, chosen
 
@@ -91,14 +92,22 @@ def run(
     teller.warn = warn
     with _told_when_interrupted(), announcing.announcing(teller):
         todo, resumed = _planned(params_file, parameter, place, until, only, resume)
-        seconds = None if deadline is None else stopping.seconds(deadline)
-        teller.ends = teller.started + (math.inf if seconds is None else seconds)
-        how = Options(jobs, seconds, resumed, on_folder=teller.begin, wait=wait,
+        span = None if deadline is None else _seconds_until(deadline)
+        teller.ends = teller.started + (math.inf if span is None else span)
+        how = Options(jobs, span, resumed, on_folder=teller.begin, wait=wait,
                       publish=lambda folder: teller.publish(place.publish(folder)),
                       force=_forced(todo, force or ()), explain=explain)  # fmt: skip
         code = _run(todo, place.local, how, teller, shown)
     if code:
         raise typer.Exit(code)
+
+
+def _seconds_until(deadline: str) -> float:
+    """The seconds of a deadline that a run can have."""
+    span = seconds("--deadline", deadline)
+    if not 0 < span <= LATEST_DEADLINE:
+        raise ParamError(f"--deadline {deadline}: must be more than 0 seconds and at most thirty days.")
+    return span
 
 
 @contextmanager

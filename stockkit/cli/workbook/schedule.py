@@ -113,7 +113,7 @@ def _root(entry: Entry) -> Path:
 def _calendar(entry: Entry, overrides: Sequence[str]) -> str:
     """The calendar of a run: given, of its parameters, or the default of its first notebook that has one."""
     from stockkit.market.sessions import DEFAULT
-    from stockkit.workbook import notebooks, params
+    from stockkit.workbook import notebooks, param_values, params
 
     root = _root(entry)
     given = params.load(Path(entry.params))
@@ -126,7 +126,7 @@ def _calendar(entry: Entry, overrides: Sequence[str]) -> str:
         chain = (notebooks.load(root / "notebooks", name).parameters for name in given.notebooks)
         value = next((str(known["calendar"]) for known in chain if "calendar" in known), DEFAULT)
     with chdir(root):  # where a calendar's file is looked for
-        return str(params.check("calendar", value))
+        return str(param_values.check("calendar", value))
 
 
 def _table(entry: Entry, overrides: Sequence[str], instant: pd.Timestamp, *, far: bool = False) -> Timetable:

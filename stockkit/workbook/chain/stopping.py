@@ -6,7 +6,6 @@ A signal only leaves a note; the runner looks at it where it can stop tidily, so
 from __future__ import annotations
 
 import math
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,27 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from stockkit.errors import ParamError
 from stockkit.workbook.execution import signals
 
 SIGNALS = signals.known("SIGINT", "SIGTERM", "SIGHUP")
 RESERVE = 10.0  # seconds that pages and manifest may take after the last cell was stopped
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
-LONGEST = 30 * 86_400.0  # seconds
 SHARE = 0.25  # of a deadline; the reserve is not more
-
-
-def seconds(text: str) -> float:
-    """A span of time in seconds, from ``90``, ``90s``, ``14m`` or ``1.5h``.
-
-    Raises:
-        ParamError: it is none, or longer than a month.
-    """
-    match = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)([smh]?)", text.strip())
-    span = float(match[1]) * UNITS[match[2]] if match else 0.0
-    if not 0 < span <= LONGEST:
-        raise ParamError(f"{text[:60]!a} is no span of time: write 840, 840s, 14m or 1.5h, at most thirty days.")
-    return span
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stockkit.errors import ParamError
-from stockkit.workbook import params
+from stockkit.workbook import param_values, params
 from stockkit.workbook.manifest import PARTIAL
 from stockkit.workbook.notifications import notes
 from stockkit.workbook.notifications.announcing import Announcer
@@ -44,7 +44,7 @@ def announcer(
     for name, default in params.NOTIFYING.items():
         if given[name] is None:
             given[name] = params.convert(values[name], default, name) if name in values else default
-    when = params.check("notify_on", given["notify_on"])
+    when = param_values.check("notify_on", given["notify_on"])
     opened: Mapping[str, Any] = {}
     if given["notify"]:
         from stockkit.workbook.notifications.channels import open_channels  # many imports, which most runs do without
