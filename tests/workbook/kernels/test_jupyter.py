@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
 
+import httpx
 import nbformat
 import papermill
 import pytest
+from jupyter_client import BlockingKernelClient
 from jupyter_client.manager import AsyncKernelManager
 
 from stockkit.workbook.execution.jobs import KERNELSPEC
-from tests.workbook.kernels.conftest import Room, text, unnamed
+from tests.conftest import ROOT
+from tests.workbook.kernels.conftest import Room, eventually, text, unnamed
 
 CELLS = [
     "print('out'); import sys; print('err', file=sys.stderr); 6 * 7",
@@ -103,7 +107,7 @@ def test_the_engine_passes_on_how_a_notebook_failed(tmp_path):
 
 async def session() -> list[str]:
     """What a kernel of the kernelspec says, as JupyterLab would start, interrupt, restart and end it."""
-    said = list[str]()
+    answers = list[str]()
     manager = AsyncKernelManager(kernel_name="stockkit")
     await manager.start_kernel()
     client = manager.client()
@@ -116,18 +120,57 @@ async def session() -> list[str]:
         await manager.interrupt_kernel()
         while (reply := await client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != waiting:
             pass
-        said.append(reply["content"]["ename"])
+        answers.append(reply["content"]["ename"])
         before = manager.provisioner.pid
         await manager.restart_kernel()
         await client.wait_for_ready(timeout=60)
         reply = await client.execute("import sys; assert 'time' not in vars()", reply=True, timeout=60)
-        said += [reply["content"]["status"], str(manager.provisioner.pid != before), manager.provisioner.kernel]
+        answers += [reply["content"]["status"], str(manager.provisioner.pid != before), manager.provisioner.kernel]
     finally:
         client.stop_channels()
         await manager.shutdown_kernel()
-    return [*said, str(await manager.is_alive())]
+    return [*answers, str(await manager.is_alive())]
 
 
 def test_the_kernelspec_has_warm_kernels_that_can_be_interrupted_and_restarted():
     with unnamed():
         assert asyncio.run(session()) == ["KeyboardInterrupt", "ok", "True", "warm", "False"]
+
+
+def test_jupyterlab_has_warm_kernels_as_make_lab_starts_it(tmp_path):
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "jupyter lab" in line]
+    key, _, provisioner = line.strip().removeprefix("@").split()[0].partition("=")
+    folders = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("RUNTIME", "CONFIG", "DATA")}
+    words = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", f"--notebook-dir={tmp_path}"]
+    with unnamed(), (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *words, "--IdentityProvider.token=planted"],
+                                  env={**os.environ, **folders, key: provisioner}, stdout=log, stderr=log)  # fmt: skip
+    try:
+        assert eventually(lambda: list((tmp_path / "RUNTIME").glob("jpserver-*.json")))
+        address = json.loads(next((tmp_path / "RUNTIME").glob("jpserver-*.json")).read_bytes())["url"]
+        with httpx.Client(base_url=f"{address}api/", headers={"Authorization": "token planted"}, timeout=60) as api:
+            kernels = [api.post("kernels", json={"name": name}).json()["id"] for name in ("python3", "stockkit")]
+            api.post(f"kernels/{kernels[0]}/restart").raise_for_status()
+            parents = {parent_of_kernel(tmp_path / "RUNTIME" / f"kernel-{kernel}.json") for kernel in kernels}
+    finally:
+        server.terminate()
+        server.wait(60)
+    assert len(parents) == 1
+    assert "kernels/parent.py" in parents.pop()
+
+
+def parent_of_kernel(connection):
+    """The command of the process that a kernel was started by."""
+    client = BlockingKernelClient(connection_file=str(connection))
+    client.load_connection_file()
+    client.start_channels()
+    answers = list[str]()
+    try:
+        client.wait_for_ready(timeout=60)
+        cell = "import os; print(open(f'/proc/{os.getppid()}/cmdline').read())"
+        client.execute_interactive(
+            cell, timeout=60, output_hook=lambda it: answers.append(it["content"].get("text", ""))
+        )
+    finally:
+        client.stop_channels()
+    return "".join(answers)
