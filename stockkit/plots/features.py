@@ -11,7 +11,22 @@ import pandas as pd
 
 from stockkit.features import CATALOGUE
 from stockkit.market import schema
-from stockkit.plots.figure import DOWN, INK, MUTED, UP, Plot, blank, canvas, chart, dated, finish, log_scale, span
+from stockkit.plots.figure import (
+    DOWN,
+    INK,
+    MUTED,
+    UP,
+    Plot,
+    blank,
+    boxes,
+    canvas,
+    chart,
+    dated,
+    finish,
+    heading,
+    log_scale,
+    span,
+)
 
 MEANS = {"to_sma_20": ("SMA 20", "--"), "to_sma_50": ("SMA 50", "-."), "to_sma_200": ("SMA 200", ":")}
 OUTER = 5  # percent at either end of a feature's own past that count as unusual
@@ -48,7 +63,7 @@ def price_with_indicators(bars: pd.DataFrame, table: pd.DataFrame, symbol: str, 
     _price(axes[0, 0], shown, values)
     for name, axis in zip(lower, axes[1:, 0], strict=False):
         (_rsi if name == "rsi_14" else _macd)(axis, values)
-    axes[-1, 0].bar(shown["date"], shown["volume"] / 1e6, 1.0, color=MUTED)
+    boxes(axes[-1, 0], shown["date"], shown["volume"] / 1e6, 1.0, facecolors=MUTED)
     axes[-1, 0].set_ylabel("volume,\nmillion", fontsize=8)
     dated(axes[-1, 0])
     return finish(
@@ -83,7 +98,7 @@ def _rsi(axis: Any, values: pd.DataFrame) -> None:
 
 def _macd(axis: Any, values: pd.DataFrame) -> None:
     percent = (values["macd_hist"] * 100).replace([np.inf, -np.inf], np.nan)
-    axis.bar(values["date"], percent, 1.0, color=np.where(percent < 0, DOWN, UP))
+    boxes(axis, values["date"], percent, 1.0, facecolors=np.where(percent < 0, DOWN, UP))
     axis.axhline(0, color=INK, linewidth=0.6)
     axis.set_ylabel("MACD hist.,\n% of close", fontsize=8)
 
@@ -150,9 +165,7 @@ def standing(table: pd.DataFrame, names: Sequence[str] | None = None, *, symbols
     plot, axes = canvas(0.9 + len(groups) * (0.45 + 0.2 * len(shown)), len(groups), 1, sharex=True)
     for group, axis in zip(groups, axes[:, 0], strict=True):
         _group_panel(axis, now[now["group"] == group], list(shown))
-        axis.set_title(
-            f"{group}: {now.loc[now['group'] == group, 'feature'].nunique()} features", loc="left", fontsize=9
-        )
+        heading(axis, f"{group}: {now.loc[now['group'] == group, 'feature'].nunique()} features")
     axes[-1, 0].set_xlabel("percentile of the last value in the symbol's own past; named: the most unusual", fontsize=8)
     dots = now[now["symbol"] == shown[0]]
     return finish(

@@ -9,8 +9,10 @@ from typing import Any
 
 import matplotlib.dates
 import matplotlib.ticker
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 INK, MUTED, UP, DOWN = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"
@@ -29,18 +31,34 @@ class Plot(Figure):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         png = io.BytesIO()
-        FigureCanvasAgg(self).print_png(png, metadata={"Software": None})  # `savefig` draws twice for a layout
+        for axis in self.axes:
+            _place_empty(axis)
+        fast = {"compress_level": 3}  # of 9: half the time of the usual 6, and 7 % more bytes
+        FigureCanvasAgg(self).print_png(  # `savefig` draws twice for a layout
+            png, metadata={"Software": None}, pil_kwargs=fast
+        )
         width = round(self.get_figwidth() * 100)
         data = {"image/png": png.getvalue(), "text/plain": f"[figure] {self.alt}"}
         return data, {"image/png": {"alt": self.alt, "width": width}}
+
+
+def _place_empty(axis: Any) -> None:
+    """Fix the places of empty labels, which are else looked for by measuring all ticks once more."""
+    for line, usual in ((axis.xaxis, (0.5, -0.2)), (axis.yaxis, (-0.1, 0.5))):
+        if not line.label.get_text():
+            line.set_label_coords(*usual)
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Plot, Any]:
     """A new figure `height` inches high with a grid of axes (2-d array)."""
     plot = Plot(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = plot.subplots(rows, columns, squeeze=False, **grid)
+    # a spine is as wide as its ticks, measured once more; that matters where the ticks have no labels beside them
+    spines = [side for side, shared in (("bottom", "sharex"), ("left", "sharey")) if not grid.get(shared)]
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
+        for side in spines:
+            axis.spines[side].set_in_layout(False)
         axis.tick_params(labelsize=8, colors=INK)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.set_axisbelow(True)
@@ -69,11 +87,34 @@ def blank(title: str) -> Plot:
     return finish(plot, title, "An empty figure")
 
 
+def heading(axis: Any, text: str, size: int = 9) -> None:
+    """Set the title of a panel, at a fixed place: a free one is looked for by measuring the y axis once more."""
+    axis.set_title(text, loc="left", y=1.0, fontsize=size, color=INK)
+    if isinstance(axis.yaxis.get_major_formatter(), matplotlib.ticker.ScalarFormatter):
+        axis.ticklabel_format(axis="y", style="plain", useOffset=False)  # an offset would stand at the same place
+
+
 def dated(axis: Any) -> None:
     """Give the x axis dates that do not crowd."""
     locator = matplotlib.dates.AutoDateLocator(minticks=3, maxticks=9)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
+
+
+def boxes(axis: Any, at: Any, height: Any, width: float, foot: Any = 0.0, **style: Any) -> None:
+    """Draw bars from `foot` up as one artist, `at` numbers or dates; `axis.bar` makes one of each, which takes longer.
+
+    Args:
+        style: as of a matplotlib PolyCollection.
+    """
+    at = matplotlib.dates.date2num(at) if pd.api.types.is_datetime64_any_dtype(at) else np.asarray(at, dtype="float64")
+    foot = np.broadcast_to(np.asarray(foot, dtype="float64"), at.shape)
+    sides, ends = (at - width / 2, at + width / 2), (foot, foot + np.asarray(height, dtype="float64"))
+    corners = [np.column_stack([sides[x], ends[y]]) for x, y in ((0, 0), (0, 1), (1, 1), (1, 0))]
+    drawn = PolyCollection(list(np.stack(corners, axis=1)), joinstyle="miter", **style)
+    drawn.sticky_edges.y.extend(foot)  # no margin below the lowest
+    axis.add_collection(drawn)
+    axis.autoscale_view()
 
 
 def log_scale(axis: Any, label: str) -> None:
@@ -95,7 +136,7 @@ def panels(symbols: Sequence[str], height: float = 2.1, **grid: Any) -> tuple[Pl
         axis.set_visible(False)
     pairs = list(zip(symbols, axes.flat, strict=False))
     for symbol, axis in pairs:
-        axis.set_title(symbol, loc="left", **STYLE)
+        heading(axis, symbol)
     if total > len(symbols):
         plot.supxlabel(f"the first {len(symbols)} of {total:,} are shown", **STYLE)
     return plot, pairs

@@ -22,6 +22,7 @@ from stockkit.plots.figure import (
     canvas,
     dated,
     finish,
+    heading,
     legend_below,
     panels,
     symbols_of,
@@ -147,7 +148,7 @@ def running_coverage(rows: pd.DataFrame, alarms: pd.DataFrame, *, horizon: int =
         since = alarm["since"].get(symbol, pd.NaT)
         if pd.notna(since):
             axis.axvline(since, color=DOWN, linewidth=1.6, linestyle="--")
-            axis.set_title(f"{symbol}: alarm {since:%Y-%m-%d}", loc="left", **STYLE)
+            heading(axis, f"{symbol}: alarm {since:%Y-%m-%d}")
     plot.supylabel("inside the 90 % interval, %", **STYLE)
     rung = [symbol for symbol in symbols if bool(alarm["drifted"].get(symbol, False))]
     few = ", ".join(rung[:4]) + (" and more" if len(rung) > 4 else "")

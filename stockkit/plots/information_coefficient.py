@@ -10,7 +10,7 @@ import pandas as pd
 
 from stockkit.forecast.judge import information_coefficient
 from stockkit.plots.features import group_of
-from stockkit.plots.figure import DOWN, INK, UP, Plot, blank, chart, finish, panels
+from stockkit.plots.figure import DOWN, INK, UP, Plot, blank, boxes, chart, finish, heading, panels
 
 ALIKE = 0.9  # from this absolute correlation on two features say the same
 READABLE = 40  # names that fit at the side of a map
@@ -87,7 +87,7 @@ def feature_correlation(table: pd.DataFrame) -> Plot:
         axis.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7)
         for row, column in np.argwhere(ordered.to_numpy() < -0.2):  # else grey paper does not tell the sign
             ink = "white" if ordered.iat[row, column] < -0.6 else INK
-            axis.text(column + 0.5, row + 0.5, "−", ha="center", va="center", fontsize=9, color=ink)
+            axis.text(column + 0.5, row + 0.5, "−", ha="center", va="center", fontsize=9, color=ink, in_layout=False)
     return finish(plot, _alike(matrix), f"Heat map of {len(names)} by {len(names)} correlations, ordered by cluster.")
 
 
@@ -142,11 +142,11 @@ def ic_by_year(coefficients: pd.DataFrame, *, count: int = 12) -> Plot:
     for name, axis in pairs:
         bars = coefficients[(coefficients["feature"] == name) & coefficients["ic"].notna()]
         band = stats.t.ppf(0.975, bars["df"]) * bars["se"]
-        axis.bar(bars["year"], bars["ic"], 0.7, color=np.where(bars["ic"] < 0, DOWN, UP), alpha=0.6)
+        boxes(axis, bars["year"], bars["ic"], 0.7, facecolors=np.where(bars["ic"] < 0, DOWN, UP), alpha=0.6)
         axis.errorbar(bars["year"], bars["ic"], band, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
         axis.axhline(0, color=INK, linewidth=0.8)
         row = overall[overall["feature"] == name].iloc[0]
-        axis.set_title(f"{name}: {row['ic']:+.3f}, t {row['ic'] / row['se']:+.1f}", loc="left", fontsize=8, color=INK)
+        heading(axis, f"{name}: {row['ic']:+.3f}, t {row['ic'] / row['se']:+.1f}", 8)
     years = coefficients.loc[coefficients["ic"].notna(), "year"]
     ticks = np.unique(np.linspace(years.min(), years.max(), 4).round().astype(int))
     pairs[0][1].set_xticks(ticks, [str(year) for year in ticks])

@@ -18,6 +18,7 @@ from stockkit.plots.figure import (
     UP,
     Plot,
     blank,
+    boxes,
     canvas,
     chart,
     dated,
@@ -114,12 +115,13 @@ def candlesticks(prices: pd.DataFrame, symbol: str, *, last: int = 90) -> Plot:
     candles.vlines(at, bars["low"], bars["high"], color=colours, linewidth=0.9)
     height = (bars["close"] - bars["open"]).abs()
     face = np.where(rising, "white", DOWN)
-    candles.bar(at, height, 0.62, bars[["open", "close"]].min(axis=1), color=face, edgecolor=colours, linewidth=0.9)
+    foot = bars[["open", "close"]].min(axis=1)
+    boxes(candles, at, height, 0.62, foot, facecolors=face, edgecolors=colours, linewidths=0.9)
     candles.plot(at, lines["sma_5"], color=INK, linewidth=1.1, label="SMA-5")
     candles.plot(at, lines["sma_20"], color=INK, linewidth=1.3, linestyle="--", label="SMA-20")
     candles.set_ylabel("price a share")
     candles.legend(fontsize=8, frameon=False)
-    volume.bar(at, bars["volume"] / 1e6, 0.62, color=colours, alpha=0.7)
+    boxes(volume, at, bars["volume"] / 1e6, 0.62, facecolors=colours, alpha=0.7)
     volume.set_ylabel("volume, million")
     ticks = at[:: max(1, len(at) // 6)]
     volume.set_xticks(ticks, [f"{bars['date'].iloc[k]:%d %b %Y}" for k in ticks])
@@ -144,13 +146,16 @@ def return_distributions(prices: pd.DataFrame) -> Plot:
     plot, pairs = panels(symbols_of(returns), sharex=True, sharey=True)
     for symbol, axis in pairs:
         percent = returns.loc[returns["symbol"] == symbol, "percent"]
-        seaborn.histplot(percent, bins=np.linspace(-10, 10, 81), stat="density", color=COLOURS[4], linewidth=0, ax=axis)
+        axis.set(xlabel="daily log return, %", ylabel="density")  # first, or seaborn measures all ticks to label them
+        style = {"element": "step", "color": COLOURS[4], "alpha": 0.75, "linewidth": 0}  # one artist, not one a bar
+        seaborn.histplot(percent, bins=np.linspace(-10, 10, 81), stat="density", ax=axis, **style)
         grid = np.linspace(-10, 10, 201)
         if percent.std() > 0:
             bell = np.exp(-(((grid - percent.mean()) / percent.std()) ** 2) / 2) / (percent.std() * np.sqrt(2 * np.pi))
             axis.plot(grid, bell, color=INK, linewidth=1, linestyle="--")
-        axis.set(xlabel="daily log return, %", ylabel="density")
-        axis.text(0.98, 0.9, f"kurtosis {kurtosis[symbol]:.1f}", transform=axis.transAxes, ha="right", fontsize=8)
+        axis.label_outer()
+        kurt = f"kurtosis {kurtosis[symbol]:.1f}"
+        axis.text(0.98, 0.9, kurt, transform=axis.transAxes, ha="right", fontsize=8, in_layout=False)
     outside = int((returns["percent"].abs() > 10).sum())
     tails = f"excess kurtosis from {kurtosis.min():.1f} to {kurtosis.max():.1f}, where a normal curve has 0"
     title = f"How the tails compare: {tails}" if kurtosis.notna().any() else "Too few moves to speak of tails"

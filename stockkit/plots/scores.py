@@ -20,6 +20,7 @@ from stockkit.plots.figure import (
     canvas,
     dated,
     finish,
+    heading,
     legend_below,
     log_scale,
     symbols_of,
@@ -54,7 +55,7 @@ def scoreboard(scores: pd.DataFrame) -> Plot:
             at = pd.Index(symbols).get_indexer(dots["symbol"]) + offset if lines is symbols else np.full(len(dots), k)
             _marks(pair, dots, at, k, intervals=lines is symbols)
         pair[0].set(yticks=np.arange(len(lines)), yticklabels=lines, ylim=(len(lines) - 0.5, -0.5))
-        pair[0].set_title(_ahead(horizon), loc="left", fontsize=9, color=INK)
+        heading(pair[0], _ahead(horizon))
         pair[0].axvline(1, color=INK, linewidth=1)
         pair[1].axvline(50, color=INK, linewidth=1)
         for axis in pair[2:]:
@@ -140,7 +141,7 @@ def _horizon(pair: Any, traded: Traded, shown: pd.DataFrame, models: list[str], 
     pair[0].set_ylabel(f"capital after {cost:g} bp, from 1", fontsize=8)
     if hold.max() > WIDE * hold.min() > 0:
         log_scale(pair[0], f"capital after {cost:g} bp")
-    pair[0].set_title(_ahead(horizon), loc="left", fontsize=9, color=INK)
+    heading(pair[0], _ahead(horizon))
     pair[1].axhline(0, color=INK, linewidth=1)
     pair[1].set_ylabel("Sharpe ratio, a year", fontsize=8)
     return better

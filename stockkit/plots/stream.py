@@ -24,10 +24,12 @@ from stockkit.plots.figure import (
     UP,
     Plot,
     blank,
+    boxes,
     canvas,
     chart,
     finish,
     first_and_last,
+    heading,
     legend_below,
     of_all,
 )
@@ -117,7 +119,7 @@ def _whole_day(axis: Any, symbol: str, day: pd.DataFrame, signals: pd.DataFrame)
         marked = signals[signals["side"] == side]
         axis.plot(marked["event_time"], marked["price"], marker, color=edge, markerfacecolor=face, markersize=3.2,
                   markeredgewidth=0.7)  # fmt: skip
-    axis.set_title(symbol, loc="left", fontsize=9, color=INK)
+    heading(axis, symbol)
     axis.set_ylabel("price a share")
     _clock(axis, day["event_time"])
 
@@ -158,11 +160,11 @@ def minute_candles(bars: pd.DataFrame, symbol: str, *, last: int = 120) -> Plot:
     colours, at = np.where(rising, UP, DOWN), bars["minute"]
     plot, axes = canvas(4.8, 2, 1, sharex=True, height_ratios=[5, 2])
     candles, volume = axes[:, 0]
-    width = pd.Timedelta("40s")
+    width = pd.Timedelta("40s") / pd.Timedelta("1D")
     candles.vlines(at, bars["low"], bars["high"], color=colours, linewidth=0.9)
     face = np.where(rising, "white", DOWN)
     body, foot = (bars["close"] - bars["open"]).abs(), bars[["open", "close"]].min(axis=1)
-    candles.bar(at, body, width, foot, color=face, edgecolor=colours, linewidth=0.9)
+    boxes(candles, at, body, width, foot, facecolors=face, edgecolors=colours, linewidths=0.9)
     corrected = bars[bars["late"] > 0]
     if len(corrected):
         candles.plot(
@@ -171,7 +173,7 @@ def minute_candles(bars: pd.DataFrame, symbol: str, *, last: int = 120) -> Plot:
         candles.legend(fontsize=8, loc="upper left", edgecolor="white")
     candles.use_sticky_edges = False  # else the lowest candle ends at the edge
     candles.set_ylabel("price a share")
-    volume.bar(at, bars["volume"] / 1e3, width, color=colours, alpha=0.7)
+    boxes(volume, at, bars["volume"] / 1e3, width, facecolors=colours, alpha=0.7)
     volume.set_ylabel("thousand shares")
     _clock(volume, at)
     reach = (bars["high"] / bars["low"] - 1) * 1e4
@@ -192,7 +194,7 @@ def volume_by_minute(bars: pd.DataFrame) -> Plot:
     day = bars[bars["minute"].dt.floor("D") == bars["minute"].max().floor("D")]
     total = day.groupby("minute")["volume"].sum()
     plot, axis = chart(2.8)
-    axis.bar(total.index, total / 1e3, pd.Timedelta("50s"), color=COLOURS[4])
+    boxes(axis, total.index, total / 1e3, pd.Timedelta("50s") / pd.Timedelta("1D"), facecolors=COLOURS[4])
     axis.axhline(total.mean() / 1e3, color=INK, linewidth=1, linestyle="--", label="mean")
     axis.set_ylabel("thousand shares a minute")
     axis.legend(fontsize=8, frameon=False)
@@ -304,7 +306,7 @@ def after_signals(board: Board) -> Plot:
     for axis, horizon in zip(axes[0], horizons, strict=True):
         _means(axis, known[(known["horizon"] == horizon) & known["symbol"].isin(names)], names, 2 * board.cost)
         unit = board.unit if horizon > 1 else board.unit.removesuffix("s")
-        axis.set_title(f"after {horizon} {unit}", loc="left", fontsize=9, color=INK)
+        heading(axis, f"after {horizon} {unit}")
     label = "mean log return in the signal's direction, bp, and its 95 % interval; dashed: what a trade costs"
     plot.supxlabel(f"{label}{of_all(len(shown), len(symbols))}", fontsize=8, color=INK)
     cost = f"{2 * board.cost:g} bp that it costs to get in and out"

@@ -59,7 +59,7 @@ def _cells(values: pd.DataFrame, height: float, label: str, **style: Any) -> Plo
     import seaborn
 
     plot, axis = chart(height)
-    seaborn.heatmap(values, annot=True, annot_kws={"fontsize": 8}, ax=axis, **style)
+    seaborn.heatmap(values, annot=True, annot_kws={"fontsize": 8, "in_layout": False}, ax=axis, **style)
     axis.set(xlabel=label, ylabel="")
     axis.tick_params(axis="y", rotation=0)
     return plot
