@@ -8,9 +8,24 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stockkit.forecast.models import Drift, Forecast, Lasso, RandomWalk, Series, Training
-from stockkit.forecast.walk import study
+from stockkit.forecast.models import (
+    Arima,
+    AutoEts,
+    Drift,
+    Forecast,
+    GarchT,
+    Lasso,
+    RandomWalk,
+    Series,
+    Theta,
+    Training,
+    statistical,
+    volatility,
+)
+from stockkit.forecast.walk import folds, study
 
 LOOK_BACK = 60
 
@@ -93,3 +108,65 @@ def test_without_forecasts_there_is_nothing_to_compare_and_nothing_fails(count: 
     rows = done(count).rows
     assert study.late(rows) == []
     assert len(study.common(rows)) == len(rows.dropna(subset=["mean"]))
+
+
+def firsts(count: int, horizons: list[int], **how: object) -> dict[int, int]:
+    """The session of the first forecast of the past of each horizon."""
+    given: dict[str, object] = {"models": [RandomWalk(), Lasso()], "features": ["ret_1", "slow"], "min_train": 100}
+    studies = study.several(panel(count), horizons=horizons, **given | {"step": 100} | how)  # type: ignore[arg-type]
+    days = pd.Index(panel(count)["date"].unique())
+    for result in studies:
+        begin = result.past.rows["as_of"].min()
+        assert pd.isna(begin) or days.get_loc(begin) == result.begin
+    return {result.horizon: result.begin for result in studies}
+
+
+def test_all_horizons_begin_on_the_same_session_and_one_alone_where_it_can() -> None:
+    alone = {horizon: firsts(600, [horizon])[horizon] for horizon in (1, 5)}
+    assert alone == {1: LOOK_BACK + 6 * 21 + 1 + 1, 5: LOOK_BACK + 6 * 25 + 5 + 5}
+    assert firsts(600, [1, 5]) == firsts(600, [5, 1]) == {1: alone[5], 5: alone[5]}
+    assert firsts(600, [1, 5], embargo=7) == {1: alone[5] + 7, 5: alone[5] + 7}
+    assert firsts(600, [1, 5], window=215) == {1: alone[5], 5: alone[5]}
+
+
+def test_no_horizon_waits_for_another_from_one_refit_to_the_next() -> None:
+    assert firsts(900, [1, 30]) == {1: 220, 30: 420}  # alone it begins at 188
+
+
+def test_a_horizon_that_leaves_too_few_sessions_to_judge_by_delays_no_other() -> None:
+    assert firsts(260, [1, 60]) == {1: 160, 60: 160}
+    assert firsts(260, [1, 61]) == {1: 101, 61: 161}  # 99 are left of 260
+    assert firsts(260, [1, 252])[1] == 101  # the history is too short for any forecast 252 sessions ahead
+
+
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(-100, 900)), max_size=4), st.integers(1, 300))
+def test_walks_are_moved_onto_the_sessions_of_the_last_and_by_less_than_a_step(
+    pairs: list[tuple[int, int]], step: int
+) -> None:
+    moved = folds.together([first for first, _ in pairs], [last for _, last in pairs], step=step)
+    latest = max((first for first, last in pairs if first <= last), default=0)
+    for (first, last), begin in zip(pairs, moved, strict=True):
+        assert first <= begin < first + step
+        assert begin == first if first > last else (latest - begin) % step == 0
+
+
+def test_a_young_symbol_is_fitted_as_soon_as_its_own_horizon_allows() -> None:
+    frame = panel(600)
+    young = (frame["symbol"] == "BBB") & (frame.groupby("symbol").cumcount() < 218)
+    how = {"models": [RandomWalk()], "features": [], "min_train": 100, "step": 100}
+    studies = study.several(frame[~young], horizons=[1, 20], **how)  # type: ignore[arg-type]
+    begins = [result.past.rows.groupby("symbol")["as_of"].min() for result in studies]
+    assert begins[0].tolist() == begins[1].tolist() == [frame["date"].iloc[120], frame["date"].iloc[320]]
+
+
+def test_a_model_of_returns_alone_searches_once_for_all_horizons() -> None:
+    models = [RandomWalk(), Arima(), AutoEts(), Theta(), GarchT()]
+    how = {"models": models, "features": [], "min_train": 250, "step": 16}
+    for module in (statistical, volatility):
+        module._searched.cache_clear()
+    studies = study.several(panel(620, ("AAA",)), horizons=[1, 5], **how)  # type: ignore[arg-type]
+    fits = len(studies[0].past.fits.query("model == 'theta'")) + 1  # of the past, and the newest
+    for module, searches in ((statistical, 3 * fits), (volatility, fits)):
+        known = module._searched.cache_info()
+        assert (known.misses, known.hits) == (searches, searches)
+    assert 3 * fits > 64

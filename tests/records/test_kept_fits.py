@@ -218,6 +218,16 @@ def test_a_changed_setting_fits_that_model_alone(filled, tmp_path, monkeypatch):
     assert {name for name, _ in made} == {"lasso"}
 
 
+def test_horizons_asked_together_after_one_alone_and_before_it_are_as_made_anew(store):
+    def several(horizons, store=None):
+        how = {"models": MODELS, "features": list(BASE.features), **dict(BASE.how)}
+        return study.several(BASE.panel, horizons=horizons, store=store, **how)
+
+    for horizons in ([2], [2, 5], [2], [5, 2]):
+        for kept, anew in zip(several(horizons, store), several(horizons), strict=True):
+            assert_same(kept, anew)
+
+
 FAULTS = {
     "past_of": lambda train: keys.hashed(str(train.horizon), *(s.date for s in train.series)),
     "seen_of": lambda series, first, sigma: keys.hashed(str(first), series.date),

@@ -15,7 +15,8 @@ from stockkit.forecast.models.volatility import training_returns
 from stockkit.imports import numpy as np
 
 FEWEST = 60  # returns that any of these is fitted to
-REMEMBERED = 64  # searches: those of one symbol, for some horizons
+REMEMBERED = 512  # searches: those of one symbol at all cuts, which the next horizon asks for in the same order
+USED = ("code", "arma", "coef", "components", "par")  # of what a search gives; the rest is as long as the history
 FORGETS = 0.999  # a moving average with a root above this keeps its start for over a thousand sessions
 WAY_OUT = "Give more history, check the prices for steps and repeats, or leave this model out."
 
@@ -119,12 +120,12 @@ def _fitted(what: str, method: str, values: np.ndarray, **settings: Any) -> dict
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _searched(method: str, settings: tuple[tuple[str, Any], ...], values: bytes) -> dict[str, Any]:
-    """The parameters for float64 values; remembered, as the newest fit sees the same ones whatever the horizon."""
+    """The parameters for float64 values; remembered, as the fits of all horizons at one cut see the same ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they warn of is checked on the result
         model = getattr(_library(), method)(**dict(settings))
-        parameters: dict[str, Any] = model.fit(np.frombuffer(values).copy()).model_
-    return parameters
+        found: dict[str, Any] = model.fit(np.frombuffer(values).copy()).model_
+    return {name: found[name] for name in USED if name in found}
 
 
 def _check(what: str, *values: float) -> None:

@@ -15,7 +15,7 @@ CALM = 0.02  # the share of the weight that the long-run variance has in the usu
 START = 20  # returns whose mean square the average starts from
 FEWEST = 100  # returns that a GARCH is fitted to; fewer do not determine its persistence
 NO_ARCH = 1e-6  # an alpha under it is 0: the search ends at its bound, or at a rounding error from it
-REMEMBERED = 64  # searches: those of one symbol, for some horizons
+REMEMBERED = 512  # searches: those of one symbol at all cuts, which the next horizon asks for in the same order
 LIGHTEST = 2.06  # degrees of freedom; arch stops at 2.05, where the variance is not determined
 
 
@@ -244,7 +244,7 @@ class GarchT:
 def _searched(returns: bytes, unit: float) -> tuple[int, tuple[float, ...], float]:
     """How the search for a GARCH of float64 returns ended, its parameters in this unit, and the backcast.
 
-    Remembered, as the newest fit sees the same returns whatever the horizon.
+    Remembered, as the fits of all horizons at one cut see the same returns.
     """
     from arch import arch_model
 

@@ -117,19 +117,26 @@ def latest(
 
 
 def past_walk(
-    histories: Histories, *, min_train: int = 250, step: int = 126, embargo: int = 0, window: int | None = None
+    histories: Histories,
+    *,
+    min_train: int = 250,
+    step: int = 126,
+    embargo: int = 0,
+    window: int | None = None,
+    begin: int = 0,
 ) -> Walk:
-    """Every session after the first `min_train`.
+    """Every session after the first `min_train`, or from `begin` on if that is later.
 
     Args:
         histories: of the panel.
-        min_train, step, embargo, window: as for `folds.walk_forward`, in sessions of the panel. A symbol takes part
-            in a fold if it has min_train sessions to train on.
+        min_train, step, embargo, window, begin: as for `folds.walk_forward`, in sessions of the panel. A symbol takes
+            part in a fold if it has min_train sessions to train on.
     """
     sessions = len(histories.sessions)
     how: dict[str, Any] = {"horizon": histories.horizon, "min_train": min_train, "step": step, "embargo": embargo}
     enough = min_train + folds.check(**how, window=window) < sessions
-    return Walk(histories, folds.walk_forward(sessions, **how, window=window) if enough else [], min_train)
+    made = folds.walk_forward(sessions, **how, window=window, begin=begin) if enough else []
+    return Walk(histories, made, min_train)
 
 
 def newest_walk(histories: Histories) -> Walk:

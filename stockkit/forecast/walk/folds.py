@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Fold:
 
 
 def walk_forward(
-    n: int, *, horizon: int, min_train: int, step: int, embargo: int = 0, window: int | None = None
+    n: int, *, horizon: int, min_train: int, step: int, embargo: int = 0, window: int | None = None, begin: int = 0
 ) -> list[Fold]:
     """Folds over n sessions: each session from the first test on is tested exactly once.
 
@@ -49,10 +50,11 @@ def walk_forward(
     Args:
         n: sessions.
         horizon: sessions that a label reaches ahead.
-        min_train: training sessions of the first fold.
+        min_train: training sessions of the first fold, at the least.
         step: test sessions of a fold (the last may have fewer), which is how often a model is refitted.
         embargo: extra sessions between the end of the last training label and the first test session.
         window: training sessions of every fold, which then roll; None: all from the first session on.
+        begin: the first session to test, where `min_train` would allow an earlier one.
 
     Raises:
         ForecastError: no session is left to test, or an argument is out of range.
@@ -63,7 +65,7 @@ def walk_forward(
             f"{n} sessions are too few: {min_train} to train on, {gap} kept apart and 1 to test make "
             f"{min_train + gap + 1}. Give more history or a smaller min_train."
         )
-    starts = range(min_train + gap, n, step)
+    starts = range(max(min_train + gap, begin), n, step)
     firsts = [0 if window is None else max(0, start - gap - window) for start in starts]
     return [
         Fold(k, first, start - gap, start - embargo, start, min(start + step, n))
@@ -80,6 +82,23 @@ def check(*, horizon: int, min_train: int, step: int, embargo: int = 0, window: 
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < bound:
             raise ForecastError(f"{name} {value!r}: give a whole number of sessions, at least {bound}.")
     return check_horizon(horizon) + embargo
+
+
+def together(firsts: Sequence[int], lasts: Sequence[int], *, step: int) -> list[int]:
+    """The first sessions to test of several walks, moved on so that all of them are refitted on the same sessions.
+
+    Those are the sessions of the walk that begins last; another begins less than `step` sessions later than it could.
+
+    Args:
+        firsts: where each could begin. lasts: where it has to begin to have enough to test: one that cannot stays as
+            it is, and moves no other.
+        step: sessions between two refits.
+    """
+    latest = max((first for first, last in zip(firsts, lasts, strict=True) if first <= last), default=0)
+    moved = [min(latest, last) for last in lasts]
+    return [
+        first + (latest - first) % step if first <= end else first for first, end in zip(firsts, moved, strict=True)
+    ]
 
 
 def newest(n: int, *, horizon: int, start: int) -> Fold:

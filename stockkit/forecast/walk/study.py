@@ -13,7 +13,7 @@ from stockkit.errors import counted, listed
 from stockkit.forecast.judge import intervals
 from stockkit.forecast.models.ensemble import Recipe
 from stockkit.forecast.models.protocol import RANDOM_WALK, SERIES
-from stockkit.forecast.walk import backtest
+from stockkit.forecast.walk import backtest, folds
 from stockkit.forecast.walk.backtest import Backtest
 from stockkit.forecast.walk.histories import Histories
 from stockkit.forecast.walk.kept_fits import FitStore
@@ -31,7 +31,8 @@ class Study:
         horizon: sessions ahead. features: names of what the models were given.
         past: as from `backtest.run`. newest: as from `backtest.latest`.
         rows: as from `intervals.borrow`, the newest among them.
-        min_train: sessions before the first forecast of the past, as from `sessions_before`.
+        min_train: sessions that the first fit of a symbol has to have, as from `sessions_before`.
+        begin: sessions of the panel before the first forecast of the past.
     """
 
     horizon: int
@@ -40,6 +41,7 @@ class Study:
     newest: Backtest = field(repr=False)
     rows: pd.DataFrame = field(repr=False)
     min_train: int = 250
+    begin: int = 251
 
 
 def run(panel: pd.DataFrame, *, horizon: int, **how: Any) -> Study:
@@ -54,7 +56,7 @@ def run(panel: pd.DataFrame, *, horizon: int, **how: Any) -> Study:
 def sessions_before(
     panel: pd.DataFrame, *, models: Sequence[Recipe], features: Sequence[str], horizon: int, min_train: int
 ) -> int:
-    """The sessions before the first forecast of the past, with which every model that uses features can begin.
+    """The sessions that the first fit has to have for every model that uses features to begin with it.
 
     The longest look-back of the features (the fewest rows of a symbol before all of them have values), and the rows
     that the model which needs most of them has to have (its `needs`, where it states any); `min_train` where that is
@@ -81,24 +83,41 @@ def several(
     on_done: backtest.OnDone | None = None,
     store: FitStore | None = None,
     min_train: int = 250,
+    step: int = 126,
     **how: Any,
 ) -> list[Study]:
-    """A study a horizon, by the same processes, which end with the last of them; other arguments as for `run`."""
-    befores, walks = [], []
+    """A study a horizon, by the same processes, which end with the last of them; other arguments as for `run`.
+
+    All horizons are refitted on the same sessions (`folds.together`): those that could begin less than `step` sessions
+    apart are judged on the same ones, and a model that sees one-session returns alone searches once for all of them. A
+    horizon that would leave fewer than 100 sessions to judge by does not delay the others.
+    """
+    walks: list[backtest.Walk] = []
     try:
         if jobs != 1 and not _keeps(store, panel):
             begin(jobs)
-        for horizon in horizons:
-            histories = Histories.from_frame(panel, features, horizon)
-            same: dict[str, Any] = {"models": models, "features": features, "horizon": horizon}
-            befores.append(sessions_before(panel, min_train=min_train, **same))
-            walks += [backtest.past_walk(histories, min_train=befores[-1], **how), backtest.newest_walk(histories)]
+        same: dict[str, Any] = {"models": models, "features": features, "min_train": min_train}
+        befores = [sessions_before(panel, horizon=horizon, **same) for horizon in horizons]
+        histories = [Histories.from_frame(panel, features, horizon) for horizon in horizons]
+        begins = _begins(histories, befores, step=step, **how)
+        for known, before, first in zip(histories, befores, begins, strict=True):
+            past = backtest.past_walk(known, min_train=before, begin=first, step=step, **how)
+            walks += [past, backtest.newest_walk(known)]
         done = backtest.fit(walks, models, jobs=jobs, on_done=on_done, store=store)
     finally:
         if jobs != 1:
             end_processes()
-    both = zip(horizons, befores, done[::2], done[1::2], strict=True)
-    return [_study(features, *each) for each in both]
+    parts = zip(horizons, done[::2], done[1::2], befores, begins, strict=True)
+    return [_study(tuple(features), *each) for each in parts]
+
+
+def _begins(histories: Sequence[Histories], befores: Sequence[int], *, step: int, **how: Any) -> list[int]:
+    """The first session that each horizon is to be tested on."""
+    pairs = list(zip(histories, befores, strict=True))
+    firsts = [
+        before + folds.check(horizon=known.horizon, min_train=before, step=step, **how) for known, before in pairs
+    ]
+    return folds.together(firsts, [len(known.sessions) - KNOWN for known in histories], step=step)
 
 
 def _keeps(store: FitStore | None, panel: pd.DataFrame) -> bool:
@@ -107,9 +126,9 @@ def _keeps(store: FitStore | None, panel: pd.DataFrame) -> bool:
     return store is not None and any(store.load(backtest.place_of(str(symbol))) for symbol in symbols)
 
 
-def _study(features: Sequence[str], horizon: int, before: int, past: Backtest, newest: Backtest) -> Study:
+def _study(features: tuple[str, ...], horizon: int, past: Backtest, newest: Backtest, *first: int) -> Study:
     rows = intervals.borrow(intervals.conformal(backtest.forecast_rows(past.rows, newest.rows)))
-    return Study(horizon, tuple(features), past, newest, rows, before)
+    return Study(horizon, features, past, newest, rows, *first)
 
 
 def rows_of(studies: Sequence[Study]) -> pd.DataFrame:
