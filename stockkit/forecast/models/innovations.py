@@ -98,15 +98,16 @@ class Smoothing:
     def forecast(self, series: Series, first: int) -> Forecast:
         """The level h sessions on less the log close (Hyndman et al. 2008, chapter 6)."""
         returns, count = known_returns(series, self.since)
-        damping = np.cumsum(self.phi ** np.arange(1, self.horizon + 1))
+        damping = float(np.cumsum(self.phi ** np.arange(1, self.horizon + 1))[-1])
+        alpha, beta, phi = self.alpha, self.beta, self.phi  # a name of the loop is read faster than an attribute
         level, slope = self.level, self.slope
         ahead = []
         for close in levels(returns).tolist():
-            slope *= self.phi
+            slope *= phi
             surprise = close - level - slope
-            level += slope + self.alpha * surprise
-            slope += self.beta * surprise
-            ahead.append(level - close + slope * damping[-1])
+            level += slope + alpha * surprise
+            slope += beta * surprise
+            ahead.append(level - close + slope * damping)
         return _at(np.array(ahead), count[first:])
 
 
@@ -135,9 +136,9 @@ class ThetaLines:
         start = [(1 - self.alpha) * self.level]
         level, _ = lfilter([self.alpha], [1, self.alpha - 1], close, zi=start)
         base, slope = _trend_lines(close)
-        n = np.arange(1.0, len(close) + 1)
+        powers = (1 - self.alpha) ** np.arange(1.0, len(close) + self.horizon)
         for step in range(self.horizon):
-            left = (1 - self.alpha) ** (n + step)
+            left = powers[step : step + len(close)]
             drift = (base * left + slope * (1 - left * (1 - self.alpha)) / self.alpha) / 2
             ahead = level + drift
             level = level + self.alpha * drift

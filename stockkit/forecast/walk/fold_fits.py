@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,19 @@ class FoldPast:
     training: Training
     past: str = ""
     seen: Sequence[str] = ()
+
+    @cached_property
+    def shown(self) -> list[list[Series]]:
+        """Of each symbol the rows that a forecast may use, up to each cut of `check_cuts` and, last, all of them.
+
+        All models are shown the same.
+        """
+        rows = [_seen(history, cut) for history, cut in zip(self.some, self.cuts, strict=True)]
+        firsts = [cut.start - cut.first for cut in self.cuts]
+        return [
+            [*(series.until(at + 1) for at in check_cuts(series, first)), series]
+            for series, first in zip(rows, firsts, strict=True)
+        ]
 
 
 def fit_per_symbol(
@@ -173,7 +187,7 @@ def _forecast_part(
     try:
         with _named(results, model, past.some[k].series.symbol, past.fold):
             if forecast is None and not isinstance(fitted, KeptFit):
-                forecast = _forecast(model, fitted, past.some[k], past.cuts[k], (k, len(past.some)))
+                forecast = _forecast(model, fitted, past, k)
                 kept.keep_forecast(key, forecast)
     except LookAhead:
         raise
@@ -230,22 +244,24 @@ def _named(results: FitResults, model: Model, symbol: str, fold: Fold) -> Iterat
         raise ForecastError(why) from error
 
 
-def _forecast(model: Model, fitted: Fitted, history: SymbolHistory, cut: Cut, part: tuple[int, int]) -> Forecast:
-    """The fold's rows, sigma filled in, checked not to hang on later rows at cuts of the (k, n)-th part."""
-    seen, first = _seen(history, cut), cut.start - cut.first
-    cuts = _cuts_of_part(check_cuts(seen, first), *part)
-    shorter = [(at, fitted.forecast(seen.until(at + 1), first)) for at in cuts]  # first: a model may remember
+def _forecast(model: Model, fitted: Fitted, past: FoldPast, k: int) -> Forecast:
+    """The fold's rows of the k-th symbol, sigma filled in, checked not to hang on later rows at its cuts."""
+    history, cut = past.some[k], past.cuts[k]
+    first = cut.start - cut.first
+    *shorter, seen = past.shown[k]
+    shorter = _cuts_of_part(shorter, k, len(past.some))
+    before = [fitted.forecast(series, first) for series in shorter]  # first: a model may remember
     forecast = fitted.forecast(seen, first)
     for what, values in (("mean", forecast.mean), ("sigma", forecast.sigma)):
         if values is not None and np.shape(values) != (len(seen) - first,):
             raise ForecastError(f"{model.name}: {what} must be ({len(seen) - first},), found {np.shape(values)}.")
-    for at, again in shorter:
-        rows = at + 1 - first
+    for series, again in zip(shorter, before, strict=True):
+        rows = len(series) - first
         if not (_same(again.mean, forecast.mean, rows) and _same(again.sigma, forecast.sigma, rows)):
             raise LookAhead(
-                f"{model.name} sees the future: without the sessions after {np.datetime_as_string(seen.date[at], 'D')} "
-                f"of {history.series.symbol} it forecasts those up to it differently. A row may use itself and what "
-                f"came before."
+                f"{model.name} sees the future: without the sessions after "
+                f"{np.datetime_as_string(series.date[-1], 'D')} of {history.series.symbol} it forecasts those up to it "
+                f"differently. A row may use itself and what came before."
             )
     sigma = history.sigma[cut.start : cut.stop] if forecast.sigma is None else forecast.sigma
     return Forecast(np.asarray(forecast.mean, dtype="float64"), np.asarray(sigma, dtype="float64"))
@@ -275,7 +291,7 @@ def check_cuts(series: Series, first: int) -> list[int]:
     return sorted(chosen)
 
 
-def _cuts_of_part(cuts: list[int], k: int, n: int) -> list[int]:
+def _cuts_of_part(cuts: list[Series], k: int, n: int) -> list[Series]:
     """A pooled model is one fit: of four symbols or more each takes a quarter of the cuts."""
     return cuts if n < 4 else cuts[k % 4 :: 4]
 
