@@ -50,8 +50,8 @@ def arm() -> None:
 
 def noted() -> str:
     """The errors so far as JSON, each with its name and a sentence; those of tasks that are still there among them."""
-    left = (it for it in gc.get_objects() if isinstance(it, Future) and getattr(it, "_log_traceback", False))
-    for future in left:
+    futures = (it for it in gc.get_objects() if issubclass(type(it), Future))  # isinstance fails on a dead proxy
+    for future in (it for it in futures if getattr(it, "_log_traceback", False)):
         if error := future.exception():
             _note(error, "a task of asyncio")
     return json.dumps(_noted[:5])

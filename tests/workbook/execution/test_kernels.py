@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from stockkit.workbook.execution import jobs, kernels, limits, processes
+from stockkit.workbook.execution import alarms, jobs, kernels, limits, processes
 from stockkit.workbook.execution.redactions import Redaction
 from stockkit.workbook.report import render_notebook
 
@@ -165,3 +167,10 @@ def test_while_a_long_cell_runs_the_cells_before_it_are_on_disk(tmp_path, monkey
     )
     _, done = execute(tmp_path, "print(6 * 7)", cell)
     assert done.error is None
+
+
+def test_a_proxy_of_what_is_gone_is_no_error_of_the_background():
+    proxy = weakref.proxy(set())  # as numba leaves of a function that was compiled and dropped
+    with pytest.raises(ReferenceError):
+        isinstance(proxy, int)
+    assert json.loads(alarms.noted()) == []
