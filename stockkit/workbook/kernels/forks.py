@@ -27,6 +27,7 @@ LAUNCHER = ("-m", "ipykernel_launcher")
 REPLY_WAIT = 30.0  # seconds for an answer, before a plain kernel is started instead
 CALENDAR = "exchange_calendars:get_calendar:XNYS:1960-01-01:2035-12-31"  # market.sessions asks for it; it takes 0.6 s
 SKOPS = "skops.io!sklearn.externals.array_api_compat.torch"  # it looks through all of scikit-learn for estimators
+COMPILER = "numba.core.registry:cpu_target.target_context.refresh"  # the first compiled function does; it takes 0.3 s
 # What notebooks use, in the order in which they need it. Each was measured to leave one thread (tests/workbook/kernels)
 LIBRARIES = (
     *("numpy", "pandas", "pyarrow.parquet", "pyarrow.dataset", "yaml", "deltalake", CALENDAR, "duckdb"),

@@ -18,6 +18,7 @@ import gc
 import importlib
 import io
 import json
+import operator
 import os
 import select
 import shutil
@@ -98,7 +99,7 @@ class Parent:
         try:
             loaded = importlib.import_module(module)
             if call:
-                getattr(loaded, call[0])(*call[1:])
+                operator.attrgetter(call[0])(loaded)(*call[1:])
         except Exception:
             return
         finally:

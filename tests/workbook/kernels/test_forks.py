@@ -236,6 +236,15 @@ def test_the_calendar_of_new_york_is_made_once_for_all_kernels():
     assert sessions._calendar.__wrapped__("XNYS") is made
 
 
+def test_what_the_first_compiled_function_needs_is_made_once_for_all_kernels(tmp_path):
+    with opened(tmp_path, forks.COMPILER) as room:
+        cell = "import sys; assert 'numba.np.arraymath' in sys.modules"  # which numba itself imports with that function
+        assert eventually(lambda: room.run(cell)[1].error is None)
+        cell = "import numba; assert numba.njit(lambda x: x + 1)(1) == 2"
+        assert room.run(cell)[1].error is None
+        assert room.run("1")[1].kernel == "warm"
+
+
 @pytest.mark.parametrize(
     ("version", "starts"), [("1.9.0", False), ("1.41.2", False), ("1.42.0", True), ("2.1.0", True)]
 )
