@@ -63,7 +63,7 @@ def contents(
     """
     kept = gate.recent(evidence, trained.as_of, trained.horizon)
     for name in (trained.model, RANDOM_WALK):
-        if name not in set(kept["model"]):
+        if not (kept["model"] == name).any():
             raise ForecastError(f"evidence: it has no row of {name}: backtest the model beside the random walk.")
     bodies = fit_files(trained)
     origin = {
