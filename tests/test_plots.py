@@ -8,6 +8,7 @@ import pytest
 from stockkit import features, plots
 from stockkit.forecast.judge import scores
 from stockkit.market import schema, simulate
+from stockkit.plots import figure
 
 NONE = scores.score(pd.DataFrame())
 
@@ -75,3 +76,41 @@ def test_a_flat_price_can_be_drawn():
     flat = simulate.bars(["AAA"], count=60, volatility=0.0, rng=np.random.default_rng(1))
     for draw in (plots.price_bars, plots.return_distributions, plots.correlation):
         assert bundle(draw(flat))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plots.return_distributions,
+        lambda p: plots.through_time(p, plots.deepest_falls(p)),
+        lambda p: plots.candlesticks(p, "NVDA"),
+        lambda p: plots.price_with_indicators(p, features.compute(p), "NVDA"),
+    ],
+)
+def test_no_text_of_panels_with_shared_axes_is_cut_off_or_runs_into_another_panel(prices, draw):
+    plot = draw(prices)
+    bundle(plot)
+    whole = plot.bbox.padded(1)
+    for axis in plot.axes:
+        extent = axis.get_tightbbox()
+        assert whole.x0 <= extent.x0 < extent.x1 <= whole.x1
+        assert whole.y0 <= extent.y0 < extent.y1 <= whole.y1
+        assert not any(extent.overlaps(other.bbox) for other in plot.axes if other is not axis)
+
+
+@pytest.mark.parametrize("days", [False, True])
+def test_bars_as_one_artist_have_the_limits_of_bars(days):
+    at = pd.Series(pd.date_range("2026-01-05", periods=3) if days else [0, 1, 2])
+    (_, one), (_, other) = figure.chart(2), figure.chart(2)
+    figure.boxes(one, at, pd.Series([3.0, -1.0, 2.0]), 0.8)
+    other.bar(at, [3.0, -1.0, 2.0], 0.8)
+    assert one.get_xlim() == pytest.approx(other.get_xlim())
+    assert one.get_ylim() == pytest.approx(other.get_ylim())
+
+
+def test_a_panel_with_a_title_has_no_offset_where_the_title_stands():
+    plot, axis = figure.chart(2)
+    axis.plot([1e9 + 1, 1e9 + 2])
+    figure.heading(axis, "AAPL")
+    bundle(plot)
+    assert axis.yaxis.get_offset_text().get_text() == ""

@@ -32,7 +32,7 @@ class Plot(Figure):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         png = io.BytesIO()
         for axis in self.axes:
-            _place_empty(axis)
+            _spare(axis)
         fast = {"compress_level": 3}  # of 9: half the time of the usual 6, and 7 % more bytes
         FigureCanvasAgg(self).print_png(  # `savefig` draws twice for a layout
             png, metadata={"Software": None}, pil_kwargs=fast
@@ -42,11 +42,14 @@ class Plot(Figure):
         return data, {"image/png": {"alt": self.alt, "width": width}}
 
 
-def _place_empty(axis: Any) -> None:
-    """Fix the places of empty labels, which are else looked for by measuring all ticks once more."""
-    for line, usual in ((axis.xaxis, (0.5, -0.2)), (axis.yaxis, (-0.1, 0.5))):
-        if not line.label.get_text():
+def _spare(axis: Any) -> None:
+    """Keep the layout from measuring ticks for the place of an empty label, and at all where ticks have no labels."""
+    sides = ("labelbottom", "labeltop"), ("labelleft", "labelright")
+    for line, shown, usual in zip((axis.xaxis, axis.yaxis), sides, ((0.5, -0.2), (-0.1, 0.5)), strict=True):
+        empty = not line.label.get_text()
+        if empty:
             line.set_label_coords(*usual)
+        line.set_in_layout(not empty or any(line.get_tick_params()[side] for side in shown))
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Plot, Any]:
