@@ -98,12 +98,14 @@ def test_no_text_of_panels_with_shared_axes_is_cut_off_or_runs_into_another_pane
         assert not any(extent.overlaps(other.bbox) for other in plot.axes if other is not axis)
 
 
+@pytest.mark.parametrize("sticky", [False, True])
 @pytest.mark.parametrize("days", [False, True])
-def test_bars_as_one_artist_have_the_limits_of_bars(days):
+def test_bars_as_one_artist_have_the_limits_of_bars(days, sticky):
     at = pd.Series(pd.date_range("2026-01-05", periods=3) if days else [0, 1, 2])
     (_, one), (_, other) = figure.chart(2), figure.chart(2)
-    figure.boxes(one, at, pd.Series([3.0, -1.0, 2.0]), 0.8)
-    other.bar(at, [3.0, -1.0, 2.0], 0.8)
+    figure.boxes(one, at, pd.Series([3.0, 1.0, 2.0]), 0.8)
+    other.bar(at, [3.0, 1.0, 2.0], 0.8)
+    one.use_sticky_edges = other.use_sticky_edges = sticky
     assert one.get_xlim() == pytest.approx(other.get_xlim())
     assert one.get_ylim() == pytest.approx(other.get_ylim())
 

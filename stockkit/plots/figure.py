@@ -117,7 +117,7 @@ def boxes(axis: Any, at: Any, height: Any, width: float, foot: Any = 0.0, **styl
     drawn = PolyCollection(list(np.stack(corners, axis=1)), joinstyle="miter", **style)
     drawn.sticky_edges.y.extend(foot)  # no margin below the lowest
     axis.add_collection(drawn)
-    axis.autoscale_view()
+    axis.autoscale(None)  # later, when it is drawn with the margins that it then has
 
 
 def log_scale(axis: Any, label: str) -> None:
