@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import default
 
 from stockkit.workbook.kernels.forks import RefusedError, WarmParent, impossible, kernel_environment
 
@@ -57,10 +63,36 @@ class WarmProvisioner(LocalProvisioner):
         return await source.fork(cmd, Path(kwargs.get("cwd") or Path.cwd()), environment, files)
 
 
+class PromptClient(AsyncKernelClient):
+    """Is ready once its kernel is; Jupyter's then listens for 0.2 seconds more, to drop what nbclient passes over."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel has answered, and what it puts out arrives.
+
+        Raises:
+            RuntimeError: the kernel died, or did not respond in so many seconds.
+        """
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
+        while time.monotonic() < end:
+            self.kernel_info()
+            with suppress(Empty):
+                reply = await self.get_shell_msg(timeout=1)
+                if reply["msg_type"] == "kernel_info_reply":
+                    await self.get_iopub_msg(timeout=0.2)
+                    return self._handle_kernel_info_reply(reply)
+            if not await self.is_alive():
+                raise RuntimeError("the kernel died before it answered")
+        raise RuntimeError(f"the kernel did not respond in {timeout} seconds")
+
+
 class WarmManager(AsyncKernelManager):
     """Starts kernels through a `WarmProvisioner`, whatever the kernel's specification names."""
 
     source: WarmParent | str | None = None
+
+    @default("client_factory")
+    def _prompt_client(self) -> type[PromptClient]:
+        return PromptClient
 
     async def _async_wait(self, pollinterval: float = POLL) -> None:
         await super()._async_wait(min(pollinterval, POLL))
