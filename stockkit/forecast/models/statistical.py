@@ -124,8 +124,8 @@ def _searched(method: str, settings: tuple[tuple[str, Any], ...], values: bytes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they warn of is checked on the result
         model = getattr(_library(), method)(**dict(settings))
-        found: dict[str, Any] = model.fit(np.frombuffer(values).copy()).model_
-    return {name: found[name] for name in USED if name in found}
+        fitted: dict[str, Any] = model.fit(np.frombuffer(values).copy()).model_
+    return {name: fitted[name] for name in USED if name in fitted}
 
 
 def _check(what: str, *values: float) -> None:
