@@ -7,6 +7,7 @@ this module at its start; the runner asks for what was noted once the last cell 
 from __future__ import annotations
 
 import ast
+import atexit
 import ctypes
 import gc
 import json
@@ -17,6 +18,8 @@ from asyncio import Future
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
 
 START = f"__import__({__name__!r}, fromlist=['arm']).arm()"  # the line that a kernel runs first
 ASK = f"__import__({__name__!r}, fromlist=['noted']).noted()"  # the expression that the runner asks for
@@ -43,9 +46,18 @@ def arm() -> None:
 
     threading.excepthook = hook
     logging.getLogger("asyncio").addFilter(_filter)
+    atexit.register(_end_control)
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
+
+
+def _end_control() -> None:
+    """End the thread of control requests; ipykernel first ends the thread that puts out, for which it may wait then."""
+    thread = IPKernelApp.instance().control_thread if IPKernelApp.initialized() else None
+    if thread:
+        thread.stop()
+        thread.join()
 
 
 def noted() -> str:

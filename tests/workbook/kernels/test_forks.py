@@ -120,6 +120,28 @@ def test_what_a_notebook_left_unwritten_is_written_at_its_end(room: Room):
     assert [(room.folder / name).read_text() for name in ("text", "more", "last")] == ["late", "later", "last"]
 
 
+SLOW_END = """
+import collections, sys, threading, time, numpy
+numpy.kept = open('slow', 'w'); numpy.kept.write('late')
+def slow(out, join, sleep, thread):  # names of the notebook are gone by then
+    class Events(collections.deque):
+        def append(self, event):
+            super().append(event)
+            if thread().name == 'Control': sleep(0.1)
+    def join_slowly(timeout):
+        join(timeout)
+        sleep(0.3)
+    out._events, out.thread.join = Events(out._events), join_slowly
+slow(sys.stdout.pub_thread, sys.stdout.pub_thread.thread.join, time.sleep, threading.current_thread)
+"""
+
+
+@pytest.mark.parametrize("source", [None, "not today"])
+def test_a_kernel_whose_control_thread_puts_out_last_ends_in_order(room: Room, source):
+    assert room.run(SLOW_END, source=source)[1].error is None
+    assert (room.folder / "slow").read_text() == "late"
+
+
 def test_an_environment_that_libraries_have_not_seen_gives_a_plain_kernel(room: Room):
     notebook, done = room.run("import os; print(os.environ['OMP_NUM_THREADS'])", environment={"OMP_NUM_THREADS": "3"})
     assert done.kernel == "plain: its environment differs in OMP_NUM_THREADS"
