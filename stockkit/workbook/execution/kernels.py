@@ -39,7 +39,7 @@ from stockkit.workbook.execution.processes import MARK, end_unmarked
 from stockkit.workbook.formats import notebook_file
 from stockkit.workbook.kernels.forks import kernel_environment
 from stockkit.workbook.kernels.provisioner import WarmManager
-from stockkit.workbook.manifest import Failure
+from stockkit.workbook.manifest import INTERRUPTED, Failure
 
 ENGINE = "stockkit-run"
 RECONNECT = 10  # milliseconds; by default a kernel that is ready sooner is waited for by tenths of a second
@@ -191,6 +191,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         self.job.started = True
         for index, cell in enumerate(self.nb.cells):
             self.job.at, self.meter = index, outputs.Meter(self.job.under.redaction)
+            if cell.cell_type == "code" and (why := self.job.under.interruption()):  # while the kernel started, say
+                raise CellStopped(INTERRUPTED, why)
             self.job.under.on_cell(index + 1, len(self.nb.cells))
             self.nb_man.cell_start(cell, index)
             try:

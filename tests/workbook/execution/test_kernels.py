@@ -13,6 +13,7 @@ import pytest
 
 from stockkit.workbook.execution import alarms, jobs, kernels, limits, processes
 from stockkit.workbook.execution.redactions import Redaction
+from stockkit.workbook.manifest import INTERRUPTED
 from stockkit.workbook.report import render_notebook
 
 CANARY = "Canary+0123/4567"
@@ -174,3 +175,19 @@ def test_a_proxy_of_what_is_gone_is_no_error_of_the_background():
     with pytest.raises(ReferenceError):
         isinstance(proxy, int)
     assert json.loads(alarms.noted()) == []
+
+
+def test_a_run_that_has_to_stop_runs_no_further_cell(tmp_path):
+    cells = [nbformat.v4.new_code_cell("open('first', 'w').close()"), nbformat.v4.new_code_cell("open('next', 'w')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
+    now = time.monotonic()
+
+    def interruption():
+        return "stopped by a test" if (tmp_path / "first").exists() else ""
+
+    with processes.guarded() as guard:
+        under = jobs.Conditions(tmp_path, limits.Clock(dict(limits.DEFAULTS), now, now), guard, Redaction(),
+                                lambda cell, total: None, interruption=interruption)  # fmt: skip
+        done = kernels.execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, under)
+    assert (done.error.ename, done.error.evalue) == (INTERRUPTED, "stopped by a test")
+    assert not (tmp_path / "next").exists()
