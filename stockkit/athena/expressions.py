@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from stockkit.athena import casts, intervals, operators, types
-from stockkit.athena.functions import aggregates, calls, datetimes, structures, windows
+from stockkit.athena.functions import aggregates, calls, datetimes, windows
+from stockkit.athena.functions.structures import access
 from stockkit.athena.parser.depth import check_length
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
@@ -91,7 +92,7 @@ def _column(node: Any, scope: Scope) -> Value:
     if value is None and table:
         row = scope.column(table, node.text("db").lower())
         if row is not None and row.type.name == "row":
-            return structures.field(row, name, node)
+            return access.field(row, name, node)
     if value is None:
         raise refuse(node, f"Column cannot be resolved.{scope.nearest(name)}")
     return value
@@ -297,10 +298,10 @@ def _asked(test: str, question: str, query: Query, scope: Scope) -> Value:
 
 
 KINDS: dict[str, Handler] = {
-    "Literal": _literal, "Placeholder": _parameter, "Column": _column, "Identifier": _variable, "Dot": structures.dot,
+    "Literal": _literal, "Placeholder": _parameter, "Column": _column, "Identifier": _variable, "Dot": access.dot,
     "And": _logic("AND"), "Or": _logic("OR"), "Is": _is, "In": _in, "Subquery": _scalar, "Exists": _exists,
     "Between": _between, "Like": _like, "Escape": _like, "Case": _case, "If": _if, "Cast": _cast, "TryCast": _cast,
-    "Array": structures.array, "Bracket": structures.bracket, "Tuple": calls.row, "Anonymous": calls.call,
+    "Array": access.array, "Bracket": access.bracket, "Tuple": calls.row, "Anonymous": calls.call,
     "Trim": calls.trim, "Substring": calls.substring, "StrPosition": calls.position, "Extract": datetimes.extract,
     "AtTimeZone": datetimes.at_time_zone, "Filter": aggregates.filtered, "Window": windows.windowed,
     "GroupConcat": aggregates.listagg,

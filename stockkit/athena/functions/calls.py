@@ -14,8 +14,8 @@ from stockkit.athena.functions import (
     java_format,
     regex,
     simple,
-    structures,
 )
+from stockkit.athena.functions.structures import lambdas, sets
 from stockkit.athena.types import Type
 from stockkit.athena.values import (
     Handler,
@@ -196,5 +196,5 @@ HANDLERS: dict[str, Handler] = {
     **{name: _rounding(name) for name in ("round", "floor", "ceil", "ceiling", "abs", "mod", "sign", "truncate")},
     **dict.fromkeys(aggregates.NAMES, aggregates.aggregate),
     **datetimes.HANDLERS, **date_parsing.HANDLERS, **documents.HANDLERS, **java_format.HANDLERS,
-    **regex.HANDLERS, **structures.HANDLERS,
+    **regex.HANDLERS, **sets.HANDLERS, **lambdas.HANDLERS,
 }  # fmt: skip
