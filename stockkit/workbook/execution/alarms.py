@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ipykernel.kernelapp import IPKernelApp
-
 START = f"__import__({__name__!r}, fromlist=['arm']).arm()"  # the line that a kernel runs first
 ASK = f"__import__({__name__!r}, fromlist=['noted']).noted()"  # the expression that the runner asks for
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of Linux
@@ -54,6 +52,8 @@ def arm() -> None:
 
 def _end_control() -> None:
     """End the thread of control requests; ipykernel first ends the thread that puts out, for which it may wait then."""
+    from ipykernel.kernelapp import IPKernelApp  # here, as the runner imports this module as well, before any kernel
+
     thread = IPKernelApp.instance().control_thread if IPKernelApp.initialized() else None
     if thread:
         thread.stop()
