@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: stockkit run params/sample.yaml --only 02_query --reports /tmp/reports"
 EVERY = "all"
 NOTEBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no path and no option
-LATEST_DEADLINE = 30 * 86_400  # seconds
+LONGEST_DEADLINE = 30 * 86_400  # seconds
 
 
 def with_names(words: Sequence[str]) -> list[str]:
@@ -105,7 +105,7 @@ def run(
 def _seconds_until(deadline: str) -> float:
     """The seconds of a deadline that a run can have."""
     span = seconds("--deadline", deadline)
-    if not 0 < span <= LATEST_DEADLINE:
+    if not 0 < span <= LONGEST_DEADLINE:
         raise ParamError(f"--deadline {deadline}: must be more than 0 seconds and at most thirty days.")
     return span
 
