@@ -130,7 +130,7 @@ async def session(folder: Path) -> None:
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=60)
-        waiting = client.execute(BUSY)
+        waiting = client.execute(BUSY, stop_on_error=False)  # else what comes soon after may be aborted
         workers = await busy(folder)
         await manager.interrupt_kernel()
         while (reply := await client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != waiting:
